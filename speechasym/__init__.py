@@ -1,0 +1,46 @@
+"""Speech perception from asymmetries. See README.md."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from speechasym.audio import add_noise, load
+    from speechasym.errors import AudioError, ConfigError, OutputError, SpeechAsymError
+    from speechasym.extraction import extract
+    from speechasym.featuresets import features
+    from speechasym.gammatone import Gammatone
+
+_HOME = {
+    "add_noise": "audio",
+    "load": "audio",
+    "AudioError": "errors",
+    "ConfigError": "errors",
+    "OutputError": "errors",
+    "SpeechAsymError": "errors",
+    "extract": "extraction",
+    "features": "featuresets",
+    "Gammatone": "gammatone",
+}
+__all__ = [
+    "AudioError",
+    "ConfigError",
+    "Gammatone",
+    "OutputError",
+    "SpeechAsymError",
+    "add_noise",
+    "extract",
+    "features",
+    "load",
+]
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use: `speechasym --help` must not wait two seconds for torch."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'speechasym' has no attribute {name!r}")
+    return getattr(import_module(f"speechasym.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,6 @@
+"""`python -m speechasym`."""
+
+from speechasym.cli import main
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,146 @@
+"""The command: parse, call one public function, print one result."""
+
+import logging
+import sys
+from typing import Any
+
+from jsonargparse import ArgumentParser, Namespace
+
+from speechasym.errors import ConfigError, SpeechAsymError
+
+WHAT = ("waveform", "gammatone", "frequency", "phase")
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(
+        prog="speechasym",
+        description="Speech perception from asymmetries: features, pictures, checks.",
+        epilog="First steps:  speechasym doctor;  speechasym plot speech.wav --out speech.png",
+    )
+    parser.add_argument("--version", action="version", version=_version())
+    commands = parser.add_subcommands(required=True, dest="command")
+    commands.add_subcommand("extract", _extract_parser(), help="recordings -> feature files")
+    commands.add_subcommand("plot", _plot_parser(), help="a recording or feature file -> picture")
+    commands.add_subcommand("doctor", _doctor_parser(), help="is everything here that is needed?")
+    return parser
+
+
+def _extract_parser() -> ArgumentParser:
+    parser = ArgumentParser(
+        description="Extract features: for each recording one STEM.npy, float32 (frames, columns),"
+        " and one features.json that says what the columns are. A run that was cut goes on where"
+        " it stopped when called again.",
+        epilog="Example:  speechasym extract corpus/ --out features --tracks level,frequency",
+    )
+    add = parser.add_argument
+    add("inputs", nargs="+", metavar="INPUT", help="file, folder (any depth) or glob")
+    add("--out", required=True, metavar="DIR", help="folder to fill")
+    add(
+        "--features", default="gammatone", choices=("gammatone", "logmel", "mfcc"),
+        help="gammatone: levels in dB; logmel: 80 in dB; mfcc: 13 + delta + delta-delta",
+    )  # fmt: skip
+    add("--tracks", default="level", metavar="LIST",
+        help="of gammatone, any of level (dB), frequency (ERB off centre), phase (cycles)")  # fmt: skip
+    add("--rate", type=float, default=100.0, help="frames a second")
+    add("--sample-rate", type=int, default=16000, help="Hz; recordings are resampled to it")
+    add("--channel", default="mean", help="of several: mean, or a number from 0")
+    add("--channels", type=int, default=64, help="gammatone filters")
+    add("--low-hz", type=float, default=50.0, help="lowest centre frequency")
+    add("--high-hz", type=float, default=None, help="highest; null: min(7600, 0.95 Nyquist)")
+    add("--align", action="store_true", help="remove the channels' different delays")
+    add("--workers", type=int, default=1, metavar="N", help="processes")
+    add("--overwrite", action="store_true", help="replace features of another configuration")
+    add("--verbose", action="store_true", help="tell about every recording")
+    parser.add_argument("--config", action="config", help="YAML file with any of these options")
+    return parser
+
+
+def _plot_parser() -> ArgumentParser:
+    parser = ArgumentParser(
+        description="Draw aligned panels of a recording, or of a STEM.npy made by extract.",
+        epilog="Example:  speechasym plot speech.wav --out speech.png --what gammatone,frequency",
+    )
+    add = parser.add_argument
+    add("file", metavar="FILE", help="a recording, or a .npy beside its features.json")
+    add("--out", required=True, metavar="PNG", help="picture to write (.png, .pdf or .svg)")
+    add("--what", default=None, metavar="LIST", help=f"panels: any of {', '.join(WHAT)}")
+    add("--start", type=float, default=0.0, help="s")
+    add("--duration", type=float, default=None, help="s (default: to the end, 60 s at most)")
+    add("--channel", default="mean", help="of several: mean, or a number from 0")
+    parser.add_argument("--config", action="config", help="YAML file with any of these options")
+    return parser
+
+
+def _doctor_parser() -> ArgumentParser:
+    return ArgumentParser(
+        description="Check versions, libraries, formats and folders; say what to do where"
+        " something is off. Exit code 1 if something is."
+    )
+
+
+def _version() -> str:
+    from speechasym import __version__
+
+    return f"speechasym {__version__}"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command. Returns its exit code: 0 well, 1 some recordings failed, 2 bad input."""
+    parsed = _parser().parse_args(arguments)
+    options = parsed[parsed.command]
+    command = {"extract": _extract, "plot": _plot, "doctor": _doctor}[parsed.command]
+    level = logging.INFO if options.get("verbose") else logging.WARNING
+    logging.basicConfig(level=level, format="%(message)s")
+    try:
+        return command(options)
+    except SpeechAsymError as error:
+        print(f"speechasym: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("speechasym: stopped; the same command goes on from here", file=sys.stderr)
+        return 130
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _extract(options: Namespace) -> int:
+    from speechasym.extraction import extract
+
+    chosen: dict[str, Any] = {k: v for k, v in vars(options).items() if k != "config"}
+    del chosen["verbose"]
+    chosen["tracks"] = _listed(chosen["tracks"])
+    inputs, out = chosen.pop("inputs"), chosen.pop("out")
+    result = extract(inputs, out, show_progress=True, **chosen)
+    kept = f", {len(result.kept)} kept from before" if result.kept else ""
+    failed = f", {len(result.failed)} failed" if result.failed else ""
+    print(f"{len(result.made)} recordings -> {out}{kept}{failed}")
+    if result.failed:
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table("recording", "why it failed", title="Failed", show_lines=True)
+        for stem, reason in result.failed.items():
+            table.add_row(stem, reason)
+        Console(stderr=True, soft_wrap=False).print(table, markup=False)
+    return 1 if result.failed else 0
+
+
+def _plot(options: Namespace) -> int:
+    from speechasym.plots import plot
+
+    what = None if options.what is None else _listed(options.what)
+    if what is not None and (not what or set(what) - set(WHAT)):
+        raise ConfigError(
+            "--what", f"{options.what!r} is not known", f"Use any of {','.join(WHAT)}"
+        )
+    plot(options.file, options.out, what, options.start, options.duration, options.channel)
+    print(options.out)
+    return 0
+
+
+def _doctor(options: Namespace) -> int:
+    from speechasym.doctor import report
+
+    return report()

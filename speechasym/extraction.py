@@ -1,0 +1,331 @@
+"""Many recordings -> one folder of feature files: in parallel, continued after a cut, typed errors.
+
+In the folder: STEM.npy, float32 (frames, columns), for each recording, in the tree of the input;
+and features.json: what the columns mean, the configuration, the versions, each input's sha256.
+While a run goes on, a journal beside them holds what is done, so that the same call later goes on
+from there and ends with the same bytes.
+"""
+
+import glob
+import hashlib
+import json
+import logging
+import os
+import platform
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from speechasym import audio, featuresets, files
+from speechasym.errors import AudioError, ConfigError, OutputError, SpeechAsymError
+from speechasym.featuresets import FeatureConfig
+from speechasym.progress import progress
+
+INDEX = "features.json"
+JOURNAL = ".features.journal"
+PACKAGES = ("speechasym", "numpy", "numba", "soundfile", "soxr", "torch", "torchaudio")
+
+
+@dataclass
+class Extracted:
+    """What became of each recording, by its stem in the output folder."""
+
+    made: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)  # there already, from an earlier run
+    failed: dict[str, str] = field(default_factory=dict)  # and why
+
+
+def extract(
+    inputs: str | Path | Iterable[str | Path],
+    out: str | Path,
+    *,
+    workers: int = 1,
+    overwrite: bool = False,
+    show_progress: bool = False,
+    **options: Any,
+) -> Extracted:
+    """Extract features from recordings into a folder.
+
+    Args:
+        inputs: files, folders (any depth; their tree is kept) and glob patterns.
+        out: the folder to fill. A folder begun with the same configuration is continued.
+        workers: processes.
+        overwrite: begin anew where the folder holds features of another configuration.
+        show_progress: a bar, or lines, on stderr.
+        options: fields of `FeatureConfig`: features="gammatone", rate=100, tracks=("level",), ...
+
+    Returns:
+        The stems made, kept from before, and failed. A bad recording does not stop the others.
+
+    Raises:
+        ConfigError: no recordings, two for one output, or options outside their range.
+        OutputError: the folder cannot be written, is in use, or holds something else.
+
+    Example:
+        >>> speechasym.extract("corpus/", "features/", features="gammatone", workers=2)
+    """
+    config = FeatureConfig(**options)
+    found = find(inputs)
+    out = Path(out)
+    if workers < 1:
+        raise ConfigError("workers", f"{workers} is less than 1", "Use 1 or more")
+    with _only_user(out):
+        head = {
+            "format": 1,
+            "config": config.as_json(),
+            "columns": featuresets.columns(config),
+            "versions": {"python": platform.python_version()}
+            | {name: _version(name) for name in PACKAGES},
+        }
+        known = _known(out, head, overwrite)
+        result = Extracted()
+        tasks = [(stem, source, out, config, known.get(stem)) for stem, source in found.items()]
+        with _journal(out, head) as note, progress(len(tasks), "extract", show_progress) as step:
+            for stem, record, reason, kept in _run(tasks, workers):
+                if record is None:
+                    result.failed[stem] = reason
+                    known.pop(stem, None)
+                else:
+                    (result.kept if kept else result.made).append(stem)
+                    known[stem] = record
+                    if not kept:
+                        note({"stem": stem, "record": record})
+                step()
+        failed = {stem: result.failed[stem] for stem in sorted(result.failed)}
+        files.write_json(out / INDEX, head | {"recordings": known, "failed": failed})
+        (out / JOURNAL).unlink(missing_ok=True)
+    return Extracted(sorted(result.made), sorted(result.kept), failed)
+
+
+def find(inputs: str | Path | Iterable[str | Path]) -> dict[str, Path]:
+    """Files, folders and globs -> {stem in the output folder: recording}.
+
+    Raises `ConfigError` where nothing is found or two recordings would share an output.
+    """
+    if isinstance(inputs, str | Path):
+        inputs = [inputs]
+    found: dict[str, Path] = {}
+    for item in inputs:
+        for stem, path in _expand(Path(item)):
+            other = found.setdefault(stem, path)
+            if other != path and not (other.exists() and path.exists() and other.samefile(path)):
+                raise ConfigError(
+                    path,
+                    f"would be written to the same {stem}.npy as {other}",
+                    "Rename one, or extract them into two folders",
+                )
+    if not found:
+        raise ConfigError("inputs", "no recordings were given", "Give files, folders or globs")
+    return found
+
+
+def _expand(item: Path) -> Iterator[tuple[str, Path]]:
+    if item.is_dir():
+        inside = sorted(
+            path
+            for path in item.rglob("*")
+            if path.suffix.lower() in audio.EXTENSIONS
+            and not path.name.startswith(".")
+            and path.is_file()
+        )
+        if not inside:
+            endings = " ".join(sorted(audio.EXTENSIONS))
+            raise ConfigError(
+                item, "no audio files in this folder", f"Looked at any depth for {endings}"
+            )
+        yield from ((path.relative_to(item).with_suffix("").as_posix(), path) for path in inside)
+    elif not item.exists() and glob.has_magic(str(item)):
+        matches = sorted(glob.glob(str(item), recursive=True))
+        if not matches:
+            raise ConfigError(item, "nothing matches this pattern", "Check it, or quote it")
+        for match in matches:
+            if Path(match).is_file():
+                yield Path(match).stem, Path(match)
+    else:
+        yield item.stem, item
+
+
+Task = tuple[str, Path, Path, FeatureConfig, dict[str, Any] | None]
+Outcome = tuple[str, dict[str, Any] | None, str, bool]  # stem, record, why it failed, kept
+
+
+def _run(tasks: list[Task], workers: int) -> Iterator[Outcome]:
+    workers = min(workers, len(tasks))
+    if workers == 1:
+        yield from map(_one, tasks)
+        return
+    # A server that has imported everything once forks the workers: started at once, and no lock
+    # or thread of this process is copied.
+    context = get_context("forkserver" if os.name == "posix" else "spawn")
+    if os.name == "posix":
+        context.set_forkserver_preload(["speechasym.extraction", "speechasym.ops.cpu"])
+    size = max(1, min(16, len(tasks) // (workers * 4)))
+    parts = [tasks[i : i + size] for i in range(0, len(tasks), size)]
+    level = audio.log.getEffectiveLevel()
+    with ProcessPoolExecutor(workers, context, _start_worker, (level,)) as pool:
+        futures: list[Future[list[Outcome]]] = [pool.submit(_several, part) for part in parts]
+        try:
+            for future in as_completed(futures):
+                yield from future.result()
+        except BrokenProcessPool as error:
+            raise OutputError(
+                "workers",
+                "a worker process died (out of memory?)",
+                "Run the same command again, with fewer workers: it goes on where it stopped",
+            ) from error
+        finally:
+            for future in futures:
+                future.cancel()
+
+
+def _start_worker(level: int) -> None:
+    os.environ["OMP_NUM_THREADS"] = "1"  # for libraries not loaded yet: torch, if it is needed
+    logging.basicConfig(level=level, format="%(message)s")
+
+
+def _several(tasks: list[Task]) -> list[Outcome]:
+    return [_one(task) for task in tasks]
+
+
+def _one(task: Task) -> Outcome:
+    """One recording -> its .npy; bad input becomes a reason, trouble with the output an error."""
+    stem, source, out, config, known = task
+    target = out / f"{stem}.npy"
+    try:
+        digest = _sha256(source)
+        if known is not None and known["sha256"] == digest and target.is_file():
+            return stem, known, "", True
+        samples = 0
+
+        def heard() -> Iterator[Any]:
+            nonlocal samples
+            for block in audio.blocks(source, config.sample_rate, config.channel):
+                samples += len(block)
+                yield block
+
+        width = len(featuresets.columns(config))
+        rows = files.write_rows(target, featuresets.frames(heard(), config), width)
+    except OutputError:
+        raise
+    except SpeechAsymError as error:
+        return stem, None, str(error), False
+    record = {
+        "source": str(source),
+        "source_channels": audio.info(source).channels,
+        "sha256": digest,
+        "seconds": round(samples / config.sample_rate, 6),
+        "frames": rows,
+    }
+    return stem, record, "", False
+
+
+def _sha256(path: Path) -> str:
+    audio.info(path)  # first, for the better error
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise AudioError(path, f"cannot be read ({error.strerror})", "Check the disk") from error
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except Exception:  # not installed as a package
+        return "unknown"
+
+
+@contextmanager
+def _only_user(out: Path) -> Iterator[None]:
+    """The folder, made if need be, and locked against a second run into it."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            out, f"no folder can be made there ({error.strerror})", "Choose another place"
+        ) from error
+    if os.name != "posix":
+        yield
+        return
+    import fcntl
+
+    handle = os.open(out, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise OutputError(
+                out, "another run is writing into this folder", "Wait for it, or choose another"
+            ) from error
+        yield
+    finally:
+        os.close(handle)  # frees the lock, as the end of the process would
+
+
+def _known(out: Path, head: dict[str, Any], overwrite: bool) -> dict[str, dict[str, Any]]:
+    """What an earlier run with the same head made: {stem: record}. Raises `OutputError`."""
+    known: dict[str, dict[str, Any]] = {}
+    try:
+        if (out / INDEX).exists():
+            index = json.loads((out / INDEX).read_text())
+            known |= index["recordings"]
+            _check_same(out, index, head)
+        if (out / JOURNAL).exists():
+            lines = (out / JOURNAL).read_text().splitlines()
+            _check_same(out, json.loads(lines[0]), head)
+            for line in lines[1:]:
+                try:
+                    entry = json.loads(line)
+                except json.JSONDecodeError:
+                    break  # the line that was being written when the run was cut
+                known[entry["stem"]] = entry["record"]
+    except OutputError:
+        if not overwrite:
+            raise
+        return {}
+    except (ValueError, KeyError, IndexError, TypeError) as error:
+        if overwrite or not (out / INDEX).exists():
+            return {}
+        raise OutputError(
+            out / INDEX, "not an index of features", "Choose another folder, or --overwrite"
+        ) from error
+    return known
+
+
+def _check_same(out: Path, old: dict[str, Any], head: dict[str, Any]) -> None:
+    for part in ("config", "versions"):
+        if old[part] != head[part]:
+            names = [k for k in head[part] if old[part].get(k) != head[part][k]]
+            changes = ", ".join(f"{k} {old[part].get(k)} -> {head[part][k]}" for k in names)
+            raise OutputError(
+                out,
+                f"holds features of another run ({part}: {changes})",
+                "Choose another folder, or --overwrite to make them anew",
+            )
+
+
+@contextmanager
+def _journal(out: Path, head: dict[str, Any]) -> Iterator[Any]:
+    """Yields a function that notes one finished recording, so that a cut run can go on."""
+    try:
+        with (out / JOURNAL).open("a") as file:
+
+            def note(entry: dict[str, Any]) -> None:
+                file.write(json.dumps(entry) + "\n")
+                file.flush()
+
+            if file.tell() == 0:
+                note(head)
+            yield note
+    except OSError as error:
+        raise OutputError(
+            out / JOURNAL,
+            f"cannot be written ({error.strerror})",
+            "Free space, or check the folder",
+        ) from error

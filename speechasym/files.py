@@ -1,0 +1,73 @@
+"""Nothing is ever half-written: a temporary file beside the target, fsync, then a rename."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from speechasym.errors import OutputError
+
+SUFFIX = ".part"
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[BinaryIO]:
+    """A binary file that becomes `path` when the block ends well, and vanishes when it does not.
+
+    Raises:
+        OutputError: it cannot be written: no space, no permission, a file-size limit.
+    """
+    part = path.with_name(f".{path.name}{SUFFIX}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        # an error of reading, raised inside the block, names its own file
+        if error.filename not in (None, str(part), str(path), str(path.parent)):
+            raise
+        raise OutputError(
+            path,
+            f"cannot be written ({error.strerror})",
+            "Free space there, or choose a folder that you may write to",
+        ) from error
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Readable, sorted, with a newline at the end: the same content gives the same bytes."""
+    text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    with atomic(path) as file:
+        file.write(text.encode())
+
+
+def write_rows(path: Path, parts: Iterator[NDArray[np.float32]], columns: int) -> int:
+    """A .npy of float32 (rows, columns), written part by part; returns the number of rows."""
+    rows = 0
+    with atomic(path) as file:
+        _npy_header(file, rows, columns)
+        start = file.tell()
+        for part in parts:
+            file.write(np.ascontiguousarray(part, "<f4").data)
+            rows += len(part)
+        file.seek(0)
+        _npy_header(file, rows, columns)
+        assert file.tell() == start  # numpy leaves room in the header for the first axis to grow
+    return rows
+
+
+def _npy_header(file: BinaryIO, rows: int, columns: int) -> None:
+    np.lib.format.write_array_header_1_0(
+        file, {"descr": "<f4", "fortran_order": False, "shape": (rows, columns)}
+    )

@@ -1,0 +1,349 @@
+"""The recurrences on the CPU: numba, one thread a block of channels, equal to `ops/ref`.
+
+How the gammatone becomes fast. Write a stage's output as y_k(t) = v_k(t) pole^j, j = 1, 2, ...
+the samples since a block began. Then y_k(t) = pole y_k(t-1) + y_(k-1)(t) turns into
+
+    v_k(t) = v_k(t-1) + v_(k-1)(t),     v_0(t) = pole^-j gain x(t):
+
+running sums of real and imaginary parts, additions only, with the exponentials in a table. |v|
+may grow as |pole|^-j, so a block ends before that passes GROWTH, and the stages are multiplied by
+pole^block, which makes them y again. Lanes of one SIMD register hold neighbouring channels, all
+stages stay in registers, and a frame's mean power and lag-1 product are summed on the way, so the
+full-rate signal is never written. Rounding is that of the plain recursion: a term's weight
+relative to the newest one decays by |pole| a sample in both.
+"""
+
+import math
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import llvmlite.binding
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+GROWTH = 1e20  # |pole|^-block at most: leaves float32 (3e38) room for loud input and four sums
+LONGEST = 160  # samples a block at most: its table stays in the first-level cache
+SILENCE = 1e-30  # stages below this are set to 0: denormal numbers are slow and mean nothing
+# 1 - |pole| below which float32 running sums would pass 1e-5 relative error: use float64 there.
+NARROW = 1.5e-3
+_WIDE = llvmlite.binding.get_host_cpu_features().get("avx512f", False)
+PARALLEL_WORK = 1 << 21  # samples x channels from which threads pay for themselves
+
+
+@intrinsic
+def _registers(typingctx: Any, count: Any, like: Any) -> Any:
+    """`count` numbers on the stack; LLVM keeps them in registers, which a heap array forbids."""
+    if not isinstance(count, types.IntegerLiteral):
+        return None  # numba asks again with the literal
+    pointer = types.CPointer(like)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        element = context.get_value_type(like)
+        slot = cgutils.alloca_once(builder, ir.ArrayType(element, count.literal_value))
+        return builder.bitcast(slot, element.as_pointer())
+
+    return pointer(count, like), codegen
+
+
+@lru_cache
+def _kernels(order: int, lanes: int, aligned: bool) -> tuple[Any, Any]:
+    """(pooled, full) for blocks of `lanes` channels; the constants let LLVM unroll everything.
+
+    Both take x (samples,); table (length, 5, lanes): at j, pole^-j gain as re, im, then |pole|^j,
+    then pole^j as re, im; stages (2, order * lanes) as re, im, seen from `position` samples into a
+    block, both brought up to date.
+    """
+    size = order * lanes
+    top = size - lanes
+    jit = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
+
+    @numba.njit(inline="always")
+    def push(sr, si, u, ar, ai, c):  # type: ignore[no-untyped-def]
+        a, b = u * ar[c], u * ai[c]
+        for k in range(order):
+            sr[k * lanes + c] += a
+            si[k * lanes + c] += b
+            a, b = sr[k * lanes + c], si[k * lanes + c]
+        return a, b
+
+    @numba.njit(inline="always")
+    def renew(sr, si, row, tiny):  # type: ignore[no-untyped-def]
+        for c in range(lanes):
+            for k in range(order):
+                a, b = sr[k * lanes + c], si[k * lanes + c]
+                a, b = a * row[3, c] - b * row[4, c], a * row[4, c] + b * row[3, c]
+                sr[k * lanes + c] = a if abs(a) > tiny else 0
+                si[k * lanes + c] = b if abs(b) > tiny else 0
+
+    @jit
+    def pooled(x, offset, hop, table, step, stages, position, out):  # type: ignore[no-untyped-def]
+        # offset (lanes,) where each channel starts to read; step (2, lanes): pole / |pole|;
+        # out (F, 5, lanes): power, lag-1 product as re, im, last sample as re, im
+        zero = x.dtype.type(0)
+        tiny = x.dtype.type(SILENCE)
+        scale = x.dtype.type(1) / x.dtype.type(hop)
+        sr = numba.carray(_registers(size, zero), (size,))
+        si = numba.carray(_registers(size, zero), (size,))
+        zr = numba.carray(_registers(lanes, zero), (lanes,))  # z(t-1), less the block's phase
+        zi = numba.carray(_registers(lanes, zero), (lanes,))
+        pr = numba.carray(_registers(lanes, zero), (lanes,))
+        pi = numba.carray(_registers(lanes, zero), (lanes,))
+        qr = numba.carray(_registers(lanes, zero), (lanes,))
+        qi = numba.carray(_registers(lanes, zero), (lanes,))
+        length = table.shape[0]
+        for c in range(size):
+            sr[c] = stages[0, c]
+            si[c] = stages[1, c]
+        for c in range(lanes):
+            fade = table[position - 1, 2, c] if position > 0 else x.dtype.type(1)
+            zr[c] = sr[top + c] * fade
+            zi[c] = si[top + c] * fade
+        for f in range(out.shape[0]):
+            for c in range(lanes):
+                pr[c] = zero
+                pi[c] = zero
+                qr[c] = zero
+                qi[c] = zero
+            done = 0
+            while done < hop:
+                if position == length:
+                    renew(sr, si, table[length - 1], tiny)
+                    position = 0
+                    for c in range(lanes):
+                        zr[c] = sr[top + c]
+                        zi[c] = si[top + c]
+                count = min(length - position, hop - done)
+                base = f * hop + done
+                for i in range(count // 2):  # two samples a turn: their lag-1 sums share a product
+                    j = position + 2 * i
+                    ar, ai, ag = table[j, 0], table[j, 1], table[j, 2]
+                    br, bi, bg = table[j + 1, 0], table[j + 1, 1], table[j + 1, 2]
+                    u, v = x[base + 2 * i], x[base + 2 * i + 1]
+                    for c in range(lanes):
+                        if aligned:
+                            u, v = x[base + 2 * i + offset[c]], x[base + 2 * i + 1 + offset[c]]
+                        a, b = push(sr, si, u, ar, ai, c)
+                        yr, yi = a * ag[c], b * ag[c]
+                        a, b = push(sr, si, v, br, bi, c)
+                        wr, wi = a * bg[c], b * bg[c]
+                        pr[c] += yr * yr
+                        pi[c] += yi * yi
+                        pr[c] += wr * wr
+                        pi[c] += wi * wi
+                        qr[c] += yr * (zr[c] + wr)
+                        qr[c] += yi * (zi[c] + wi)
+                        qi[c] += yi * (zr[c] - wr)
+                        qi[c] -= yr * (zi[c] - wi)
+                        zr[c] = wr
+                        zi[c] = wi
+                position += count
+                done += count
+                if count % 2:
+                    row = table[position - 1]
+                    u = x[base + count - 1]
+                    for c in range(lanes):
+                        if aligned:
+                            u = x[base + count - 1 + offset[c]]
+                        a, b = push(sr, si, u, row[0], row[1], c)
+                        wr, wi = a * row[2, c], b * row[2, c]
+                        pr[c] += wr * wr
+                        pi[c] += wi * wi
+                        qr[c] += wr * zr[c]
+                        qr[c] += wi * zi[c]
+                        qi[c] += wi * zr[c]
+                        qi[c] -= wr * zi[c]
+                        zr[c] = wr
+                        zi[c] = wi
+            row, to = table[position - 1], out[f]
+            for c in range(lanes):
+                to[0, c] = (pr[c] + pi[c]) * scale
+                to[1, c] = (qr[c] * step[0, c] - qi[c] * step[1, c]) * scale
+                to[2, c] = (qr[c] * step[1, c] + qi[c] * step[0, c]) * scale
+                a, b = sr[top + c], si[top + c]
+                to[3, c] = a * row[3, c] - b * row[4, c]
+                to[4, c] = a * row[4, c] + b * row[3, c]
+        for c in range(size):
+            stages[0, c] = sr[c]
+            stages[1, c] = si[c]
+        return position
+
+    @jit
+    def full(x, table, stages, position, z):  # type: ignore[no-untyped-def]
+        # z (T, 2 lanes): every sample of every channel as re, im
+        zero = x.dtype.type(0)
+        tiny = x.dtype.type(SILENCE)
+        sr = numba.carray(_registers(size, zero), (size,))
+        si = numba.carray(_registers(size, zero), (size,))
+        for c in range(size):
+            sr[c] = stages[0, c]
+            si[c] = stages[1, c]
+        for t in range(len(x)):
+            if position == table.shape[0]:
+                renew(sr, si, table[position - 1], tiny)
+                position = 0
+            row = table[position]
+            u = x[t]
+            for c in range(lanes):
+                a, b = push(sr, si, u, row[0], row[1], c)
+                z[t, 2 * c] = a * row[3, c] - b * row[4, c]
+                z[t, 2 * c + 1] = a * row[4, c] + b * row[3, c]
+            position += 1
+        for c in range(size):
+            stages[0, c] = sr[c]
+            stages[1, c] = si[c]
+        return position
+
+    return pooled, full
+
+
+class State(NamedTuple):
+    """Where the cascade stands: y = stages * pole^position, so position 0 is `ref`'s own form."""
+
+    stages: NDArray[np.complex128]  # (B, N, C)
+    position: int  # samples since the stages were last multiplied by pole^block
+
+
+def settle(state: State, pole: NDArray) -> NDArray[np.complex128]:
+    """The stages' last outputs, (B, N, C), as `ref` and `scan` carry them."""
+    return state.stages * pole**state.position
+
+
+class _Block(NamedTuple):
+    """Coefficients of `lanes` neighbouring channels for the kernels; see `_kernels`."""
+
+    table: NDArray  # (length, 5, lanes)
+    step: NDArray  # (2, lanes)
+
+
+def _lanes(order: int) -> int:
+    """Channels a block: as many as one register holds, unless the stages would not fit."""
+    return 16 if _WIDE and order <= 8 else 8
+
+
+@lru_cache(maxsize=64)
+def _plan(poles: bytes, order: int, hop: int) -> tuple[_Block, ...]:
+    pole = np.frombuffer(poles, np.complex128)
+    lanes = _lanes(order)
+    fastest = -math.log(np.abs(pole).min())
+    longest = max(2, int(min(math.log(GROWTH) / fastest, LONGEST)))
+    # blocks end where frames end if they can, and hold an even number of samples if not
+    length = hop * (longest // hop) if hop <= longest else math.ceil(hop / (hop // longest + 1))
+    length += length % 2 if hop > longest else 0
+    j = np.arange(1, length + 1)[:, None]
+    blocks = []
+    for first in range(0, len(pole), lanes):
+        own = pole[first : first + lanes]
+        kind = np.float64 if 1 - np.abs(own).max() < NARROW else np.float32
+        up, down = own**-j * (2 * (1 - np.abs(own)) ** order), own**j
+        table = np.zeros((length, 5, lanes), kind)  # the last block's spare lanes stay 0
+        for i, part in enumerate((up.real, up.imag, np.abs(down), down.real, down.imag)):
+            table[:, i, : len(own)] = part
+        step = np.zeros((2, lanes), kind)
+        turn = own / np.abs(own)
+        step[0, : len(own)], step[1, : len(own)] = turn.real, turn.imag
+        blocks.append(_Block(table, step))
+    return tuple(blocks)
+
+
+def _run(
+    x: NDArray,
+    pole: NDArray,
+    order: int,
+    hop: int,
+    state: State | None,
+    threads: int,
+    kernel: Callable[[int, slice, NDArray, _Block, NDArray, int], int],
+) -> State:
+    """kernel(b, lanes, x, block, stages, position) for every recording b and block of channels."""
+    lanes = _lanes(order)
+    plan = _plan(np.ascontiguousarray(pole, np.complex128).tobytes(), order, hop)
+    stages = np.zeros((len(x), order, len(plan) * lanes), np.complex128)
+    position = 0
+    if state is not None:
+        stages[:, :, : len(pole)] = state.stages
+        position = state.position
+    tasks = [(b, g) for b in range(len(x)) for g in range(len(plan))]
+
+    def run(task: tuple[int, int]) -> int:
+        b, g = task
+        here = slice(g * lanes, (g + 1) * lanes)
+        kind = plan[g].table.dtype
+        own = stages[b, :, here].reshape(-1)
+        parts = np.stack([own.real, own.imag]).astype(kind)
+        after = kernel(b, here, x[b].astype(kind, copy=False), plan[g], parts, position)
+        stages[b, :, here] = (parts[0] + 1j * parts[1]).reshape(order, lanes)
+        return after
+
+    if threads > 1 and len(tasks) > 1 and x.size * len(pole) >= PARALLEL_WORK:
+        with ThreadPoolExecutor(min(threads, len(tasks))) as pool:
+            ends = list(pool.map(run, tasks))
+    else:
+        ends = [run(task) for task in tasks]
+    return State(stages[:, :, : len(pole)], ends[0] if ends else position)
+
+
+def gammatone(
+    x: NDArray[np.float32],
+    pole: NDArray[np.complex128],
+    order: int,
+    state: State | None = None,
+    threads: int = 1,
+) -> tuple[NDArray[np.complex64], State]:
+    """`ref.gammatone` for a batch: x (B, T) -> z (B, C, T) and the state."""
+    lanes = _lanes(order)
+    z = np.empty((len(x), x.shape[1], -(-len(pole) // lanes) * lanes), np.complex64)
+
+    def kernel(
+        b: int, here: slice, samples: NDArray, block: _Block, stages: NDArray, position: int
+    ) -> int:
+        out = z[b].view(np.float32)[:, 2 * here.start : 2 * here.stop]
+        after: int = _kernels(order, lanes, False)[1](samples, block.table, stages, position, out)
+        return after
+
+    state = _run(x, pole, order, LONGEST, state, threads, kernel)
+    return z[:, :, : len(pole)].transpose(0, 2, 1), state
+
+
+def gammatone_pooled(
+    x: NDArray[np.float32],
+    pole: NDArray[np.complex128],
+    order: int,
+    hop: int,
+    state: State | None = None,
+    delay: NDArray | None = None,
+    threads: int = 1,
+) -> tuple[NDArray[np.float32], NDArray[np.complex64], NDArray[np.complex64], State]:
+    """`ref.gammatone_pooled` for a batch: x (B, D + F hop) -> (B, C, F) each, and the state."""
+    lanes = _lanes(order)
+    padded = -(-len(pole) // lanes) * lanes
+    lead = 0 if delay is None else int(delay.max(initial=0))
+    offset = np.zeros(padded, np.int64)
+    if delay is not None:
+        offset[: len(pole)] = lead - delay
+    shape = (len(x), (x.shape[1] - lead) // hop, padded)
+    power = np.empty(shape, np.float32)
+    lag1 = np.empty(shape, np.complex64)
+    sample = np.empty(shape, np.complex64)
+
+    def kernel(
+        b: int, here: slice, samples: NDArray, block: _Block, stages: NDArray, position: int
+    ) -> int:
+        out = np.empty((shape[1], 5, lanes), samples.dtype)
+        after: int = _kernels(order, lanes, lead > 0)[0](
+            samples, offset[here], hop, block.table, block.step, stages, position, out
+        )
+        power[b, :, here] = out[:, 0]
+        lag1[b, :, here].real, lag1[b, :, here].imag = out[:, 1], out[:, 2]
+        sample[b, :, here].real, sample[b, :, here].imag = out[:, 3], out[:, 4]
+        return after
+
+    state = _run(x, pole, order, hop, state, threads, kernel)
+    tracks = (t[:, :, : len(pole)].transpose(0, 2, 1) for t in (power, lag1, sample))
+    return *tracks, state

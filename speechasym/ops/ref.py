@@ -1,0 +1,86 @@
+"""The plain definition of every recurrence, one loop each. Slow, float64, and always right.
+
+`ops/cpu` and `ops/scan` have functions of the same names and must give the same values.
+
+Shapes: T samples, C channels, F frames, N order.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def gammatone(
+    x: NDArray, pole: NDArray, order: int, state: NDArray | None = None
+) -> tuple[NDArray, NDArray]:
+    """Analytic gammatone channels: `order` equal complex one-pole filters in cascade [1].
+
+    y_k(t) = pole y_k(t-1) + y_(k-1)(t), with y_0(t) = 2 (1 - |pole|)^order x(t), and z = y_order.
+    The gain makes |z| = A for a sine of amplitude A at the centre frequency, arg(pole).
+
+    Args:
+        x: (T,) samples.
+        pole: (C,) exp((-2 pi b + 2 pi i f) / sample_rate), bandwidth b and centre f in Hz.
+        order: number of equal poles N; 4 is the ear's.
+        state: (N, C) the stages' last outputs; None is silence.
+
+    Returns:
+        z (C, T) complex, and the state after the last sample.
+
+    [1] V. Hohmann, "Frequency analysis and synthesis using a Gammatone filterbank", Acta Acustica
+        united with Acustica 88, 433-442, 2002.
+    """
+    gain = 2 * (1 - np.abs(pole)) ** order
+    stages = np.zeros((order, len(pole)), complex) if state is None else state.astype(complex)
+    z = np.empty((len(pole), len(x)), complex)
+    for t in range(len(x)):
+        y = gain * x[t]
+        for k in range(order):
+            y = pole * stages[k] + y
+            stages[k] = y
+        z[:, t] = y
+    return z, stages
+
+
+def gammatone_pooled(
+    x: NDArray,
+    pole: NDArray,
+    order: int,
+    hop: int,
+    state: NDArray | None = None,
+    delay: NDArray | None = None,
+) -> tuple[NDArray, NDArray, NDArray, NDArray]:
+    """The same channels, seen only once a frame of `hop` samples.
+
+    Args:
+        x: (D + F hop,) samples, where D = max(delay), or 0 without delays.
+        pole, order, state: as in `gammatone`.
+        hop: samples a frame.
+        delay: (C,) whole samples >= 0: channel c reads x[D + t - delay[c]] at time t.
+
+    Returns:
+        power (C, F): mean |z(t)|^2 over the frame;
+        lag1 (C, F) complex: mean z(t) conj z(t-1), whose argument is the energy-weighted
+        instantaneous frequency in radians a sample;
+        sample (C, F) complex: z at the frame's last sample;
+        and the state (N, C) after it.
+    """
+    delay = np.zeros(len(pole), int) if delay is None else delay
+    lead = int(delay.max(initial=0))
+    frames = (len(x) - lead) // hop
+    power = np.zeros((len(pole), frames))
+    lag1 = np.zeros((len(pole), frames), complex)
+    sample = np.zeros((len(pole), frames), complex)
+    new_state = np.zeros((order, len(pole)), complex)
+    for c in range(len(pole)):
+        start = lead - int(delay[c])
+        heard = x[start : start + frames * hop]
+        before = None if state is None else state[:, c : c + 1]
+        z, after = gammatone(heard, pole[c : c + 1], order, before)
+        last = 0j if before is None else before[-1, 0]
+        for t in range(frames * hop):
+            f = t // hop
+            power[c, f] += abs(z[0, t]) ** 2 / hop
+            lag1[c, f] += z[0, t] * np.conj(last) / hop
+            sample[c, f] = last = z[0, t]
+        new_state[:, c] = after[:, 0]
+    return power, lag1, sample, new_state

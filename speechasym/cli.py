@@ -39,8 +39,10 @@ def _extract_parser() -> ArgumentParser:
         "--features", default="gammatone", choices=("gammatone", "logmel", "mfcc"),
         help="gammatone: levels in dB; logmel: 80 in dB; mfcc: 13 + delta + delta-delta",
     )  # fmt: skip
-    add("--tracks", default="level", metavar="LIST",
-        help="of gammatone, any of level (dB), frequency (ERB off centre), phase (cycles)")  # fmt: skip
+    add(
+        "--tracks", default="level", metavar="LIST",
+        help="of gammatone, any of level (dB), frequency (ERB off centre), phase (cycles)",
+    )  # fmt: skip
     add("--rate", type=float, default=100.0, help="frames a second")
     add("--sample-rate", type=int, default=16000, help="Hz; recordings are resampled to it")
     add("--channel", default="mean", help="of several: mean, or a number from 0")

@@ -46,6 +46,7 @@ class AudioInfo(NamedTuple):
     frames: int  # samples a channel; 0 where only decoding can tell
     container: str  # "WAV", "FLAC", ...
     subtype: str  # libsndfile's name of the coding, such as "PCM_16"
+    warning: str = ""  # why the samples look damaged although they can be read
 
 
 def info(path: str | Path) -> AudioInfo:
@@ -61,7 +62,10 @@ def info(path: str | Path) -> AudioInfo:
     try:
         with soundfile.SoundFile(str(path)) as file:
             frames = max(0, file.frames) if file.frames < 1 << 60 else 0
-            found = AudioInfo(file.samplerate, file.channels, frames, container, file.subtype)
+            warning = _text_mode(path) if file.subtype == "PCM_16" and container != "FLAC" else ""
+            found = AudioInfo(
+                file.samplerate, file.channels, frames, container, file.subtype, warning
+            )
     except (soundfile.LibsndfileError, RuntimeError) as error:
         raise _undecodable(path, container, error) from error
     if found.sample_rate <= 0:
@@ -139,7 +143,10 @@ def load(
     Example:
         >>> x, rate = speechasym.load("speech.flac", sample_rate=16000)
     """
-    rate = info(path).sample_rate if sample_rate is None else sample_rate
+    header = info(path)
+    if header.warning:
+        log.warning("%s: %s", path, header.warning)
+    rate = header.sample_rate if sample_rate is None else sample_rate
     return np.concatenate(list(blocks(path, sample_rate, channel))), rate
 
 
@@ -203,6 +210,19 @@ def _check_finite(path: Path, raw: NDArray, before: int, rate: int) -> None:
             "samples are expected",
             "Repair the recording, or the program that wrote it",
         )
+
+
+def _text_mode(path: Path) -> str:
+    """A copy in text mode turns each byte 13 into 10 and drops it before a 10: then half of the
+    samples are put together from the wrong bytes. Such a file holds 12 and 14 but never 13."""
+    with path.open("rb") as file:
+        counts = np.bincount(np.frombuffer(file.read(1 << 20), np.uint8), minlength=16)
+    if counts[13] == 0 and min(counts[10], counts[12], counts[14]) >= 40:
+        return (
+            "samples damaged by a copy in text mode (no byte 13 among them, where chance gives "
+            f"about {(counts[12] + counts[14]) // 2}): get it again, copied as binary"
+        )
+    return ""
 
 
 def _undecodable(path: Path, container: str, error: Exception) -> AudioError:

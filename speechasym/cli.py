@@ -118,6 +118,11 @@ def _extract(options: Namespace) -> int:
     kept = f", {len(result.kept)} kept from before" if result.kept else ""
     failed = f", {len(result.failed)} failed" if result.failed else ""
     print(f"{len(result.made)} recordings -> {out}{kept}{failed}")
+    if result.mixed:
+        print(f"{len(result.mixed)} had several channels: took {chosen['channel']} (--channel)")
+    if result.warned:
+        stem, why = next(iter(result.warned.items()))
+        print(f"{len(result.warned)} look damaged (see features.json), such as {stem}: {why}")
     if result.failed:
         from rich.console import Console
         from rich.table import Table

@@ -39,6 +39,8 @@ class Extracted:
     made: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)  # there already, from an earlier run
     failed: dict[str, str] = field(default_factory=dict)  # and why
+    warned: dict[str, str] = field(default_factory=dict)  # made, but the samples look damaged
+    mixed: list[str] = field(default_factory=list)  # made from one or the mean of several channels
 
 
 def extract(
@@ -94,13 +96,20 @@ def extract(
                 else:
                     (result.kept if kept else result.made).append(stem)
                     known[stem] = record
+                    if "warning" in record:
+                        result.warned[stem] = record["warning"]
+                    if record["source_channels"] > 1:
+                        result.mixed.append(stem)
                     if not kept:
                         note({"stem": stem, "record": record})
                 step()
         failed = {stem: result.failed[stem] for stem in sorted(result.failed)}
         files.write_json(out / INDEX, head | {"recordings": known, "failed": failed})
         (out / JOURNAL).unlink(missing_ok=True)
-    return Extracted(sorted(result.made), sorted(result.kept), failed)
+    return Extracted(
+        sorted(result.made), sorted(result.kept), failed,
+        dict(sorted(result.warned.items())), sorted(result.mixed),
+    )  # fmt: skip
 
 
 def find(inputs: str | Path | Iterable[str | Path]) -> dict[str, Path]:
@@ -215,13 +224,16 @@ def _one(task: Task) -> Outcome:
         raise
     except SpeechAsymError as error:
         return stem, None, str(error), False
+    header = audio.info(source)
     record = {
         "source": str(source),
-        "source_channels": audio.info(source).channels,
+        "source_channels": header.channels,
         "sha256": digest,
         "seconds": round(samples / config.sample_rate, 6),
         "frames": rows,
     }
+    if header.warning:
+        record["warning"] = header.warning
     return stem, record, "", False
 
 

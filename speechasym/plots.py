@@ -216,7 +216,10 @@ def _draw(m: _Material, panels: list[str]) -> Any:
 def _from_audio(
     source: Path, start: float, duration: float | None, channel: str | int
 ) -> _Material:
-    rate = audio.info(source).sample_rate
+    header = audio.info(source)
+    if header.warning:
+        audio.log.warning("%s: %s", source, header.warning)
+    rate = header.sample_rate
     wanted = LONGEST_SECONDS if duration is None else duration
     first, last = round(start * rate), round((start + wanted) * rate)
     kept, heard = [], 0

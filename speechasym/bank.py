@@ -159,16 +159,11 @@ def pool(
         state = BankState(None, np.zeros((len(x), c.latency), np.float32))
     heard = np.concatenate([state.waiting, x], 1) if state.waiting.size else x
     used = (heard.shape[1] - c.latency) // c.hop * c.hop
-    *tracks, cascade = cpu.gammatone_pooled(
-        heard[:, : c.latency + used],
-        c.pole,
-        c.order,
-        c.hop,
-        state.cascade,
-        c.delay,
-        threads,
+    ready = heard[:, : c.latency + used]
+    power, lag1, sample, cascade = cpu.gammatone_pooled(
+        ready, c.pole, c.order, c.hop, state.cascade, c.delay, threads
     )
-    return Tracks(*tracks), BankState(cascade, heard[:, used:].copy())
+    return Tracks(power, lag1, sample), BankState(cascade, heard[:, used:].copy())
 
 
 def channels(
@@ -212,11 +207,11 @@ def frequency_deviation(lag1: NDArray, coefficients: Coefficients, sample_rate: 
         1989.
     """
     own = lag1 * np.exp(-1j * np.angle(coefficients.pole))[:, None].astype(np.complex64)
-    hz = np.angle(own) * (sample_rate / (2 * np.pi))
+    hz = np.angle(np.where(own == 0, 1, own)) * (sample_rate / (2 * np.pi))
     return (hz / erb.erb(coefficients.frequency)[:, None]).astype(np.float32)
 
 
 def phase_cycles(sample: NDArray) -> NDArray:
     """z (..., C, F) -> its phase in cycles, in [-0.5, 0.5). Silence gives 0."""
-    cycles = np.angle(sample) / (2 * np.pi)
+    cycles = np.angle(np.where(sample == 0, 1, sample)) / (2 * np.pi)  # -0 + 0j has phase pi
     return np.where(cycles >= 0.5, cycles - 1, cycles).astype(np.float32)

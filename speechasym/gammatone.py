@@ -228,7 +228,8 @@ class Gammatone(nn.Module):
         turn = torch.exp(torch.complex(0 * self.frequency, -self._pole().angle()))
         own = frames.lag1 * turn[:, None].to(frames.lag1.dtype)
         scale = self.config.sample_rate / (2 * math.pi) / self._erb()
-        return own.angle() * scale[:, None].to(frames.power.dtype)
+        # silence has no frequency: an argument of exactly 0, and a gradient that is not NaN
+        return torch.where(own == 0, 1, own).angle() * scale[:, None].to(frames.power.dtype)
 
     def _erb(self) -> Tensor:
         from speechasym import erb
@@ -243,7 +244,7 @@ class Gammatone(nn.Module):
                 f"{tuple(x.shape)}",
                 "Scale integers to full scale 1: x = x.float() / 32768 for 16 bits",
             )
-        return x.reshape(-1, x.shape[-1])
+        return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
     def extra_repr(self) -> str:
         c = self.config

@@ -205,7 +205,8 @@ def _draw(m: _Material, panels: list[str]) -> Any:
         bar = figure.colorbar(image, ax=axes, pad=0.01, aspect=12)
         bar.set_label(label, fontsize="small")
         bar.ax.tick_params(labelsize="small")
-        bar.solids.set_alpha(1)
+        if bar.solids is not None:
+            bar.solids.set_alpha(1)  # the panel may fade; its scale must not
     grid[-1, 0].set_xlabel("time (s)")
     grid[-1, 0].set_xlim(m.start, m.start + m.duration)
     figure.suptitle(m.title, fontsize="medium")

@@ -345,5 +345,5 @@ def gammatone_pooled(
         return after
 
     state = _run(x, pole, order, hop, state, threads, kernel)
-    tracks = (t[:, :, : len(pole)].transpose(0, 2, 1) for t in (power, lag1, sample))
-    return *tracks, state
+    power, lag1, sample = (t[:, :, : len(pole)].transpose(0, 2, 1) for t in (power, lag1, sample))
+    return power, lag1, sample, state

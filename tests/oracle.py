@@ -1,0 +1,62 @@
+"""Dumb loops in plain Python, and closed forms. Imports nothing of ours."""
+
+import cmath
+import math
+
+
+def cascade(x: list[float], frequency: float, bandwidth: float, rate: float, order: int):
+    """One channel of the gammatone: `order` one-pole filters one after the other."""
+    pole = cmath.exp(complex(-2 * math.pi * bandwidth / rate, 2 * math.pi * frequency / rate))
+    signal = [complex(v) for v in x]
+    for _ in range(order):
+        before = 0j
+        after = []
+        for v in signal:
+            before = pole * before + v
+            after.append(before)
+        signal = after
+    gain = 2 * (1 - abs(pole)) ** order
+    return [gain * v for v in signal]
+
+
+def impulse_response(k: int, frequency: float, bandwidth: float, rate: float, order: int):
+    """What the cascade answers to a unit impulse k samples ago: over(k+n-1, n-1) pole^k gain."""
+    decay = math.exp(-2 * math.pi * bandwidth / rate)
+    gain = 2 * (1 - decay) ** order
+    turn = cmath.exp(2j * math.pi * frequency / rate * k)
+    return gain * math.comb(k + order - 1, order - 1) * decay**k * turn
+
+
+def pooled(z: list[complex], hop: int):
+    """Mean power, mean lag-1 product and last sample of each frame of `hop` samples."""
+    power, lag1, sample = [], [], []
+    for start in range(0, len(z) - hop + 1, hop):
+        p, q = 0.0, 0j
+        for t in range(start, start + hop):
+            p += abs(z[t]) ** 2
+            q += z[t] * (z[t - 1].conjugate() if t else 0)
+        power.append(p / hop)
+        lag1.append(q / hop)
+        sample.append(z[start + hop - 1])
+    return power, lag1, sample
+
+
+def dct_orthonormal(values: list[float], count: int) -> list[float]:
+    """The first `count` coefficients of the orthonormal DCT-II."""
+    n = len(values)
+    out = []
+    for k in range(count):
+        total = sum(v * math.cos(math.pi * k * (2 * i + 1) / (2 * n)) for i, v in enumerate(values))
+        out.append(total * math.sqrt((1 if k == 0 else 2) / n))
+    return out
+
+
+def slope(track: list[float]) -> list[float]:
+    """Regression over two frames on either side, the ends repeated."""
+
+    def at(i: int) -> float:
+        return track[min(max(i, 0), len(track) - 1)]
+
+    return [
+        sum(n * (at(m + n) - at(m - n)) for n in (1, 2)) / (2 * (1 + 4)) for m in range(len(track))
+    ]

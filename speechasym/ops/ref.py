@@ -84,3 +84,71 @@ def gammatone_pooled(
             sample[c, f] = last = z[0, t]
         new_state[:, c] = after[:, 0]
     return power, lag1, sample, new_state
+
+
+def play(x: NDArray, width: NDArray, state: NDArray | None = None) -> tuple[NDArray, NDArray]:
+    """Play operators [2]: p(t) = clamp(p(t-1), x(t) - r, x(t) + r). Ignores what is less than r.
+
+    Args:
+        x: (T,) any track; width: (K,) half-widths r > 0 in its unit.
+        state: (K,) p before the first sample; None: p starts at x(0).
+
+    Returns:
+        p (K, T), and the state (K,) after it (None still, if T is 0).
+
+    [2] M. Brokate, J. Sprekels, "Hysteresis and Phase Transitions", Springer, 1996.
+    """
+    p = np.empty((len(width), len(x)), np.result_type(x, width))
+    for t in range(len(x)):
+        for k in range(len(width)):
+            old = p[k, t - 1] if t else (x[0] if state is None else state[k])
+            p[k, t] = min(max(old, x[t] - width[k]), x[t] + width[k])
+    return p, p[:, -1].copy() if len(x) else state
+
+
+def play_pooled(
+    x: NDArray, width: NDArray, hop: int, state: NDArray | None = None
+) -> tuple[NDArray, NDArray, NDArray, NDArray]:
+    """The plays of x (F hop,), seen only once a frame of `hop` samples.
+
+    Returns:
+        mean (K, F): mean of p over the frame; mean x - mean p is the mean stop output;
+        rise (K, F): the sum of p's upward moves over the frame, in x's unit;
+        fall (K, F): the sum of its downward moves, >= 0;
+        and the state (K,). The first sample's move counts from the state.
+    """
+    p, after = play(x, width, state)
+    frames = len(x) // hop
+    mean, rise, fall = (np.zeros((len(width), frames), p.dtype) for _ in range(3))
+    for k in range(len(width)):
+        for t in range(frames * hop):
+            old = p[k, t - 1] if t else (x[0] if state is None else state[k])
+            move = p[k, t] - old
+            mean[k, t // hop] += p[k, t] / hop
+            rise[k, t // hop] += max(move, 0)
+            fall[k, t // hop] += max(-move, 0)
+    return mean, rise, fall, after
+
+
+def relay(
+    x: NDArray, up: NDArray, down: NDArray, state: NDArray | None = None
+) -> tuple[NDArray, NDArray]:
+    """Relays (Schmitt triggers): +1 from x(t) >= up, -1 from x(t) <= down, else as before.
+
+    Args:
+        x: (T,) any track; up, down: (K,) thresholds in its unit, down < up.
+        state: (K,) outputs before the first sample, +1 or -1; None: -1.
+
+    Returns:
+        (K, T) of +1 and -1, and the state (K,) after it.
+    """
+    y = np.empty((len(up), len(x)), x.dtype)
+    now = -np.ones(len(up), x.dtype) if state is None else state.copy()
+    for t in range(len(x)):
+        for k in range(len(up)):
+            if x[t] >= up[k]:
+                now[k] = 1
+            elif x[t] <= down[k]:
+                now[k] = -1
+            y[k, t] = now[k]
+    return y, now

@@ -229,3 +229,60 @@ def _pool(z: Tensor, last: Tensor, hop: int) -> tuple[Tensor, Tensor, Tensor]:
     edge = torch.cat([last[..., None], sample[..., :-1]], 2)  # z before each frame
     lag1 = (frames[..., 1:] * frames[..., :-1].conj()).sum(3) + frames[..., 0] * edge.conj()
     return power / hop, lag1 / hop, sample
+
+
+def play(x: Tensor, width: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """`ref.play` for a batch: x (..., T), width (K,) -> p (..., K, T), state (..., K).
+
+    Two clamps, one after the other, are a clamp: so the clamps up to each t are combined in log(T)
+    steps. Only min and max are taken, so the values are exactly those of the loop.
+    """
+    low, high = (x[..., None, :] - width[:, None], x[..., None, :] + width[:, None])
+    first = x[..., None, 0].expand(*x.shape[:-1], len(width)) if state is None else state
+    reach = 1
+    while reach < x.shape[-1]:
+        # what begins `reach` earlier, then what begins here: its bounds, clamped to ours
+        head = slice(0, reach)
+        joined_low = torch.minimum(
+            torch.maximum(low[..., :-reach], low[..., reach:]), high[..., reach:]
+        )
+        joined_high = torch.minimum(
+            torch.maximum(high[..., :-reach], low[..., reach:]), high[..., reach:]
+        )
+        low = torch.cat([low[..., head], joined_low], -1)
+        high = torch.cat([high[..., head], joined_high], -1)
+        reach *= 2
+    p = torch.minimum(torch.maximum(first[..., None], low), high)
+    return p, p[..., -1] if x.shape[-1] else first
+
+
+def play_pooled(
+    x: Tensor, width: Tensor, hop: int, state: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """`ref.play_pooled` for a batch: x (..., F hop) -> (..., K, F) each, state (..., K)."""
+    p, after = play(x, width, state)
+    first = x[..., None, :1].expand_as(p[..., :1]) if state is None else state[..., None]
+    move = torch.diff(p, dim=-1, prepend=first)
+    frames = [t.unflatten(-1, (-1, hop)) for t in (p, move.clamp(min=0), (-move).clamp(min=0))]
+    return frames[0].mean(-1), frames[1].sum(-1), frames[2].sum(-1), after
+
+
+def relay(
+    x: Tensor, up: Tensor, down: Tensor, state: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """`ref.relay` for a batch: x (..., T), thresholds (K,) -> (..., K, T), state (..., K).
+
+    A sample either sets a relay or leaves it: the last one that set it, up to each t, tells. The
+    output is piecewise constant, so its gradient is 0 everywhere it exists.
+    """
+    x = x[..., None, :]
+    event = (x >= up[:, None]).to(x.dtype) - (x <= down[:, None]).to(x.dtype)
+    if state is None:
+        state = torch.full_like(event[..., 0], -1) if x.shape[-1] else -torch.ones_like(up)
+    if not x.shape[-1]:
+        return event, state
+    time = torch.arange(1, x.shape[-1] + 1, device=x.device)
+    last = torch.where(event != 0, time, 0).cummax(-1).values
+    known = torch.cat([state[..., None], event], -1)
+    y = known.gather(-1, last)
+    return y, y[..., -1]

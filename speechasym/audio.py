@@ -5,10 +5,11 @@ what they let pass in silence (a cut file, a wrong name, NaN) is found and named
 """
 
 import logging
+import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,9 +61,11 @@ def info(path: str | Path) -> AudioInfo:
     path = Path(path)
     container = _check(path)
     try:
-        with soundfile.SoundFile(str(path)) as file:
+        with _open(path) as file:
             frames = max(0, file.frames) if file.frames < 1 << 60 else 0
-            warning = _text_mode(path) if file.subtype == "PCM_16" and container != "FLAC" else ""
+            warning = _no_end(path) if container == "Ogg" else ""
+            if file.subtype == "PCM_16" and container != "FLAC":
+                warning = _text_mode(path)
             found = AudioInfo(
                 file.samplerate, file.channels, frames, container, file.subtype, warning
             )
@@ -89,12 +92,14 @@ def blocks(
 
     Raises:
         AudioError: unreadable, cut, without samples, or with NaN or infinite samples.
-        ConfigError: the file has no such channel.
+        ConfigError: the file has no such channel, or the sample rate is not positive.
     """
     import soundfile
     import soxr
 
     path = Path(path)
+    if sample_rate is not None and not sample_rate > 0:
+        raise ConfigError("sample_rate", f"{sample_rate} Hz is not positive", "Give Hz > 0")
     header = info(path)
     which = _channel(path, channel, header.channels)
     rate = header.sample_rate
@@ -102,9 +107,9 @@ def blocks(
     if sample_rate is not None and sample_rate != rate:
         resample = soxr.ResampleStream(rate, sample_rate, 1, dtype="float32", quality="HQ")
     size = max(1, round(seconds * rate))
-    done = clipped = 0
+    done = given = clipped = 0
     try:
-        with soundfile.SoundFile(str(path)) as file:
+        with _open(path) as file:
             while True:
                 raw = file.read(size, dtype="float32", always_2d=True)
                 _check_finite(path, raw, done, rate)
@@ -115,6 +120,7 @@ def blocks(
                 if resample is not None:
                     mono = resample.resample_chunk(mono, last=last)
                 if len(mono):
+                    given += len(mono)
                     yield mono
                 if last:
                     break
@@ -128,6 +134,12 @@ def blocks(
             f"the header promises {header.frames} samples, only {done} could be decoded: the file "
             "is cut or damaged",
             "Copy it again from its source",
+        )
+    if not given:
+        raise AudioError(
+            path,
+            f"too short: {done} samples at {rate} Hz are less than one at {sample_rate} Hz",
+            "Leave it out, or keep its sample rate",
         )
     if clipped:
         log.info("%s: %d samples at or above full scale (clipped?)", path, clipped)
@@ -186,7 +198,7 @@ def _channel(path: Path, channel: str | int, count: int) -> int | None:
         return None
     try:
         number = int(channel)
-    except ValueError:
+    except (TypeError, ValueError):
         number = -1
     if not 0 <= number < count:
         raise ConfigError(
@@ -212,12 +224,36 @@ def _check_finite(path: Path, raw: NDArray, before: int, rate: int) -> None:
         )
 
 
+def _open(path: Path) -> Any:
+    """A `soundfile.SoundFile`, by its name's own bytes: those of old corpora may be no UTF-8."""
+    import soundfile
+
+    return soundfile.SoundFile(os.fsencode(path) if os.name == "posix" else str(path))
+
+
+def _no_end(path: Path) -> str:
+    """The last page of a whole Ogg file says that it is the last; libsndfile does not look."""
+    with path.open("rb") as file:
+        page = _last_page(file, path.stat().st_size)
+    if page and page[5] & 4:
+        return ""
+    return "cut short? Its last page is not marked as the end: compare it with its source"
+
+
+def _last_page(file: BinaryIO, size: int) -> bytes:
+    """From the beginning of an Ogg file's last page, of 65307 bytes at most, to the file's end."""
+    file.seek(max(0, size - (1 << 16)))
+    tail = file.read()
+    return tail[tail.rfind(b"OggS") :] if b"OggS" in tail else b""
+
+
 def _text_mode(path: Path) -> str:
     """A copy in text mode turns each byte 13 into 10 and drops it before a 10: then half of the
-    samples are put together from the wrong bytes. Such a file holds 12 and 14 but never 13."""
+    samples are put together from the wrong bytes. Such a file holds 12 and 14 but never 13. It
+    holds 11 and 15 too, where a quiet recording of even samples only lacks all three."""
     with path.open("rb") as file:
         counts = np.bincount(np.frombuffer(file.read(1 << 20), np.uint8), minlength=16)
-    if counts[13] == 0 and min(counts[10], counts[12], counts[14]) >= 40:
+    if counts[13] == 0 and counts[[10, 11, 12, 14, 15]].min() >= 40:
         return (
             "samples damaged by a copy in text mode (no byte 13 among them, where chance gives "
             f"about {(counts[12] + counts[14]) // 2}): get it again, copied as binary"
@@ -226,7 +262,7 @@ def _text_mode(path: Path) -> str:
 
 
 def _undecodable(path: Path, container: str, error: Exception) -> AudioError:
-    reason = str(error).removeprefix(f"Error opening {str(path)!r}: ").strip().rstrip(".")
+    reason = getattr(error, "error_string", str(error)).strip().rstrip(".")
     remedy = f"Check that it plays, or convert it to one of {FORMATS}"
     if container in ("FLAC", "Ogg", "MP3"):
         remedy = "It is probably cut or damaged: copy it again from its source"
@@ -240,6 +276,8 @@ def _check(path: Path) -> str:
     try:
         if path.is_dir():
             raise AudioError(path, "a folder, not an audio file", "Give a file")
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise AudioError(path, "a pipe or device, not a file", "Write it into a file first")
         with path.open("rb") as file:
             size = file.seek(0, 2)
             file.seek(0)
@@ -249,6 +287,8 @@ def _check(path: Path) -> str:
                 _check_riff(path, file, size)
             elif container == "AIFF":
                 _check_aiff(path, file, size)
+            elif container == "Ogg":
+                _check_ogg(path, file, size)
             elif container == "NIST SPHERE":
                 _check_sphere(path, file, size)
     except FileNotFoundError as error:
@@ -340,6 +380,16 @@ def _check_aiff(path: Path, file: BinaryIO, size: int) -> None:
             return
         file.seek(length + length % 2, 1)
     raise AudioError(path, "no samples in this AIFF file", "Copy it again from its source")
+
+
+def _check_ogg(path: Path, file: BinaryIO, size: int) -> None:
+    """libsndfile takes what is there of a cut file for the whole; its last page tells."""
+    page = _last_page(file, size)
+    sizes = page[27 : 27 + page[26]] if len(page) > 27 else b""
+    if not sizes or len(sizes) < page[26] or len(page) < 27 + page[26] + sum(sizes):
+        raise AudioError(
+            path, "cut short: its last page is not whole", "Copy it again from its source"
+        )
 
 
 def _check_sphere(path: Path, file: BinaryIO, size: int) -> None:

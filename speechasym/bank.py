@@ -7,7 +7,6 @@ Shapes: B batch, T samples, C channels, F frames, N order.
 """
 
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -72,17 +71,21 @@ def hop(sample_rate: int, frame_rate: float) -> int:
     """Samples a frame. Raises `ConfigError` unless that is a whole number >= 1."""
     if frame_rate <= 0:
         raise ConfigError("rate", f"{frame_rate} frames a second is not positive", "Try 100")
-    samples = sample_rate / Fraction(frame_rate).limit_denominator(1000)
-    if samples.denominator != 1:
-        near = [sample_rate / n for n in (int(samples), int(samples) + 1) if n > 0]
+    if not 1e-3 <= frame_rate < np.inf:
+        raise ConfigError("rate", f"{frame_rate} frames a second is not 0.001 or more", "Try 100")
+    samples = round(sample_rate / frame_rate)
+    # 33.3333 is meant to be 100 / 3; the difference is at most 15 ms an hour
+    if samples < 1 or abs(samples * frame_rate - sample_rate) > 4e-6 * sample_rate:
+        below = int(sample_rate / frame_rate)
+        near = [sample_rate / n for n in (below, below + 1) if n > 0]
         raise ConfigError(
             "rate",
             f"{frame_rate:g} frames a second do not divide {sample_rate} samples a second",
             "Choose a rate that does, such as "
-            + " or ".join(f"{r:.6g}" for r in near)
+            + " or ".join(f"{r:.7g}" for r in near)
             + ", or another sample rate",
         )
-    return int(samples)
+    return samples
 
 
 @dataclass(frozen=True)

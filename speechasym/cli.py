@@ -21,7 +21,13 @@ def _parser() -> ArgumentParser:
     commands = parser.add_subcommands(required=True, dest="command")
     commands.add_subcommand("extract", _extract_parser(), help="recordings -> feature files")
     commands.add_subcommand("plot", _plot_parser(), help="a recording or feature file -> picture")
+    score = ArgumentParser(description="Score features.")
+    commands.add_subcommand("score", score, help="features -> error rates")
     commands.add_subcommand("doctor", _doctor_parser(), help="is everything here that is needed?")
+    measures = score.add_subcommands(
+        required=True, dest="measure"
+    )  # only now: jsonargparse's order
+    measures.add_subcommand("abx", _abx_parser(), help="how well features tell phones apart")
     return parser
 
 
@@ -48,7 +54,10 @@ def _extract_parser() -> ArgumentParser:
     add("--channel", default="mean", help="of several: mean, or a number from 0")
     add("--channels", type=int, default=64, help="gammatone filters")
     add("--low-hz", type=float, default=50.0, help="lowest centre frequency")
-    add("--high-hz", type=float, default=None, help="highest; null: min(7600, 0.95 Nyquist)")
+    add(
+        "--high-hz", type=float | None, default=None, metavar="HZ",
+        help="highest; null: min(7600, 0.95 Nyquist)",
+    )  # fmt: skip
     add("--align", action="store_true", help="remove the channels' different delays")
     add("--workers", type=int, default=1, metavar="N", help="processes")
     add("--overwrite", action="store_true", help="replace features of another configuration")
@@ -73,6 +82,23 @@ def _plot_parser() -> ArgumentParser:
     return parser
 
 
+def _abx_parser() -> ArgumentParser:
+    parser = ArgumentParser(
+        description="Phone ABX error of features, without training: within and across speakers,"
+        " between any and the same neighbours. Columns are normalised over each recording.",
+        epilog="Example:  speechasym score abx --items timit/ --features mfcc/ --rate 100",
+    )
+    add = parser.add_argument
+    add("--items", required=True, metavar="ITEM|TIMIT", help="a .item file, or a TIMIT folder")
+    add("--features", required=True, metavar="DIR", help="folder made by extract")
+    add("--rate", type=float, default=100.0, help="frames a second of the features")
+    add("--distance", default="angular", choices=("angular", "euclidean"), help="of frames")
+    add("--most", type=int | None, default=None, help="tokens of A, B, X a cell; null: all")
+    add("--most-across", type=int | None, default=None, help="speakers of X; null: all")
+    add("--seed", type=int, default=0, help="of the drawing, and of the intervals")
+    return parser
+
+
 def _doctor_parser() -> ArgumentParser:
     return ArgumentParser(
         description="Check versions, libraries, formats and folders; say what to do where"
@@ -90,7 +116,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command. Returns its exit code: 0 well, 1 some recordings failed, 2 bad input."""
     parsed = _parser().parse_args(arguments)
     options = parsed[parsed.command]
-    command = {"extract": _extract, "plot": _plot, "doctor": _doctor}[parsed.command]
+    run = {"extract": _extract, "plot": _plot, "score": _score, "doctor": _doctor}
+    command = run[parsed.command]
     level = logging.INFO if options.get("verbose") else logging.WARNING
     logging.basicConfig(level=level, format="%(message)s")
     try:
@@ -103,8 +130,10 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
 
 
-def _listed(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
+def _listed(value: str | list[str]) -> tuple[str, ...]:
+    """A list with commas, as the command line has it, or a list of a YAML file."""
+    parts = value.split(",") if isinstance(value, str) else map(str, value)
+    return tuple(part.strip() for part in parts if part.strip())
 
 
 def _extract(options: Namespace) -> int:
@@ -144,6 +173,23 @@ def _plot(options: Namespace) -> int:
         )
     plot(options.file, options.out, what, options.start, options.duration, options.channel)
     print(options.out)
+    return 0
+
+
+def _score(options: Namespace) -> int:
+    from speechasym.abx import evaluate
+
+    chosen = options.abx
+    results = evaluate(
+        chosen["items"], chosen.features, chosen.rate, angular=chosen.distance == "angular",
+        most=chosen.most, most_across=chosen.most_across, seed=chosen.seed,
+    )  # fmt: skip
+    print(f"{'ABX':<30} error   95 % interval      triples")
+    for name, found in results.items():
+        low, high = 100 * found.low, 100 * found.high
+        print(
+            f"{name:<30} {100 * found.error:4.1f} %  {low:4.1f} to {high:4.1f} %  {found.triples:9}"
+        )
     return 0
 
 

@@ -12,14 +12,15 @@ import json
 import logging
 import os
 import platform
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from speechasym import audio, featuresets, files
@@ -88,7 +89,10 @@ def extract(
         known = _known(out, head, overwrite)
         result = Extracted()
         tasks = [(stem, source, out, config, known.get(stem)) for stem, source in found.items()]
-        with _journal(out, head) as note, progress(len(tasks), "extract", show_progress) as step:
+        with (
+            _journal(out, head, known) as note,
+            progress(len(tasks), "extract", show_progress) as step,
+        ):
             for stem, record, reason, kept in _run(tasks, workers):
                 if record is None:
                     result.failed[stem] = reason
@@ -135,7 +139,7 @@ def find(inputs: str | Path | Iterable[str | Path]) -> dict[str, Path]:
 
 
 def _expand(item: Path) -> Iterator[tuple[str, Path]]:
-    if item.is_dir():
+    if os.path.isdir(item):  # unlike Path's, no exception where the name is too long
         inside = sorted(
             path
             for path in item.rglob("*")
@@ -149,7 +153,7 @@ def _expand(item: Path) -> Iterator[tuple[str, Path]]:
                 item, "no audio files in this folder", f"Looked at any depth for {endings}"
             )
         yield from ((path.relative_to(item).with_suffix("").as_posix(), path) for path in inside)
-    elif not item.exists() and glob.has_magic(str(item)):
+    elif not os.path.exists(item) and glob.has_magic(str(item)):
         matches = sorted(glob.glob(str(item), recursive=True))
         if not matches:
             raise ConfigError(item, "nothing matches this pattern", "Check it, or quote it")
@@ -194,8 +198,17 @@ def _run(tasks: list[Task], workers: int) -> Iterator[Outcome]:
 
 
 def _start_worker(level: int) -> None:
+    Thread(target=_end_with_parent, daemon=True).start()
     os.environ["OMP_NUM_THREADS"] = "1"  # for libraries not loaded yet: torch, if it is needed
     logging.basicConfig(level=level, format="%(message)s")
+
+
+def _end_with_parent() -> None:
+    """A worker whose run was killed would wait for ever, or write beside the next run."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _several(tasks: list[Task]) -> list[Outcome]:
@@ -285,12 +298,14 @@ def _known(out: Path, head: dict[str, Any], overwrite: bool) -> dict[str, dict[s
     known: dict[str, dict[str, Any]] = {}
     try:
         if (out / INDEX).exists():
-            index = json.loads((out / INDEX).read_text())
+            index = json.loads((out / INDEX).read_text("utf-8"))
             known |= index["recordings"]
-            _check_same(out, index, head)
+            if known:  # a folder where nothing was made is free
+                _check_same(out, index, head)
         if (out / JOURNAL).exists():
-            lines = (out / JOURNAL).read_text().splitlines()
-            _check_same(out, json.loads(lines[0]), head)
+            lines = (out / JOURNAL).read_text("utf-8").splitlines()
+            if len(lines) > 1:
+                _check_same(out, json.loads(lines[0]), head)
             for line in lines[1:]:
                 try:
                     entry = json.loads(line)
@@ -301,7 +316,7 @@ def _known(out: Path, head: dict[str, Any], overwrite: bool) -> dict[str, dict[s
         if not overwrite:
             raise
         return {}
-    except (ValueError, KeyError, IndexError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
         if overwrite or not (out / INDEX).exists():
             return {}
         raise OutputError(
@@ -323,8 +338,19 @@ def _check_same(out: Path, old: dict[str, Any], head: dict[str, Any]) -> None:
 
 
 @contextmanager
-def _journal(out: Path, head: dict[str, Any]) -> Iterator[Any]:
-    """Yields a function that notes one finished recording, so that a cut run can go on."""
+def _journal(
+    out: Path, head: dict[str, Any], known: dict[str, dict[str, Any]]
+) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """Yields a function that notes one finished recording, so that a cut run can go on.
+
+    It is begun anew with what is known, so that nothing of another configuration, and no line that
+    was cut, stays in it.
+    """
+    lines = [head, *({"stem": stem, "record": record} for stem, record in known.items())]
+    with files.atomic(out / JOURNAL) as begun:
+        begun.write("".join(json.dumps(line) + "\n" for line in lines).encode())
+    if not known:
+        (out / INDEX).unlink(missing_ok=True)  # it describes files that are about to be replaced
     try:
         with (out / JOURNAL).open("a") as file:
 
@@ -332,8 +358,6 @@ def _journal(out: Path, head: dict[str, Any]) -> Iterator[Any]:
                 file.write(json.dumps(entry) + "\n")
                 file.flush()
 
-            if file.tell() == 0:
-                note(head)
             yield note
     except OSError as error:
         raise OutputError(

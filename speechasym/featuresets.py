@@ -49,6 +49,12 @@ class FeatureConfig:
                 "Use for example level,frequency",
             )
         object.__setattr__(self, "tracks", tuple(t for t in UNITS if t in tracks))
+        channel = str(self.channel)
+        if channel != "mean" and not (channel.isascii() and channel.isdigit()):
+            raise ConfigError(
+                "channel", f"{self.channel!r} is not known", "Use mean, or a number from 0"
+            )
+        object.__setattr__(self, "channel", int(channel) if channel != "mean" else channel)
         self.bank()
 
     def bank(self) -> bank.BankConfig:
@@ -122,11 +128,21 @@ def features(
         if sample_rate is None:
             raise ConfigError("sample_rate", "needed with samples", "Say sample_rate=16000")
         config = FeatureConfig(**options)
-        x = np.asarray(source, np.float32)
-        if x.ndim != 1 or not x.size or not np.isfinite(x).all():
+        x = np.asarray(source)
+        if x.dtype.kind != "f":
             raise ConfigError(
-                "source", f"shape {x.shape}; finite mono samples (T,) are expected", "Mix it down"
+                "source",
+                f"samples of type {x.dtype}; floating point is expected",
+                "Scale integers to full scale 1: x = x / 32768 for 16 bits",
             )
+        if x.ndim != 1 or not x.size:
+            raise ConfigError(
+                "source", f"shape {x.shape}; mono samples (T,) are expected", "Mix it down"
+            )
+        x = x.astype(np.float32)
+        if not np.isfinite(x).all():
+            first = int(np.isfinite(x).argmin())
+            raise ConfigError("source", f"sample {first} is {x[first]}", "Give finite samples")
         parts = iter([x])
     return np.concatenate(list(frames(parts, config)))
 

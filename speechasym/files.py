@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,6 +23,7 @@ def atomic(path: Path) -> Iterator[BinaryIO]:
         OutputError: it cannot be written: no space, no permission, a file-size limit.
     """
     part = path.with_name(f".{path.name}{SUFFIX}")
+    own = {None, *map(str, (part, path, *path.parents))}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with part.open("wb") as file:
@@ -31,9 +32,8 @@ def atomic(path: Path) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         part.replace(path)
     except OSError as error:
-        part.unlink(missing_ok=True)
-        # an error of reading, raised inside the block, names its own file
-        if error.filename not in (None, str(part), str(path), str(path.parent)):
+        _remove(part)
+        if error.filename not in own:  # an error of reading, raised inside the block
             raise
         raise OutputError(
             path,
@@ -41,15 +41,21 @@ def atomic(path: Path) -> Iterator[BinaryIO]:
             "Free space there, or choose a folder that you may write to",
         ) from error
     except BaseException:
-        part.unlink(missing_ok=True)
+        _remove(part)
         raise
+
+
+def _remove(part: Path) -> None:
+    with suppress(OSError):  # it may never have been made
+        part.unlink()
 
 
 def write_json(path: Path, content: Any) -> None:
     """Readable, sorted, with a newline at the end: the same content gives the same bytes."""
     text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
     with atomic(path) as file:
-        file.write(text.encode())
+        # a file name that is no UTF-8 holds surrogates: JSON's \udcXX, read back the same
+        file.write(text.encode("utf-8", "backslashreplace"))
 
 
 def write_rows(path: Path, parts: Iterator[NDArray[np.float32]], columns: int) -> int:

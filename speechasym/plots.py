@@ -163,8 +163,12 @@ def plot(
     source, out = Path(source), Path(out)
     if out.suffix.lower() not in (".png", ".pdf", ".svg"):
         raise ConfigError(out, "not a picture format known here", "End it in .png, .pdf or .svg")
-    if start < 0 or (duration is not None and duration <= 0):
-        raise ConfigError("start, duration", "must not be negative", "Give s from the beginning")
+    if not 0 <= start < np.inf or (duration is not None and not 0 < duration < np.inf):
+        raise ConfigError(
+            "start, duration",
+            f"{start} s, {duration} s: a start from 0 and a duration above 0 are expected",
+            "Give s from the beginning",
+        )
     if source.suffix == ".npy":
         material = _from_features(source, start, duration)
     else:
@@ -209,7 +213,7 @@ def _draw(m: _Material, panels: list[str]) -> Any:
             bar.solids.set_alpha(1)  # the panel may fade; its scale must not
     grid[-1, 0].set_xlabel("time (s)")
     grid[-1, 0].set_xlim(m.start, m.start + m.duration)
-    figure.suptitle(m.title, fontsize="medium")
+    figure.suptitle(m.title, fontsize="medium", parse_math=False)  # $ may be in a file's name
     figure.align_ylabels(grid[:, 0])
     return figure
 
@@ -264,7 +268,7 @@ def _from_features(source: Path, start: float, duration: float | None) -> _Mater
         head = json.loads(index.read_text())
         config = FeatureConfig(**head["config"] | {"tracks": tuple(head["config"]["tracks"])})
         values = np.load(source, mmap_mode="r", allow_pickle=False)
-    except (ValueError, KeyError, TypeError, EOFError) as error:
+    except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
         raise ConfigError(source, f"cannot be read ({error})", "Extract it again") from error
     if config.features != "gammatone":
         raise ConfigError(

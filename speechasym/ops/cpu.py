@@ -52,6 +52,28 @@ def _registers(typingctx: Any, count: Any, like: Any) -> Any:
     return pointer(count, like), codegen
 
 
+# These two stand outside `_kernels`: numba would hash them into the key of its cache with an
+# identity that is new in each process, so that every start compiled again.
+@numba.njit(inline="always")
+def _push(sr, si, u, ar, ai, c, order, lanes):  # type: ignore[no-untyped-def]
+    a, b = u * ar[c], u * ai[c]
+    for k in range(order):
+        sr[k * lanes + c] += a
+        si[k * lanes + c] += b
+        a, b = sr[k * lanes + c], si[k * lanes + c]
+    return a, b
+
+
+@numba.njit(inline="always")
+def _renew(sr, si, row, tiny, order, lanes):  # type: ignore[no-untyped-def]
+    for c in range(lanes):
+        for k in range(order):
+            a, b = sr[k * lanes + c], si[k * lanes + c]
+            a, b = a * row[3, c] - b * row[4, c], a * row[4, c] + b * row[3, c]
+            sr[k * lanes + c] = a if abs(a) > tiny else 0
+            si[k * lanes + c] = b if abs(b) > tiny else 0
+
+
 @lru_cache
 def _kernels(order: int, lanes: int, aligned: bool) -> tuple[Any, Any]:
     """(pooled, full) for blocks of `lanes` channels; the constants let LLVM unroll everything.
@@ -63,24 +85,6 @@ def _kernels(order: int, lanes: int, aligned: bool) -> tuple[Any, Any]:
     size = order * lanes
     top = size - lanes
     jit = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
-
-    @numba.njit(inline="always")
-    def push(sr, si, u, ar, ai, c):  # type: ignore[no-untyped-def]
-        a, b = u * ar[c], u * ai[c]
-        for k in range(order):
-            sr[k * lanes + c] += a
-            si[k * lanes + c] += b
-            a, b = sr[k * lanes + c], si[k * lanes + c]
-        return a, b
-
-    @numba.njit(inline="always")
-    def renew(sr, si, row, tiny):  # type: ignore[no-untyped-def]
-        for c in range(lanes):
-            for k in range(order):
-                a, b = sr[k * lanes + c], si[k * lanes + c]
-                a, b = a * row[3, c] - b * row[4, c], a * row[4, c] + b * row[3, c]
-                sr[k * lanes + c] = a if abs(a) > tiny else 0
-                si[k * lanes + c] = b if abs(b) > tiny else 0
 
     @jit
     def pooled(x, offset, hop, table, step, stages, position, out):  # type: ignore[no-untyped-def]
@@ -114,7 +118,7 @@ def _kernels(order: int, lanes: int, aligned: bool) -> tuple[Any, Any]:
             done = 0
             while done < hop:
                 if position == length:
-                    renew(sr, si, table[length - 1], tiny)
+                    _renew(sr, si, table[length - 1], tiny, order, lanes)
                     position = 0
                     for c in range(lanes):
                         zr[c] = sr[top + c]
@@ -129,9 +133,9 @@ def _kernels(order: int, lanes: int, aligned: bool) -> tuple[Any, Any]:
                     for c in range(lanes):
                         if aligned:
                             u, v = x[base + 2 * i + offset[c]], x[base + 2 * i + 1 + offset[c]]
-                        a, b = push(sr, si, u, ar, ai, c)
+                        a, b = _push(sr, si, u, ar, ai, c, order, lanes)
                         yr, yi = a * ag[c], b * ag[c]
-                        a, b = push(sr, si, v, br, bi, c)
+                        a, b = _push(sr, si, v, br, bi, c, order, lanes)
                         wr, wi = a * bg[c], b * bg[c]
                         pr[c] += yr * yr
                         pi[c] += yi * yi
@@ -151,7 +155,7 @@ def _kernels(order: int, lanes: int, aligned: bool) -> tuple[Any, Any]:
                     for c in range(lanes):
                         if aligned:
                             u = x[base + count - 1 + offset[c]]
-                        a, b = push(sr, si, u, row[0], row[1], c)
+                        a, b = _push(sr, si, u, row[0], row[1], c, order, lanes)
                         wr, wi = a * row[2, c], b * row[2, c]
                         pr[c] += wr * wr
                         pi[c] += wi * wi
@@ -186,12 +190,12 @@ def _kernels(order: int, lanes: int, aligned: bool) -> tuple[Any, Any]:
             si[c] = stages[1, c]
         for t in range(len(x)):
             if position == table.shape[0]:
-                renew(sr, si, table[position - 1], tiny)
+                _renew(sr, si, table[position - 1], tiny, order, lanes)
                 position = 0
             row = table[position]
             u = x[t]
             for c in range(lanes):
-                a, b = push(sr, si, u, row[0], row[1], c)
+                a, b = _push(sr, si, u, row[0], row[1], c, order, lanes)
                 z[t, 2 * c] = a * row[3, c] - b * row[4, c]
                 z[t, 2 * c + 1] = a * row[4, c] + b * row[3, c]
             position += 1

@@ -94,7 +94,7 @@ def play(x: NDArray, width: NDArray, state: NDArray | None = None) -> tuple[NDAr
         state: (K,) p before the first sample; None: p starts at x(0).
 
     Returns:
-        p (K, T), and the state (K,) after it (None still, if T is 0).
+        p (K, T), and the state (K,) after it. T must not be 0.
 
     [2] M. Brokate, J. Sprekels, "Hysteresis and Phase Transitions", Springer, 1996.
     """
@@ -103,7 +103,7 @@ def play(x: NDArray, width: NDArray, state: NDArray | None = None) -> tuple[NDAr
         for k in range(len(width)):
             old = p[k, t - 1] if t else (x[0] if state is None else state[k])
             p[k, t] = min(max(old, x[t] - width[k]), x[t] + width[k])
-    return p, p[:, -1].copy() if len(x) else state
+    return p, p[:, -1].copy()
 
 
 def play_pooled(

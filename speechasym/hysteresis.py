@@ -1,0 +1,167 @@
+"""Hysteresis operators (C2): they keep what is larger than their width and forget the rest.
+
+All take a track x (..., T) and return `y, state`; given back, the state goes on where the last call
+stopped. They work on any track in any unit, in torch, with gradients to the track, the widths and
+the weights; relays are piecewise constant, so through them only weights learn.
+
+Shapes: T samples of the track, K operators, M thresholds.
+
+[1] M. Brokate, J. Sprekels, "Hysteresis and Phase Transitions", Springer, 1996.
+[2] I. D. Mayergoyz, "Mathematical Models of Hysteresis and Their Applications", Elsevier, 2003.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from speechasym.errors import ConfigError
+from speechasym.ops import scan
+
+
+def _rising(name: str, values: Sequence[float], positive: bool = True) -> Tensor:
+    """Values as a tensor, checked to be strictly rising (and positive)."""
+    tensor = torch.as_tensor(values, dtype=torch.float64)
+    bad = not len(values) or bool((tensor.diff() <= 0).any()) or not bool(tensor.isfinite().all())
+    if bad or (positive and bool(tensor[0] <= 0)):
+        kind = "positive and strictly rising" if positive else "strictly rising"
+        raise ConfigError(name, f"{list(values)} is not {kind}", "Use for example 1, 3, 10")
+    return tensor.float()
+
+
+def _track(x: Tensor) -> Tensor:
+    if not x.is_floating_point() or x.ndim == 0:
+        raise ConfigError(
+            "x", f"a floating-point track (..., time) is expected, got {x.dtype}", "Use x.float()"
+        )
+    if not bool(x.isfinite().all()):
+        first = int((~x.isfinite()).flatten().nonzero()[0])
+        raise ConfigError("x", f"element {first} is not finite", "Give a track without NaN")
+    return x
+
+
+class Play(nn.Module):
+    """p(t) = clamp(p(t-1), x(t) - r, x(t) + r): blind to every fluctuation smaller than r [1].
+
+    Args:
+        widths: (K,) half-widths r, positive and rising, in the track's unit.
+        learnable: make the logarithms of the widths parameters.
+
+    Without a state, p starts at x(0).
+    """
+
+    def __init__(self, widths: Sequence[float], learnable: bool = False) -> None:
+        super().__init__()
+        log_width = _rising("widths", widths).log()
+        if learnable:
+            self.log_width: Tensor = nn.Parameter(log_width)
+        else:
+            self.register_buffer("log_width", log_width)
+
+    @property
+    def widths(self) -> Tensor:
+        """(K,) half-widths."""
+        return self.log_width.exp()
+
+    def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """x (..., T) -> p (..., K, T), state (..., K). Raises `ConfigError` on NaN."""
+        return scan.play(_track(x), self.widths.to(x.dtype), state)
+
+
+class Stop(Play):
+    """s = x - p, between -r and r: s / r is +1 on a rising branch and -1 on a falling one [1].
+
+    Args as `Play`; `signed=True` returns s / r, the signed asymmetry index.
+    """
+
+    def __init__(
+        self, widths: Sequence[float], learnable: bool = False, signed: bool = False
+    ) -> None:
+        super().__init__(widths, learnable)
+        self.signed = signed
+
+    def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """x (..., T) -> s or s / r (..., K, T), state (..., K): that of the plays."""
+        p, state = super().forward(x, state)
+        s = x[..., None, :] - p
+        return (s / self.widths.to(x.dtype)[:, None] if self.signed else s), state
+
+
+class Relay(nn.Module):
+    """+1 from x >= up until x <= down, else -1: Schmitt triggers with two thresholds each [2].
+
+    Args:
+        up, down: (K,) thresholds in the track's unit, each down below its up.
+
+    Without a state, relays between their thresholds start at -1.
+    """
+
+    up: Tensor
+    down: Tensor
+
+    def __init__(self, up: Sequence[float], down: Sequence[float]) -> None:
+        super().__init__()
+        if len(up) != len(down) or any(not d < u for u, d in zip(up, down, strict=True)):
+            raise ConfigError(
+                "up, down", f"{list(up)}, {list(down)}: each down must be below its up", "Swap them"
+            )
+        self.register_buffer("up", torch.tensor(up, dtype=torch.float32))
+        self.register_buffer("down", torch.tensor(down, dtype=torch.float32))
+
+    def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """x (..., T) -> +1 or -1 (..., K, T), state (..., K)."""
+        return scan.relay(_track(x), self.up.to(x.dtype), self.down.to(x.dtype), state)
+
+
+class PrandtlIshlinskii(Play):
+    """Weighted plays, w_0 x + sum_k w_k p_k: a hysteresis loop of learnable shape [1].
+
+    Args as `Play`; the weights (K + 1,) are parameters, all 1 / (K + 1) at first.
+    """
+
+    def __init__(self, widths: Sequence[float], learnable: bool = False) -> None:
+        super().__init__(widths, learnable)
+        count = len(widths) + 1
+        self.weight = nn.Parameter(torch.full((count,), 1 / count))
+
+    def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """x (..., T) -> y (..., T), state (..., K)."""
+        p, state = super().forward(x, state)
+        weight = self.weight.to(x.dtype)
+        return weight[0] * x + torch.einsum("k,...kt->...t", weight[1:], p), state
+
+
+class Preisach(Relay):
+    """Weighted relays on a triangular mesh: y = sum over up > down of mu(up, down) relay [2].
+
+    Args:
+        thresholds: (M,) rising, in the track's unit; every pair of two gives a relay, M (M - 1) / 2
+            in all, ordered by up and then by down.
+
+    The weights mu are parameters, equal and summing to 1 at first. Without a state, all relays
+    start at -1: negative saturation.
+    """
+
+    def __init__(self, thresholds: Sequence[float]) -> None:
+        mesh = _rising("thresholds", thresholds, positive=False).tolist()
+        pairs = [(u, d) for i, u in enumerate(mesh) for d in mesh[:i]]
+        if not pairs:
+            raise ConfigError("thresholds", f"{list(thresholds)}: two or more", "Give a mesh")
+        super().__init__([u for u, _ in pairs], [d for _, d in pairs])
+        self.weight = nn.Parameter(torch.full((len(pairs),), 1 / len(pairs)))
+
+    def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """x (..., T) -> y (..., T), state (..., M (M - 1) / 2)."""
+        relays, state = super().forward(x, state)
+        return torch.einsum("k,...kt->...t", self.weight.to(x.dtype), relays), state
+
+
+def loop_area(x: Tensor, y: Tensor) -> Tensor:
+    """(..., T) input and output along a closed cycle -> the loop's area, x's unit times y's.
+
+    The integral of x dy by the trapezoid rule, the last sample joined to the first. A loop that
+    is run through counter-clockwise in the (x, y) plane counts positive: that is a lag.
+    """
+    step = torch.roll(y, -1, -1) - y
+    middle = (x + torch.roll(x, -1, -1)) / 2
+    return (middle * step).sum(-1)

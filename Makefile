@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+BENCH := .venv-bench
 
 .PHONY: demo test bench setup clean
 
@@ -24,16 +25,16 @@ test: $(READY)
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
 
-# The comparison packages live in a folder of their own: they must not change what is tested.
+# The packages compared with live in a folder of their own, on top of the tested ones.
 bench: $(READY)
-	@test -e $(VENV)-bench/.ready || ( $(BIN)/python -m venv $(VENV)-bench \
-	  && $(BIN)/python -c "import site; print(site.getsitepackages()[0])" \
-	     > $$($(VENV)-bench/bin/python -c "import site; print(site.getsitepackages()[0])")/speechasym.pth \
-	  && cat pyproject.toml > /dev/null )
-	@for package in $$(cat benchmarks/requirements.txt); do \
-	  $(VENV)-bench/bin/python -m pip install --quiet --constraint constraints.txt $$package \
-	  || echo "$$package does not install here: its row says so"; done; touch $(VENV)-bench/.ready
-	$(VENV)-bench/bin/python benchmarks/bench.py --out docs/benchmarks.md
+	@test -e $(BENCH)/.ready || { $(BIN)/python -m venv $(BENCH) && \
+	  $(BIN)/python -c "import site; print(site.getsitepackages()[0])" \
+	    > $$(echo $(BENCH)/lib/python3*/site-packages)/tested.pth && \
+	  for package in $$(cat benchmarks/requirements.txt); do \
+	    $(BENCH)/bin/python -m pip install --quiet --constraint constraints.txt $$package \
+	    || echo "$$package does not install here; its row will say so"; \
+	  done; touch $(BENCH)/.ready; }
+	PYTHONPATH=. $(BENCH)/bin/python benchmarks/bench.py --out docs/benchmarks.md
 
 clean:
-	rm -rf $(VENV) $(VENV)-bench out
+	rm -rf $(VENV) $(BENCH) out

@@ -1,0 +1,90 @@
+"""The command on files: an hour of speech in one, and hundreds of short ones."""
+
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from measure import RATE, ROOT, recordings, speech, table
+
+# A process counts the memory of the one that started it as its own, and this one is large: start
+# the command from a small one.
+WAIT = (
+    "import json, os, subprocess, sys, time; begun = time.perf_counter();"
+    "child = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL);"
+    "_, status, usage = os.wait4(child.pid, 0);"
+    "print(json.dumps([time.perf_counter() - begun, usage.ru_maxrss / 1024,"
+    " os.waitstatus_to_exitcode(status)]))"
+)
+
+
+def extract(source: Path, out: Path, workers: int = 1) -> tuple[float, float]:
+    """`speechasym extract` into a new folder -> wall s, and peak memory of a process in MiB."""
+    command = [sys.executable, "-m", "speechasym", "extract", str(source), "--out", str(out)]
+    wrapped = [sys.executable, "-S", "-c", WAIT, *command, "--workers", str(workers)]
+    done = subprocess.run(wrapped, capture_output=True, text=True, check=True, cwd=ROOT)
+    wall, peak, code = json.loads(done.stdout)
+    shutil.rmtree(out, ignore_errors=True)
+    if code:
+        raise RuntimeError(f"{' '.join(command)} ended with {code}")
+    return wall, peak
+
+
+def hour(minutes: int, rounds: int) -> str:
+    """A table: a file of `minutes` against one of a minute."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = {1: Path(folder, "short.wav"), minutes: Path(folder, "long.wav")}
+        x = speech(60)
+        for length, path in files.items():
+            with soundfile.SoundFile(path, "w", RATE, 1, "PCM_16") as file:
+                for _ in range(length):
+                    file.write(x)
+        extract(files[1], Path(folder, "warm"))
+        found: dict[int, list[tuple[float, float]]] = {length: [] for length in files}
+        for _ in range(rounds):
+            for length, path in files.items():
+                found[length].append(extract(path, Path(folder, "out")))
+    body = []
+    for length, each in found.items():
+        wall, peak = np.median(each, 0)
+        best = min(w for w, _ in each)
+        body.append([f"{length} min, {length * 60 * RATE * 2 / 1e6:.1f} MB", f"{wall:.2f}",
+                     f"{best:.2f}", f"{length * 60 / wall:,.0f}", f"{peak:.0f}"])  # fmt: skip
+    return table(["file", "wall s, median", "min", "x real time", "peak MiB"], body)
+
+
+def many(count: int, rounds: int) -> str:
+    """A table: `count` recordings of about 6 s with one and with two processes, in turn."""
+    chosen = [p for p in recordings() if 4 < soundfile.info(p).duration < 8]
+    with tempfile.TemporaryDirectory() as folder:
+        clips = Path(folder, "clips")
+        clips.mkdir()
+        seconds = 0.0
+        for i in range(count):
+            source = chosen[i % len(chosen)]
+            shutil.copy(source, clips / f"{i:04d}-{source.name}")
+            seconds += soundfile.info(source).duration
+        walls: dict[int, list[float]] = {1: [], 2: []}
+        for _ in range(rounds):
+            for workers, each in walls.items():
+                each.append(extract(clips, Path(folder, "out"), workers)[0])
+    one = statistics.median(walls[1])
+    body = [
+        [f"{count} files, {seconds / 60:.1f} min, --workers {workers}",
+         f"{statistics.median(each):.2f}", f"{min(each):.2f}", f"{max(each):.2f}",
+         f"{seconds / statistics.median(each):,.0f}", f"{one / statistics.median(each):.2f}"]
+        for workers, each in walls.items()
+    ]  # fmt: skip
+    head = ["files", "wall s, median", "min", "max", "x real time", "times as fast as one"]
+    return table(head, body)
+
+
+def available() -> bool:
+    """Peak memory is asked of the system in the POSIX way."""
+    return os.name == "posix"

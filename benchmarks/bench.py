@@ -112,7 +112,8 @@ def speed(x: NDArray[np.float32], quick: bool) -> str:
     mel = next(row for row in measured if row.name == rows.MEL)
     arithmetic, memory = (row.work / row.best / 1e9 for row in limits)
     body = [cells(row, mel, arithmetic, memory) for row in measured]
-    head = ["", "s, median", "min", "x real time", "ratio to mel", "GFLOP/s", "GB/s", "what"]
+    head = ["", "s, median", "min", "x real time", "ratio to mel", "of mins"]
+    head += ["GFLOP/s", "GB/s", "what"]
     return (
         table(head, body, notes=True)
         + f"\nLimits of one core, the fastest of its rounds: {arithmetic:.1f} GFLOP/s "
@@ -134,7 +135,7 @@ def load() -> str:
 def cells(row: Row, mel: Row, arithmetic: float, memory: float) -> list[str]:
     """One line of the main table; times of a shorter stretch are scaled to that of the mel row."""
     if not row.times:
-        return [row.name, "-", "-", "-", "-", "-", "-", row.note]
+        return [row.name, *"-------", row.note]
     scale = mel.seconds / row.seconds
     each = row.seconds * RATE * rows.CHANNELS / row.median / 1e9  # 1e9 samples x channels a second
     flops, moved = row.flops * each, row.moved * each
@@ -144,6 +145,7 @@ def cells(row: Row, mel: Row, arithmetic: float, memory: float) -> list[str]:
         digits(row.best * scale),
         digits(row.seconds / row.median),
         digits(row.ratio(mel)),
+        digits(row.best * scale / mel.best),
         f"{flops:.1f} ({100 * flops / arithmetic / row.threads:.0f} %)" if flops else "-",
         f"{moved:.2f} ({100 * moved / memory / row.threads:.0f} %)" if moved else "-",
         row.note,
@@ -196,8 +198,9 @@ a table were timed in turn, round after round, in one process on the same sound 
 median of its rounds, after one call to warm up; "min" is the fastest. One thread unless a row says
 otherwise. The gammatone rows have {rows.CHANNELS} channels from {rows.LOW:g} to {rows.HIGH:g} Hz.
 "Ratio to mel" is the time over that of torchaudio's mel spectrogram of the same sound, round by
-round, and the median of that. Where a row was measured on less sound its seconds are scaled, and
-the row says so. In brackets: the share of what one core can do.
+round, and the median of that; "of mins" is the ratio of the fastest calls, which other work on the
+machine disturbs least. Where a row was measured on less sound its seconds are scaled, and the row
+says so. In brackets: the share of what one core can do.
 """
 COUNTS = f"""
 Counted in the source, a sample and channel at order 4. Pooled `cpu`: 8 multiplications (2 to bring

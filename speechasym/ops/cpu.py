@@ -87,9 +87,9 @@ def _kernels(order: int, lanes: int, aligned: bool) -> tuple[Any, Any]:
     jit = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
 
     @jit
-    def pooled(x, offset, hop, table, step, stages, position, out):  # type: ignore[no-untyped-def]
+    def pooled(x, offset, hop, table, step, stages, position, power, lag1, sample):  # type: ignore[no-untyped-def]
         # offset (lanes,) where each channel starts to read; step (2, lanes): pole / |pole|;
-        # out (F, 5, lanes): power, lag-1 product as re, im, last sample as re, im
+        # power (F, lanes); lag1 and sample (F, 2 lanes) as re, im
         zero = x.dtype.type(0)
         tiny = x.dtype.type(SILENCE)
         scale = x.dtype.type(1) / x.dtype.type(hop)
@@ -109,7 +109,7 @@ def _kernels(order: int, lanes: int, aligned: bool) -> tuple[Any, Any]:
             fade = table[position - 1, 2, c] if position > 0 else x.dtype.type(1)
             zr[c] = sr[top + c] * fade
             zi[c] = si[top + c] * fade
-        for f in range(out.shape[0]):
+        for f in range(power.shape[0]):
             for c in range(lanes):
                 pr[c] = zero
                 pi[c] = zero
@@ -165,14 +165,14 @@ def _kernels(order: int, lanes: int, aligned: bool) -> tuple[Any, Any]:
                         qi[c] -= wr * zi[c]
                         zr[c] = wr
                         zi[c] = wi
-            row, to = table[position - 1], out[f]
+            row, mean, product, end = table[position - 1], power[f], lag1[f], sample[f]
             for c in range(lanes):
-                to[0, c] = (pr[c] + pi[c]) * scale
-                to[1, c] = (qr[c] * step[0, c] - qi[c] * step[1, c]) * scale
-                to[2, c] = (qr[c] * step[1, c] + qi[c] * step[0, c]) * scale
+                mean[c] = (pr[c] + pi[c]) * scale
+                product[2 * c] = (qr[c] * step[0, c] - qi[c] * step[1, c]) * scale
+                product[2 * c + 1] = (qr[c] * step[1, c] + qi[c] * step[0, c]) * scale
                 a, b = sr[top + c], si[top + c]
-                to[3, c] = a * row[3, c] - b * row[4, c]
-                to[4, c] = a * row[4, c] + b * row[3, c]
+                end[2 * c] = a * row[3, c] - b * row[4, c]
+                end[2 * c + 1] = a * row[4, c] + b * row[3, c]
         for c in range(size):
             stages[0, c] = sr[c]
             stages[1, c] = si[c]
@@ -332,22 +332,23 @@ def gammatone_pooled(
     if delay is not None:
         offset[: len(pole)] = lead - delay
     shape = (len(x), (x.shape[1] - lead) // hop, padded)
-    power = np.empty(shape, np.float32)
-    lag1 = np.empty(shape, np.complex64)
-    sample = np.empty(shape, np.complex64)
+    # one piece of memory: the first touch of a page costs more than writing it
+    made = np.empty((*shape[:2], 5 * padded), np.float32)
+    power, lag1, sample = np.split(made, [padded, 3 * padded], 2)
 
     def kernel(
         b: int, here: slice, samples: NDArray, block: _Block, stages: NDArray, position: int
     ) -> int:
-        out = np.empty((shape[1], 5, lanes), samples.dtype)
+        twice = slice(2 * here.start, 2 * here.stop)
         after: int = _kernels(order, lanes, lead > 0)[0](
-            samples, offset[here], hop, block.table, block.step, stages, position, out
-        )
-        power[b, :, here] = out[:, 0]
-        lag1[b, :, here].real, lag1[b, :, here].imag = out[:, 1], out[:, 2]
-        sample[b, :, here].real, sample[b, :, here].imag = out[:, 3], out[:, 4]
+            samples, offset[here], hop, block.table, block.step, stages, position,
+            power[b, :, here], lag1[b, :, twice], sample[b, :, twice],
+        )  # fmt: skip
         return after
 
     state = _run(x, pole, order, hop, state, threads, kernel)
-    power, lag1, sample = (t[:, :, : len(pole)].transpose(0, 2, 1) for t in (power, lag1, sample))
+    power, lag1, sample = (
+        track[:, :, : len(pole)].transpose(0, 2, 1)
+        for track in (power, lag1.view(np.complex64), sample.view(np.complex64))
+    )
     return power, lag1, sample, state

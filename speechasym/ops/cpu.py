@@ -347,8 +347,10 @@ def gammatone_pooled(
         return after
 
     state = _run(x, pole, order, hop, state, threads, kernel)
-    power, lag1, sample = (
-        track[:, :, : len(pole)].transpose(0, 2, 1)
-        for track in (power, lag1.view(np.complex64), sample.view(np.complex64))
+    own = slice(0, len(pole))
+    return (
+        power[:, :, own].transpose(0, 2, 1),
+        lag1.view(np.complex64)[:, :, own].transpose(0, 2, 1),
+        sample.view(np.complex64)[:, :, own].transpose(0, 2, 1),
+        state,
     )
-    return power, lag1, sample, state

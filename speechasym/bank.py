@@ -38,12 +38,14 @@ class BankConfig:
                 "sample_rate", f"{self.sample_rate} Hz is not positive", "Give Hz > 0"
             )
         nyquist = self.sample_rate / 2
-        if not 0 < self.low_hz < nyquist:
+        if not self.low_hz > 0:
+            raise ConfigError("low_hz", f"{self.low_hz} Hz is not above 0", "50 Hz is usual")
+        if not self.low_hz < nyquist:
             raise ConfigError(
                 "sample_rate",
                 f"{self.sample_rate} Hz carries frequencies below {nyquist:g} Hz only, and the "
                 f"lowest centre frequency is {self.low_hz:g} Hz",
-                f"Use a sample rate above {2 * self.low_hz:g} Hz, or a lower low_hz above 0",
+                f"Use a sample rate above {2 * self.low_hz:g} Hz, or a lower low_hz",
             )
         if not self.low_hz <= self.highest <= nyquist:
             raise ConfigError(
@@ -76,14 +78,13 @@ def hop(sample_rate: int, frame_rate: float) -> int:
     samples = round(sample_rate / frame_rate)
     # 33.3333 is meant to be 100 / 3; the difference is at most 15 ms an hour
     if samples < 1 or abs(samples * frame_rate - sample_rate) > 4e-6 * sample_rate:
-        below = int(sample_rate / frame_rate)
-        near = [sample_rate / n for n in (below, below + 1) if n > 0]
+        whole = [r for r in range(1, sample_rate + 1) if sample_rate % r == 0]
+        near = sorted(whole, key=lambda r: abs(r - frame_rate))[:2]
         raise ConfigError(
             "rate",
             f"{frame_rate:g} frames a second do not divide {sample_rate} samples a second",
-            "Choose a rate that does, such as "
-            + " or ".join(f"{r:.7g}" for r in near)
-            + ", or another sample rate",
+            f"Choose a rate that does, such as {' or '.join(map(str, sorted(near)))}, or another"
+            " sample rate",
         )
     return samples
 
@@ -98,6 +99,7 @@ class Coefficients:
     order: int
     hop: int  # samples a frame
     delay: NDArray[np.int64] | None  # (C,) samples each channel waits for the slowest; None: none
+    turn: NDArray[np.complex128] | None  # (C,) factor of the sample that aligns the carriers too
 
     @property
     def latency(self) -> int:
@@ -110,24 +112,39 @@ def poles(frequency: NDArray, bandwidth: NDArray, sample_rate: int) -> NDArray[n
     return np.exp(2 * np.pi / sample_rate * (-bandwidth + 1j * frequency))
 
 
-def delays(bandwidth: NDArray, order: int, sample_rate: int) -> NDArray[np.int64]:
-    """(C,) samples to wait so that all envelopes t^(N-1) exp(-2 pi b t) peak at the same time."""
+def align(
+    pole: NDArray, bandwidth: NDArray, order: int, sample_rate: int
+) -> tuple[NDArray[np.int64], NDArray[np.complex128]]:
+    """(C,) delays in samples and (C,) factors that make an impulse peak everywhere at once.
+
+    The envelope t^(N-1) exp(-2 pi b t) peaks at t = (N-1) / (2 pi b), in the cascade N / 2 samples
+    earlier; whole samples of delay bring these together, and the factor makes the phase 0 there,
+    so that the rounded delays do not show in the phase [1].
+
+    [1] V. Hohmann, "Frequency analysis and synthesis using a Gammatone filterbank", Acta Acustica
+        united with Acustica 88, 433-442, 2002.
+    """
     peak = (order - 1) / (2 * np.pi * bandwidth) * sample_rate
-    return np.rint(peak.max() - peak).astype(np.int64)
+    delay = np.rint(peak.max() - peak).astype(np.int64)
+    carrier = pole / np.abs(pole)
+    return delay, carrier ** -(peak.max() - order / 2 - delay)
 
 
 def design(config: BankConfig) -> Coefficients:
     """Parameters -> coefficients."""
     frequency = erb.erb_space(config.low_hz, config.highest, config.channels)
     bandwidth = config.bandwidth_factor * erb.gammatone_bandwidth(frequency, config.order)
-    return Coefficients(
-        frequency=frequency,
-        bandwidth=bandwidth,
-        pole=poles(frequency, bandwidth, config.sample_rate),
-        order=config.order,
-        hop=hop(config.sample_rate, config.frame_rate),
-        delay=delays(bandwidth, config.order, config.sample_rate) if config.align else None,
-    )
+    return derive(config, frequency, bandwidth)
+
+
+def derive(config: BankConfig, frequency: NDArray, bandwidth: NDArray) -> Coefficients:
+    """The coefficients of these centre frequencies and bandwidths, (C,) each, in Hz."""
+    pole = poles(frequency, bandwidth, config.sample_rate)
+    delay = turn = None
+    if config.align:
+        delay, turn = align(pole, bandwidth, config.order, config.sample_rate)
+    samples = hop(config.sample_rate, config.frame_rate)
+    return Coefficients(frequency, bandwidth, pole, config.order, samples, delay, turn)
 
 
 class BankState(NamedTuple):
@@ -166,6 +183,8 @@ def pool(
     power, lag1, sample, cascade = cpu.gammatone_pooled(
         ready, c.pole, c.order, c.hop, state.cascade, c.delay, threads
     )
+    if c.turn is not None:
+        sample = sample * c.turn[:, None].astype(np.complex64)
     return Tracks(power, lag1, sample), BankState(cascade, heard[:, used:].copy())
 
 
@@ -206,8 +225,8 @@ def frequency_deviation(lag1: NDArray, coefficients: Coefficients, sample_rate: 
     The frequency is arg(lag1) sample_rate / 2 pi, a mean weighted by energy [1]; the deviation is
     in units of the channel's ERB. Silence gives 0.
 
-    [1] S. Kay, "A fast and accurate single frequency estimator", IEEE Trans. ASSP 37, 1987-1990,
-        1989.
+    [1] G. W. Lank, I. S. Reed, G. E. Pollon, "A semicoherent detection and Doppler estimation
+        statistic", IEEE Trans. AES 9, 151-165, 1973.
     """
     own = lag1 * np.exp(-1j * np.angle(coefficients.pole))[:, None].astype(np.complex64)
     hz = np.angle(np.where(own == 0, 1, own)) * (sample_rate / (2 * np.pi))

@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import platform
+import signal
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -20,7 +21,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from multiprocessing import get_context, parent_process
 from pathlib import Path
-from threading import Thread
+from threading import Thread, current_thread, main_thread
 from typing import Any
 
 from speechasym import audio, featuresets, files
@@ -181,9 +182,12 @@ def _run(tasks: list[Task], workers: int) -> Iterator[Outcome]:
     size = max(1, min(16, len(tasks) // (workers * 4)))
     parts = [tasks[i : i + size] for i in range(0, len(tasks), size)]
     level = audio.log.getEffectiveLevel()
-    with ProcessPoolExecutor(workers, context, _start_worker, (level,)) as pool:
-        futures: list[Future[list[Outcome]]] = [pool.submit(_several, part) for part in parts]
+    ended, end = context.Pipe(duplex=False)
+    with ended, end, ProcessPoolExecutor(workers, context, _start_worker, (level, ended)) as pool:
+        futures: list[Future[list[Outcome]]] = []
         try:
+            with _interrupts_later():
+                futures.extend(pool.submit(_several, part) for part in parts)
             for future in as_completed(futures):
                 yield from future.result()
         except BrokenProcessPool as error:
@@ -193,11 +197,44 @@ def _run(tasks: list[Task], workers: int) -> Iterator[Outcome]:
                 "Run the same command again, with fewer workers: it goes on where it stopped",
             ) from error
         finally:
+            end.close()
             for future in futures:
                 future.cancel()
 
 
-def _start_worker(level: int) -> None:
+@contextmanager
+def _interrupts_later() -> Iterator[None]:
+    """Ctrl-C waits inside, so that no process is left half-started, and never reaches what is
+    started inside: a terminal sends it to every process, and each would show a traceback."""
+    if os.name != "posix":
+        yield
+        return
+    from multiprocessing import resource_tracker
+
+    resource_tracker.ensure_running()  # before, because it unblocks the signal when it starts
+    # What is started inside inherits the mask. It is no help here, where a thread of numpy may get
+    # the signal; but Python's own handler runs in the main thread only.
+    waiting: list[int] = []
+    here = current_thread() is main_thread()
+    handler = signal.signal(signal.SIGINT, lambda n, _: waiting.append(n)) if here else None
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if here:
+            signal.signal(signal.SIGINT, handler or signal.default_int_handler)
+        if waiting:
+            signal.raise_signal(signal.SIGINT)
+
+
+_ended: Any = None  # in a worker: the end of a pipe that is ready when the run has ended
+
+
+def _start_worker(level: int, ended: Any) -> None:
+    global _ended
+    _ended = ended
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where `_interrupts_later` could not
     Thread(target=_end_with_parent, daemon=True).start()
     os.environ["OMP_NUM_THREADS"] = "1"  # for libraries not loaded yet: torch, if it is needed
     logging.basicConfig(level=level, format="%(message)s")
@@ -228,6 +265,8 @@ def _one(task: Task) -> Outcome:
         def heard() -> Iterator[Any]:
             nonlocal samples
             for block in audio.blocks(source, config.sample_rate, config.channel):
+                if _ended is not None and _ended.poll():
+                    raise KeyboardInterrupt
                 samples += len(block)
                 yield block
 

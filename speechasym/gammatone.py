@@ -1,4 +1,4 @@
-"""The gammatone filterbank as a torch module (C1)."""
+"""The gammatone filterbank as a torch module."""
 
 import math
 from typing import NamedTuple
@@ -45,7 +45,8 @@ class Gammatone(nn.Module):
         order: number of equal poles.
         bandwidth_factor: 1 gives each filter the ear's ERB.
         frame_rate: frames a second; must divide the sample rate.
-        align: delay faster channels so that all envelopes peak together, `latency` samples late.
+        align: delay faster channels so that an impulse peaks in all together, `latency` samples
+            late, and turn `sample` so that its phase is 0 there. Not for `channels`.
         learnable: make centre frequencies and bandwidths parameters.
 
     Example:
@@ -127,17 +128,9 @@ class Gammatone(nn.Module):
         """The design as numpy arrays, from the parameters as they are now."""
         if self._made is not None:
             return self._made
-        c = self.config
         frequency = self.frequency.detach().cpu().numpy()
         bandwidth = self.bandwidth.detach().cpu().numpy()
-        return bank.Coefficients(
-            frequency,
-            bandwidth,
-            bank.poles(frequency, bandwidth, c.sample_rate),
-            c.order,
-            self.hop,
-            bank.delays(bandwidth, c.order, c.sample_rate) if c.align else None,
-        )
+        return bank.derive(self.config, frequency, bandwidth)
 
     def _pole(self) -> Tensor:
         rate = 2 * math.pi / self.config.sample_rate
@@ -187,6 +180,9 @@ class Gammatone(nn.Module):
             *tracks, stages = scan.gammatone_pooled(
                 heard[:, : c.latency + used], self._pole(), c.order, c.hop, stages, delay
             )
+            if c.turn is not None:
+                turn = torch.from_numpy(c.turn).to(tracks[2])
+                tracks[2] = tracks[2] * turn[:, None]
             after = GammatoneState(stages, heard[:, used:].clone())
         if lengths is not None:
             begun = torch.arange(tracks[0].shape[-1], device=x.device) * c.hop

@@ -63,12 +63,16 @@ def read_items(path: str | Path) -> list[Item]:
     """
     path = Path(path)
     try:
-        lines = path.read_text().splitlines()
+        lines = path.read_text("utf-8").splitlines()
     except OSError as error:
         raise ItemError(path, f"cannot be read ({error.strerror})", "Check the path") from error
+    except UnicodeDecodeError as error:
+        raise ItemError(path, "not a text file", "Give a .item file or a TIMIT folder") from error
     header = "#file onset offset #phone prev-phone next-phone speaker"
     if not lines or lines[0].split() != header.split():
         raise ItemError(path, "the first line is no item header", f"It should be: {header}")
+    if len(lines) < 2:
+        raise ItemError(path, "no items below the header", "Check the file")
     items = []
     for number, line in enumerate(lines[1:], 2):
         row = line.split()
@@ -112,7 +116,8 @@ def timit_items(root: str | Path) -> list[Item]:
         if path.stem.upper() in ("SA1", "SA2"):
             continue
         rows = []
-        for number, line in enumerate(path.read_text().splitlines(), 1):
+        text = path.read_text("utf-8", "replace")
+        for number, line in enumerate(text.splitlines(), 1):
             parts = line.split()
             if len(parts) != 3 or parts[2] not in phones.TIMIT_61:
                 raise ItemError(
@@ -164,7 +169,12 @@ def compare(
     kept, parts, short = [], [], 0
     for item in items:
         if item.file not in features:
-            raise ItemError(item.file, "no features of this recording", "Extract them first")
+            known = ", ".join(sorted(features)[:2]) or "nothing"
+            raise ItemError(
+                item.file,
+                f"no features of this recording; there is {known} ...",
+                "Extract and score the same folder",
+            )
         track = features[item.file]
         first, last = frames_of(item, rate)
         if last > len(track):
@@ -183,17 +193,21 @@ def compare(
         raise ConfigError("items", "no item is as long as a frame", "Use a higher frame rate")
     if len(kept) > MOST_ITEMS:
         raise ConfigError(
-            "items", f"{len(kept)} are more than {MOST_ITEMS}", "Score a part, say some speakers"
+            "items",
+            f"{len(kept)} tokens are more than the {MOST_ITEMS} that can all be compared",
+            "Make a .item file of some speakers",
         )
     starts = np.concatenate([[0], np.cumsum([len(p) for p in parts])])
     return Tokens(kept, dtw.distances(np.concatenate(parts), starts, angular), short)
 
 
-def load_features(folder: str | Path, rate: float, normalise: bool = True) -> dict[str, NDArray]:
-    """The .npy files of a folder made by `extract`: {stem: (F, D)}.
+def load_features(
+    folder: str | Path, rate: float | None = None, normalise: bool = True
+) -> tuple[dict[str, NDArray], float]:
+    """The .npy files of a folder made by `extract`: {stem: (F, D)}, and their frames a second.
 
     Args:
-        rate: frames a second that they should have.
+        rate: frames a second that they should have; None: whatever they have.
         normalise: mean 0 and variance 1 of each column over each recording.
 
     Raises `ItemError` if the folder holds no features, or was made at another rate.
@@ -204,43 +218,56 @@ def load_features(folder: str | Path, rate: float, normalise: bool = True) -> di
         made = json.loads(index.read_text("utf-8"))["config"]["rate"]
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise ItemError(folder, "no features.json to read there", "Run extract first") from error
-    if made != rate:
+    if rate is not None and made != rate:
         raise ItemError(
             folder, f"made at {made:g} frames a second, not {rate:g}", f"Say --rate {made:g}"
         )
     loaded = {}
     for path in sorted(folder.rglob("*.npy")):
-        values = np.load(path, allow_pickle=False)
+        try:
+            values = np.load(path, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise ItemError(path, f"cannot be read ({error})", "Extract it again") from error
         if normalise:
             values = (values - values.mean(0)) / np.maximum(values.std(0), 1e-8)
         loaded[path.relative_to(folder).with_suffix("").as_posix()] = values
-    return loaded
+    return loaded, made
 
 
 def evaluate(
-    items: str | Path, features: str | Path, rate: float = 100.0, **options: Any
-) -> dict[str, Score]:
-    """ABX errors within and across speakers, between any and same neighbours.
+    items: str | Path,
+    features: str | Path,
+    rate: float | None = None,
+    *,
+    angular: bool = True,
+    most: int | None = None,
+    most_across: int | None = None,
+    seed: int = 0,
+) -> tuple[dict[str, Score], Tokens]:
+    """ABX errors within and across speakers, between any and the same neighbours.
 
     Args:
         items: a ZeroSpeech .item file, or a TIMIT folder.
         features: a folder made by `extract`; each recording is normalised to mean 0, variance 1.
-        rate: frames a second.
-        options: angular=True (else Euclidean) distance of frames; most, most_across, seed: see
-            `score`.
+        rate: frames a second, checked if given.
+        angular: angular distance of frames, else Euclidean.
+        most, most_across, seed: see `score`.
+
+    Returns:
+        The score of each of the four tasks that has cells, and the tokens compared.
 
     Raises:
         ItemError, ConfigError: items or features that cannot be read or do not fit.
     """
-    angular = options.pop("angular", True)
     listed = timit_items(items) if Path(items).is_dir() else read_items(items)
-    tokens = compare(listed, load_features(features, rate), rate, angular)
+    values, rate = load_features(features, rate)
+    tokens = compare(listed, values, rate, angular)
     results = {}
     for speakers, across in (("within", False), ("across", True)):
         for neighbours, context in (("any", False), ("same", True)):
             name = f"{speakers} speakers, {neighbours} context"
-            results[name] = score(tokens, across, context, **options)
-    return results
+            results[name] = score(tokens, across, context, most, most_across, seed)
+    return results, tokens
 
 
 @numba.njit(nogil=True, cache=True)
@@ -272,12 +299,15 @@ def score(
     Args:
         across: X by another speaker than A and B; else all three by one.
         context: all three between the same neighbours; else between any.
-        most: tokens of A, of B and of X a cell, drawn by `seed`; None: all.
+        most: tokens of A, of B and of X per cell, drawn by `seed`; None: all.
         most_across: speakers of X for each A and B, drawn likewise.
 
     Raises:
         ConfigError: no cell has the tokens that it needs.
     """
+    for name, value in (("most", most), ("most_across", most_across)):
+        if value is not None and value < 1:
+            raise ConfigError(name, f"{value} is less than 1", "Use 1 or more, or leave it out")
     draw = np.random.default_rng(seed)
     groups: dict[tuple[str, str], dict[str, dict[str, list[int]]]] = defaultdict(
         lambda: defaultdict(lambda: defaultdict(list))
@@ -290,8 +320,8 @@ def score(
         array = np.array(tokens)
         return draw.permutation(array)[:most] if most is not None and len(array) > most else array
 
-    # (pair of phones, speaker) -> errors of its cells, over contexts and speakers of X
-    errors: dict[tuple[str, str, str], list[float]] = defaultdict(list)
+    # pair of phones, speaker, speaker of X -> errors of its cells, over contexts
+    errors: dict[tuple[str, str, str, str], list[float]] = defaultdict(list)
     triples = 0
     for around in sorted(groups):
         by_phone = groups[around]
@@ -305,17 +335,17 @@ def score(
                         rest = sorted(by_phone[phone_a].keys() - {speaker})
                         if most_across is not None and len(rest) > most_across:
                             rest = sorted(draw.permutation(rest)[:most_across])
-                        xs = [some(by_phone[phone_a][s]) for s in rest]
+                        xs = [(s, some(by_phone[phone_a][s])) for s in rest]
                         a = some(own)
                     elif len(own) > 1:
                         a = some(own)
-                        xs = [a]
+                        xs = [(speaker, a)]
                     else:
                         continue
                     b = some(other)
-                    for x in xs:
+                    for speaker_x, x in xs:
                         wrong, count = _cell_errors(tokens.distance, a, b, x)
-                        errors[phone_a, phone_b, speaker].append(wrong / count)
+                        errors[phone_a, phone_b, speaker, speaker_x].append(wrong / count)
                         triples += count
     if not errors:
         raise ConfigError("items", "no cell has an A, a B and an X", "More speech is needed")
@@ -323,23 +353,34 @@ def score(
 
 
 def _collapse(
-    errors: dict[tuple[str, str, str], list[float]], draw: np.random.Generator, rounds: int = 1000
+    errors: dict[tuple[str, str, str, str], list[float]],
+    draw: np.random.Generator,
+    rounds: int = 1000,
 ) -> tuple[float, float, float]:
-    """Mean over contexts, then speakers, then pairs; and a 95 % interval over speakers."""
-    pairs = sorted({key[:2] for key in errors})
-    speakers = sorted({key[2] for key in errors})
-    table = np.full((len(pairs), len(speakers)), np.nan)
-    row, column = {p: i for i, p in enumerate(pairs)}, {s: i for i, s in enumerate(speakers)}
-    for (a, b, speaker), values in errors.items():
-        table[row[a, b], column[speaker]] = np.mean(values)
-    there = ~np.isnan(table)
-    value = np.where(there, table, 0)
+    """Mean over contexts and speakers of X, then speakers, then pairs; and a 95 % interval.
+
+    The interval resamples speakers: one that is drawn twice counts twice, both as the speaker of A
+    and B and as that of X.
+    """
+    pairs = {pair: i for i, pair in enumerate(sorted({key[:2] for key in errors}))}
+    names = sorted({key[2] for key in errors} | {key[3] for key in errors})
+    speakers = {name: i for i, name in enumerate(names)}
+    shape = (len(pairs), len(speakers), len(speakers))
+    total, cells = np.zeros(shape), np.zeros(shape)
+    for (a, b, speaker, other), values in errors.items():
+        place = pairs[a, b], speakers[speaker], speakers[other]
+        total[place], cells[place] = sum(values), len(values)
 
     def mean(weight: NDArray) -> float:
-        seen = there @ weight
-        return float(np.mean((value @ weight)[seen > 0] / seen[seen > 0]))
+        # within speakers, the speaker of X is that of A: its weight would cancel
+        seen = cells @ weight
+        each = np.divide(total @ weight, seen, out=np.zeros_like(seen), where=seen > 0)
+        there = (seen > 0) @ weight
+        if not there.any():
+            return np.nan  # one speaker alone was drawn, and X needs another
+        return float(np.mean((each @ weight)[there > 0] / there[there > 0]))
 
     size = len(speakers)
     weights = draw.multinomial(size, np.full(size, 1 / size), rounds).astype(float)
-    low, high = np.quantile([mean(w) for w in weights], [0.025, 0.975])
+    low, high = np.nanquantile([mean(w) for w in weights], [0.025, 0.975])
     return mean(np.ones(size)), float(low), float(high)

@@ -39,7 +39,12 @@ def _extract_parser() -> ArgumentParser:
         epilog="Example:  speechasym extract corpus/ --out features --tracks level,frequency",
     )
     add = parser.add_argument
-    add("inputs", nargs="+", metavar="INPUT", help="file, folder (any depth) or glob")
+    add(
+        "inputs",
+        nargs="+",
+        metavar="INPUT",
+        help="file, folder (any depth, its tree is kept) or glob",
+    )
     add("--out", required=True, metavar="DIR", help="folder to fill")
     add(
         "--features", default="gammatone", choices=("gammatone", "logmel", "mfcc"),
@@ -47,16 +52,16 @@ def _extract_parser() -> ArgumentParser:
     )  # fmt: skip
     add(
         "--tracks", default="level", metavar="LIST",
-        help="of gammatone, any of level (dB), frequency (ERB off centre), phase (cycles)",
+        help="comma-separated, of gammatone: level (dB), frequency (ERB off centre), phase (cycles)",
     )  # fmt: skip
     add("--rate", type=float, default=100.0, help="frames a second")
     add("--sample-rate", type=int, default=16000, help="Hz; recordings are resampled to it")
-    add("--channel", default="mean", help="of several: mean, or a number from 0")
-    add("--channels", type=int, default=64, help="gammatone filters")
-    add("--low-hz", type=float, default=50.0, help="lowest centre frequency")
+    add("--channel", default="mean", help="of multichannel audio: mean, or its number from 0")
+    add("--channels", type=int, default=64, help="number of gammatone filters")
+    add("--low-hz", type=float, default=50.0, help="lowest centre frequency (Hz)")
     add(
         "--high-hz", type=float | None, default=None, metavar="HZ",
-        help="highest; null: min(7600, 0.95 Nyquist)",
+        help="highest centre frequency (Hz); null: min(7600, 0.95 Nyquist)",
     )  # fmt: skip
     add("--align", action="store_true", help="remove the channels' different delays")
     add("--workers", type=int, default=1, metavar="N", help="processes")
@@ -74,10 +79,20 @@ def _plot_parser() -> ArgumentParser:
     add = parser.add_argument
     add("file", metavar="FILE", help="a recording, or a .npy beside its features.json")
     add("--out", required=True, metavar="PNG", help="picture to write (.png, .pdf or .svg)")
-    add("--what", default=None, metavar="LIST", help=f"panels: any of {', '.join(WHAT)}")
-    add("--start", type=float, default=0.0, help="s")
-    add("--duration", type=float, default=None, help="s (default: to the end, 60 s at most)")
-    add("--channel", default="mean", help="of several: mean, or a number from 0")
+    add(
+        "--what",
+        default=None,
+        metavar="LIST",
+        help=f"comma-separated panels: {', '.join(WHAT)}; null: all there is",
+    )
+    add("--start", type=float, default=0.0, help="first second to draw")
+    add(
+        "--duration",
+        type=float,
+        default=None,
+        help="seconds to draw; null: to the end, 60 s at most",
+    )
+    add("--channel", default="mean", help="of multichannel audio: mean, or its number from 0")
     parser.add_argument("--config", action="config", help="YAML file with any of these options")
     return parser
 
@@ -91,11 +106,21 @@ def _abx_parser() -> ArgumentParser:
     add = parser.add_argument
     add("--items", required=True, metavar="ITEM|TIMIT", help="a .item file, or a TIMIT folder")
     add("--features", required=True, metavar="DIR", help="folder made by extract")
-    add("--rate", type=float, default=100.0, help="frames a second of the features")
+    add("--rate", type=float | None, default=None, help="frames a second; checked if given")
     add("--distance", default="angular", choices=("angular", "euclidean"), help="of frames")
-    add("--most", type=int | None, default=None, help="tokens of A, B, X a cell; null: all")
-    add("--most-across", type=int | None, default=None, help="speakers of X; null: all")
-    add("--seed", type=int, default=0, help="of the drawing, and of the intervals")
+    add(
+        "--most",
+        type=int | None,
+        default=None,
+        help="at most so many tokens of A, of B and of X per cell; null: all",
+    )
+    add(
+        "--most-across",
+        type=int | None,
+        default=None,
+        help="at most so many speakers of X; null: all",
+    )
+    add("--seed", type=int, default=0, help="random seed of the drawing and of the intervals")
     return parser
 
 
@@ -126,7 +151,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"speechasym: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("speechasym: stopped; the same command goes on from here", file=sys.stderr)
+        more = "; the same command goes on from here" if parsed.command == "extract" else ""
+        print(f"speechasym: stopped{more}", file=sys.stderr)
         return 130
 
 
@@ -146,7 +172,8 @@ def _extract(options: Namespace) -> int:
     result = extract(inputs, out, show_progress=True, **chosen)
     kept = f", {len(result.kept)} kept from before" if result.kept else ""
     failed = f", {len(result.failed)} failed" if result.failed else ""
-    print(f"{len(result.made)} recordings -> {out}{kept}{failed}")
+    plural = "" if len(result.made) == 1 else "s"
+    print(f"{len(result.made)} recording{plural} -> {out}{kept}{failed}")
     if result.mixed:
         print(f"{len(result.mixed)} had several channels: took {chosen['channel']} (--channel)")
     if result.warned:
@@ -180,15 +207,24 @@ def _score(options: Namespace) -> int:
     from speechasym.abx import evaluate
 
     chosen = options.abx
-    results = evaluate(
-        chosen["items"], chosen.features, chosen.rate, angular=chosen.distance == "angular",
-        most=chosen.most, most_across=chosen.most_across, seed=chosen.seed,
-    )  # fmt: skip
-    print(f"{'ABX':<30} error   95 % interval      triples")
+    results, tokens = evaluate(
+        chosen["items"],  # `chosen.items` is a method of every namespace
+        chosen.features,
+        chosen.rate,
+        angular=chosen.distance == "angular",
+        most=chosen.most,
+        most_across=chosen.most_across,
+        seed=chosen.seed,
+    )
+    speakers = len({item.speaker for item in tokens.items})
+    short = f", {tokens.too_short} left out as shorter than a frame" if tokens.too_short else ""
+    print(f"{len(tokens.items)} tokens of {speakers} speakers{short}")
+    print(f"{'ABX':<30} error   95 % interval      cells    triples")
     for name, found in results.items():
         low, high = 100 * found.low, 100 * found.high
         print(
-            f"{name:<30} {100 * found.error:4.1f} %  {low:4.1f} to {high:4.1f} %  {found.triples:9}"
+            f"{name:<30} {100 * found.error:4.1f} %  {low:4.1f} to {high:4.1f} %"
+            f"  {found.cells:7}  {found.triples:9}"
         )
     return 0
 

@@ -25,6 +25,7 @@ LONGEST_SECONDS = 60.0  # more than this in 1200 pixels shows nothing
 TICKS_HZ = (50, 200, 500, 1000, 2000, 5000, 10000, 20000)
 RANGE_DB = 60.0  # shown below the loudest point
 MAPS = {"level": "magma", "frequency": "RdBu_r", "phase": "twilight"}
+EXTEND = {"gammatone": "min", "frequency": "both", "phase": "neither"}  # beyond the colours' ends
 PANELS = {
     "waveform": "waveform",
     "gammatone": "level",
@@ -80,7 +81,7 @@ def level(
     axes: "Axes", decibel: NDArray, centre_hz: NDArray, frame_rate: float, start: float = 0.0
 ) -> "AxesImage":
     """Draw channel levels (C, F) in dB, the loudest 60 dB of them."""
-    top = float(np.ceil(decibel.max() / 5) * 5)
+    top = max(float(np.ceil(decibel.max() / 5) * 5), bank.FLOOR_DB + RANGE_DB)
     return channels(
         axes, decibel, centre_hz, frame_rate, start,
         cmap=MAPS["level"], vmin=top - RANGE_DB, vmax=top,
@@ -94,7 +95,8 @@ def frequency(
     """Draw instantaneous frequency less the centre frequency (C, F) in ERB.
 
     Red: the energy lies above the channel's centre, blue: below. With levels (C, F) in `decibel`,
-    quiet places fade into the background, because frequency means nothing there.
+    quiet places fade into the background, from 20 to 50 dB below the loudest, because frequency
+    means nothing there.
     """
     return channels(
         axes, deviation, centre_hz, frame_rate, start,
@@ -125,13 +127,15 @@ def _strength(decibel: NDArray | None) -> NDArray | None:
     """Levels (C, F) -> opacity: 1 within 20 dB of the loudest, 0 from 50 dB below it."""
     if decibel is None:
         return None
-    return np.clip((decibel - decibel.max() + 50) / 30, 0, 1)
+    audible = decibel > bank.FLOOR_DB
+    return np.clip((decibel - decibel.max() + 50) / 30, 0, 1) * audible
 
 
 class _Material(NamedTuple):
     """What there is to draw."""
 
     title: str
+    whole: float  # s, of the recording
     tracks: dict[str, NDArray]  # waveform (T,); level, frequency, phase: (C, F)
     centre_hz: NDArray
     sample_rate: int
@@ -154,7 +158,7 @@ def plot(
         source: an audio file, or a .npy beside (or below) its features.json.
         out: the picture; its ending says the format: .png, .pdf or .svg.
         what: panels, top to bottom: waveform, gammatone, frequency, phase. None: what there is.
-        start, duration: the stretch to show, in s.
+        start, duration: the stretch to show, in s; 60 s at most if no duration is given.
         channel: of a recording with several: "mean", or a number from 0.
 
     Raises:
@@ -206,14 +210,21 @@ def _draw(m: _Material, panels: list[str]) -> Any:
         else:
             image = phase(axes, m.tracks["phase"], *place, decibel)
             label = "phase lead over\nlower channel (cycles)"
-        bar = figure.colorbar(image, ax=axes, pad=0.01, aspect=12)
+        if name != "gammatone":
+            axes.set_facecolor(
+                "0.85"
+            )  # where a panel fades: too quiet to have a frequency or phase
+        bar = figure.colorbar(image, ax=axes, pad=0.01, aspect=12, extend=EXTEND[name])
         bar.set_label(label, fontsize="small")
         bar.ax.tick_params(labelsize="small")
         if bar.solids is not None:
             bar.solids.set_alpha(1)  # the panel may fade; its scale must not
     grid[-1, 0].set_xlabel("time (s)")
     grid[-1, 0].set_xlim(m.start, m.start + m.duration)
-    figure.suptitle(m.title, fontsize="medium", parse_math=False)  # $ may be in a file's name
+    title = m.title
+    if m.duration < m.whole - 0.01:
+        title += f", {m.start:g} to {m.start + m.duration:g} s of {m.whole:.1f} s"
+    figure.suptitle(title, fontsize="medium", parse_math=False)  # $ may be in a file's name
     figure.align_ylabels(grid[:, 0])
     return figure
 
@@ -247,6 +258,7 @@ def _from_audio(
     tracks = dict(zip(("level", "frequency", "phase"), made, strict=True))
     return _Material(
         f"{source.name}, {rate} Hz",
+        heard / rate,
         {"waveform": x} | tracks,
         bank.design(config.bank()).frequency,
         rate,
@@ -284,6 +296,7 @@ def _from_features(source: Path, start: float, duration: float | None) -> _Mater
     tracks = part.reshape(len(config.tracks), config.channels, -1)
     return _Material(
         f"{source.name}, {config.rate:g} frames/s",
+        len(values) / config.rate,
         dict(zip(config.tracks, tracks, strict=True)),
         bank.design(config.bank()).frequency,
         config.sample_rate,

@@ -322,7 +322,7 @@ def two_runs_at_once(shared, tmp_path):
         finally:
             first.send_signal(signal.SIGCONT)
         said, _ = first.communicate(timeout=60)
-    assert (first.returncode, said) == (0, f"1 recordings -> {out}\n")
+    assert (first.returncode, said) == (0, f"1 recording -> {out}\n")
     assert contents(out).keys() == {INDEX, "x.npy"}
 
 

@@ -118,7 +118,7 @@ def test_options_reach_the_features(tmp_path, capsys):
         "--high-hz", 3000, "--align",
     )  # fmt: skip
     assert (code, err) == (0, "extract: 1/1, 0 s left\n")
-    assert said == f"1 recordings -> {out}\n1 had several channels: took 1 (--channel)\n"
+    assert said == f"1 recording -> {out}\n1 had several channels: took 1 (--channel)\n"
     assert json.loads((out / INDEX).read_text())["config"] == {
         "features": "gammatone", "tracks": ["level", "frequency"], "rate": 50.0,
         "sample_rate": 8000, "channel": 1, "channels": 5, "low_hz": 100.0, "high_hz": 3000.0,

@@ -278,8 +278,8 @@ def uninterrupted(corpus, tmp_path_factory):
     return contents(out)
 
 
-def begin_and_cut(corpus: Path, out: Path, how: signal.Signals, workers: int) -> str:
-    """Run the command, and end it when some but not all is made."""
+def begin_and_cut(corpus: Path, out: Path, how: signal.Signals, workers: int, made: int) -> str:
+    """Run the command, and end it when `made` recordings are done, or the first is begun."""
     command = [sys.executable, "-m", "speechasym", "extract", corpus, "--out", out]
     command += ["--workers", str(workers)]
     for _ in range(5):  # should this machine be so slow to look that the run was through
@@ -288,7 +288,9 @@ def begin_and_cut(corpus: Path, out: Path, how: signal.Signals, workers: int) ->
             command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             start_new_session=True,
         ) as run:  # fmt: skip
-            while len(list(out.rglob("*.npy"))) < 3 and run.poll() is None:
+            while (
+                not (out / JOURNAL).exists() or len(list(out.rglob("*.npy"))) < made
+            ) and run.poll() is None:
                 time.sleep(0.002)
             if how == signal.SIGINT:
                 os.killpg(run.pid, how)  # as a terminal does
@@ -305,12 +307,19 @@ def begin_and_cut(corpus: Path, out: Path, how: signal.Signals, workers: int) ->
 
 
 @pytest.mark.parametrize(
-    ("how", "workers"),
-    [(how, n) for how in (signal.SIGINT, signal.SIGKILL) for n in (1, 2)] + [(signal.SIGTERM, 2)],
+    ("how", "workers", "made"),
+    [
+        (signal.SIGINT, 1, 3),
+        (signal.SIGINT, 2, 0),  # while the workers start
+        (signal.SIGINT, 2, 3),
+        (signal.SIGKILL, 1, 3),
+        (signal.SIGKILL, 2, 3),
+        (signal.SIGTERM, 2, 3),
+    ],
 )
-def test_cut_run_goes_on_and_ends_the_same(tmp_path, corpus, uninterrupted, how, workers):
+def test_cut_run_goes_on_and_ends_the_same(tmp_path, corpus, uninterrupted, how, workers, made):
     out = tmp_path / "out"
-    said = begin_and_cut(corpus, out, how, workers)
+    said = begin_and_cut(corpus, out, how, workers, made)
     if how == signal.SIGINT:
         assert "speechasym: stopped; the same command goes on from here\n" in said
         assert not list(out.rglob("*.part"))
@@ -439,7 +448,7 @@ def test_failures_in_the_table_of_the_command(tmp_path):
     tone(inputs / "fine.wav")
     (inputs / "[bold]bad.wav").write_bytes(b"")
     done = run_cli("extract", inputs, "--out", out, "--workers", 2)
-    assert (done.code, done.out) == (1, f"1 recordings -> {out}, 1 failed\n")
+    assert (done.code, done.out) == (1, f"1 recording -> {out}, 1 failed\n")
     assert "extract: 2/2, 0 s left" in done.err
     row = next(row for row in done.err.splitlines() if "empty file" in row)
     assert row.split("│")[1].strip() == "[bold]bad"

@@ -78,13 +78,14 @@ def hop(sample_rate: int, frame_rate: float) -> int:
     samples = round(sample_rate / frame_rate)
     # 33.3333 is meant to be 100 / 3; the difference is at most 15 ms an hour
     if samples < 1 or abs(samples * frame_rate - sample_rate) > 4e-6 * sample_rate:
-        whole = [r for r in range(1, sample_rate + 1) if sample_rate % r == 0]
-        near = sorted(whole, key=lambda r: abs(r - frame_rate))[:2]
+        below = int(sample_rate / frame_rate)
+        near = [sample_rate / n for n in (below, below + 1) if n > 0]
         raise ConfigError(
             "rate",
             f"{frame_rate:g} frames a second do not divide {sample_rate} samples a second",
-            f"Choose a rate that does, such as {' or '.join(map(str, sorted(near)))}, or another"
-            " sample rate",
+            "Choose a rate that does, such as "
+            + " or ".join(f"{r:.7g}" for r in near)
+            + ", or another sample rate",
         )
     return samples
 

@@ -52,7 +52,7 @@ def _extract_parser() -> ArgumentParser:
     )  # fmt: skip
     add(
         "--tracks", default="level", metavar="LIST",
-        help="comma-separated, of gammatone: level (dB), frequency (ERB off centre), phase (cycles)",
+        help="of gammatone, with commas: level (dB), frequency (ERB off centre), phase (cycles)",
     )  # fmt: skip
     add("--rate", type=float, default=100.0, help="frames a second")
     add("--sample-rate", type=int, default=16000, help="Hz; recordings are resampled to it")

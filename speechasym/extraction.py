@@ -19,6 +19,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
+from itertools import takewhile
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from threading import Thread, current_thread, main_thread
@@ -57,7 +58,8 @@ def extract(
     """Extract features from recordings into a folder.
 
     Args:
-        inputs: files, folders (any depth; their tree is kept) and glob patterns.
+        inputs: files, folders and glob patterns, of any depth; the tree below a folder, or below
+            the part of a pattern without wildcards, is kept.
         out: the folder to fill. A folder begun with the same configuration is continued.
         workers: processes.
         overwrite: begin anew where the folder holds features of another configuration.
@@ -158,9 +160,10 @@ def _expand(item: Path) -> Iterator[tuple[str, Path]]:
         matches = sorted(glob.glob(str(item), recursive=True))
         if not matches:
             raise ConfigError(item, "nothing matches this pattern", "Check it, or quote it")
-        for match in matches:
-            if Path(match).is_file():
-                yield Path(match).stem, Path(match)
+        fixed = Path(*takewhile(lambda part: not glob.has_magic(part), item.parts))
+        for path in map(Path, matches):  # the tree below the pattern's fixed part is kept
+            if path.is_file():
+                yield path.relative_to(fixed).with_suffix("").as_posix(), path
     else:
         yield item.stem, item
 

@@ -20,6 +20,7 @@ from speechasym.errors import ConfigError
 
 SETS = ("gammatone", "logmel", "mfcc")
 UNITS = {"level": "dB", "frequency": "ERB", "phase": "cycle"}
+OF_GAMMATONE = ("tracks", "channels", "low_hz", "high_hz", "align")
 MEL_CHANNELS = 80
 CEPSTRA = 13
 
@@ -56,6 +57,14 @@ class FeatureConfig:
             )
         object.__setattr__(self, "channel", int(channel) if channel != "mean" else channel)
         self.bank()
+        if self.features != "gammatone":
+            changed = [name for name in OF_GAMMATONE if getattr(self, name) != _default(name)]
+            if changed:
+                raise ConfigError(
+                    ", ".join(changed),
+                    f"says something of the gammatone filterbank, not of {self.features}",
+                    "Leave it out, or choose features gammatone",
+                )
 
     def bank(self) -> bank.BankConfig:
         """The filterbank's own parameters."""
@@ -67,6 +76,10 @@ class FeatureConfig:
     def as_json(self) -> dict[str, Any]:
         """Its values as JSON knows them."""
         return asdict(self) | {"tracks": list(self.tracks)}
+
+
+def _default(name: str) -> Any:
+    return FeatureConfig.__dataclass_fields__[name].default
 
 
 def _doubled(names: tuple[str, ...]) -> bool:

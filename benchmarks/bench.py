@@ -44,7 +44,7 @@ def main() -> int:
         rounds = 1 if quick else 3
         tell("files")
         page += ["## Files\n", FILES, wholefiles.hour(2 if quick else 60, rounds)]
-        page += [MANY, wholefiles.many(20 if quick else 400, rounds)]
+        page += [MANY, *(wholefiles.many(n, rounds) for n in ((20,) if quick else (400, 1200)))]
     tell("accuracy")
     page += ["## Accuracy\n", ERRORS, accuracy.errors(x), accuracy.against_pyfar(x) + "\n"]
     page += [RESPONSES, accuracy.responses(x), SLANEY]

@@ -35,7 +35,8 @@ EXTENSIONS = frozenset(
     ]
 )
 BLOCK_SECONDS = 20.0
-UNKNOWN_SIZE = 0xFFFFFFFF  # a streaming writer's "length not known"
+# What streaming writers give as the size of samples to come: the standard's, sox's, arecord's
+UNKNOWN_SIZES = (0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000, 0x80000000)
 FORMATS = "WAV, RF64, FLAC, Ogg (Vorbis, Opus), MP3, AIFF and NIST SPHERE"
 
 
@@ -362,7 +363,7 @@ def _check_riff(path: Path, file: BinaryIO, size: int) -> None:
             continue
         if name == b"data":
             there = size - file.tell()
-            promised = length if length != UNKNOWN_SIZE else (long_size or 0)
+            promised = (long_size or 0) if length in UNKNOWN_SIZES else length
             if promised > there:
                 raise _cut(path, promised, there)
             return

@@ -196,8 +196,9 @@ def _run(tasks: list[Task], workers: int) -> Iterator[Outcome]:
         except BrokenProcessPool as error:
             raise OutputError(
                 "workers",
-                "a worker process died (out of memory?)",
-                "Run the same command again, with fewer workers: it goes on where it stopped",
+                "a worker process died: out of memory, or started by a script without"
+                " `if __name__ == '__main__':`",
+                "Use fewer workers, or guard the script; the same call goes on where it stopped",
             ) from error
         finally:
             end.close()

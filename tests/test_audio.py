@@ -189,9 +189,10 @@ def streamed(size: int) -> bytes:
     return head + b"LIST" + struct.pack("<I", 3) + b"abc\0data" + struct.pack("<I", size) + body
 
 
-def test_wav_from_a_stream_has_no_length(tmp_path):
+@pytest.mark.parametrize("size", [0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000, 0x80000000])
+def test_wav_from_a_stream_has_no_length(tmp_path, size):
     path = tmp_path / "x.wav"
-    path.write_bytes(streamed(0xFFFFFFFF))
+    path.write_bytes(streamed(size))
     x, _ = speechasym.load(path)
     np.testing.assert_allclose(x, NOISE, atol=2**-14)
     path.write_bytes(streamed(2 * len(NOISE) + 2))

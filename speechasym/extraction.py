@@ -8,12 +8,11 @@ from there and ends with the same bytes.
 
 import glob
 import hashlib
-import json
 import logging
 import os
 import platform
 import signal
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -25,13 +24,11 @@ from pathlib import Path
 from threading import Thread, current_thread, main_thread
 from typing import Any
 
-from speechasym import audio, featuresets, files
+from speechasym import audio, featuresets, files, index
 from speechasym.errors import AudioError, ConfigError, OutputError, SpeechAsymError
 from speechasym.featuresets import FeatureConfig
 from speechasym.progress import progress
 
-INDEX = "features.json"
-JOURNAL = ".features.journal"
 PACKAGES = ("speechasym", "numpy", "numba", "soundfile", "soxr", "torch", "torchaudio")
 
 
@@ -81,7 +78,7 @@ def extract(
     out = Path(out)
     if workers < 1:
         raise ConfigError("workers", f"{workers} is less than 1", "Use 1 or more")
-    with _only_user(out):
+    with index.only_user(out):
         head = {
             "format": 1,
             "config": config.as_json(),
@@ -89,11 +86,11 @@ def extract(
             "versions": {"python": platform.python_version()}
             | {name: _version(name) for name in PACKAGES},
         }
-        known = _known(out, head, overwrite)
+        known = index.known_records(out, head, overwrite)
         result = Extracted()
         tasks = [(stem, source, out, config, known.get(stem)) for stem, source in found.items()]
         with (
-            _journal(out, head, known) as note,
+            index.journal(out, head, known) as note,
             progress(len(tasks), "extract", show_progress) as step,
         ):
             for stem, record, reason, kept in _run(tasks, workers):
@@ -111,8 +108,8 @@ def extract(
                         note({"stem": stem, "record": record})
                 step()
         failed = {stem: result.failed[stem] for stem in sorted(result.failed)}
-        files.write_json(out / INDEX, head | {"recordings": known, "failed": failed})
-        (out / JOURNAL).unlink(missing_ok=True)
+        files.write_json(out / index.INDEX, head | {"recordings": known, "failed": failed})
+        (out / index.JOURNAL).unlink(missing_ok=True)
     return Extracted(
         sorted(result.made), sorted(result.kept), failed,
         dict(sorted(result.warned.items())), sorted(result.mixed),
@@ -307,104 +304,3 @@ def _version(name: str) -> str:
         return version(name)
     except Exception:  # not installed as a package
         return "unknown"
-
-
-@contextmanager
-def _only_user(out: Path) -> Iterator[None]:
-    """The folder, made if need be, and locked against a second run into it."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            out, f"no folder can be made there ({error.strerror})", "Choose another place"
-        ) from error
-    if os.name != "posix":
-        yield
-        return
-    import fcntl
-
-    handle = os.open(out, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise OutputError(
-                out, "another run is writing into this folder", "Wait for it, or choose another"
-            ) from error
-        yield
-    finally:
-        os.close(handle)  # frees the lock, as the end of the process would
-
-
-def _known(out: Path, head: dict[str, Any], overwrite: bool) -> dict[str, dict[str, Any]]:
-    """What an earlier run with the same head made: {stem: record}. Raises `OutputError`."""
-    known: dict[str, dict[str, Any]] = {}
-    try:
-        if (out / INDEX).exists():
-            index = json.loads((out / INDEX).read_text("utf-8"))
-            known |= index["recordings"]
-            if known:  # a folder where nothing was made is free
-                _check_same(out, index, head)
-        if (out / JOURNAL).exists():
-            lines = (out / JOURNAL).read_text("utf-8").splitlines()
-            if len(lines) > 1:
-                _check_same(out, json.loads(lines[0]), head)
-            for line in lines[1:]:
-                try:
-                    entry = json.loads(line)
-                except json.JSONDecodeError:
-                    break  # the line that was being written when the run was cut
-                known[entry["stem"]] = entry["record"]
-    except OutputError:
-        if not overwrite:
-            raise
-        return {}
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
-        if overwrite or not (out / INDEX).exists():
-            return {}
-        raise OutputError(
-            out / INDEX, "not an index of features", "Choose another folder, or --overwrite"
-        ) from error
-    return known
-
-
-def _check_same(out: Path, old: dict[str, Any], head: dict[str, Any]) -> None:
-    for part in ("config", "versions"):
-        if old[part] != head[part]:
-            names = [k for k in head[part] if old[part].get(k) != head[part][k]]
-            changes = ", ".join(f"{k} {old[part].get(k)} -> {head[part][k]}" for k in names)
-            raise OutputError(
-                out,
-                f"holds features of another run ({part}: {changes})",
-                "Choose another folder, or --overwrite to make them anew",
-            )
-
-
-@contextmanager
-def _journal(
-    out: Path, head: dict[str, Any], known: dict[str, dict[str, Any]]
-) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """Yields a function that notes one finished recording, so that a cut run can go on.
-
-    It is begun anew with what is known, so that nothing of another configuration, and no line that
-    was cut, stays in it.
-    """
-    lines = [head, *({"stem": stem, "record": record} for stem, record in known.items())]
-    with files.atomic(out / JOURNAL) as begun:
-        begun.write("".join(json.dumps(line) + "\n" for line in lines).encode())
-    if not known:
-        (out / INDEX).unlink(missing_ok=True)  # it describes files that are about to be replaced
-    try:
-        with (out / JOURNAL).open("a") as file:
-
-            def note(entry: dict[str, Any]) -> None:
-                file.write(json.dumps(entry) + "\n")
-                file.flush()
-
-            yield note
-    except OSError as error:
-        raise OutputError(
-            out / JOURNAL,
-            f"cannot be written ({error.strerror})",
-            "Free space, or check the folder",
-        ) from error

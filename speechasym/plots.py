@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from speechasym import audio, bank, erb, files
 from speechasym.errors import AudioError, ConfigError, OutputError
-from speechasym.extraction import INDEX
 from speechasym.featuresets import FeatureConfig, columns, frames
+from speechasym.index import INDEX
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

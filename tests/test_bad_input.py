@@ -20,7 +20,7 @@ import soundfile as sf
 from conftest import contents, environment, leftovers, run_cli, run_python, sine, tone
 
 import speechasym
-from speechasym.extraction import INDEX, JOURNAL
+from speechasym.index import INDEX, JOURNAL
 
 TRACKS = ("level", "frequency", "phase")
 EXTRACT = """

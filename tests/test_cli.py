@@ -14,7 +14,7 @@ from matplotlib.image import imread
 import speechasym
 from speechasym import doctor
 from speechasym.cli import main
-from speechasym.extraction import INDEX
+from speechasym.index import INDEX
 from speechasym.plots import plot
 
 PANELS = ("waveform", "gammatone", "frequency", "phase")

@@ -16,8 +16,9 @@ from conftest import ROOT, contents, environment, leftovers, run_cli, sine, tone
 
 import speechasym
 from speechasym import audio, bank
-from speechasym.extraction import INDEX, JOURNAL, find
+from speechasym.extraction import find
 from speechasym.featuresets import FeatureConfig, columns, features, frames
+from speechasym.index import INDEX, JOURNAL
 
 NOISE = np.random.default_rng(0).uniform(-0.5, 0.5, 16000).astype(np.float32)
 DATA = ROOT / "data"

@@ -16,7 +16,7 @@ def tone(hz, rate=RATE, seconds=1.0, amplitude=1.0):
     return torch.from_numpy((amplitude * np.sin(2 * np.pi * hz * t)).astype(np.float32))
 
 
-def close(a, b, rel=1e-5):
+def assert_close(a, b, rel=1e-5):
     assert a.shape == b.shape
     assert float((a - b).detach().abs().pow(2).sum().sqrt()) <= rel * float(
         b.detach().abs().pow(2).sum().sqrt()
@@ -72,7 +72,7 @@ def test_any_chunking_is_the_whole(align, grad, frame_rate):
         for k in range(3):
             got = torch.cat([p[k] for p in parts], -1)
             if grad:
-                close(got, whole[k], 1e-6)
+                assert_close(got, whole[k], 1e-6)
             else:
                 assert torch.equal(got, whole[k])
 
@@ -111,7 +111,7 @@ def test_numba_and_torch_take_over_from_each_other():
         with torch.set_grad_enabled(not first_grad):
             y2, _ = b(X[:, 1500:].clone().requires_grad_(not first_grad), state)
         for k in range(3):
-            close(torch.cat([y1[k], y2[k]], -1), whole[k], 2e-6)
+            assert_close(torch.cat([y1[k], y2[k]], -1), whole[k], 2e-6)
 
 
 def test_alignment_makes_an_impulse_peak_everywhere_at_once():
@@ -178,7 +178,7 @@ def test_double_precision():
     b = speechasym.Gammatone(RATE, channels=4)
     y, _ = b(X.double())
     assert y.power.dtype == torch.float64
-    close(y.power.float(), b(X)[0].power, 2e-6)
+    assert_close(y.power.float(), b(X)[0].power, 2e-6)
 
 
 @pytest.mark.parametrize(
@@ -238,7 +238,7 @@ def test_cuda_equals_cpu():
     want, _ = b(X)
     got, _ = speechasym.Gammatone(RATE).cuda()(X.cuda())
     for k in range(3):
-        close(got[k].cpu(), want[k], 1e-5)
+        assert_close(got[k].cpu(), want[k], 1e-5)
 
 
 @pytest.mark.parametrize("grad", [False, True])

@@ -15,7 +15,8 @@ class SpeechAsymError(Exception):
 
     def __str__(self) -> str:
         subject, problem, remedy = self.args
-        return f"{subject}: {problem}. {remedy}."
+        stop = "" if problem.endswith("?") else "."
+        return f"{subject}: {problem}{stop} {remedy}."
 
 
 class AudioError(SpeechAsymError):

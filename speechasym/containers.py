@@ -28,7 +28,9 @@ def check(path: Path) -> str:
             file.seek(0)
             head = file.read(44)
             container = _container(path, head, size)
-            if container in ("WAV", "RF64"):
+            if container == "FLAC":
+                _check_flac(path, head)
+            elif container in ("WAV", "RF64"):
                 _check_riff(path, file, size)
             elif container == "AIFF":
                 _check_aiff(path, file, size)
@@ -83,6 +85,16 @@ def _cut(path: Path, promised: int, there: int) -> AudioError:
         f"cut short: the header promises {promised} bytes of samples, {there} are there",
         "Copy it again from its source",
     )
+
+
+def _check_flac(path: Path, head: bytes) -> None:
+    """STREAMINFO has 36 bits for the length; writers of streams leave 0, libsndfile needs it."""
+    if len(head) >= 26 and head[4] & 0x7F == 0 and not (head[21] & 0x0F or any(head[22:26])):
+        raise AudioError(
+            path,
+            "FLAC that does not say how long it is, as from a stream",
+            "Encode it as a file",
+        )
 
 
 def _check_riff(path: Path, file: BinaryIO, size: int) -> None:

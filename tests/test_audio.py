@@ -200,6 +200,18 @@ def test_wav_from_a_stream_has_no_length(tmp_path, size):
         speechasym.load(path)
 
 
+def test_flac_from_a_stream_is_named(tmp_path):
+    # libsndfile would fail with an internal error on its first seek
+    path = tone(tmp_path / "x.flac", NOISE)
+    whole = bytearray(path.read_bytes())
+    assert speechasym.load(path)[0].shape == NOISE.shape
+    whole[21] &= 0xF0
+    whole[22:26] = bytes(4)
+    path.write_bytes(whole)
+    with pytest.raises(speechasym.AudioError, match="does not say how long it is"):
+        speechasym.load(path)
+
+
 def test_text_mode_damage_is_named(tmp_path, caplog):
     noise = np.random.default_rng(4).integers(-(2**15), 2**15, 20000).astype("<i2")
     path = tone(tmp_path / "whole.wav", noise)

@@ -169,10 +169,10 @@ def compare(
     kept, parts, short = [], [], 0
     for item in items:
         if item.file not in features:
-            known = ", ".join(sorted(features)[:2]) or "nothing"
+            known = "those of " + ", ".join(sorted(features)[:2]) if features else "nothing"
             raise ItemError(
                 item.file,
-                f"no features of this recording; there is {known} ...",
+                f"no features of this recording, of {len(features)} there: {known}",
                 "Extract and score the same folder",
             )
         track = features[item.file]

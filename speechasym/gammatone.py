@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from speechasym import bank
+from speechasym import bank, erb
 from speechasym.errors import ConfigError
 from speechasym.ops import scan
 
@@ -228,8 +228,6 @@ class Gammatone(nn.Module):
         return torch.where(own == 0, 1, own).angle() * scale[:, None].to(frames.power.dtype)
 
     def _erb(self) -> Tensor:
-        from speechasym import erb
-
         return erb.MIN_BANDWIDTH + self.frequency / erb.EAR_Q
 
     def _rows(self, x: Tensor) -> Tensor:

@@ -202,7 +202,7 @@ def test_item_file(tmp_path):
 
 def test_items_that_do_not_fit_the_features():
     items, features = items_and_features(4)
-    with pytest.raises(abx.ItemError, match="no features of this recording; there is nothing"):
+    with pytest.raises(abx.ItemError, match="no features of this recording, of 0 there: nothing"):
         abx.compare(items, {}, 100)
     with pytest.raises(abx.ItemError, match="end before an item"):
         abx.compare(items, features, 1000)

@@ -197,6 +197,7 @@ def text_mode(path: Path) -> str:
     if counts[13] == 0 and counts[[10, 11, 12, 14, 15]].min() >= 40:
         return (
             "samples damaged by a copy in text mode (no byte 13 among them, where chance gives "
-            f"about {(counts[12] + counts[14]) // 2}), perhaps mended since: get it again, copied as binary"
+            f"about {(counts[12] + counts[14]) // 2}), perhaps mended since: get it again, copied"
+            " as binary"
         )
     return ""

@@ -152,3 +152,101 @@ def relay(
                 now[k] = -1
             y[k, t] = now[k]
     return y, now
+
+
+def noise_floor(
+    power: NDArray,
+    smooth: float,
+    rise: float,
+    settle: int,
+    state: NDArray | None = None,
+    heard: int = 0,
+) -> tuple[NDArray, NDArray]:
+    """The noise under a track: falls with the smoothed level at once, rises towards it slowly.
+
+    Args:
+        power: (F,) mean powers > 0, frame by frame.
+        smooth: weight of a new frame in the running mean s of the power.
+        rise: share of the distance to s in dB that the floor n rises by a frame.
+        state: (2,) s and n before the first frame; None: start from the first frame.
+        settle: frames at the very beginning where the floor is s itself: filters fill up then.
+        heard: frames heard before.
+
+    Returns:
+        n (F,) in dB re power 1, and the state (2,).
+    """
+    out = np.empty(len(power), power.dtype)
+    s, n = state if state is not None else (power[0], 0.0)
+    for f in range(len(power)):
+        s = s + smooth * (power[f] - s)
+        level = 10 * np.log10(s)
+        n = level if level < n or heard + f < settle else n + rise * (level - n)
+        out[f] = n
+    return out, np.array([s, n])
+
+
+def stop_pooled(
+    step: NDArray,
+    weight: NDArray,
+    width: NDArray,
+    decay: NDArray,
+    hop: int,
+    state: NDArray | None = None,
+) -> tuple[NDArray, NDArray, NDArray, NDArray]:
+    """Stops and plays of a track given by its steps, which may come from circular quantities.
+
+    The track y has steps step(t); the stop is s(t) = clamp(s(t-1) + step(t), -r, r), and what the
+    clamp cuts off is the play's move: p = y - s. A track of weighted or wrapped steps (phase) has
+    no values to clamp around, and y may run away by hours; s never does.
+
+    Args:
+        step: (F hop,) moves of the track; weight: (F hop,) how much s counts at each, 0 to 1.
+        width: (K,) half-widths r > 0; decay: (K,) factor of past work at the end of each frame.
+        state: (3, K) s, rise, fall before the first sample; None: zeros.
+
+    Returns:
+        stop (K, F): mean of weight s / r over the frame, -1 to 1;
+        rise, fall (K, F): the play's upward and downward moves (>= 0), summed over the past, each
+        frame `decay` less than the next;
+        and the state (3, K).
+    """
+    frames = len(step) // hop
+    now = np.zeros((3, len(width)), step.dtype) if state is None else np.array(state, step.dtype)
+    stop, rise, fall = (np.zeros((len(width), frames), step.dtype) for _ in range(3))
+    for k in range(len(width)):
+        s, up, down = now[:, k]
+        for f in range(frames):
+            up, down = up * decay[k], down * decay[k]
+            for t in range(f * hop, (f + 1) * hop):
+                target = s + step[t]
+                s = min(max(target, -width[k]), width[k])
+                up += max(target - s, 0)
+                down += max(s - target, 0)
+                stop[k, f] += weight[t] * s / (hop * width[k])
+            rise[k, f], fall[k, f] = up, down
+        now[:, k] = s, up, down
+    return stop, rise, fall, now
+
+
+def running_norm(
+    x: NDArray, rate: float, state: NDArray | None = None, heard: int = 0
+) -> tuple[NDArray, NDArray]:
+    """(F, D) less its running mean, over its running standard deviation; both know the past only.
+
+    Args:
+        x: (F, D) frames.
+        rate: weight of a new frame; the n-th frame ever counts 1 / n while that is more.
+        state: (2, D) mean and variance; None: 0. heard: frames before.
+
+    Returns:
+        (F, D), and the state. A deviation below 1e-4 counts as 1e-4.
+    """
+    now = np.zeros((2, x.shape[1])) if state is None else state.copy()
+    out = np.empty_like(x)
+    for f in range(len(x)):
+        share = max(rate, 1 / (heard + f + 1))
+        off = x[f] - now[0]
+        now[0] += share * off
+        now[1] = (1 - share) * (now[1] + share * off**2)
+        out[f] = (x[f] - now[0]) / np.maximum(np.sqrt(now[1]), 1e-4)
+    return out, now

@@ -1,0 +1,290 @@
+"""Asymmetry extractors (C2, C3): four tracks of every channel, and hysteresis on them by level.
+
+The analytic channels are pooled to an inner rate (500 Hz unless the frame rate asks otherwise). On
+it run, for every channel,
+
+- amplitude: level in dB re a full-scale sine, never below the floor: `MARGIN_DB` above the noise
+  that is followed online, and `bank.QUIET_DB` at least;
+- frequency: energy-weighted instantaneous frequency less the centre frequency, in ERB;
+- carrier: phase in cycles less what the channel itself predicted 1 inner sample before, from its
+  phase and its instantaneous frequency;
+- lead: phase in cycles by which a channel leads its lower neighbour.
+
+Frequency, carrier and lead know nothing where there is nothing to hear: each of their moves counts
+by w = 1 - floor / power, which is 0 at the floor. Phases move the shorter way round. Level l of the
+hierarchy looks at all four with its own width and time scale: the stop output, and the rise and
+fall work of the play, forgotten with the level's time constant.
+
+Shapes: T samples, C channels, F frames, H inner samples a frame, L levels.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from speechasym import bank, erb
+from speechasym.bank import BankConfig
+from speechasym.errors import ConfigError
+
+TRACKS = {"amplitude": "dB", "frequency": "ERB", "carrier": "cycle", "lead": "cycle"}
+KINDS = {"amplitude": ("amplitude",), "frequency": ("frequency",), "phase": ("carrier", "lead")}
+INNER_RATE = 500.0  # inner samples a second, about
+QUIET_DB = -100.0  # the floor is never lower: below is what 16 bits leave
+MARGIN_DB = 6.0  # of the floor above the noise: in noise 1 inner sample of 50 is louder
+SMOOTH_S = 0.05  # of the power whose minimum is followed
+RISE_S = 5.0  # time constant with which the noise estimate rises
+SETTLE_S = 0.1  # what is heard first counts as noise
+
+
+class Level(NamedTuple):
+    """What a level ignores, and how long it remembers."""
+
+    time_ms: float  # time constant of its work
+    decibel: float  # half-widths: of amplitude
+    erb: float  # of frequency
+    cycle: float  # of carrier and lead
+
+    def width(self, track: str) -> float:
+        """Half-width of a track, in its unit."""
+        return {"dB": self.decibel, "ERB": self.erb, "cycle": self.cycle}[TRACKS[track]]
+
+
+LEVELS = (
+    Level(5.0, 1.5, 0.05, 0.02),
+    Level(25.0, 3.0, 0.1, 0.04),
+    Level(100.0, 6.0, 0.2, 0.08),
+    Level(500.0, 12.0, 0.4, 0.16),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AsymmetryConfig:
+    """What a person chooses. Raises `ConfigError` on values that cannot be."""
+
+    bank: BankConfig
+    levels: tuple[Level, ...] = LEVELS
+
+    def __post_init__(self) -> None:
+        if not self.levels:
+            raise ConfigError("levels", "none is given", "Give at least one Level")
+        for name in Level._fields:
+            values = [getattr(level, name) for level in self.levels]
+            steps = np.diff(values)
+            if not np.isfinite(values).all() or min(values) <= 0 or (steps <= 0).any():
+                raise ConfigError(
+                    f"levels: {name}",
+                    f"{values} is not positive and strictly rising",
+                    "A level has greater widths and a longer time than the one below",
+                )
+        if self.bank.channels < 2:
+            raise ConfigError(
+                "channels", "1 channel has no neighbour to lead or follow", "Use 2 or more"
+            )
+
+
+def inner_per_frame(hop: int, sample_rate: int) -> int:
+    """H: the divisor of the frame's samples that comes nearest to `INNER_RATE`, as a ratio."""
+    fits = [h for h in range(1, hop + 1) if hop % h == 0]
+    return min(fits, key=lambda h: abs(np.log(h * sample_rate / (hop * INNER_RATE))))
+
+
+@dataclass(frozen=True)
+class Design:
+    """What follows from the config, computed once."""
+
+    config: AsymmetryConfig
+    inner: bank.Coefficients  # the filterbank at the inner rate
+    per_frame: int  # H
+    sample_rate: int
+    own: NDArray[np.float32]  # (C,) cycles a sample at the centre frequency
+    scale: NDArray[np.float32]  # (C,) ERB per cycle a sample
+    mid_lead: NDArray[np.float32]  # (C - 1,) cycles of lead of one component midway
+    decay: NDArray[np.float64]  # (L,) of past work, a frame
+    width: dict[str, NDArray[np.float64]]  # (L,) of each track
+
+    @property
+    def hop(self) -> int:
+        """Samples a frame."""
+        return self.inner.hop * self.per_frame
+
+    @property
+    def latency(self) -> int:
+        """Samples by which alignment delays everything."""
+        return self.inner.latency
+
+
+def design(config: AsymmetryConfig) -> Design:
+    """Parameters -> coefficients."""
+    b = config.bank
+    hop = bank.hop(b.sample_rate, b.frame_rate)
+    count = inner_per_frame(hop, b.sample_rate)
+    inner = BankConfig(
+        sample_rate=b.sample_rate, channels=b.channels, low_hz=b.low_hz, high_hz=b.high_hz,
+        order=b.order, bandwidth_factor=b.bandwidth_factor,
+        frame_rate=b.sample_rate * count / hop, align=b.align,
+    )  # fmt: skip
+    c = bank.design(inner)
+    time = np.array([level.time_ms for level in config.levels]) / 1000
+    return Design(
+        config,
+        c,
+        count,
+        b.sample_rate,
+        (np.angle(c.pole) / (2 * np.pi)).astype(np.float32),
+        (b.sample_rate / erb.erb(c.frequency)).astype(np.float32),
+        _mid_lead(c, b.sample_rate),
+        np.exp(-hop / b.sample_rate / time),
+        {track: np.array([level.width(track) for level in config.levels]) for track in TRACKS},
+    )
+
+
+def _mid_lead(c: bank.Coefficients, sample_rate: int) -> NDArray[np.float32]:
+    """(C - 1,) cycles by which a channel leads its lower neighbour for a tone midway."""
+    middle = np.exp(2j * np.pi / sample_rate * (c.frequency[1:] + c.frequency[:-1]) / 2)
+
+    def answer(which: slice) -> NDArray:
+        out: NDArray = (1 - c.pole[which] / middle) ** -float(c.order)
+        if c.delay is not None and c.turn is not None:
+            out = out * c.turn[which] * middle ** -c.delay[which]
+        return out
+
+    upper, lower = answer(slice(1, None)), answer(slice(0, -1))
+    return (np.angle(upper / lower) / (2 * np.pi)).astype(np.float32)
+
+
+class State(NamedTuple):
+    """What time changes, carried from chunk to chunk."""
+
+    cascade: bank.BankState
+    waiting: NDArray[np.float32]  # samples of a frame not yet complete
+    heard: int  # frames
+    noise: NDArray | None
+    last: NDArray | None  # of `ops.cpu_asymmetry.moves`
+    level: NDArray | None  # (1, C) dB, at the last inner sample
+    stops: dict[str, NDArray]
+
+
+class Frames(NamedTuple):
+    """The tracks at the frame rate, (F, C) but those of lead; and the levels, (L, F, C)."""
+
+    power: NDArray[np.float32]  # mean |z|^2
+    floor: NDArray[np.float32]  # dB
+    weight: NDArray[np.float32]  # 1 - floor / power, 0 to 1
+    amplitude: NDArray[np.float32]  # dB, not below the floor
+    frequency: NDArray[np.float32]  # ERB, energy-weighted, times the weight
+    carrier: NDArray[np.float32]  # cycles, mean of weight times deviation from the prediction
+    lead: NDArray[np.float32]  # (F, C - 1) cycles, times the weight
+    coherence: NDArray[np.float32]  # (F, C - 1) of neighbours: 1 in step, 0 unrelated, -1 opposed
+    stop: dict[str, NDArray[np.float32]]  # of each track, mean weighted s / r, -1 to 1
+    rise: dict[str, NDArray[np.float32]]  # work upward, in the track's unit, >= 0
+    fall: dict[str, NDArray[np.float32]]  # work downward, >= 0
+
+
+def asymmetry(rise: NDArray, fall: NDArray, width: NDArray) -> NDArray[np.float32]:
+    """Work (L, F, C) -> (rise - fall) / (rise + fall + r): 1 is all rise, -1 all fall.
+
+    Work of much less than the width r (L,) counts for nothing.
+    """
+    out: NDArray[np.float32] = rise - fall
+    total = rise + fall
+    total += width[:, None, None].astype(np.float32)
+    out /= total
+    return out
+
+
+def start(d: Design) -> State:
+    """Before any sound."""
+    empty = np.zeros((1, d.inner.latency), np.float32)
+    cascade = bank.BankState(None, empty)
+    return State(cascade, np.zeros(0, np.float32), 0, None, None, None, {})
+
+
+def _turns(x: NDArray) -> NDArray:
+    """Cycles -> the same the shorter way round, -0.5 to 0.5."""
+    x -= np.rint(x)
+    return x
+
+
+def _cycles(z: NDArray) -> NDArray[np.float32]:
+    """Argument of a complex track in cycles; 0 gives 0."""
+    return _angle(z.imag, z.real)
+
+
+def _angle(imaginary: NDArray, real: NDArray) -> NDArray[np.float32]:
+    turn: NDArray = np.arctan2(imaginary, real)
+    turn *= np.float32(0.5 / np.pi)
+    return turn
+
+
+def pool(
+    x: NDArray[np.float32], d: Design, state: State, tracks: tuple[str, ...] = tuple(TRACKS)
+) -> tuple[Frames, State]:
+    """Samples x (T,) -> the complete frames of everything heard so far, and the state.
+
+    Hysteresis runs on `tracks` only. Any chunking gives the whole's bits.
+    """
+    from speechasym.ops import cpu_asymmetry as cpu
+
+    heard = np.concatenate([state.waiting, x])
+    used = len(heard) // d.hop * d.hop
+    inner, cascade = bank.pool(heard[None, :used], d.inner, state.cascade)
+    power, lag1, sample = (part[0].T for part in inner)  # (F H, C)
+    h = d.per_frame
+    frames = len(power) // h
+    rate = d.sample_rate / d.hop
+    frame_power = cpu.means(power, h)
+    noise, noise_state = cpu.noise_floor(
+        np.maximum(frame_power, np.float32(10 ** (QUIET_DB / 10 - 1))),
+        1 - np.exp(-1 / (SMOOTH_S * rate)),
+        1 - np.exp(-1 / (RISE_S * rate)),
+        int(np.ceil(SETTLE_S * rate)),
+        state.noise,
+        state.heard,
+    )
+    floor = np.maximum(noise + np.float32(MARGIN_DB), np.float32(QUIET_DB))
+    least = 10 ** (floor / np.float32(10))
+
+    m, last = cpu.moves(
+        power, _cycles(lag1), _cycles(sample), least, d.own, d.scale, d.inner.hop, state.last
+    )
+    level = np.log10(m.above, out=m.above)
+    level *= np.float32(10)
+    before = level[:1] if state.level is None else state.level
+    steps = {
+        "amplitude": (np.diff(level, axis=0, prepend=before), np.ones_like(level)),
+        "frequency": (m.frequency, m.weight),
+        "carrier": (m.carrier, m.weight),
+        "lead": (m.lead, m.both),
+    }
+    stop, rise, fall, stops = {}, {}, {}, {}
+    for track in tracks:
+        stop[track], rise[track], fall[track], stops[track] = cpu.stop_pooled(
+            *steps[track], d.width[track], d.decay, h, state.stops.get(track)
+        )
+    along, across, size = cpu.neighbours(sample, h)
+    turned = np.float32(2 * np.pi) * d.mid_lead
+    along, across = (
+        along * np.cos(turned) + across * np.sin(turned),
+        across * np.cos(turned) - along * np.sin(turned),
+    )
+    size = np.sqrt(np.maximum(size[:, 1:] * size[:, :-1], np.float32(1e-30)))
+    weight = cpu.means(m.weight, h)
+    made = Frames(
+        frame_power,
+        floor,
+        weight,
+        cpu.means(level, h),
+        _turns(_cycles(cpu.means(lag1.view(np.float32), h).view(np.complex64)) - d.own) * d.scale * weight,
+        cpu.means(m.carrier, h),
+        _angle(across, along) * cpu.means(m.both, h),
+        along / size,
+        stop,
+        rise,
+        fall,
+    )
+    before = level[-1:].copy() if len(level) else state.level
+    return made, State(
+        cascade, heard[used:].copy(), state.heard + frames, noise_state, last, before, stops
+    )

@@ -47,8 +47,9 @@ def _extract_parser() -> ArgumentParser:
     )
     add("--out", required=True, metavar="DIR", help="folder to fill")
     add(
-        "--features", default="gammatone", choices=("gammatone", "logmel", "mfcc"),
-        help="gammatone: levels in dB; logmel: 80 in dB; mfcc: 13 + delta + delta-delta",
+        "--features", default="gammatone", choices=("gammatone", "asymmetry", "logmel", "mfcc"),
+        help="gammatone: levels in dB; asymmetry: hysteresis on amplitude, frequency and phase by"
+        " level; logmel: 80 in dB; mfcc: 13 + delta + delta-delta",
     )  # fmt: skip
     add(
         "--tracks", default="level", metavar="LIST",
@@ -64,6 +65,26 @@ def _extract_parser() -> ArgumentParser:
         help="highest centre frequency (Hz); null: min(7600, 0.95 Nyquist)",
     )  # fmt: skip
     add("--align", action="store_true", help="remove the channels' different delays")
+    add(
+        "--compact", action="store_true",
+        help="of asymmetry: 32 columns, decorrelated over channels, in place of all",
+    )  # fmt: skip
+    add("--kinds", default="amplitude,frequency,phase", metavar="LIST", help="of asymmetry")
+    add(
+        "--outputs", default="track,stop,asymmetry", metavar="LIST",
+        help="of asymmetry: track; and by level stop (-1 to 1), asymmetry (-1 to 1), rise, fall",
+    )  # fmt: skip
+    for name, unit, default in (
+        ("ms", "time constants, ms", "5,25,100,500"),
+        ("db", "half-widths of amplitude, dB", "1.5,3,6,12"),
+        ("erb", "half-widths of frequency, ERB", "0.05,0.1,0.2,0.4"),
+        ("cycles", "half-widths of phase, cycles", "0.02,0.04,0.08,0.16"),
+    ):
+        add(f"--level-{name}", default=default, metavar="LIST", help=f"levels of asymmetry: {unit}")
+    add(
+        "--normalise", default="none", choices=("none", "utterance", "running"),
+        help="each column to mean 0 and deviation 1: of the recording, or of what was heard so far",
+    )  # fmt: skip
     add("--workers", type=int, default=1, metavar="N", help="processes")
     add("--overwrite", action="store_true", help="replace features of another configuration")
     add("--verbose", action="store_true", help="tell about every recording")
@@ -156,10 +177,20 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
 
 
-def _listed(value: str | list[str]) -> tuple[str, ...]:
+def _listed(value: str | list[Any]) -> tuple[str, ...]:
     """A list with commas, as the command line has it, or a list of a YAML file."""
     parts = value.split(",") if isinstance(value, str) else map(str, value)
     return tuple(part.strip() for part in parts if part.strip())
+
+
+def _numbers(name: str, value: str | list[float]) -> tuple[float, ...]:
+    try:
+        return tuple(map(float, _listed(value)))
+    except ValueError as error:
+        option = "--" + name.replace("_", "-")
+        raise ConfigError(
+            option, f"{value!r} is not a list of numbers", "Such as 1,3,10"
+        ) from error
 
 
 def _extract(options: Namespace) -> int:
@@ -167,7 +198,10 @@ def _extract(options: Namespace) -> int:
 
     chosen: dict[str, Any] = {k: v for k, v in vars(options).items() if k != "config"}
     del chosen["verbose"]
-    chosen["tracks"] = _listed(chosen["tracks"])
+    for name in ("tracks", "kinds", "outputs"):
+        chosen[name] = _listed(chosen[name])
+    for name in ("level_ms", "level_db", "level_erb", "level_cycles"):
+        chosen[name] = _numbers(name, chosen[name])
     inputs, out = chosen.pop("inputs"), chosen.pop("out")
     result = extract(inputs, out, show_progress=True, **chosen)
     kept = f", {len(result.kept)} kept from before" if result.kept else ""

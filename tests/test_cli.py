@@ -122,7 +122,7 @@ def test_options_reach_the_features(tmp_path, capsys):
     assert json.loads((out / INDEX).read_text())["config"] == {
         "features": "gammatone", "tracks": ["level", "frequency"], "rate": 50.0,
         "sample_rate": 8000, "channel": 1, "channels": 5, "low_hz": 100.0, "high_hz": 3000.0,
-        "align": True,
+        "align": True, "normalise": "none",
     }  # fmt: skip
     matrix = np.load(out / "x.npy")
     assert matrix.shape == (15, 10) and (matrix[:, :5] == -120).all()

@@ -154,7 +154,7 @@ def moves(
     power: NDArray, turn: NDArray, phase: NDArray, least: NDArray, own: NDArray, scale: NDArray,
     hop: int, last: NDArray | None,
 ) -> tuple[Moves, NDArray]:  # fmt: skip
-    """The tracks' weighted moves, as `speechasym.tracks` defines them.
+    """The tracks' weighted moves, as `speechasym.extractors` defines them.
 
     Args:
         power: (F H, C); turn: cycles a sample, energy-weighted; phase: cycles at its end.
@@ -237,9 +237,7 @@ def stop_pooled(
     now = np.zeros((3, count, step.shape[1]), kind) if state is None else np.array(state, kind)
     shape = (count, len(step) // hop, step.shape[1])
     stop, rise, fall = (np.empty(shape, kind) for _ in range(3))
-    _stop_pooled(
-        step, weight, width.astype(kind), decay.astype(kind), hop, now, stop, rise, fall
-    )
+    _stop_pooled(step, weight, width.astype(kind), decay.astype(kind), hop, now, stop, rise, fall)
     return stop, rise, fall, now
 
 

@@ -19,7 +19,7 @@ Shapes: T samples, C channels, F frames, H inner samples a frame, L levels.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -194,11 +194,67 @@ def asymmetry(rise: NDArray, fall: NDArray, width: NDArray) -> NDArray[np.float3
     return out
 
 
+def of_kinds(kinds: tuple[str, ...]) -> tuple[str, ...]:
+    """The tracks of these kinds."""
+    return tuple(track for kind in kinds for track in KINDS[kind])
+
+
+def columns(d: Design, kinds: tuple[str, ...], outputs: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Name, unit and meaning of each column of `rows`, in order."""
+    out: list[dict[str, Any]] = []
+
+    def add(kind: str, name: str, unit: str, channels: int, **more: Any) -> None:
+        for c in range(channels):
+            hz = round(float(d.inner.frequency[c]), 3)
+            about = {"name": f"{name}_{c:02d}", "unit": unit, "kind": kind}
+            out.append(about | more | {"channel": c, "centre_hz": hz})
+
+    count = len(d.inner.frequency)
+    for kind in kinds:
+        for track in KINDS[kind]:
+            size = count - (track == "lead")
+            if "track" in outputs:
+                add(kind, track, TRACKS[track], size, track=track)
+                if track == "lead":
+                    add(kind, "coherence", "1", size, track="coherence")
+            for output in outputs:
+                for number, level in enumerate(d.config.levels, 1):
+                    if output != "track":
+                        unit = TRACKS[track] if output in ("rise", "fall") else "1"
+                        add(
+                            kind, f"{track}_{output}{number}", unit, size, track=track,
+                            output=output, level=number, width=level.width(track),
+                            time_ms=level.time_ms,
+                        )  # fmt: skip
+    return out
+
+
+def rows(
+    f: Frames, d: Design, kinds: tuple[str, ...], outputs: tuple[str, ...]
+) -> NDArray[np.float32]:
+    """The columns of these kinds and outputs, (F, D). Outputs: track, stop, asymmetry, rise, fall.
+
+    `columns` names them.
+    """
+    parts: list[NDArray] = []
+    for track in of_kinds(kinds):
+        if "track" in outputs:
+            parts.append(getattr(f, track))
+            if track == "lead":
+                parts.append(f.coherence)
+        for output in outputs:
+            if output == "asymmetry":
+                parts.extend(asymmetry(f.rise[track], f.fall[track], d.width[track]))
+            elif output != "track":
+                parts.extend(getattr(f, output)[track])
+    return np.concatenate(parts, 1)
+
+
 def start(d: Design) -> State:
     """Before any sound."""
-    empty = np.zeros((1, d.inner.latency), np.float32)
-    cascade = bank.BankState(None, empty)
-    return State(cascade, np.zeros(0, np.float32), 0, None, None, None, {})
+    late = -(-d.latency // d.hop) * d.hop - d.latency  # so that frames are late by whole frames
+    cascade = bank.BankState(None, np.zeros((1, d.latency), np.float32))
+    return State(cascade, np.zeros(late, np.float32), 0, None, None, None, {})
 
 
 def _turns(x: NDArray) -> NDArray:
@@ -235,7 +291,7 @@ def pool(
     frames = len(power) // h
     rate = d.sample_rate / d.hop
     frame_power = cpu.means(power, h)
-    noise, noise_state = cpu.noise_floor(
+    under, noise = cpu.noise_floor(
         np.maximum(frame_power, np.float32(10 ** (QUIET_DB / 10 - 1))),
         1 - np.exp(-1 / (SMOOTH_S * rate)),
         1 - np.exp(-1 / (RISE_S * rate)),
@@ -243,7 +299,7 @@ def pool(
         state.noise,
         state.heard,
     )
-    floor = np.maximum(noise + np.float32(MARGIN_DB), np.float32(QUIET_DB))
+    floor = np.maximum(under + np.float32(MARGIN_DB), np.float32(QUIET_DB))
     least = 10 ** (floor / np.float32(10))
 
     m, last = cpu.moves(
@@ -271,12 +327,13 @@ def pool(
     )
     size = np.sqrt(np.maximum(size[:, 1:] * size[:, :-1], np.float32(1e-30)))
     weight = cpu.means(m.weight, h)
+    deviation = _turns(_cycles(cpu.means(lag1.view(np.float32), h).view(np.complex64)) - d.own)
     made = Frames(
         frame_power,
         floor,
         weight,
         cpu.means(level, h),
-        _turns(_cycles(cpu.means(lag1.view(np.float32), h).view(np.complex64)) - d.own) * d.scale * weight,
+        deviation * d.scale * weight,
         cpu.means(m.carrier, h),
         _angle(across, along) * cpu.means(m.both, h),
         along / size,
@@ -286,5 +343,11 @@ def pool(
     )
     before = level[-1:].copy() if len(level) else state.level
     return made, State(
-        cascade, heard[used:].copy(), state.heard + frames, noise_state, last, before, stops
+        cascade,
+        heard[used:].copy(),
+        state.heard + frames,
+        noise if frames else state.noise,
+        last,
+        before,
+        stops,
     )

@@ -1,0 +1,93 @@
+"""The compact asymmetry set: few columns, decorrelated over channels, for small models and ABX.
+
+Cepstra, that is cosine transforms over channels, of root-compressed power, of what hysteresis
+leaves of the level, of the frequency deviation and of the neighbours' coherence; smoothed over
+three frames with weights 1 2 1; power with first and second slopes over time. Few cepstra, because
+each further one carries more of the speaker and of the noise than of the phone; fewer still for
+the slopes (`docs/log.md` has the measurements).
+
+Shapes: F frames, C channels, D columns.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from speechasym import extractors
+
+ROOT = 0.2  # exponent of power: between the logarithm, which lifts noise, and none
+STATIC, SLOPES, CURVES = 8, 6, 5  # cepstra of power, their first and second slopes
+OTHERS = {"amplitude": ("stop",), "frequency": ("deviation",), "phase": ("coherence",)}
+EACH = {"stop": 3, "deviation": 5, "coherence": 5}  # cepstra
+LOOKAHEAD = 5  # frames: one of smoothing, two of each slope
+
+
+def columns(config: extractors.AsymmetryConfig, kinds: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Name, unit and meaning of each column, in order."""
+    out: list[dict[str, Any]] = []
+    level = len(config.levels)
+
+    def add(kind: str, name: str, unit: str, count: int, **more: Any) -> None:
+        out.extend(
+            {"name": f"{name}_{k:02d}", "unit": unit, "kind": kind, "coefficient": k} | more
+            for k in range(count)
+        )
+
+    if "amplitude" in kinds:
+        root = f"power^{ROOT}"
+        add("amplitude", "power", root, STATIC)
+        add("amplitude", "slope", f"{root}/frame", SLOPES)
+        add("amplitude", "curve", f"{root}/frame^2", CURVES)
+        width = config.levels[-1].decibel
+        add("amplitude", f"stop{level}", "1", EACH["stop"], level=level, width=width)
+    if "frequency" in kinds:
+        add("frequency", "deviation", "ERB", EACH["deviation"])
+    if "phase" in kinds:
+        add("phase", "coherence", "1", EACH["coherence"])
+    return out
+
+
+def wanted_tracks(kinds: tuple[str, ...]) -> tuple[str, ...]:
+    """Tracks whose hysteresis the set needs."""
+    return ("amplitude",) if "amplitude" in kinds else ()
+
+
+def _cepstra(x: NDArray, count: int) -> NDArray[np.float32]:
+    """(F, C) -> the first `count` of the orthonormal cosine transform over channels (type II)."""
+    size = x.shape[1]
+    k, c = np.arange(count), np.arange(size)[:, None]
+    basis = np.cos(np.pi / size * (c + 0.5) * k) * np.sqrt(np.where(k, 2, 1) / size)
+    # not `@`: how many rows it is given at a time would change its rounding
+    out: NDArray = np.einsum("fc,ck->fk", x, basis.astype(np.float32), optimize=False)
+    return out
+
+
+def static(frames: extractors.Frames, kinds: tuple[str, ...]) -> NDArray[np.float32]:
+    """The cepstra of each frame on its own, (F, K)."""
+    parts = []
+    if "amplitude" in kinds:
+        parts.append(_cepstra(frames.power ** np.float32(ROOT), STATIC))
+        parts.append(_cepstra(frames.stop["amplitude"][-1], EACH["stop"]))
+    if "frequency" in kinds:
+        parts.append(_cepstra(frames.frequency, EACH["deviation"]))
+    if "phase" in kinds:
+        parts.append(_cepstra(frames.coherence, EACH["coherence"]))
+    return np.concatenate(parts, 1)
+
+
+def _slope(x: NDArray) -> NDArray:
+    """(F, K) -> (F - 4, K): the regression line's slope over five frames."""
+    out: NDArray = (2 * (x[4:] - x[:-4]) + (x[3:-1] - x[1:-3])) / np.float32(10)
+    return out
+
+
+def with_slopes(x: NDArray, kinds: tuple[str, ...]) -> NDArray[np.float32]:
+    """Static cepstra (F + 2 `LOOKAHEAD`, K) -> columns (F, D)."""
+    smooth = (x[:-2] + 2 * x[1:-1] + x[2:]) / np.float32(4)
+    here = smooth[4:-4]
+    if "amplitude" not in kinds:
+        return here
+    slope = _slope(smooth[:, :SLOPES])
+    curve = _slope(slope[:, :CURVES])
+    return np.concatenate([here[:, :STATIC], slope[2:-2], curve, here[:, STATIC:]], 1)

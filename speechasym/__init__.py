@@ -19,9 +19,12 @@ _HOME = {
     "SpeechAsymError": "errors",
     "extract": "extraction",
     "features": "featuresets",
+    "Asymmetry": "asymmetry",
     "Gammatone": "gammatone",
+    "noise_test": "noisetest",
 }
 __all__ = [
+    "Asymmetry",
     "AudioError",
     "ConfigError",
     "Gammatone",
@@ -31,6 +34,7 @@ __all__ = [
     "extract",
     "features",
     "load",
+    "noise_test",
 ]
 __version__ = "0.1.0"
 

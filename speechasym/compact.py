@@ -76,6 +76,33 @@ def static(frames: extractors.Frames, kinds: tuple[str, ...]) -> NDArray[np.floa
     return np.concatenate(parts, 1)
 
 
+def slide(
+    rows: NDArray, before: NDArray | None, kinds: tuple[str, ...]
+) -> tuple[NDArray[np.float32], NDArray | None]:
+    """New static cepstra (n, K) -> the columns that can be told, `LOOKAHEAD` frames late.
+
+    `before` carries the cepstra still needed; None: these are the first, and the first frame
+    stands for what lies before it.
+    """
+    if before is None:
+        if not len(rows):
+            return with_slopes(np.zeros((2 * LOOKAHEAD, rows.shape[1]), np.float32), kinds), None
+        before = np.repeat(rows[:1], LOOKAHEAD, 0)
+    heard = np.concatenate([before, rows])
+    made = heard if len(heard) >= 2 * LOOKAHEAD else heard[:0]
+    keep = heard[-2 * LOOKAHEAD :]
+    if not len(made):
+        made = np.zeros((2 * LOOKAHEAD, rows.shape[1]), np.float32)
+    return with_slopes(made, kinds), keep
+
+
+def end(before: NDArray | None, kinds: tuple[str, ...]) -> NDArray[np.float32] | None:
+    """The columns of the last frames, which stand for what lies after them; None: no sound."""
+    if before is None:
+        return None
+    return with_slopes(np.concatenate([before, np.repeat(before[-1:], LOOKAHEAD, 0)]), kinds)
+
+
 def _slope(x: NDArray) -> NDArray:
     """(F, K) -> (F - 4, K): the regression line's slope over five frames."""
     out: NDArray = (2 * (x[4:] - x[:-4]) + (x[3:-1] - x[1:-3])) / np.float32(10)

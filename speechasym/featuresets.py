@@ -296,18 +296,12 @@ def _compact(blocks: Iterable[NDArray], config: FeatureConfig) -> Iterator[NDArr
         return compact.static(frames, config.kinds)
 
     before: NDArray | None = None
-    many = compact.LOOKAHEAD
     for rows in _in_frames(_pieces(blocks, PIECE), d.hop, d.latency, made):
-        if len(rows):
-            known = np.repeat(rows[:1], many, 0) if before is None else before
-            heard = np.concatenate([known, rows])
-            before = heard[-2 * many :]
-            if len(heard) > 2 * many:
-                yield compact.with_slopes(heard, config.kinds)
-    if before is not None:  # the first and the last frame stand for what lies beyond them
-        yield compact.with_slopes(
-            np.concatenate([before, np.repeat(before[-1:], many, 0)]), config.kinds
-        )
+        columns, before = compact.slide(rows, before, config.kinds)
+        yield columns
+    last = compact.end(before, config.kinds)
+    if last is not None:
+        yield last
 
 
 def _logmel(blocks: Iterable[NDArray], config: FeatureConfig) -> Iterator[NDArray[np.float32]]:

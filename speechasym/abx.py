@@ -54,6 +54,8 @@ class Score(NamedTuple):
     high: float
     cells: int
     triples: int
+    samples: NDArray[np.float64]  # the error for each drawing of speakers; the same drawings for
+    # the same items, tasks and seed, so that differences between features can have an interval
 
 
 def read_items(path: str | Path) -> list[Item]:
@@ -349,17 +351,20 @@ def score(
                         triples += count
     if not errors:
         raise ConfigError("items", "no cell has an A, a B and an X", "More speech is needed")
-    return Score(*_collapse(errors, draw), sum(map(len, errors.values())), triples)
+    error, samples = _collapse(errors, draw)
+    low, high = np.nanquantile(samples, [0.025, 0.975])
+    cells = sum(map(len, errors.values()))
+    return Score(error, float(low), float(high), cells, triples, samples)
 
 
 def _collapse(
     errors: dict[tuple[str, str, str, str], list[float]],
     draw: np.random.Generator,
     rounds: int = 1000,
-) -> tuple[float, float, float]:
-    """Mean over contexts and speakers of X, then speakers, then pairs; and a 95 % interval.
+) -> tuple[float, NDArray[np.float64]]:
+    """Mean over contexts and speakers of X, then speakers, then pairs; and that of resamplings.
 
-    The interval resamples speakers: one that is drawn twice counts twice, both as the speaker of A
+    They resample speakers: one that is drawn twice counts twice, both as the speaker of A
     and B and as that of X.
     """
     pairs = {pair: i for i, pair in enumerate(sorted({key[:2] for key in errors}))}
@@ -382,5 +387,4 @@ def _collapse(
 
     size = len(speakers)
     weights = draw.multinomial(size, np.full(size, 1 / size), rounds).astype(float)
-    low, high = np.nanquantile([mean(w) for w in weights], [0.025, 0.975])
-    return mean(np.ones(size)), float(low), float(high)
+    return mean(np.ones(size)), np.array([mean(w) for w in weights])

@@ -34,13 +34,13 @@ class Asymmetry(nn.Module):
         channels, low_hz, high_hz, align: of the filterbank, as `speechasym.Gammatone`.
         kinds: of "amplitude", "frequency", "phase".
         outputs: of "track", "stop", "asymmetry", "rise", "fall"; not with `compact`.
-        compact: 32 columns, decorrelated over channels, `latency` frames late.
+        compact: 33 columns, decorrelated over channels, `latency` frames late.
         levels: widths and time constants, each greater than the one before.
 
     Example:
         >>> asymmetry = speechasym.Asymmetry(16000, compact=True)
-        >>> y, state = asymmetry(x)      # (..., 32, frames - 5)
-        >>> rest = asymmetry.flush(state)   # (..., 32, 5)
+        >>> y, state = asymmetry(x)      # (..., 33, frames - 5)
+        >>> rest = asymmetry.flush(state)   # (..., 33, 5)
 
     Raises:
         ConfigError: a value outside its range.
@@ -118,7 +118,9 @@ class Asymmetry(nn.Module):
         for i in range(0, max(1, len(x)), PIECE):
             frames, track = extractors.pool(x[i : i + PIECE], self.design, track, wanted)
             if c.compact:
-                rows, before = compact.slide(compact.static(frames, c.kinds), before, c.kinds)
+                rows, before = compact.slide(
+                    compact.static(frames, self.design, c.kinds), before, c.kinds
+                )
             else:
                 rows = extractors.rows(frames, self.design, c.kinds, c.outputs)
             parts.append(rows)

@@ -1,12 +1,17 @@
 """The compact asymmetry set: few columns, decorrelated over channels, for small models and ABX.
 
-Cepstra, that is cosine transforms over channels, of root-compressed power, of what hysteresis
-leaves of the level, of the frequency deviation and of the neighbours' coherence; smoothed over
-three frames with weights 1 2 1; power with first and second slopes over time. Few cepstra, because
-each further one carries more of the speaker and of the noise than of the phone; fewer still for
-the slopes (`docs/log.md` has the measurements).
+Cepstra, that is cosine transforms over channels, of
 
-Shapes: F frames, C channels, D columns.
+- amplitude: root-compressed power, its first and second slopes over time, and the signed asymmetry
+  of the lowest level;
+- frequency: the deviation from the centre frequencies, times the root-compressed power;
+- phase: the coherence of neighbouring channels, times the lesser weight of the two;
+
+smoothed over three frames with weights 1 2 1. Few cepstra, because each further one carries more of
+the speaker and of the noise than of the phone; fewer still for the slopes (`docs/log.md` has the
+measurements).
+
+Shapes: F frames, C channels, K static cepstra, D columns.
 """
 
 from typing import Any
@@ -17,16 +22,14 @@ from numpy.typing import NDArray
 from speechasym import extractors
 
 ROOT = 0.2  # exponent of power: between the logarithm, which lifts noise, and none
-STATIC, SLOPES, CURVES = 8, 6, 5  # cepstra of power, their first and second slopes
-OTHERS = {"amplitude": ("stop",), "frequency": ("deviation",), "phase": ("coherence",)}
-EACH = {"stop": 3, "deviation": 5, "coherence": 5}  # cepstra
+STATIC, SLOPES, CURVES = 9, 6, 5  # cepstra of power, their first and second slopes
+INDEX, DEVIATION, COHERENCE = 3, 5, 5  # cepstra of the others
 LOOKAHEAD = 5  # frames: one of smoothing, two of each slope
 
 
 def columns(config: extractors.AsymmetryConfig, kinds: tuple[str, ...]) -> list[dict[str, Any]]:
     """Name, unit and meaning of each column, in order."""
     out: list[dict[str, Any]] = []
-    level = len(config.levels)
 
     def add(kind: str, name: str, unit: str, count: int, **more: Any) -> None:
         out.extend(
@@ -39,12 +42,12 @@ def columns(config: extractors.AsymmetryConfig, kinds: tuple[str, ...]) -> list[
         add("amplitude", "power", root, STATIC)
         add("amplitude", "slope", f"{root}/frame", SLOPES)
         add("amplitude", "curve", f"{root}/frame^2", CURVES)
-        width = config.levels[-1].decibel
-        add("amplitude", f"stop{level}", "1", EACH["stop"], level=level, width=width)
+        lowest = {"level": 1} | config.levels[0]._asdict()
+        add("amplitude", "asymmetry1", "1", INDEX, **lowest)
     if "frequency" in kinds:
-        add("frequency", "deviation", "ERB", EACH["deviation"])
+        add("frequency", "deviation", f"ERB power^{ROOT}", DEVIATION)
     if "phase" in kinds:
-        add("phase", "coherence", "1", EACH["coherence"])
+        add("phase", "coherence", "1", COHERENCE)
     return out
 
 
@@ -63,16 +66,21 @@ def _cepstra(x: NDArray, count: int) -> NDArray[np.float32]:
     return out
 
 
-def static(frames: extractors.Frames, kinds: tuple[str, ...]) -> NDArray[np.float32]:
+def static(
+    f: extractors.Frames, d: extractors.Design, kinds: tuple[str, ...]
+) -> NDArray[np.float32]:
     """The cepstra of each frame on its own, (F, K)."""
     parts = []
+    root = f.power ** np.float32(ROOT)
     if "amplitude" in kinds:
-        parts.append(_cepstra(frames.power ** np.float32(ROOT), STATIC))
-        parts.append(_cepstra(frames.stop["amplitude"][-1], EACH["stop"]))
+        rise, fall = f.rise["amplitude"][:1], f.fall["amplitude"][:1]
+        index = extractors.asymmetry(rise, fall, d.width["amplitude"][:1])[0]
+        parts.extend((_cepstra(root, STATIC), _cepstra(index, INDEX)))
     if "frequency" in kinds:
-        parts.append(_cepstra(frames.frequency, EACH["deviation"]))
+        parts.append(_cepstra(f.frequency * root, DEVIATION))
     if "phase" in kinds:
-        parts.append(_cepstra(frames.coherence, EACH["coherence"]))
+        both = np.minimum(f.weight[:, 1:], f.weight[:, :-1])
+        parts.append(_cepstra(f.coherence * both, COHERENCE))
     return np.concatenate(parts, 1)
 
 

@@ -1,0 +1,108 @@
+"""results.json -> tables in Markdown, with intervals by resampling speakers."""
+
+import numpy as np
+
+TASKS = ("within", "across", "same")
+BASES = ("MFCC 39", "log-mel 80")
+
+
+def _mean(cells: dict, names: list[str], label: str, task: str) -> np.ndarray | None:
+    """(1 + rounds,) the error, then its resamplings, averaged over conditions; None: not all."""
+    rows = []
+    for name in names:
+        cell = cells.get(f"{name} | {label}")
+        if cell is None:
+            return None
+        found = cell["abx"][task]
+        rows.append([found["error"], *found["samples"]])
+    return np.mean(rows, 0)
+
+
+def _abx(cells: dict, names: list[str], labels: list[str], group: str) -> list[str]:
+    lines = [
+        "| features | columns | within | across | across, same context |"
+        + "".join(f" against {base}, % |" for base in BASES),
+        "| --- | ---: | ---: | ---: | ---: |" + " ---: |" * len(BASES),
+    ]
+    for label in labels:
+        rows = [_mean(cells, names, label, f"{group} {task}") for task in TASKS]
+        if any(row is None for row in rows):
+            continue
+        columns = cells[f"{names[0]} | {label}"]["columns"]
+        parts = []
+        for row in rows:
+            low, high = np.nanquantile(row[1:], [0.025, 0.975])
+            parts.append(f"{100 * row[0]:.1f} ({100 * low:.1f}-{100 * high:.1f})")
+        against = []
+        for base in BASES:
+            changes = []
+            for task, row in zip(TASKS, rows, strict=True):
+                other = _mean(cells, names, base, f"{group} {task}")
+                if other is None or label == base:
+                    continue
+                change = 100 * (row / other - 1)
+                low, high = np.nanquantile(change[1:], [0.025, 0.975])
+                changes.append(f"{change[0]:+.0f} ({low:+.0f} to {high:+.0f})")
+            against.append(" / ".join(changes) or "-")
+        lines.append(f"| {label} | {columns} | " + " | ".join(parts + against) + " |")
+    return lines
+
+
+def _linear(cells: dict, names: list[str], labels: list[str]) -> list[str]:
+    lines = [
+        "| features | columns | frames wrong, % | against MFCC 39, % |",
+        "| --- | ---: | ---: | ---: |",
+    ]
+    draw = np.random.default_rng(0)
+    base = None
+    for label in labels:
+        found = [cells.get(f"{name} | {label}", {}).get("linear") for name in names]
+        if any(f is None for f in found):
+            continue
+        speakers = sorted(found[0])
+        counts = np.array([[f[s] for s in speakers] for f in found]).sum(0)  # (speakers, 2)
+        if base is None:
+            weights = draw.multinomial(
+                len(speakers), np.full(len(speakers), 1 / len(speakers)), 2000
+            )
+            weights = np.concatenate([np.ones((1, len(speakers))), weights])
+            base = {}
+        rate = 100 * (weights @ counts[:, 0]) / (weights @ counts[:, 1])
+        base[label] = rate
+        low, high = np.quantile(rate[1:], [0.025, 0.975])
+        change = "-"
+        if label != "MFCC 39" and "MFCC 39" in base:
+            ratio = 100 * (rate / base["MFCC 39"] - 1)
+            a, b = np.quantile(ratio[1:], [0.025, 0.975])
+            change = f"{ratio[0]:+.1f} ({a:+.1f} to {b:+.1f})"
+        columns = cells[f"{names[0]} | {label}"]["columns"]
+        lines.append(f"| {label} | {columns} | {rate[0]:.1f} ({low:.1f}-{high:.1f}) | {change} |")
+    return lines
+
+
+def tables(known: dict, noises: list[str], snrs: tuple[int, ...]) -> str:
+    """All tables that the results allow."""
+    cells = known["cells"]
+    labels = list(dict.fromkeys(key.split(" | ")[1] for key in cells))
+    first = [label for label in ("MFCC 39", "log-mel 80") if label in labels]
+    labels = first + [label for label in labels if label not in first]
+    out = [
+        f"Commit {known['commit']}, {known['tokens']} tokens of {known['files']} recordings.",
+        "",
+    ]
+    names = {"clean": ["clean"]} | {
+        f"{snr} dB, mean of {len(noises)} noises": [f"{noise}-{snr}" for noise in noises]
+        for snr in snrs
+    }
+    for group, title in (("all", "all speakers"), ("unseen", "speakers not chosen on (TEST)")):
+        for condition, own in names.items():
+            out += [f"### ABX error in %, {condition}, {title}", ""]
+            out += [*_abx(cells, own, labels, group), ""]
+    for noise in noises:
+        own = [f"{noise}-5"]
+        out += [f"### ABX error in %, {noise} at 5 dB, all speakers", ""]
+        out += [*_abx(cells, own, [*first, "compact 33"], "all"), ""]
+    for condition in ("clean", f"5 dB, mean of {len(noises)} noises"):
+        out += [f"### Linear frame classifier, {condition}", ""]
+        out += [*_linear(cells, names[condition], labels), ""]
+    return "\n".join(out)

@@ -1,5 +1,6 @@
 """Asymmetry features as a torch module."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -155,7 +156,7 @@ def _rows(x: Tensor) -> NDArray[np.float32]:
             "asks for a gradient, which these compiled features do not have",
             "Use x.detach(); speechasym.Gammatone and speechasym.hysteresis have gradients",
         )
-    flat = x.detach().cpu().float().reshape(-1, x.shape[-1]).numpy()
+    flat = x.detach().cpu().float().reshape(math.prod(x.shape[:-1]), x.shape[-1]).numpy()
     if not np.isfinite(flat).all():
         raise ConfigError("x", "holds samples that are not finite", "Give finite samples")
     return flat

@@ -70,7 +70,7 @@ def static(
     f: extractors.Frames, d: extractors.Design, kinds: tuple[str, ...]
 ) -> NDArray[np.float32]:
     """The cepstra of each frame on its own, (F, K)."""
-    parts = []
+    parts: list[NDArray] = []
     root = f.power ** np.float32(ROOT)
     if "amplitude" in kinds:
         rise, fall = f.rise["amplitude"][:1], f.fall["amplitude"][:1]

@@ -60,3 +60,59 @@ def slope(track: list[float]) -> list[float]:
     return [
         sum(n * (at(m + n) - at(m - n)) for n in (1, 2)) / (2 * (1 + 4)) for m in range(len(track))
     ]
+
+
+def tracks(power, turn, phase, floor, own, scale, hop, per_frame):
+    """Steps of the asymmetry tracks of each channel, from inner samples as lists [t][channel].
+
+    power; turn: cycles a sample; phase: cycles; floor: power, [frame][channel]; own: cycles a
+    sample at the centre; scale: ERB per cycle a sample; hop: samples an inner sample.
+    """
+
+    def short(cycles):
+        return cycles - round(cycles)
+
+    count = len(power[0])
+    out = {"weight": [], "amplitude": [], "frequency": [], "carrier": [], "lead": []}
+    for t in range(len(power)):
+        least = floor[t // per_frame]
+        above = [max(power[t][c], least[c]) for c in range(count)]
+        out["weight"].append([1 - least[c] / above[c] for c in range(count)])
+        before = max(t - 1, 0)
+        below = floor[before // per_frame]
+        was = [max(power[before][c], below[c]) for c in range(count)]
+        out["amplitude"].append([10 * math.log10(a / b) for a, b in zip(above, was, strict=True)])
+        w0 = out["weight"][before] if t else [0.0] * count
+        sure = [min(a, b) for a, b in zip(out["weight"][t], w0, strict=True)]
+        moved = [
+            (short(turn[t][c] - own[c]) - short(turn[before][c] - own[c])) * scale[c]
+            for c in range(count)
+        ]
+        out["frequency"].append([m * s for m, s in zip(moved, sure, strict=True)])
+        missed = [
+            short(phase[t][c] - phase[before][c] - turn[before][c] * hop) for c in range(count)
+        ]
+        out["carrier"].append([m * s for m, s in zip(missed, sure, strict=True)])
+        lead = [short(phase[t][c + 1] - phase[t][c]) for c in range(count - 1)]
+        led = [short(phase[before][c + 1] - phase[before][c]) for c in range(count - 1)]
+        out["lead"].append(
+            [short(lead[c] - led[c]) * min(sure[c], sure[c + 1]) for c in range(count - 1)]
+        )
+    return out
+
+
+def stops(steps, width, decay, per_frame):
+    """Stop at every inner sample; rise and fall work at every frame's end, of one track."""
+    s, up, down, all_s, rises, falls = 0.0, 0.0, 0.0, [], [], []
+    for t, step in enumerate(steps):
+        if t % per_frame == 0:
+            up, down = up * decay, down * decay
+        new = min(max(s + step, -width), width)
+        up += max(s + step - new, 0)
+        down += max(new - s - step, 0)
+        s = new
+        all_s.append(s)
+        if t % per_frame == per_frame - 1:
+            rises.append(up)
+            falls.append(down)
+    return all_s, rises, falls

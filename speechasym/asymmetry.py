@@ -120,7 +120,7 @@ class Asymmetry(nn.Module):
             frames, track = extractors.pool(x[i : i + PIECE], self.design, track, wanted)
             if c.compact:
                 rows, before = compact.slide(
-                    compact.static(frames, self.design, c.kinds), before, c.kinds
+                    compact.static(frames, c.kinds), before, c.kinds
                 )
             else:
                 rows = extractors.rows(frames, self.design, c.kinds, c.outputs)

@@ -14,6 +14,7 @@ measurements).
 Shapes: F frames, C channels, K static cepstra, D columns.
 """
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -56,25 +57,29 @@ def wanted_tracks(kinds: tuple[str, ...]) -> tuple[str, ...]:
     return ("amplitude",) if "amplitude" in kinds else ()
 
 
+@lru_cache
+def _basis(channels: int, count: int) -> NDArray[np.float32]:
+    """(C, K) orthonormal cosines (type II)."""
+    k, c = np.arange(count), np.arange(channels)[:, None]
+    scale = np.sqrt(np.where(k, 2, 1) / channels)
+    return (np.cos(np.pi / channels * (c + 0.5) * k) * scale).astype(np.float32)
+
+
 def _cepstra(x: NDArray, count: int) -> NDArray[np.float32]:
-    """(F, C) -> the first `count` of the orthonormal cosine transform over channels (type II)."""
-    size = x.shape[1]
-    k, c = np.arange(count), np.arange(size)[:, None]
-    basis = np.cos(np.pi / size * (c + 0.5) * k) * np.sqrt(np.where(k, 2, 1) / size)
-    # not `@`: how many rows it is given at a time would change its rounding
-    out: NDArray = np.einsum("fc,ck->fk", x, basis.astype(np.float32), optimize=False)
-    return out
+    """(F, C) -> the first `count` of the cosine transform over channels, (F, K)."""
+    from speechasym.ops import cpu_asymmetry as cpu
+
+    return cpu.project(x, _basis(x.shape[1], count))
 
 
 def static(
-    f: extractors.Frames, d: extractors.Design, kinds: tuple[str, ...]
+    f: extractors.Frames, kinds: tuple[str, ...]
 ) -> NDArray[np.float32]:
     """The cepstra of each frame on its own, (F, K)."""
     parts: list[NDArray] = []
     root = f.power ** np.float32(ROOT)
     if "amplitude" in kinds:
-        rise, fall = f.rise["amplitude"][:1], f.fall["amplitude"][:1]
-        index = extractors.asymmetry(rise, fall, d.width["amplitude"][:1])[0]
+        index = f.asymmetry["amplitude"][0]
         parts.extend((_cepstra(root, STATIC), _cepstra(index, INDEX)))
     if "frequency" in kinds:
         parts.append(_cepstra(f.frequency * root, DEVIATION))

@@ -100,7 +100,7 @@ class Design:
     sample_rate: int
     own: NDArray[np.float32]  # (C,) cycles a sample at the centre frequency
     scale: NDArray[np.float32]  # (C,) ERB per cycle a sample
-    mid_lead: NDArray[np.float32]  # (C - 1,) cycles of lead of one component midway
+    mid_lead: NDArray[np.complex64]  # (C - 1,) z_(c+1) over z_c, size 1, for a tone midway
     decay: NDArray[np.float64]  # (L,) of past work, a frame
     width: dict[str, NDArray[np.float64]]  # (L,) of each track
 
@@ -140,8 +140,8 @@ def design(config: AsymmetryConfig) -> Design:
     )
 
 
-def _mid_lead(c: bank.Coefficients, sample_rate: int) -> NDArray[np.float32]:
-    """(C - 1,) cycles by which a channel leads its lower neighbour for a tone midway."""
+def _mid_lead(c: bank.Coefficients, sample_rate: int) -> NDArray[np.complex64]:
+    """(C - 1,) phase factor of a channel over its lower neighbour for a tone midway."""
     middle = np.exp(2j * np.pi / sample_rate * (c.frequency[1:] + c.frequency[:-1]) / 2)
 
     def answer(which: slice) -> NDArray:
@@ -151,7 +151,8 @@ def _mid_lead(c: bank.Coefficients, sample_rate: int) -> NDArray[np.float32]:
         return out
 
     upper, lower = answer(slice(1, None)), answer(slice(0, -1))
-    return (np.angle(upper / lower) / (2 * np.pi)).astype(np.float32)
+    ratio = upper / lower
+    return (ratio / np.abs(ratio)).astype(np.complex64)
 
 
 class State(NamedTuple):
@@ -180,17 +181,15 @@ class Frames(NamedTuple):
     stop: dict[str, NDArray[np.float32]]  # of each track, mean weighted s / r, -1 to 1
     rise: dict[str, NDArray[np.float32]]  # work upward, in the track's unit, >= 0
     fall: dict[str, NDArray[np.float32]]  # work downward, >= 0
+    asymmetry: dict[str, NDArray[np.float32]]  # (rise - fall) / (rise + fall + r), -1 to 1
 
 
 def asymmetry(rise: NDArray, fall: NDArray, width: NDArray) -> NDArray[np.float32]:
     """Work (L, F, C) -> (rise - fall) / (rise + fall + r): 1 is all rise, -1 all fall.
 
-    Work of much less than the width r (L,) counts for nothing.
+    Work of much less than the width r (L,) counts for nothing. `Frames.asymmetry` holds it.
     """
-    out: NDArray[np.float32] = rise - fall
-    total = rise + fall
-    total += width[:, None, None].astype(np.float32)
-    out /= total
+    out: NDArray[np.float32] = (rise - fall) / (rise + fall + width[:, None, None])
     return out
 
 
@@ -243,10 +242,9 @@ def rows(
             if track == "lead":
                 parts.append(f.coherence)
         for output in outputs:
-            if output == "asymmetry":
-                parts.extend(asymmetry(f.rise[track], f.fall[track], d.width[track]))
-            elif output != "track":
-                parts.extend(getattr(f, output)[track])
+            if output != "track":
+                work = getattr(f, output)[track].transpose(1, 0, 2)
+                parts.append(work.reshape(len(work), work.shape[1] * work.shape[2]))
     return np.concatenate(parts, 1)
 
 
@@ -261,17 +259,6 @@ def _turns(x: NDArray) -> NDArray:
     """Cycles -> the same the shorter way round, -0.5 to 0.5."""
     x -= np.rint(x)
     return x
-
-
-def _cycles(z: NDArray) -> NDArray[np.float32]:
-    """Argument of a complex track in cycles; 0 gives 0."""
-    return _angle(z.imag, z.real)
-
-
-def _angle(imaginary: NDArray, real: NDArray) -> NDArray[np.float32]:
-    turn: NDArray = np.arctan2(imaginary, real)
-    turn *= np.float32(0.5 / np.pi)
-    return turn
 
 
 def pool(
@@ -300,11 +287,9 @@ def pool(
         state.heard,
     )
     floor = np.maximum(under + np.float32(MARGIN_DB), np.float32(QUIET_DB))
-    least = 10 ** (floor / np.float32(10))
+    least = np.exp2(floor * np.float32(np.log2(10) / 10))
 
-    m, last = cpu.moves(
-        power, _cycles(lag1), _cycles(sample), least, d.own, d.scale, d.inner.hop, state.last
-    )
+    m, last = cpu.moves(power, lag1, sample, least, d.own, d.scale, d.inner.hop, state.last)
     level = np.log10(m.above, out=m.above)
     level *= np.float32(10)
     before = level[:1] if state.level is None else state.level
@@ -314,32 +299,35 @@ def pool(
         "carrier": (m.carrier, m.weight),
         "lead": (m.lead, m.both),
     }
-    stop, rise, fall, stops = {}, {}, {}, {}
+    stop, rise, fall, index, stops = {}, {}, {}, {}, {}
     for track in tracks:
-        stop[track], rise[track], fall[track], stops[track] = cpu.stop_pooled(
+        *work, stops[track] = cpu.stop_pooled(
             *steps[track], d.width[track], d.decay, h, state.stops.get(track)
         )
+        if track == "lead":  # a channel less than the array is wide
+            work = [part[..., :-1] for part in work]
+        stop[track], rise[track], fall[track], index[track] = work
+    weight, both = cpu.means(m.weight, h), cpu.means(m.both, h)[:, :-1]
+    lag_mean = cpu.means(lag1.view(np.float32), h)
     along, across, size = cpu.neighbours(sample, h)
-    turned = np.float32(2 * np.pi) * d.mid_lead
     along, across = (
-        along * np.cos(turned) + across * np.sin(turned),
-        across * np.cos(turned) - along * np.sin(turned),
+        along * d.mid_lead.real + across * d.mid_lead.imag,
+        across * d.mid_lead.real - along * d.mid_lead.imag,
     )
     size = np.sqrt(np.maximum(size[:, 1:] * size[:, :-1], np.float32(1e-30)))
-    weight = cpu.means(m.weight, h)
-    deviation = _turns(_cycles(cpu.means(lag1.view(np.float32), h).view(np.complex64)) - d.own)
     made = Frames(
         frame_power,
         floor,
         weight,
         cpu.means(level, h),
-        deviation * d.scale * weight,
+        _turns(cpu.cycles(lag_mean[:, 1::2], lag_mean[:, ::2]) - d.own) * d.scale * weight,
         cpu.means(m.carrier, h),
-        _angle(across, along) * cpu.means(m.both, h),
+        cpu.cycles(across, along) * both,
         along / size,
         stop,
         rise,
         fall,
+        index,
     )
     before = level[-1:].copy() if len(level) else state.level
     return made, State(

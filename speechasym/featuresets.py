@@ -293,7 +293,7 @@ def _compact(blocks: Iterable[NDArray], config: FeatureConfig) -> Iterator[NDArr
     def made(x: NDArray) -> NDArray[np.float32]:
         nonlocal state
         frames, state = extractors.pool(x, d, state, compact.wanted_tracks(config.kinds))
-        return compact.static(frames, d, config.kinds)
+        return compact.static(frames, config.kinds)
 
     before: NDArray | None = None
     for rows in _in_frames(_pieces(blocks, PIECE), d.hop, d.latency, made):

@@ -93,7 +93,7 @@ def _strength(x: NDArray, d: extractors.Design) -> NDArray[np.float64]:
     for i in range(0, len(x), d.sample_rate):
         f, state = extractors.pool(x[i : i + d.sample_rate], d, state)
         for t, track in enumerate(extractors.TRACKS):
-            index = extractors.asymmetry(f.rise[track], f.fall[track], d.width[track])
+            index = f.asymmetry[track]
             total[t] += (index.astype(np.float64) ** 2).mean(2).sum(1)
         count += len(f.power)
     out: NDArray[np.float64] = np.sqrt(total / max(1, count))

@@ -78,7 +78,10 @@ def test_stop_pooled_equals_its_definition_and_dumb_loops(hop, frames, started):
     weight = rng.uniform(0, 1, step.shape)
     width, decay = np.array([0.5, 2.0, 5.0]), np.array([0.1, 0.5, 0.9])
     state = rng.uniform(0, 0.5, (3, 3, 4)) if started else None
-    got = cpu_asymmetry.stop_pooled(step, weight, width, decay, hop, state)
+    *got, index, after = cpu_asymmetry.stop_pooled(step, weight, width, decay, hop, state)
+    total = got[1] + got[2] + width[:, None, None]
+    np.testing.assert_allclose(index, (got[1] - got[2]) / total, rtol=1e-12)
+    got.append(after)
     for c in range(4):
         before = None if state is None else state[:, :, c]
         want = ref.stop_pooled(step[:, c], weight[:, c], width, decay, hop, before)
@@ -98,11 +101,13 @@ def test_stop_is_the_track_less_its_play():
     mean, rise, fall, _ = cpu_hysteresis.play_pooled(x, width, 5)
     step = np.diff(x, axis=0, prepend=x[:1])
     none = np.zeros(2)
-    stop, up, down, _ = cpu_asymmetry.stop_pooled(step, np.ones_like(x), width, none, 5)
+    stop, up, down, index, _ = cpu_asymmetry.stop_pooled(step, np.ones_like(x), width, none, 5)
     track = x.reshape(-1, 5, 5).mean(1)
     np.testing.assert_allclose(stop * width[:, None, None], track - mean, atol=1e-10)
     np.testing.assert_allclose(up, rise, atol=1e-10)
     np.testing.assert_allclose(down, fall, atol=1e-10)
+    want = (rise - fall) / (rise + fall + width[:, None, None])
+    np.testing.assert_allclose(index, want, atol=1e-10)
 
 
 def test_plays_of_plays_add_their_widths():
@@ -201,7 +206,7 @@ def test_silence_gives_zero_not_noise():
         f, d = pooled(x)
         later = slice(10, None)  # the first 100 ms are noise by definition
         for track in ("frequency", "carrier", "lead"):
-            index = extractors.asymmetry(f.rise[track], f.fall[track], d.width[track])
+            index = f.asymmetry[track]
             assert np.abs(getattr(f, track)[later]).mean() < 0.03
             assert np.abs(index[:, later]).mean() < 0.15
             assert np.isfinite(f.stop[track]).all()
@@ -216,7 +221,7 @@ def test_rise_and_fall_of_amplitude():
     for x, sign in ((ramped, 1), (damped, -1)):
         f, d = pooled(x)
         at = np.abs(d.inner.frequency - 1000).argmin()
-        index = extractors.asymmetry(f.rise["amplitude"], f.fall["amplitude"], d.width["amplitude"])
+        index = f.asymmetry["amplitude"]
         middle = index[:, 80:95, at]  # past the onset, which the upper levels still remember
         assert (sign * middle[:2] > 0.3).all() and (sign * middle[2] > 0.1).all()
         assert (sign * f.stop["amplitude"][:2, 80:95, at] > 0.5).all()
@@ -287,11 +292,7 @@ def test_columns_say_what_rows_hold():
         else:
             level = column["level"] - 1
             assert column["width"] == LEVELS[level].width(track)
-            if column["output"] == "asymmetry":
-                parts = f.rise[track], f.fall[track], d.width[track]
-                want = extractors.asymmetry(*parts)[level, :, c]
-            else:
-                want = getattr(f, column["output"])[track][level, :, c]
+            want = getattr(f, column["output"])[track][level, :, c]
         np.testing.assert_array_equal(matrix[:, i], want[: len(matrix)], err_msg=column["name"])
 
 
@@ -302,7 +303,7 @@ def test_compact_set_from_its_parts():
     names = [c["name"] for c in featuresets.columns(config)]
     assert matrix.shape == (100, len(names)) and len(names) == 33 <= 80
     f, d = pooled(x)
-    index = extractors.asymmetry(f.rise["amplitude"], f.fall["amplitude"], d.width["amplitude"])[0]
+    index = f.asymmetry["amplitude"][0]
     both = np.minimum(f.weight[:, 1:], f.weight[:, :-1])
     root = f.power.astype(float) ** 0.2
     for group, track, count in (

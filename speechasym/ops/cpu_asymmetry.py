@@ -35,15 +35,15 @@ def _follow(level: Any, share: Any, start: int, n: Any, out: Any) -> None:
 @_jit
 def _stop_pooled(
     step: Any, weight: Any, width: Any, decay: Any, hop: int, now: Any, stop: Any, rise: Any,
-    fall: Any,
+    fall: Any, index: Any,
 ) -> None:  # fmt: skip
     zero = step.dtype.type(0)
     for k in range(len(width)):
         r, keep = width[k], decay[k]
         part = step.dtype.type(1) / (hop * r)
         s, up, down = now[0, k], now[1, k], now[2, k]
-        for f in range(stop.shape[1]):
-            mean, u, d = stop[k, f], rise[k, f], fall[k, f]
+        for f in range(stop.shape[0]):
+            mean, to_up, to_down, to = stop[f, k], rise[f, k], fall[f, k], index[f, k]
             for c in range(step.shape[1]):
                 mean[c] = zero
                 up[c] *= keep
@@ -60,8 +60,23 @@ def _stop_pooled(
                     s[c] = new
             for c in range(step.shape[1]):
                 mean[c] *= part
-                u[c] = up[c]
-                d[c] = down[c]
+            for c in range(step.shape[1]):
+                to_up[c] = up[c]
+            for c in range(step.shape[1]):
+                to_down[c] = down[c]
+            for c in range(step.shape[1]):
+                to[c] = (up[c] - down[c]) / (up[c] + down[c] + r)
+
+
+@_jit
+def _project(x: Any, basis: Any, out: Any) -> None:
+    for f in range(x.shape[0]):
+        row, to = x[f], out[f]
+        for k in range(basis.shape[1]):
+            to[k] = 0
+        for c in range(x.shape[1]):
+            for k in range(basis.shape[1]):
+                to[k] += row[c] * basis[c, k]
 
 
 @_jit
@@ -69,36 +84,93 @@ def _wrap(x: Any) -> Any:
     return x - np.rint(x)
 
 
+# atan(r) / r / 2 pi as a polynomial in r^2 on 0 <= r <= 1: Chebyshev's interpolation of degree 10
+# is off by 3e-9 cycles, less than float32 rounds. numpy's arctan2 cannot be fused with the rest.
+def _arctangent(square: NDArray) -> NDArray:
+    root = np.sqrt(np.maximum(square, 1e-12))
+    return np.arctan(root) / root / (2 * np.pi)
+
+
+_ATAN = tuple(
+    np.float32(c)
+    for c in np.polynomial.Chebyshev.interpolate(_arctangent, 10, [0, 1])
+    .convert(kind=np.polynomial.Polynomial)
+    .coef
+)
+
+
 @_jit
-def _moves(
-    power: Any, turn: Any, phase: Any, least: Any, own: Any, scale: Any, hop: Any, last: Any,
-    above: Any, weight: Any, both: Any, deviation: Any, carrier: Any, lead: Any,
+def _turn(im: Any, re: Any) -> Any:
+    """The argument of re + i im in cycles, -0.5 to 0.5; 0 for 0."""
+    x, y = abs(re), abs(im)
+    r = min(x, y) / max(max(x, y), np.float32(1e-37))
+    s = r * r
+    p = _ATAN[10]
+    p = p * s + _ATAN[9]
+    p = p * s + _ATAN[8]
+    p = p * s + _ATAN[7]
+    p = p * s + _ATAN[6]
+    p = p * s + _ATAN[5]
+    p = p * s + _ATAN[4]
+    p = p * s + _ATAN[3]
+    p = p * s + _ATAN[2]
+    p = p * s + _ATAN[1]
+    p = (p * s + _ATAN[0]) * r
+    p = np.float32(0.25) - p if y > x else p
+    p = np.float32(0.5) - p if re < 0 else p
+    return -p if im < 0 else p
+
+
+@_jit
+def _cycles(im: Any, re: Any, out: Any) -> None:
+    for c in range(len(out)):
+        out[c] = _turn(im[c], re[c])
+
+
+# Loops that write one array each: LLVM checks at run time that few arrays do not overlap, and leaves
+# loops over many as they are, one channel at a time.
+@_jit
+def _rows(
+    power: Any, lag1: Any, z: Any, least: Any, own: Any, scale: Any, h: int,
+    above: Any, weight: Any, turn: Any, phase: Any, off: Any,
 ) -> None:  # fmt: skip
-    h = power.shape[0] // max(1, least.shape[0])
-    one = power.dtype.type(1)
-    count = power.shape[1]
-    w0, d0, p0, a0, l0 = last[0], last[1], last[2], last[3], last[4]
+    one = np.float32(1)
     for t in range(power.shape[0]):
-        p, u, q, floor = power[t], turn[t], phase[t], least[t // h]
-        up, w, b = above[t], weight[t], both[t]
-        dev, car, led = deviation[t], carrier[t], lead[t]
-        for c in range(count):
+        p, row, side, floor = power[t], lag1[t], z[t], least[t // h]
+        up, w, u, q, o = above[t], weight[t], turn[t], phase[t], off[t]
+        for c in range(power.shape[1]):
             up[c] = max(p[c], floor[c])
+        for c in range(power.shape[1]):
             w[c] = one - floor[c] / up[c]
-        for c in range(count - 1):  # before the loop below forgets the weights of before
-            side = _wrap(q[c + 1] - q[c])
-            b[c] = min(w[c], w[c + 1])
-            led[c] = _wrap(side - l0[c]) * min(b[c], min(w0[c], w0[c + 1]))
-            l0[c] = side
-        for c in range(count):
-            sure = min(w[c], w0[c])
-            off = _wrap(u[c] - own[c]) * scale[c]
-            dev[c] = (off - d0[c]) * sure
-            car[c] = _wrap(q[c] - p0[c] - a0[c]) * sure
-            w0[c] = w[c]
-            d0[c] = off
-            p0[c] = q[c]
-            a0[c] = u[c] * hop
+        for c in range(power.shape[1]):
+            u[c] = _turn(row[2 * c + 1], row[2 * c])
+        for c in range(power.shape[1]):
+            q[c] = _turn(side[2 * c + 1], side[2 * c])
+        for c in range(power.shape[1]):
+            o[c] = _wrap(u[c] - own[c]) * scale[c]
+
+
+@_jit
+def _steps(
+    n: int, weight: Any, turn: Any, phase: Any, off: Any, hop: Any,
+    both: Any, side: Any, deviation: Any, carrier: Any, lead: Any,
+) -> None:  # fmt: skip
+    # all flat, a row of n channels before the first; `lead` is wrong in the last channel
+    size = len(weight)
+    for i in range(size - 1):
+        both[i] = min(weight[i], weight[i + 1])
+    for i in range(size - 1):
+        side[i] = _wrap(phase[i + 1] - phase[i])
+    now, then = weight[n:], weight[: size - n]
+    x, x0 = off[n:], off[: size - n]
+    for i in range(size - n):
+        deviation[i] = (x[i] - x0[i]) * min(now[i], then[i])
+    q, q0, u0 = phase[n:], phase[: size - n], turn[: size - n]
+    for i in range(size - n):
+        carrier[i] = _wrap(q[i] - q0[i] - u0[i] * hop) * min(now[i], then[i])
+    b, b0, s, s0 = both[n:], both[: size - n], side[n:], side[: size - n]
+    for i in range(size - n - 1):
+        lead[i] = _wrap(s[i] - s0[i]) * min(b[i], b0[i])
 
 
 @_jit
@@ -121,6 +193,7 @@ def _neighbours(z: Any, h: int, re: Any, im: Any, along: Any, across: Any, size:
                 s[c] += re[c] * re[c] + im[c] * im[c]
             for c in range(count - 1):
                 a[c] += re[c + 1] * re[c] + im[c + 1] * im[c]
+            for c in range(count - 1):
                 b[c] += im[c + 1] * re[c] - re[c + 1] * im[c]
 
 
@@ -140,48 +213,62 @@ def _means(x: Any, h: int, out: Any) -> None:
 
 
 class Moves(NamedTuple):
-    """Steps of the tracks between inner samples, (T, C); of lead (T, C - 1)."""
+    """Steps of the tracks between inner samples, (T, C); of lead and both the last column is 0."""
 
     above: NDArray  # power, not below the floor
     weight: NDArray  # 1 - floor / above
-    both: NDArray  # (T, C - 1) the lesser weight of a channel and its upper neighbour
+    both: NDArray  # the lesser weight of a channel and its upper neighbour
     frequency: NDArray  # ERB
     carrier: NDArray  # cycles
     lead: NDArray  # cycles
 
 
 def moves(
-    power: NDArray, turn: NDArray, phase: NDArray, least: NDArray, own: NDArray, scale: NDArray,
+    power: NDArray, lag1: NDArray, z: NDArray, least: NDArray, own: NDArray, scale: NDArray,
     hop: int, last: NDArray | None,
 ) -> tuple[Moves, NDArray]:  # fmt: skip
-    """The tracks' weighted moves, as `speechasym.extractors` defines them.
+    """The tracks' weighted moves, as `speechasym.extractors` defines them. All in float32.
 
     Args:
-        power: (F H, C); turn: cycles a sample, energy-weighted; phase: cycles at its end.
+        power: (F H, C); lag1, z: complex, (F H, C).
         least: (F, C) floor as power.
         own: (C,) cycles a sample at the centre frequency; scale: (C,) ERB per cycle a sample.
         hop: samples an inner sample.
-        last: (5, C) weight, deviation, phase, predicted advance and lead before; None: no move.
+        last: (4, C) weight, cycles a sample, phase, deviation before; None: no move.
     """
-    kind = power.dtype.type
-    now = np.zeros((5, power.shape[1]), power.dtype) if last is None else last.copy()
-    wide, narrow = power.shape, (len(power), power.shape[1] - 1)
-    made = Moves(*(np.empty(s, power.dtype) for s in (wide, wide, narrow, wide, wide, narrow)))
-    _moves(
-        power, turn, phase, least, own, scale, kind(hop), now,
-        made.above, made.weight, made.both, made.frequency, made.carrier, made.lead,
+    high, count = power.shape
+    # weight, turn, phase, off: with the row before; then both and side likewise
+    known = np.empty((6, high + 1, count), np.float32)
+    known[:4, 0] = 0 if last is None else last
+    above, deviation, carrier, lead = np.empty((4, high, count), np.float32)
+    weight, turn, phase, off, both, side = known
+    h = high // max(1, len(least))
+    _rows(
+        power, lag1.view(np.float32), z.view(np.float32), least, own, scale, h,
+        above, weight[1:], turn[1:], phase[1:], off[1:],
     )  # fmt: skip
-    return made, now
+    flat = [part.reshape(-1) for part in (both, side, deviation, carrier, lead)]
+    first = [part.reshape(-1) for part in (weight, turn, phase, off)]
+    _steps(count, *first, np.float32(hop), *flat)
+    both[:, -1] = lead[:, -1] = 0
+    return Moves(above, weight[1:], both[1:], deviation, carrier, lead), known[:4, -1].copy()
 
 
 def neighbours(z: NDArray, h: int) -> tuple[NDArray, NDArray, NDArray]:
     """z (F h, C) -> sums over frames: z_(c+1) conj z_c, real and imaginary (F, C - 1); |z|^2."""
     frames = len(z) // h
-    along, across = (np.empty((frames, z.shape[1] - 1), np.float32) for _ in range(2))
+    along, across = np.empty((2, frames, z.shape[1] - 1), np.float32)
     size = np.empty((frames, z.shape[1]), np.float32)
     re, im = np.empty((2, z.shape[1]), np.float32)
     _neighbours(z.view(np.float32), h, re, im, along, across, size)
     return along, across, size
+
+
+def cycles(imaginary: NDArray, real: NDArray) -> NDArray[np.float32]:
+    """Arguments in cycles, -0.5 to 0.5, of float32 arrays of one shape; 0 for 0."""
+    out = np.empty(real.shape, np.float32)
+    _cycles(np.ravel(imaginary), np.ravel(real), out.reshape(-1))
+    return out
 
 
 def means(x: NDArray, h: int) -> NDArray:
@@ -231,14 +318,25 @@ def stop_pooled(
     decay: NDArray,
     hop: int,
     state: NDArray | None = None,
-) -> tuple[NDArray, NDArray, NDArray, NDArray]:
-    """`ref.stop_pooled` for C tracks: step, weight (F hop, C) -> (K, F, C) each, (3, K, C)."""
+) -> tuple[NDArray, NDArray, NDArray, NDArray, NDArray]:
+    """`ref.stop_pooled` for C tracks, and the signed asymmetry.
+
+    step, weight (F hop, C) -> stop, rise, fall and (rise - fall) / (rise + fall + r), each
+    (K, F, C) and (F, K, C) in memory; and the state (3, K, C).
+    """
     count, kind = len(width), step.dtype
     now = np.zeros((3, count, step.shape[1]), kind) if state is None else np.array(state, kind)
-    shape = (count, len(step) // hop, step.shape[1])
-    stop, rise, fall = (np.empty(shape, kind) for _ in range(3))
-    _stop_pooled(step, weight, width.astype(kind), decay.astype(kind), hop, now, stop, rise, fall)
-    return stop, rise, fall, now
+    made = np.empty((4, len(step) // hop, count, step.shape[1]), kind)
+    _stop_pooled(step, weight, width.astype(kind), decay.astype(kind), hop, now, *made)
+    stop, rise, fall, index = (part.transpose(1, 0, 2) for part in made)
+    return stop, rise, fall, index, now
+
+
+def project(x: NDArray, basis: NDArray) -> NDArray:
+    """x (F, C) times basis (C, K) -> (F, K); unlike `@`, rounded alike for any number of rows."""
+    out = np.empty((len(x), basis.shape[1]), x.dtype)
+    _project(x, basis, out)
+    return out
 
 
 def running_norm(

@@ -119,9 +119,7 @@ class Asymmetry(nn.Module):
         for i in range(0, max(1, len(x)), PIECE):
             frames, track = extractors.pool(x[i : i + PIECE], self.design, track, wanted)
             if c.compact:
-                rows, before = compact.slide(
-                    compact.static(frames, c.kinds), before, c.kinds
-                )
+                rows, before = compact.slide(compact.static(frames, c.kinds), before, c.kinds)
             else:
                 rows = extractors.rows(frames, self.design, c.kinds, c.outputs)
             parts.append(rows)

@@ -9,6 +9,7 @@ from jsonargparse import ArgumentParser, Namespace
 from speechasym.errors import ConfigError, SpeechAsymError
 
 WHAT = ("waveform", "gammatone", "frequency", "phase")
+WHOLE = ("levels", "hysteresis", "summary")
 
 
 def _parser() -> ArgumentParser:
@@ -67,7 +68,7 @@ def _extract_parser() -> ArgumentParser:
     add("--align", action="store_true", help="remove the channels' different delays")
     add(
         "--compact", action="store_true",
-        help="of asymmetry: 32 columns, decorrelated over channels, in place of all",
+        help="of asymmetry: 33 columns, decorrelated over channels, in place of all",
     )  # fmt: skip
     add("--kinds", default="amplitude,frequency,phase", metavar="LIST", help="of asymmetry")
     add(
@@ -81,6 +82,10 @@ def _extract_parser() -> ArgumentParser:
         ("cycles", "half-widths of phase, cycles", "0.02,0.04,0.08,0.16"),
     ):
         add(f"--level-{name}", default=default, metavar="LIST", help=f"levels of asymmetry: {unit}")
+    add(
+        "--noise-test", type=int, default=0, metavar="N",
+        help="of asymmetry: compare each recording with N noises of its own spectrum (39: 5 %%)",
+    )  # fmt: skip
     add(
         "--normalise", default="none", choices=("none", "utterance", "running"),
         help="each column to mean 0 and deviation 1: of the recording, or of what was heard so far",
@@ -104,7 +109,9 @@ def _plot_parser() -> ArgumentParser:
         "--what",
         default=None,
         metavar="LIST",
-        help=f"comma-separated panels: {', '.join(WHAT)}; null: all there is",
+        help=f"comma-separated panels: {', '.join(WHAT)}; null: all there is. Or one whole figure"
+        " of a recording: levels (asymmetry by level), hysteresis (loops of one channel), summary"
+        " (rise and fall work over the channels)",
     )
     add("--start", type=float, default=0.0, help="first second to draw")
     add(
@@ -114,6 +121,15 @@ def _plot_parser() -> ArgumentParser:
         help="seconds to draw; null: to the end, 60 s at most",
     )
     add("--channel", default="mean", help="of multichannel audio: mean, or its number from 0")
+    add(
+        "--at", type=float, default=1000.0, metavar="HZ",
+        help="hysteresis: of the filterbank's channel nearest to it",
+    )  # fmt: skip
+    add(
+        "--tiers", default=None, metavar="FILE",
+        help=".TextGrid, .PHN or .WRD to show below the waveform; none: nothing; null: what lies"
+        " beside the recording under its name",
+    )  # fmt: skip
     parser.add_argument("--config", action="config", help="YAML file with any of these options")
     return parser
 
@@ -213,6 +229,11 @@ def _extract(options: Namespace) -> int:
     if result.warned:
         stem, why = next(iter(result.warned.items()))
         print(f"{len(result.warned)} look damaged (see features.json), such as {stem}: {why}")
+    if result.unlike_noise:
+        print("recordings whose asymmetry is unlike noise (p <= 0.05), by level:")
+        for track in dict.fromkeys(track for track, _ in result.unlike_noise):
+            own = [v for (name, _), v in sorted(result.unlike_noise.items()) if name == track]
+            print(f"  {track:<10}" + "".join(f"{n:5} of {of}" for n, of in own))
     if result.failed:
         from rich.console import Console
         from rich.table import Table
@@ -228,11 +249,16 @@ def _plot(options: Namespace) -> int:
     from speechasym.plots import plot
 
     what = None if options.what is None else _listed(options.what)
-    if what is not None and (not what or set(what) - set(WHAT)):
+    if what is not None and (not what or set(what) - set(WHAT) - set(WHOLE)):
         raise ConfigError(
-            "--what", f"{options.what!r} is not known", f"Use any of {','.join(WHAT)}"
+            "--what",
+            f"{options.what!r} is not known",
+            f"Use any of {','.join(WHAT)}, or one of {', '.join(WHOLE)}",
         )
-    plot(options.file, options.out, what, options.start, options.duration, options.channel)
+    plot(
+        options.file, options.out, what, options.start, options.duration, options.channel,
+        options.tiers, options.at,
+    )  # fmt: skip
     print(options.out)
     return 0
 

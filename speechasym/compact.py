@@ -72,9 +72,7 @@ def _cepstra(x: NDArray, count: int) -> NDArray[np.float32]:
     return cpu.project(x, _basis(x.shape[1], count))
 
 
-def static(
-    f: extractors.Frames, kinds: tuple[str, ...]
-) -> NDArray[np.float32]:
+def static(f: extractors.Frames, kinds: tuple[str, ...]) -> NDArray[np.float32]:
     """The cepstra of each frame on its own, (F, K)."""
     parts: list[NDArray] = []
     root = f.power ** np.float32(ROOT)

@@ -24,7 +24,9 @@ from pathlib import Path
 from threading import Thread, current_thread, main_thread
 from typing import Any
 
-from speechasym import audio, featuresets, files, index
+import numpy as np
+
+from speechasym import audio, featuresets, files, index, noisetest
 from speechasym.errors import AudioError, ConfigError, OutputError, SpeechAsymError
 from speechasym.featuresets import FeatureConfig
 from speechasym.progress import progress
@@ -41,6 +43,9 @@ class Extracted:
     failed: dict[str, str] = field(default_factory=dict)  # and why
     warned: dict[str, str] = field(default_factory=dict)  # made, but the samples look damaged
     mixed: list[str] = field(default_factory=list)  # made from one or the mean of several channels
+    # of those made or kept, with `noise_test`: (track, level) -> recordings whose asymmetry differs
+    # from that of noise at 5 %, and recordings tested
+    unlike_noise: dict[tuple[str, int], tuple[int, int]] = field(default_factory=dict)
 
 
 def extract(
@@ -110,9 +115,15 @@ def extract(
         failed = {stem: result.failed[stem] for stem in sorted(result.failed)}
         files.write_json(out / index.INDEX, head | {"recordings": known, "failed": failed})
         (out / index.JOURNAL).unlink(missing_ok=True)
+    counts: dict[tuple[str, int], tuple[int, int]] = {}
+    for record in known.values():
+        for verdict in record.get("noise_test", ()):
+            key = verdict["track"], verdict["level"]
+            unlike, tested = counts.get(key, (0, 0))
+            counts[key] = unlike + (verdict["p"] <= 0.05), tested + 1
     return Extracted(
         sorted(result.made), sorted(result.kept), failed,
-        dict(sorted(result.warned.items())), sorted(result.mixed),
+        dict(sorted(result.warned.items())), sorted(result.mixed), counts,
     )  # fmt: skip
 
 
@@ -262,12 +273,15 @@ def _one(task: Task) -> Outcome:
         if known is not None and known["sha256"] == digest and target.is_file():
             return stem, known, "", True
         samples = 0
+        beginning: list[Any] = []
 
         def heard() -> Iterator[Any]:
             nonlocal samples
             for block in audio.blocks(source, config.sample_rate, config.channel):
                 if _ended is not None and _ended.poll():
                     raise KeyboardInterrupt
+                if config.noise_test and samples < noisetest.LONGEST_S * config.sample_rate:
+                    beginning.append(block)
                 samples += len(block)
                 yield block
 
@@ -287,6 +301,13 @@ def _one(task: Task) -> Outcome:
     }
     if header.warning:
         record["warning"] = header.warning
+    if config.noise_test:
+        x = np.concatenate(beginning)
+        found = noisetest.noise_test(x, config.asymmetry(), config.noise_test)
+        record["noise_test"] = [
+            {k: round(v, 4) if isinstance(v, float) else v for k, v in verdict._asdict().items()}
+            for verdict in found
+        ]
     return stem, record, "", False
 
 

@@ -10,8 +10,9 @@ it run, for every channel,
   phase and its instantaneous frequency;
 - lead: phase in cycles by which a channel leads its lower neighbour.
 
-Frequency, carrier and lead know nothing where there is nothing to hear: each of their moves counts
-by w = 1 - floor / power, which is 0 at the floor. Phases move the shorter way round. Level l of the
+Where there is nothing to hear, nothing is known: with w = 1 - floor / power, which is 0 at the
+floor, each move of frequency, carrier and lead counts by the lesser w of its two ends, and each
+move of amplitude by the greater. Phases move the shorter way round. Level l of the
 hierarchy looks at all four with its own width and time scale: the stop output, and the rise and
 fall work of the play, forgotten with the level's time constant.
 
@@ -261,23 +262,29 @@ def _turns(x: NDArray) -> NDArray:
     return x
 
 
-def pool(
-    x: NDArray[np.float32], d: Design, state: State, tracks: tuple[str, ...] = tuple(TRACKS)
-) -> tuple[Frames, State]:
-    """Samples x (T,) -> the complete frames of everything heard so far, and the state.
+class Inner(NamedTuple):
+    """The tracks at the inner rate: what they are made of, and how they move. (F H, C) each."""
 
-    Hysteresis runs on `tracks` only. Any chunking gives the whole's bits.
-    """
+    lag1: NDArray[np.complex64]
+    sample: NDArray[np.complex64]
+    frame_power: NDArray[np.float32]  # (F, C)
+    floor: NDArray[np.float32]  # (F, C) dB
+    level: NDArray[np.float32]  # dB, not below the floor
+    weight: NDArray[np.float32]  # w
+    both: NDArray[np.float32]  # the lesser w of a channel and its upper neighbour; last column 0
+    steps: dict[str, NDArray[np.float32]]  # weighted moves of each track; of lead, last column 0
+
+
+def inner(x: NDArray[np.float32], d: Design, state: State) -> tuple[Inner, State]:
+    """Samples x (T,) -> the complete frames at the inner rate, and the state but for the stops."""
     from speechasym.ops import cpu_asymmetry as cpu
 
     heard = np.concatenate([state.waiting, x])
     used = len(heard) // d.hop * d.hop
-    inner, cascade = bank.pool(heard[None, :used], d.inner, state.cascade)
-    power, lag1, sample = (part[0].T for part in inner)  # (F H, C)
-    h = d.per_frame
-    frames = len(power) // h
+    found, cascade = bank.pool(heard[None, :used], d.inner, state.cascade)
+    power, lag1, sample = (part[0].T for part in found)
     rate = d.sample_rate / d.hop
-    frame_power = cpu.means(power, h)
+    frame_power = cpu.means(power, d.per_frame)
     under, noise = cpu.noise_floor(
         np.maximum(frame_power, np.float32(10 ** (QUIET_DB / 10 - 1))),
         1 - np.exp(-1 / (SMOOTH_S * rate)),
@@ -288,40 +295,60 @@ def pool(
     )
     floor = np.maximum(under + np.float32(MARGIN_DB), np.float32(QUIET_DB))
     least = np.exp2(floor * np.float32(np.log2(10) / 10))
-
     m, last = cpu.moves(power, lag1, sample, least, d.own, d.scale, d.inner.hop, state.last)
     level = np.log10(m.above, out=m.above)
     level *= np.float32(10)
     before = level[:1] if state.level is None else state.level
-    steps = {
-        "amplitude": (np.diff(level, axis=0, prepend=before), np.ones_like(level)),
-        "frequency": (m.frequency, m.weight),
-        "carrier": (m.carrier, m.weight),
-        "lead": (m.lead, m.both),
-    }
+    climb = np.diff(level, axis=0, prepend=before)
+    climb *= m.either
+    steps = {"amplitude": climb, "frequency": m.frequency, "carrier": m.carrier, "lead": m.lead}
+    if len(level):
+        state = state._replace(noise=noise, level=level[-1:].copy())
+    state = state._replace(
+        cascade=cascade,
+        waiting=heard[used:].copy(),
+        heard=state.heard + len(frame_power),
+        last=last,
+    )
+    return Inner(lag1, sample, frame_power, floor, level, m.weight, m.both, steps), state
+
+
+def pool(
+    x: NDArray[np.float32], d: Design, state: State, tracks: tuple[str, ...] = tuple(TRACKS)
+) -> tuple[Frames, State]:
+    """Samples x (T,) -> the complete frames of everything heard so far, and the state.
+
+    Hysteresis runs on `tracks` only. Any chunking gives the whole's bits.
+    """
+    from speechasym.ops import cpu_asymmetry as cpu
+
+    i, state = inner(x, d, state)
+    h = d.per_frame
+    counts = {"amplitude": np.ones_like(i.level), "lead": i.both}
     stop, rise, fall, index, stops = {}, {}, {}, {}, {}
     for track in tracks:
         *work, stops[track] = cpu.stop_pooled(
-            *steps[track], d.width[track], d.decay, h, state.stops.get(track)
-        )
+            i.steps[track], counts.get(track, i.weight), d.width[track], d.decay, h,
+            state.stops.get(track),
+        )  # fmt: skip
         if track == "lead":  # a channel less than the array is wide
             work = [part[..., :-1] for part in work]
         stop[track], rise[track], fall[track], index[track] = work
-    weight, both = cpu.means(m.weight, h), cpu.means(m.both, h)[:, :-1]
-    lag_mean = cpu.means(lag1.view(np.float32), h)
-    along, across, size = cpu.neighbours(sample, h)
+    weight, both = cpu.means(i.weight, h), cpu.means(i.both, h)[:, :-1]
+    lag1 = cpu.means(i.lag1.view(np.float32), h)
+    along, across, size = cpu.neighbours(i.sample, h)
     along, across = (
         along * d.mid_lead.real + across * d.mid_lead.imag,
         across * d.mid_lead.real - along * d.mid_lead.imag,
     )
     size = np.sqrt(np.maximum(size[:, 1:] * size[:, :-1], np.float32(1e-30)))
     made = Frames(
-        frame_power,
-        floor,
+        i.frame_power,
+        i.floor,
         weight,
-        cpu.means(level, h),
-        _turns(cpu.cycles(lag_mean[:, 1::2], lag_mean[:, ::2]) - d.own) * d.scale * weight,
-        cpu.means(m.carrier, h),
+        cpu.means(i.level, h),
+        _turns(cpu.cycles(lag1[:, 1::2], lag1[:, ::2]) - d.own) * d.scale * weight,
+        cpu.means(i.steps["carrier"], h),
         cpu.cycles(across, along) * both,
         along / size,
         stop,
@@ -329,13 +356,4 @@ def pool(
         fall,
         index,
     )
-    before = level[-1:].copy() if len(level) else state.level
-    return made, State(
-        cascade,
-        heard[used:].copy(),
-        state.heard + frames,
-        noise if frames else state.noise,
-        last,
-        before,
-        stops,
-    )
+    return made, state._replace(stops=stops)

@@ -29,7 +29,16 @@ SAY_SOMETHING_OF = {  # the sets that each option concerns; the others concern a
     "high_hz": _BANK,
     "align": _BANK,
 } | dict.fromkeys(
-    ("kinds", "outputs", "compact", "level_ms", "level_db", "level_erb", "level_cycles"),
+    (
+        "kinds",
+        "outputs",
+        "compact",
+        "level_ms",
+        "level_db",
+        "level_erb",
+        "level_cycles",
+        "noise_test",
+    ),
     ("asymmetry",),
 )
 MEL_CHANNELS = 80
@@ -57,6 +66,7 @@ class FeatureConfig:
     level_db: tuple[float, ...] = tuple(level.decibel for level in extractors.LEVELS)
     level_erb: tuple[float, ...] = tuple(level.erb for level in extractors.LEVELS)
     level_cycles: tuple[float, ...] = tuple(level.cycle for level in extractors.LEVELS)
+    noise_test: int = 0  # of asymmetry, in `extract`: noises to compare each recording with
     normalise: str = "none"  # each column: none; over the recording: utterance; so far: running
 
     def __post_init__(self) -> None:
@@ -94,6 +104,8 @@ class FeatureConfig:
             )
         for name in ("level_ms", "level_db", "level_erb", "level_cycles"):
             object.__setattr__(self, name, tuple(map(float, getattr(self, name))))
+        if self.noise_test < 0:
+            raise ConfigError("noise_test", f"{self.noise_test} is less than 0", "39 is usual")
         self.bank()
         if self.features == "asymmetry":
             self.asymmetry()

@@ -5,19 +5,22 @@ and neither show nor save.
 """
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from speechasym import audio, bank, erb, files
+from speechasym import alignments, audio, bank, erb, files
+from speechasym.alignments import Interval
 from speechasym.errors import AudioError, ConfigError, OutputError
 from speechasym.featuresets import FeatureConfig, columns, frames
 from speechasym.index import INDEX
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
     from matplotlib.lines import Line2D
 
@@ -32,6 +35,7 @@ PANELS = {
     "frequency": "frequency",
     "phase": "phase",
 }  # what a person asks for -> the track it shows
+WHOLE = ("levels", "hysteresis", "summary")  # whole figures, see `level_plots`
 
 
 def waveform(axes: "Axes", x: NDArray, sample_rate: int, start: float = 0.0) -> "Line2D":
@@ -63,14 +67,13 @@ def channels(
 
     Args:
         centre_hz: (C,) centre frequencies, equally spaced on the ERB scale.
-        image: passed to `Axes.imshow`: cmap, vmin, vmax, alpha, ...
+        image: passed to `Axes.imshow`: cmap, vmin, vmax, alpha, interpolation, ...
     """
     cam = erb.hz_to_cam(centre_hz)
     half = (cam[-1] - cam[0]) / max(1, len(cam) - 1) / 2 or 0.5
     extent = (start, start + track.shape[1] / frame_rate, cam[0] - half, cam[-1] + half)
-    drawn = axes.imshow(
-        track, origin="lower", aspect="auto", extent=extent, interpolation="nearest", **image
-    )
+    image = {"interpolation": "nearest"} | image
+    drawn = axes.imshow(track, origin="lower", aspect="auto", extent=extent, **image)
     shown = [hz for hz in TICKS_HZ if centre_hz[0] * 0.98 <= hz <= centre_hz[-1] * 1.02]
     axes.set_yticks(erb.hz_to_cam(shown), [f"{hz:g}" for hz in shown])
     axes.set_ylabel("centre\nfrequency (Hz)")
@@ -144,6 +147,17 @@ class _Material(NamedTuple):
     duration: float  # s
 
 
+class _Samples(NamedTuple):
+    """The stretch of a recording that is drawn."""
+
+    x: NDArray[np.float32]  # (T,)
+    run_in: int  # samples of x before the stretch
+    size: int  # samples of the stretch
+    sample_rate: int
+    whole: float  # s, of the recording
+    title: str
+
+
 def plot(
     source: str | Path,
     out: str | Path,
@@ -151,6 +165,8 @@ def plot(
     start: float = 0.0,
     duration: float | None = None,
     channel: str | int = "mean",
+    tiers: str | Path | None = None,
+    at: float = 1000.0,
 ) -> None:
     """Draw panels of a recording, or of a feature file made by `extract`, into a picture file.
 
@@ -158,11 +174,16 @@ def plot(
         source: an audio file, or a .npy beside (or below) its features.json.
         out: the picture; its ending says the format: .png, .pdf or .svg.
         what: panels, top to bottom: waveform, gammatone, frequency, phase. None: what there is.
+            Or one whole figure of a recording: levels (asymmetry by level), hysteresis (loops of
+            one channel of the filterbank), summary (rise and fall work over the channels).
         start, duration: the stretch to show, in s; 60 s at most if no duration is given.
         channel: of a recording with several: "mean", or a number from 0.
+        tiers: a .TextGrid, .PHN or .WRD to show below the waveform. None: what lies beside the
+            recording under its name; "none": nothing.
+        at: Hz; hysteresis is drawn of the filterbank's channel nearest to it.
 
     Raises:
-        AudioError, ConfigError, OutputError: bad input; nothing is written then.
+        AlignmentError, AudioError, ConfigError, OutputError: bad input; nothing is written then.
     """
     source, out = Path(source), Path(out)
     if out.suffix.lower() not in (".png", ".pdf", ".svg"):
@@ -173,6 +194,36 @@ def plot(
             f"{start} s, {duration} s: a start from 0 and a duration above 0 are expected",
             "Give s from the beginning",
         )
+    if what is not None and set(what) & set(WHOLE):
+        figure = _whole_figure(source, what, start, duration, channel, tiers, at)
+    else:
+        figure = _panels(source, what, start, duration, channel, tiers)
+    with files.atomic(out) as file:
+        figure.savefig(file, format=out.suffix[1:].lower(), dpi=150)
+
+
+def _spoken(source: Path, tiers: str | Path | None, drawn: bool) -> dict[str, list[Interval]]:
+    """The tiers to draw; nothing is read where there is no waveform to draw them below."""
+    if not drawn:
+        if tiers is None or str(tiers) == "none":
+            return {}
+        raise ConfigError(
+            "tiers", "are drawn below a waveform, and there is none",
+            "Draw levels, or waveform and what else you like, of the recording itself",
+        )  # fmt: skip
+    if tiers is None:
+        return alignments.tiers_beside(source)
+    return {} if str(tiers) == "none" else alignments.read_tiers(tiers)
+
+
+def _panels(
+    source: Path,
+    what: tuple[str, ...] | None,
+    start: float,
+    duration: float | None,
+    channel: str | int,
+    tiers: str | Path | None,
+) -> "Figure":
     if source.suffix == ".npy":
         material = _from_features(source, start, duration)
     else:
@@ -185,15 +236,55 @@ def plot(
             f"has nothing to draw for {', '.join(missing)}; it has {', '.join(there) or 'nothing'}",
             "Extract with --tracks level,frequency,phase, or plot the recording itself",
         )
-    figure = _draw(material, panels)
-    with files.atomic(out) as file:
-        figure.savefig(file, format=out.suffix[1:].lower(), dpi=150)
+    return _draw(material, panels, _spoken(source, tiers, "waveform" in panels))
 
 
-def _draw(m: _Material, panels: list[str]) -> Any:
+def _whole_figure(
+    source: Path,
+    what: tuple[str, ...],
+    start: float,
+    duration: float | None,
+    channel: str | int,
+    tiers: str | Path | None,
+    at: float,
+) -> "Figure":
+    from speechasym import level_plots  # matplotlib, and this file, come first
+
+    whole = next(name for name in what if name in WHOLE)
+    if len(what) > 1:
+        raise ConfigError(
+            "what", f"{whole} is a whole figure, asked for as one of {','.join(what)}",
+            f"Draw {whole} alone, and the others into another picture",
+        )  # fmt: skip
+    if source.suffix == ".npy":
+        raise ConfigError(
+            source,
+            f"{whole} is drawn from samples, and features are here",
+            "Give the recording itself",
+        )
+    try:
+        found = _samples(
+            source, start, duration, channel, level_plots.run_in, level_plots.RUN_OUT_S
+        )
+    except ConfigError as error:
+        subject, problem, remedy = error.args
+        if whole == "hysteresis" and subject.startswith("channel "):
+            remedy += "; a channel of the filterbank is chosen by --at, in Hz"
+        raise ConfigError(subject, problem, remedy) from error
+    title = found.title + _stretch(start, found.size / found.sample_rate, found.whole)
+    heard = level_plots.Heard(title, found.x, found.run_in, found.size, found.sample_rate, start)
+    return level_plots.draw(whole, heard, _spoken(source, tiers, whole == "levels"), at)
+
+
+def _draw(m: _Material, panels: list[str], spoken: dict[str, list[Interval]]) -> "Figure":
     from matplotlib.figure import Figure
 
-    heights = [0.6 if name == "waveform" else 1.0 for name in panels]
+    from speechasym.tier_plots import tiers
+
+    if spoken:
+        panels.insert(panels.index("waveform") + 1, "tiers")
+    sizes = {"waveform": 0.6, "tiers": 0.12 * len(spoken)}
+    heights = [sizes.get(name, 1.0) for name in panels]
     figure = Figure(figsize=(8, 1.0 + 1.75 * sum(heights)), layout="constrained")
     grid = figure.subplots(len(panels), 1, sharex=True, squeeze=False, height_ratios=heights)
     decibel = m.tracks.get("level")
@@ -201,6 +292,9 @@ def _draw(m: _Material, panels: list[str]) -> Any:
     for axes, name in zip(grid[:, 0], panels, strict=True):
         if name == "waveform":
             waveform(axes, m.tracks["waveform"], m.sample_rate, m.start)
+            continue
+        if name == "tiers":
+            tiers(axes, spoken, m.start, m.duration)
             continue
         if name == "gammatone":
             image, label = level(axes, m.tracks["level"], *place), "level\n(dB re full-scale sine)"
@@ -221,34 +315,63 @@ def _draw(m: _Material, panels: list[str]) -> Any:
             bar.solids.set_alpha(1)  # the panel may fade; its scale must not
     grid[-1, 0].set_xlabel("time (s)")
     grid[-1, 0].set_xlim(m.start, m.start + m.duration)
-    title = m.title
-    if m.duration < m.whole - 0.01:
-        title += f", {m.start:g} to {m.start + m.duration:g} s of {m.whole:.1f} s"
+    title = m.title + _stretch(m.start, m.duration, m.whole)
     figure.suptitle(title, fontsize="medium", parse_math=False)  # $ may be in a file's name
     figure.align_ylabels(grid[:, 0])
     return figure
 
 
-def _from_audio(
-    source: Path, start: float, duration: float | None, channel: str | int
-) -> _Material:
+def _stretch(start: float, duration: float, whole: float) -> str:
+    """What a title says where less than the whole is drawn."""
+    if duration >= whole - 0.01:
+        return ""
+    return f", {start:g} to {start + duration:g} s of {whole:.1f} s"
+
+
+def _samples(
+    source: Path,
+    start: float,
+    duration: float | None,
+    channel: str | int,
+    run_in: Callable[[int, int], int] = lambda sample_rate, first: 0,
+    run_out: float = 0.0,
+) -> _Samples:
+    """The stretch, with samples before it as `run_in` says, and up to `run_out` s after it.
+
+    `run_in` gets the sample rate and the number of the stretch's first sample.
+    """
     header = audio.info(source)
     if header.warning:
         audio.log.warning("%s: %s", source, header.warning)
     rate = header.sample_rate
     wanted = LONGEST_SECONDS if duration is None else duration
-    first, last = round(start * rate), round((start + wanted) * rate)
+    begin, last = round(start * rate), round((start + wanted) * rate)
+    first = begin - run_in(rate, begin)
+    beyond = last + round(run_out * rate)
     kept, heard = [], 0
     for block in audio.blocks(source, None, channel):
-        kept.append(block[max(0, first - heard) : max(0, last - heard)])
+        kept.append(block[max(0, first - heard) : max(0, beyond - heard)])
         heard += len(block)
-    x = np.concatenate(kept)
-    if not len(x):
+    if min(last, heard) <= begin:
         raise AudioError(
             source,
             f"ends after {heard / rate:.3f} s, before {start:g} s",
             "Choose an earlier start",
         )
+    return _Samples(
+        np.concatenate(kept),
+        begin - first,
+        min(last, heard) - begin,
+        rate,
+        heard / rate,
+        f"{source.name}, {rate} Hz",
+    )
+
+
+def _from_audio(
+    source: Path, start: float, duration: float | None, channel: str | int
+) -> _Material:
+    x, _, _, rate, whole, title = _samples(source, start, duration, channel)
     # at the recording's own rate, so that nothing above 8 kHz is hidden; 5 ms frames look smooth
     frame_rate = rate / max(1, round(rate / 200))
     config = FeatureConfig(
@@ -257,8 +380,8 @@ def _from_audio(
     made = np.concatenate(list(frames(iter([x]), config))).T.reshape(3, config.channels, -1)
     tracks = dict(zip(("level", "frequency", "phase"), made, strict=True))
     return _Material(
-        f"{source.name}, {rate} Hz",
-        heard / rate,
+        title,
+        whole,
         {"waveform": x} | tracks,
         bank.design(config.bank()).frequency,
         rate,

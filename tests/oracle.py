@@ -81,8 +81,13 @@ def tracks(power, turn, phase, floor, own, scale, hop, per_frame):
         before = max(t - 1, 0)
         below = floor[before // per_frame]
         was = [max(power[before][c], below[c]) for c in range(count)]
-        out["amplitude"].append([10 * math.log10(a / b) for a, b in zip(above, was, strict=True)])
         w0 = out["weight"][before] if t else [0.0] * count
+        out["amplitude"].append(
+            [
+                10 * math.log10(a / b) * max(v, w)
+                for a, b, v, w in zip(above, was, out["weight"][t], w0, strict=True)
+            ]
+        )
         sure = [min(a, b) for a, b in zip(out["weight"][t], w0, strict=True)]
         moved = [
             (short(turn[t][c] - own[c]) - short(turn[before][c] - own[c])) * scale[c]

@@ -380,7 +380,7 @@ def test_noise_is_noise_and_ramps_are_not():
     assert [v.track for v in found[::4]] == list(TRACKS)
     assert np.mean([v.p <= 0.05 for v in found]) <= 0.2  # 5 % are expected
     loud = {(v.track, v.level): v for v in speechasym.noise_test(ramps, RATE, noises=39)}
-    assert loud["amplitude", 3].p == 0.05 and loud["amplitude", 3].observed > 0.2
+    assert loud["amplitude", 3].p == 0.05 and loud["amplitude", 3].observed > 0.1
     again = speechasym.noise_test(noise(24000), RATE, noises=39)
     assert again == found
 

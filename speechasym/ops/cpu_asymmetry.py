@@ -127,8 +127,8 @@ def _cycles(im: Any, re: Any, out: Any) -> None:
         out[c] = _turn(im[c], re[c])
 
 
-# Loops that write one array each: LLVM checks at run time that few arrays do not overlap, and leaves
-# loops over many as they are, one channel at a time.
+# Loops that write one array each: LLVM checks at run time that few arrays do not overlap, and
+# leaves loops over many as they are, one channel at a time.
 @_jit
 def _rows(
     power: Any, lag1: Any, z: Any, least: Any, own: Any, scale: Any, h: int,
@@ -153,7 +153,7 @@ def _rows(
 @_jit
 def _steps(
     n: int, weight: Any, turn: Any, phase: Any, off: Any, hop: Any,
-    both: Any, side: Any, deviation: Any, carrier: Any, lead: Any,
+    either: Any, both: Any, side: Any, deviation: Any, carrier: Any, lead: Any,
 ) -> None:  # fmt: skip
     # all flat, a row of n channels before the first; `lead` is wrong in the last channel
     size = len(weight)
@@ -162,6 +162,8 @@ def _steps(
     for i in range(size - 1):
         side[i] = _wrap(phase[i + 1] - phase[i])
     now, then = weight[n:], weight[: size - n]
+    for i in range(size - n):
+        either[i] = max(now[i], then[i])
     x, x0 = off[n:], off[: size - n]
     for i in range(size - n):
         deviation[i] = (x[i] - x0[i]) * min(now[i], then[i])
@@ -217,6 +219,7 @@ class Moves(NamedTuple):
 
     above: NDArray  # power, not below the floor
     weight: NDArray  # 1 - floor / above
+    either: NDArray  # the greater weight of this inner sample and the one before
     both: NDArray  # the lesser weight of a channel and its upper neighbour
     frequency: NDArray  # ERB
     carrier: NDArray  # cycles
@@ -240,18 +243,20 @@ def moves(
     # weight, turn, phase, off: with the row before; then both and side likewise
     known = np.empty((6, high + 1, count), np.float32)
     known[:4, 0] = 0 if last is None else last
-    above, deviation, carrier, lead = np.empty((4, high, count), np.float32)
+    above, either, deviation, carrier, lead = np.empty((5, high, count), np.float32)
     weight, turn, phase, off, both, side = known
     h = high // max(1, len(least))
     _rows(
         power, lag1.view(np.float32), z.view(np.float32), least, own, scale, h,
         above, weight[1:], turn[1:], phase[1:], off[1:],
     )  # fmt: skip
-    flat = [part.reshape(-1) for part in (both, side, deviation, carrier, lead)]
+    flat = [part.reshape(-1) for part in (either, both, side, deviation, carrier, lead)]
     first = [part.reshape(-1) for part in (weight, turn, phase, off)]
-    _steps(count, *first, np.float32(hop), *flat)
+    steps: Any = _steps
+    steps(count, *first, np.float32(hop), *flat)
     both[:, -1] = lead[:, -1] = 0
-    return Moves(above, weight[1:], both[1:], deviation, carrier, lead), known[:4, -1].copy()
+    made = Moves(above, weight[1:], either, both[1:], deviation, carrier, lead)
+    return made, known[:4, -1].copy()
 
 
 def neighbours(z: NDArray, h: int) -> tuple[NDArray, NDArray, NDArray]:

@@ -29,7 +29,7 @@ def fit(x: torch.Tensor, y: torch.Tensor, classes: int, penalty: float) -> torch
     """Weights (D + 1, classes) of the least mean cross-entropy + penalty |w|^2."""
     x = torch.cat([x, torch.ones(len(x), 1)], 1)
     w = torch.zeros(x.shape[1], classes, requires_grad=True)
-    step = torch.optim.LBFGS([w], max_iter=100, history_size=10, line_search_fn="strong_wolfe")
+    step = torch.optim.LBFGS([w], max_iter=60, history_size=10, line_search_fn="strong_wolfe")
 
     def loss() -> torch.Tensor:
         step.zero_grad()

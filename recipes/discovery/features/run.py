@@ -26,16 +26,21 @@ TASKS = {"within": (False, False), "across": (True, False), "same": (True, True)
 CHOSEN_ON = "TRAIN"  # the folder of the speakers on whom the compact set was chosen
 
 
-def conditions(noises: list[str]) -> list[tuple[str, float]]:
-    """("clean", 0), then every noise at every ratio."""
-    return [("clean", 0.0)] + [(noise, snr) for snr in SNRS for noise in noises]
-
-
-def sets_of(noise: str, snr: float) -> dict:
-    """The sets measured in a condition: ablations at 5 dB only, the wide ones in clean only."""
-    if noise == "clean":
-        return sets.SETS | sets.ABLATIONS | sets.FULL
-    return sets.SETS | sets.ABLATIONS if snr == 5 else sets.SETS
+def plan(noises: list[str]) -> list[tuple[str, float, dict]]:
+    """(noise, ratio, sets), what matters most first: ablations at 5 dB, wide sets in clean only."""
+    clean = [("clean", 0.0)]
+    every = [(noise, float(snr)) for snr in SNRS for noise in noises]
+    at_5 = [(noise, 5.0) for noise in noises]
+    return [
+        (noise, snr, group)
+        for places, group in (
+            (clean + at_5, sets.SETS),
+            (clean + at_5, sets.ABLATIONS),
+            (every, sets.SETS),
+            (clean, sets.FULL),
+        )
+        for noise, snr in places
+    ]
 
 
 def abx_errors(items: list, matrices: dict) -> dict:
@@ -79,15 +84,14 @@ def main() -> None:
     ).stdout.strip()
     known |= {"commit": commit, "tokens": len(items), "files": len(stems)}
     wanted = [
-        (noise, snr)
-        for noise, snr in conditions(list(noises))
+        (noise, snr, own)
+        for noise, snr, own in plan(list(noises))
         if not options.only or f"{noise}-{snr:g}" in options.only or noise in options.only
     ]
     with Progress() as bar:
         task = bar.add_task("conditions", total=len(wanted))
-        for noise, snr in wanted:
+        for noise, snr, own in wanted:
             name = "clean" if noise == "clean" else f"{noise}-{snr:g}"
-            own = sets_of(noise, snr)
             missing = [s for s in own if f"{name} | {s}" not in known["cells"]]
             if missing:
                 n = None if noise == "clean" else speechasym.load(noises[noise], 16000)[0]

@@ -12,7 +12,9 @@ it run, for every channel,
 
 Where there is nothing to hear, nothing is known: with w = 1 - floor / power, which is 0 at the
 floor, each move of frequency, carrier and lead counts by the lesser w of its two ends, and each
-move of amplitude by the greater. Phases move the shorter way round. Level l of the
+move of amplitude by the greater. The carrier moves the shorter way round; the lead moves by what
+is nearest to the difference of the two instantaneous frequencies, so that it may turn more than
+once an inner sample, as it does where neighbours follow different harmonics. Level l of the
 hierarchy looks at all four with its own width and time scale: the stop output, and the rise and
 fall work of the play, forgotten with the level's time constant.
 

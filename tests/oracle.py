@@ -101,7 +101,11 @@ def tracks(power, turn, phase, floor, own, scale, hop, per_frame):
         lead = [short(phase[t][c + 1] - phase[t][c]) for c in range(count - 1)]
         led = [short(phase[before][c + 1] - phase[before][c]) for c in range(count - 1)]
         out["lead"].append(
-            [short(lead[c] - led[c]) * min(sure[c], sure[c + 1]) for c in range(count - 1)]
+            [
+                (short(lead[c] - led[c] - more) + more) * min(sure[c], sure[c + 1])
+                for c in range(count - 1)
+                for more in [(turn[t][c + 1] - turn[t][c]) * hop]
+            ]
         )
     return out
 

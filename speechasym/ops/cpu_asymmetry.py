@@ -170,9 +170,10 @@ def _steps(
     q, q0, u0 = phase[n:], phase[: size - n], turn[: size - n]
     for i in range(size - n):
         carrier[i] = _wrap(q[i] - q0[i] - u0[i] * hop) * min(now[i], then[i])
-    b, b0, s, s0 = both[n:], both[: size - n], side[n:], side[: size - n]
+    b, b0, s, s0, u = both[n:], both[: size - n], side[n:], side[: size - n], turn[n:]
     for i in range(size - n - 1):
-        lead[i] = _wrap(s[i] - s0[i]) * min(b[i], b0[i])
+        expected = (u[i + 1] - u[i]) * hop
+        lead[i] = (_wrap(s[i] - s0[i] - expected) + expected) * min(b[i], b0[i])
 
 
 @_jit

@@ -203,7 +203,7 @@ def test_inner_rate_is_near_500():
 
 def test_silence_gives_zero_not_noise():
     for x in (np.zeros(16000, np.float32), noise(16000, 1e-5), noise(16000, 1e-3)):
-        f, d = pooled(x)
+        f, _ = pooled(x)
         later = slice(10, None)  # the first 100 ms are noise by definition
         for track in ("frequency", "carrier", "lead"):
             index = f.asymmetry[track]
@@ -295,7 +295,7 @@ def test_columns_say_what_rows_hold():
     config = FeatureConfig(features="asymmetry", channels=8, outputs=ALL)
     columns = featuresets.columns(config)
     matrix = featuresets.features(x, RATE, features="asymmetry", channels=8, outputs=ALL)
-    f, d = pooled(np.concatenate([x, np.zeros(160, np.float32)]), channels=8)
+    f, _ = pooled(np.concatenate([x, np.zeros(160, np.float32)]), channels=8)
     assert len({c["name"] for c in columns}) == len(columns) == matrix.shape[1]
     for i, column in enumerate(columns):
         track, c = column["track"], column["channel"]
@@ -314,7 +314,7 @@ def test_compact_set_from_its_parts():
     config = FeatureConfig(features="asymmetry", compact=True)
     names = [c["name"] for c in featuresets.columns(config)]
     assert matrix.shape == (100, len(names)) and len(names) == 33 <= 80
-    f, d = pooled(x)
+    f, _ = pooled(x)
     index = f.asymmetry["amplitude"][0]
     both = np.minimum(f.weight[:, 1:], f.weight[:, :-1])
     root = f.power.astype(float) ** 0.2

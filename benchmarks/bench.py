@@ -44,6 +44,8 @@ def main() -> int:
         rounds = 1 if quick else 3
         tell("files")
         page += ["## Files\n", FILES, wholefiles.hour(2 if quick else 60, rounds)]
+        compact = ("--features", "asymmetry", "--compact")
+        page += [ASYMMETRY, wholefiles.hour(2 if quick else 60, rounds, *compact)]
         page += [MANY, *(wholefiles.many(n, rounds) for n in ((20,) if quick else (400, 1200)))]
     tell("accuracy")
     page += ["## Accuracy\n", ERRORS, accuracy.errors(x), accuracy.against_pyfar(x) + "\n"]
@@ -214,6 +216,8 @@ sample once for 16 channels and 60 a frame, {rows.POOLED_BYTES:.2f} in all; full
 FILES = """`speechasym extract FILE`, 16-bit WAV to levels in dB at 100 Hz, as a command: the start
 of Python, imports and a sha256 of the file are in it. The two files took turns, after a run that
 compiled the kernels; peak memory is the process's resident set.
+"""
+ASYMMETRY = """The same with `--features asymmetry --compact`:
 """
 MANY = """`speechasym extract FOLDER --workers N` on FLAC recordings of 5 to 7 s, in turn:
 """

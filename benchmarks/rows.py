@@ -85,6 +85,21 @@ def own(x: NDArray[np.float32], brief: bool) -> list[Row]:
             "the public call: the same, then dB",
         ),
         Row(
+            "speechasym.features, asymmetry compact",
+            lambda: features(x, RATE, features="asymmetry", compact=True), seconds, 15,
+            "33 columns: the bank at 500 Hz, tracks, one hysteresis, cepstra",
+        ),
+        Row(
+            "speechasym.features, asymmetry tracks",
+            lambda: features(x, RATE, features="asymmetry", outputs=("track",)), seconds, 9,
+            "318 columns: the four tracks and coherence, no hysteresis",
+        ),
+        Row(
+            "speechasym.features, asymmetry",
+            lambda: features(x, RATE, features="asymmetry"), seconds, 9,
+            "2358 columns: tracks, and hysteresis of 4 levels on each",
+        ),
+        Row(
             "speechasym cpu, full rate", lambda: bank.channels(rows, c), seconds, 5,
             f"{CHANNELS} complex64 channels, {8 * CHANNELS * len(x) / 1e6:.0f} MB",
             flops=FULL_FLOPS, moved=FULL_BYTES,

@@ -24,10 +24,10 @@ WAIT = (
 )
 
 
-def extract(source: Path, out: Path, workers: int = 1) -> tuple[float, float]:
+def extract(source: Path, out: Path, workers: int = 1, *options: str) -> tuple[float, float]:
     """`speechasym extract` into a new folder -> wall s, and peak memory of a process in MiB."""
     command = [sys.executable, "-m", "speechasym", "extract", str(source), "--out", str(out)]
-    wrapped = [sys.executable, "-S", "-c", WAIT, *command, "--workers", str(workers)]
+    wrapped = [sys.executable, "-S", "-c", WAIT, *command, "--workers", str(workers), *options]
     done = subprocess.run(wrapped, capture_output=True, text=True, check=True, cwd=ROOT)
     wall, peak, code = json.loads(done.stdout)
     shutil.rmtree(out, ignore_errors=True)
@@ -36,8 +36,8 @@ def extract(source: Path, out: Path, workers: int = 1) -> tuple[float, float]:
     return wall, peak
 
 
-def hour(minutes: int, rounds: int) -> str:
-    """A table: a file of `minutes` against one of a minute."""
+def hour(minutes: int, rounds: int, *options: str) -> str:
+    """A table: a file of `minutes` against one of a minute, extracted with these options."""
     with tempfile.TemporaryDirectory() as folder:
         files = {1: Path(folder, "short.wav"), minutes: Path(folder, "long.wav")}
         x = speech(60)
@@ -45,11 +45,11 @@ def hour(minutes: int, rounds: int) -> str:
             with soundfile.SoundFile(path, "w", RATE, 1, "PCM_16") as file:
                 for _ in range(length):
                     file.write(x)
-        extract(files[1], Path(folder, "warm"))
+        extract(files[1], Path(folder, "warm"), 1, *options)
         found: dict[int, list[tuple[float, float]]] = {length: [] for length in files}
         for _ in range(rounds):
             for length, path in files.items():
-                found[length].append(extract(path, Path(folder, "out")))
+                found[length].append(extract(path, Path(folder, "out"), 1, *options))
     body = []
     for length, each in found.items():
         wall, peak = np.median(each, 0)

@@ -12,9 +12,9 @@ it run, for every channel,
 
 Where there is nothing to hear, nothing is known: with w = 1 - floor / power, which is 0 at the
 floor, each move of frequency, carrier and lead counts by the lesser w of its two ends, and each
-move of amplitude by the greater. The carrier moves the shorter way round; the lead moves by what
-is nearest to the difference of the two instantaneous frequencies, so that it may turn more than
-once an inner sample, as it does where neighbours follow different harmonics. Level l of the
+move of amplitude by the greater. Phases move the shorter way round. Neighbours that follow two
+harmonics turn against each other for ever, which says nothing of either: moves of the lead count by
+1 - |difference of their instantaneous frequencies| / `SAME_HZ` besides, 0 at least. Level l of the
 hierarchy looks at all four with its own width and time scale: the stop output, and the rise and
 fall work of the play, forgotten with the level's time constant.
 
@@ -39,6 +39,7 @@ MARGIN_DB = 6.0  # of the floor above the noise: in noise 1 inner sample of 50 i
 SMOOTH_S = 0.05  # of the power whose minimum is followed
 RISE_S = 5.0  # time constant with which the noise estimate rises
 SETTLE_S = 0.1  # what is heard first counts as noise
+SAME_HZ = 30.0  # neighbours that differ by this in frequency follow two components
 
 
 class Level(NamedTuple):
@@ -297,7 +298,9 @@ def inner(x: NDArray[np.float32], d: Design, state: State) -> tuple[Inner, State
     )
     floor = np.maximum(under + np.float32(MARGIN_DB), np.float32(QUIET_DB))
     least = np.exp2(floor * np.float32(np.log2(10) / 10))
-    m, last = cpu.moves(power, lag1, sample, least, d.own, d.scale, d.inner.hop, state.last)
+    m, last = cpu.moves(
+        power, lag1, sample, least, d.own, d.scale, d.inner.hop, SAME_HZ / d.sample_rate, state.last
+    )
     level = np.log10(m.above, out=m.above)
     level *= np.float32(10)
     before = level[:1] if state.level is None else state.level

@@ -62,11 +62,12 @@ def slope(track: list[float]) -> list[float]:
     ]
 
 
-def tracks(power, turn, phase, floor, own, scale, hop, per_frame):
+def tracks(power, turn, phase, floor, own, scale, hop, same, per_frame):
     """Steps of the asymmetry tracks of each channel, from inner samples as lists [t][channel].
 
     power; turn: cycles a sample; phase: cycles; floor: power, [frame][channel]; own: cycles a
-    sample at the centre; scale: ERB per cycle a sample; hop: samples an inner sample.
+    sample at the centre; scale: ERB per cycle a sample; hop: samples an inner sample; same:
+    cycles a sample by which neighbours differ that follow two components.
     """
 
     def short(cycles):
@@ -102,9 +103,10 @@ def tracks(power, turn, phase, floor, own, scale, hop, per_frame):
         led = [short(phase[before][c + 1] - phase[before][c]) for c in range(count - 1)]
         out["lead"].append(
             [
-                (short(lead[c] - led[c] - more) + more) * min(sure[c], sure[c + 1])
+                short(lead[c] - led[c])
+                * min(sure[c], sure[c + 1])
+                * max(0, 1 - abs(turn[t][c + 1] - turn[t][c]) / same)
                 for c in range(count - 1)
-                for more in [(turn[t][c + 1] - turn[t][c]) * hop]
             ]
         )
     return out

@@ -152,11 +152,11 @@ def _rows(
 
 @_jit
 def _steps(
-    n: int, weight: Any, turn: Any, phase: Any, off: Any, hop: Any,
+    n: int, weight: Any, turn: Any, phase: Any, off: Any, hop: Any, near: Any,
     either: Any, both: Any, side: Any, deviation: Any, carrier: Any, lead: Any,
 ) -> None:  # fmt: skip
     # all flat, a row of n channels before the first; `lead` is wrong in the last channel
-    size = len(weight)
+    zero, one, size = np.float32(0), np.float32(1), len(weight)
     for i in range(size - 1):
         both[i] = min(weight[i], weight[i + 1])
     for i in range(size - 1):
@@ -172,8 +172,8 @@ def _steps(
         carrier[i] = _wrap(q[i] - q0[i] - u0[i] * hop) * min(now[i], then[i])
     b, b0, s, s0, u = both[n:], both[: size - n], side[n:], side[: size - n], turn[n:]
     for i in range(size - n - 1):
-        expected = (u[i + 1] - u[i]) * hop
-        lead[i] = (_wrap(s[i] - s0[i] - expected) + expected) * min(b[i], b0[i])
+        same = max(zero, one - abs(u[i + 1] - u[i]) * near)
+        lead[i] = _wrap(s[i] - s0[i]) * (min(b[i], b0[i]) * same)
 
 
 @_jit
@@ -229,7 +229,7 @@ class Moves(NamedTuple):
 
 def moves(
     power: NDArray, lag1: NDArray, z: NDArray, least: NDArray, own: NDArray, scale: NDArray,
-    hop: int, last: NDArray | None,
+    hop: int, same: float, last: NDArray | None,
 ) -> tuple[Moves, NDArray]:  # fmt: skip
     """The tracks' weighted moves, as `speechasym.extractors` defines them. All in float32.
 
@@ -238,6 +238,7 @@ def moves(
         least: (F, C) floor as power.
         own: (C,) cycles a sample at the centre frequency; scale: (C,) ERB per cycle a sample.
         hop: samples an inner sample.
+        same: cycles a sample by which neighbours differ that no longer follow one component.
         last: (4, C) weight, cycles a sample, phase, deviation before; None: no move.
     """
     high, count = power.shape
@@ -254,7 +255,7 @@ def moves(
     flat = [part.reshape(-1) for part in (either, both, side, deviation, carrier, lead)]
     first = [part.reshape(-1) for part in (weight, turn, phase, off)]
     steps: Any = _steps
-    steps(count, *first, np.float32(hop), *flat)
+    steps(count, *first, np.float32(hop), np.float32(1 / same), *flat)
     both[:, -1] = lead[:, -1] = 0
     made = Moves(above, weight[1:], either, both[1:], deviation, carrier, lead)
     return made, known[:4, -1].copy()

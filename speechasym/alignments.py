@@ -1,12 +1,17 @@
-"""Alignments: which phone or word is said when, from Praat TextGrids and TIMIT's .PHN and .WRD.
+"""Alignments: which phone or word is said when, from Praat TextGrids and TIMIT's .PHN and .WRD;
+and out again as TextGrid, CTM and Audacity labels.
 
 A tier is a list of intervals in s from the beginning of the recording, in order of their starts.
 """
 
 import re
+import tempfile
+from collections.abc import Mapping, Sequence
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from speechasym import files
 from speechasym.errors import SpeechAsymError
 
 TIMIT_TIERS = {".wrd": "words", ".phn": "phones"}
@@ -199,3 +204,123 @@ def _interval(path: Path, text: str, entry: Any) -> Interval:
 def _line(text: str, place: int) -> int:
     """Number, from 1, of the line with the character at this place."""
     return text.count("\n", 0, place) + 1
+
+
+def write_textgrid(
+    path: str | Path, tiers: Mapping[str, Sequence[Interval]], duration: float, short: bool = False
+) -> None:
+    """Write tiers as a Praat TextGrid (UTF-8), long form or short; what lies between is empty.
+
+    Reading it gives the same times to the last bit, empty intervals added, labels without line
+    ends. Args: duration of the recording in s.
+
+    Raises:
+        AlignmentError: no tiers; intervals that overlap, or end before they begin or after the end.
+        OutputError: it cannot be written.
+    """
+    from praatio import textgrid
+
+    if not tiers:
+        raise AlignmentError(path, "no tiers to write", "Give one at least")
+    grid = textgrid.Textgrid(0, duration)
+    for name, intervals in tiers.items():
+        _check_order(f"{path}, tier {name}", intervals, duration)
+        rows = [(i.start, i.end, " ".join(i.label.split())) for i in intervals if i.end > i.start]
+        grid.addTier(textgrid.IntervalTier(name, rows, 0, duration))
+    form: Any = "short_textgrid" if short else "long_textgrid"
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder, "made.TextGrid")
+        grid.save(str(made), form, includeBlankSpaces=True)
+        with files.atomic(Path(path)) as file:
+            file.write(made.read_bytes())
+
+
+def _check_order(place: str, intervals: Sequence[Interval], duration: float) -> None:
+    before = 0.0
+    for i in intervals:
+        if not before <= i.start <= i.end <= duration:
+            raise AlignmentError(
+                place,
+                f"{i.label!r} from {i.start:g} to {i.end:g} s begins before {before:g} s, where the"
+                f" one before it ends, or ends before its beginning or after {duration:g} s",
+                "Give intervals in order, within the recording",
+            )
+        before = i.end
+
+
+def write_ctm(path: str | Path, alignments: Mapping[str, Sequence[Interval]]) -> None:
+    """Write {recording: intervals} as CTM: `recording 1 start duration label`, in s; no empty ones.
+
+    Durations are differences of decimals, so that `read_ctm` gives the same times to the last bit.
+    Raises `AlignmentError` for a name or label with spaces, `OutputError` if it cannot be written.
+    """
+    lines = []
+    for name, intervals in alignments.items():
+        for start, end, label in intervals:
+            if label == "":
+                continue
+            if any(len(part.split()) != 1 for part in (name, label)):
+                raise AlignmentError(
+                    path, f"{name!r} or {label!r} has spaces, which CTM has not", "Replace them"
+                )
+            first = Decimal(repr(start))
+            lines.append(f"{name} 1 {first} {Decimal(repr(end)) - first} {label}\n")
+    with files.atomic(Path(path)) as file:
+        file.write("".join(lines).encode())
+
+
+def read_ctm(path: str | Path) -> dict[str, list[Interval]]:
+    """Read a CTM file: {recording: intervals}. Raises `AlignmentError` as `read_tiers`."""
+    path = Path(path)
+    found: dict[str, list[Interval]] = {}
+    for number, line in enumerate(_text(path).split("\n"), 1):
+        parts = line.split()
+        if not parts or parts[0].startswith(";;"):
+            continue
+        if len(parts) not in (5, 6):
+            raise AlignmentError(
+                f"{path}:{number}",
+                f"{line!r} is not `recording channel start duration label`",
+                "Mend the line",
+            )
+        start, end = _decimals(f"{path}:{number}", parts[2], parts[3])
+        found.setdefault(parts[0], []).append(Interval(start, end, parts[4]))
+    return {name: sorted(intervals) for name, intervals in found.items()}
+
+
+def _decimals(place: str, start: str, more: str) -> tuple[float, float]:
+    """Start and duration as written -> start and end in s."""
+    try:
+        first, length = Decimal(start), Decimal(more)
+    except InvalidOperation as error:
+        raise AlignmentError(place, f"{start} {more} are not times in s", "Mend it") from error
+    _check(place, float(first), float(first + length), "s")
+    return float(first), float(first + length)
+
+
+def write_labels(path: str | Path, intervals: Sequence[Interval]) -> None:
+    """Write one tier as an Audacity label track: `start<TAB>end<TAB>label`, in s."""
+    lines = [f"{i.start!r}\t{i.end!r}\t{' '.join(i.label.split())}\n" for i in intervals]
+    with files.atomic(Path(path)) as file:
+        file.write("".join(lines).encode())
+
+
+def read_labels(path: str | Path) -> list[Interval]:
+    """Read an Audacity label track. Raises `AlignmentError` as `read_tiers`."""
+    path = Path(path)
+    found = []
+    for number, line in enumerate(_text(path).split("\n"), 1):
+        if not line.strip() or line.startswith("\\"):  # Audacity's lines of frequency ranges
+            continue
+        parts = line.split("\t", 2)
+        try:
+            start, end = float(parts[0]), float(parts[1])
+        except (ValueError, IndexError) as error:
+            raise AlignmentError(
+                f"{path}:{number}",
+                f"{line!r} is not `start<TAB>end<TAB>label`, in s",
+                "Export the label track anew",
+            ) from error
+        _check(f"{path}:{number}", start, end, "s")
+        found.append(Interval(start, end, parts[2] if len(parts) > 2 else ""))
+    return sorted(found)

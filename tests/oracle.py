@@ -127,3 +127,38 @@ def stops(steps, width, decay, per_frame):
             rises.append(up)
             falls.append(down)
     return all_s, rises, falls
+
+
+def edit_cost(reference, hypothesis, free=None):
+    """Fewest substitutions, deletions and insertions; deleting `free` costs nothing."""
+    known = {}
+
+    def best(i, j):
+        if (i, j) not in known:
+            ways = [0] if i == j == 0 else []
+            if i:
+                ways.append(best(i - 1, j) + (reference[i - 1] != free))
+            if j:
+                ways.append(best(i, j - 1) + 1)
+            if i and j:
+                ways.append(best(i - 1, j - 1) + (reference[i - 1] != hypothesis[j - 1]))
+            known[i, j] = min(ways)
+        return known[i, j]
+
+    return best(len(reference), len(hypothesis))
+
+
+def most_pairs(times, others, reach):
+    """Most pairs, one to one, that are no farther apart than `reach`: every choice is tried."""
+    if not times:
+        return 0
+    most = most_pairs(times[1:], others, reach)
+    for i, other in enumerate(others):
+        if abs(times[0] - other) <= reach:
+            most = max(most, 1 + most_pairs(times[1:], others[:i] + others[i + 1 :], reach))
+    return most
+
+
+def near_another(times, others, reach):
+    """How many times have any of the others within reach."""
+    return sum(any(abs(time - other) <= reach for other in others) for time in times)

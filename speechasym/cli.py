@@ -6,6 +6,7 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
+from speechasym.commands import add_prepare, add_score, run_prepare, run_score
 from speechasym.errors import ConfigError, SpeechAsymError
 
 WHAT = ("waveform", "gammatone", "frequency", "phase")
@@ -22,13 +23,13 @@ def _parser() -> ArgumentParser:
     commands = parser.add_subcommands(required=True, dest="command")
     commands.add_subcommand("extract", _extract_parser(), help="recordings -> feature files")
     commands.add_subcommand("plot", _plot_parser(), help="a recording or feature file -> picture")
-    score = ArgumentParser(description="Score features.")
-    commands.add_subcommand("score", score, help="features -> error rates")
+    score = ArgumentParser(description="Score features, or recognised phones, words and letters.")
+    commands.add_subcommand("score", score, help="features or transcripts -> error rates")
+    prepare = ArgumentParser(description="Prepare a corpus as lhotse manifests.")
+    commands.add_subcommand("prepare", prepare, help="a corpus -> manifests and a report")
     commands.add_subcommand("doctor", _doctor_parser(), help="is everything here that is needed?")
-    measures = score.add_subcommands(
-        required=True, dest="measure"
-    )  # only now: jsonargparse's order
-    measures.add_subcommand("abx", _abx_parser(), help="how well features tell phones apart")
+    add_score(score)  # only now: jsonargparse wants an upper level whole before the lower one
+    add_prepare(prepare)
     return parser
 
 
@@ -134,33 +135,6 @@ def _plot_parser() -> ArgumentParser:
     return parser
 
 
-def _abx_parser() -> ArgumentParser:
-    parser = ArgumentParser(
-        description="Phone ABX error of features, without training: within and across speakers,"
-        " between any and the same neighbours. Columns are normalised over each recording.",
-        epilog="Example:  speechasym score abx --items timit/ --features mfcc/ --rate 100",
-    )
-    add = parser.add_argument
-    add("--items", required=True, metavar="ITEM|TIMIT", help="a .item file, or a TIMIT folder")
-    add("--features", required=True, metavar="DIR", help="folder made by extract")
-    add("--rate", type=float | None, default=None, help="frames a second; checked if given")
-    add("--distance", default="angular", choices=("angular", "euclidean"), help="of frames")
-    add(
-        "--most",
-        type=int | None,
-        default=None,
-        help="at most so many tokens of A, of B and of X per cell; null: all",
-    )
-    add(
-        "--most-across",
-        type=int | None,
-        default=None,
-        help="at most so many speakers of X; null: all",
-    )
-    add("--seed", type=int, default=0, help="random seed of the drawing and of the intervals")
-    return parser
-
-
 def _doctor_parser() -> ArgumentParser:
     return ArgumentParser(
         description="Check versions, libraries, formats and folders; say what to do where"
@@ -178,7 +152,10 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command. Returns its exit code: 0 well, 1 some recordings failed, 2 bad input."""
     parsed = _parser().parse_args(arguments)
     options = parsed[parsed.command]
-    run = {"extract": _extract, "plot": _plot, "score": _score, "doctor": _doctor}
+    run = {
+        "extract": _extract, "plot": _plot, "score": run_score, "prepare": run_prepare,
+        "doctor": _doctor,
+    }  # fmt: skip
     command = run[parsed.command]
     level = logging.INFO if options.get("verbose") else logging.WARNING
     logging.basicConfig(level=level, format="%(message)s")
@@ -260,32 +237,6 @@ def _plot(options: Namespace) -> int:
         options.tiers, options.at,
     )  # fmt: skip
     print(options.out)
-    return 0
-
-
-def _score(options: Namespace) -> int:
-    from speechasym.abx import evaluate
-
-    chosen = options.abx
-    results, tokens = evaluate(
-        chosen["items"],  # `chosen.items` is a method of every namespace
-        chosen.features,
-        chosen.rate,
-        angular=chosen.distance == "angular",
-        most=chosen.most,
-        most_across=chosen.most_across,
-        seed=chosen.seed,
-    )
-    speakers = len({item.speaker for item in tokens.items})
-    short = f", {tokens.too_short} left out as shorter than a frame" if tokens.too_short else ""
-    print(f"{len(tokens.items)} tokens of {speakers} speakers{short}")
-    print(f"{'ABX':<30} error   95 % interval      cells    triples")
-    for name, found in results.items():
-        low, high = 100 * found.low, 100 * found.high
-        print(
-            f"{name:<30} {100 * found.error:4.1f} %  {low:4.1f} to {high:4.1f} %"
-            f"  {found.cells:7}  {found.triples:9}"
-        )
     return 0
 
 

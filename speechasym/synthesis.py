@@ -142,6 +142,7 @@ def say(text: str, voice: Voice) -> Spoken:
         end, begin = os.pipe()
         child = os.fork()
     if child == 0:
+        os.close(end)  # or it would wait for ever to write to a parent that has died
         _speak_and_exit(begin, text, voice)
     os.close(begin)
     with os.fdopen(end, "rb") as pipe:

@@ -398,7 +398,7 @@ def prepare(
     Example:
         >>> cuts = mini.prepare("corpora/mini").sets["train"].cuts
     """
-    root = common.check_writable(root)
+    root = common.check_writable(Path(root).resolve())  # a link's target is replaced, not the link
     planned = plan(seed, minutes)
     if workers < 1:
         raise ConfigError("workers", f"{workers} is less than 1", "Use 1 or more")
@@ -421,16 +421,23 @@ def _holds(root: Path, head: dict[str, Any], overwrite: bool) -> bool:
         same = all(index[key] == head[key] for key in head)
         whole = all(_sha256(root / name) == digest for name, digest in index["sha256"].items())
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        if overwrite and (root / INDEX).exists():
-            return False
-        raise OutputError(
-            root, "holds no whole mini corpus, but other files", "Choose a new or empty folder"
-        ) from None
+        same = whole = False
+        if not (root / INDEX).exists():
+            raise OutputError(
+                root, "holds no mini corpus, but other files", "Choose a new or empty folder"
+            ) from None
     if not (same and whole) and not overwrite:
         problem = "has another seed, length or version" if whole else "was changed or damaged"
         raise OutputError(
             root, f"holds a mini corpus that {problem}", "Choose another folder, or overwrite it"
         )
+    if not (same and whole):
+        own = {"audio", INDEX, UTTERANCES, "report.txt", "report.json"}
+        own |= {f"{name}_{part}.jsonl.gz" for name in SETS for part in common.PARTS}
+        if other := sorted({path.name for path in root.iterdir()} - own):
+            raise OutputError(
+                root / other[0], "would be lost, if the corpus beside it is overwritten", "Move it"
+            )
     return same and whole
 
 

@@ -10,6 +10,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+SILENCE = 1e-30  # work below this is 0: denormal numbers are slow, five times here, and mean nothing
 _jit = numba.njit(nogil=True, cache=True, error_model="numpy")
 
 
@@ -37,7 +38,7 @@ def _stop_pooled(
     step: Any, weight: Any, width: Any, decay: Any, hop: int, now: Any, stop: Any, rise: Any,
     fall: Any, index: Any,
 ) -> None:  # fmt: skip
-    zero = step.dtype.type(0)
+    zero, tiny = step.dtype.type(0), step.dtype.type(SILENCE)
     for k in range(len(width)):
         r, keep = width[k], decay[k]
         part = step.dtype.type(1) / (hop * r)
@@ -46,8 +47,10 @@ def _stop_pooled(
             mean, to_up, to_down, to = stop[f, k], rise[f, k], fall[f, k], index[f, k]
             for c in range(step.shape[1]):
                 mean[c] = zero
-                up[c] *= keep
-                down[c] *= keep
+            for c in range(step.shape[1]):
+                up[c] = up[c] * keep if up[c] > tiny else zero
+            for c in range(step.shape[1]):
+                down[c] = down[c] * keep if down[c] > tiny else zero
             for t in range(f * hop, (f + 1) * hop):
                 move, w = step[t], weight[t]
                 for c in range(step.shape[1]):

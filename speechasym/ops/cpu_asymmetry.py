@@ -10,7 +10,9 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-SILENCE = 1e-30  # work below this is 0: denormal numbers are slow, five times here, and mean nothing
+SILENCE = (
+    1e-30  # work below this is 0: denormal numbers are slow, five times here, and mean nothing
+)
 _jit = numba.njit(nogil=True, cache=True, error_model="numpy")
 
 

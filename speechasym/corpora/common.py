@@ -206,14 +206,14 @@ def gather(
         problems.append(Problem("error", "same audio under two ids", utterance.place, detail))
     gone = {utterance.id for utterance, _ in doubles}
     kept = {key: [u for u in part if u.id not in gone] for key, part in kept.items()}
-    counts = {key: _count(part) for key, part in kept.items()}
+    counts = {key: count_of(part) for key, part in kept.items()}
     for key, count in counts.items():
         if not count.sentences:
             problems.append(Problem("warning", "empty set", key))
     report = Report(
         corpus=name, split=split, counts=counts, published=published or {}, problems=problems
     )
-    return Corpus(sets={key: _manifests(part) for key, part in kept.items()}, report=report)
+    return Corpus(sets={key: manifests_of(part) for key, part in kept.items()}, report=report)
 
 
 def _overlaps(sets: Mapping[str, list[Utterance]]) -> list[Problem]:
@@ -270,7 +270,8 @@ def _digest(path: Path) -> bytes:
     return hashlib.md5(whole.tobytes(), usedforsecurity=False).digest()
 
 
-def _count(utterances: list[Utterance]) -> Count:
+def count_of(utterances: list[Utterance]) -> Count:
+    """How much they are: speakers, sentences, seconds, words, phones."""
     return Count(
         speakers=len({utterance.speaker for utterance in utterances}),
         sentences=len(utterances),
@@ -280,7 +281,7 @@ def _count(utterances: list[Utterance]) -> Count:
     )
 
 
-def _manifests(utterances: list[Utterance]) -> Manifests:
+def manifests_of(utterances: list[Utterance]) -> Manifests:
     """lhotse's sets: a recording, a supervision and a cut for each utterance, all of one id."""
     from lhotse import CutSet, MonoCut, Recording, RecordingSet, SupervisionSegment, SupervisionSet
     from lhotse.audio import AudioSource

@@ -499,11 +499,11 @@ def read(root: str | Path) -> Corpus:
         raise ConfigError(root, "no mini corpus is there", "Make it with `prepare mini`") from error
     sets = {name: [_utterance(root, row) for row in rows if row["set"] == name] for name in SETS}
     return Corpus(
-        sets={name: common._manifests(own) for name, own in sets.items()},
+        sets={name: common.manifests_of(own) for name, own in sets.items()},
         report=Report(
             corpus="mini",
             split=f"seed {index['seed']}; test has speakers of its own, each set its own sentences",
-            counts={name: common._count(own) for name, own in sets.items()},
+            counts={name: common.count_of(own) for name, own in sets.items()},
             published={},
             problems=_notes(index, sets),
         ),

@@ -37,9 +37,9 @@ NARROW = 2e-4
 _WIDE = llvmlite.binding.get_host_cpu_features().get("avx512f", False)
 PARALLEL_WORK = 1 << 21  # samples x channels from which threads pay for themselves
 
-# glibc hands freed memory back to the system beyond a threshold, and touching it anew costs as much
-# as all arithmetic here. The threshold follows the largest block ever freed, up to 32 MiB: so one is
-# freed that was never touched. Other systems' allocators take no notice.
+# glibc hands freed memory back to the system beyond a threshold, and touching it anew costs as
+# much as all arithmetic here. The threshold follows the largest block ever freed, up to 32 MiB: so
+# one is freed that was never touched. Other systems' allocators take no notice.
 _never_touched = np.empty(30 << 20, np.uint8)
 del _never_touched
 

@@ -41,21 +41,22 @@ def _stop_pooled(
     fall: Any, index: Any,
 ) -> None:  # fmt: skip
     zero, tiny = step.dtype.type(0), step.dtype.type(SILENCE)
-    for k in range(len(width)):
-        r, keep = width[k], decay[k]
-        part = step.dtype.type(1) / (hop * r)
-        s, up, down = now[0, k], now[1, k], now[2, k]
-        for f in range(stop.shape[0]):
+    count = step.shape[1]
+    for f in range(stop.shape[0]):  # all widths of a frame in turn, while its steps are near
+        for k in range(len(width)):
+            r, keep = width[k], decay[k]
+            part = step.dtype.type(1) / (hop * r)
+            s, up, down = now[0, k], now[1, k], now[2, k]
             mean, to_up, to_down, to = stop[f, k], rise[f, k], fall[f, k], index[f, k]
-            for c in range(step.shape[1]):
+            for c in range(count):
                 mean[c] = zero
-            for c in range(step.shape[1]):
+            for c in range(count):
                 up[c] = up[c] * keep if up[c] > tiny else zero
-            for c in range(step.shape[1]):
+            for c in range(count):
                 down[c] = down[c] * keep if down[c] > tiny else zero
             for t in range(f * hop, (f + 1) * hop):
                 move, w = step[t], weight[t]
-                for c in range(step.shape[1]):
+                for c in range(count):
                     target = s[c] + move[c]
                     new = min(max(target, -r), r)
                     past = target - new
@@ -63,13 +64,13 @@ def _stop_pooled(
                     down[c] += max(-past, zero)
                     mean[c] += w[c] * new
                     s[c] = new
-            for c in range(step.shape[1]):
+            for c in range(count):
                 mean[c] *= part
-            for c in range(step.shape[1]):
+            for c in range(count):
                 to_up[c] = up[c]
-            for c in range(step.shape[1]):
+            for c in range(count):
                 to_down[c] = down[c]
-            for c in range(step.shape[1]):
+            for c in range(count):
                 to[c] = (up[c] - down[c]) / (up[c] + down[c] + r)
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.signal import lfilter
 
 from speechasym import bank, erb, features, gammatone
+from speechasym.featuresets import FeatureConfig, frames
 from speechasym.ops import ref, scan
 
 CHANNELS, LOW, HIGH = 64, 50.0, 7600.0

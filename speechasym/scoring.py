@@ -1,4 +1,4 @@
-"""Scoring: error rates of phones, words and letters, TIMIT's conventions, and boundaries.
+"""Scoring: error rates of phones, words and letters, TIMIT's conventions.
 
 An error rate is (S + D + I) / N: substitutions, deletions and insertions of an alignment with the
 fewest of them, over the tokens of all references. docs/scoring.md states every rule.
@@ -8,11 +8,7 @@ fewest of them, over the tokens of all references. docs/scoring.md states every 
 [2] Kaldi, egs/timit/s5/local: score_basic.sh (silences are phones like others), score_sclite.sh
     (those of the reference are optional).
 [3] NIST SCTK, sclite, option -D: an optional word that is deleted counts as correct.
-[4] O. Räsänen, U. Laine, T. Altosaar, "An improved speech segmentation quality measure: the
-    R-value", Interspeech 2009, 1851-1854.
-[5] F. Kreuk, J. Keshet, Y. Adi, "Self-supervised contrastive learning for unsupervised phoneme
-    segmentation", Interspeech 2020: the lenient matching.
-[6] M. Bisani, H. Ney, "Bootstrap estimates for confidence intervals in ASR performance
+[4] M. Bisani, H. Ney, "Bootstrap estimates for confidence intervals in ASR performance
     evaluation", ICASSP 2004.
 """
 
@@ -20,195 +16,17 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from rapidfuzz.distance import Levenshtein
 
 from speechasym import phones
-from speechasym.alignments import TIMIT_TIERS, Interval, read_tiers
-from speechasym.errors import SpeechAsymError
-from speechasym.files import atomic
+from speechasym.transcripts import ScoringError, place_of, read_transcripts
 
 GAP = ""  # stands for no token: (GAP, x) is an insertion of x, (x, GAP) a deletion
-TOLERANCE = 0.02  # s
-_SLACK = 1e-9  # s: 0.32 - 0.30 is a little more than 0.02 in floating point
 UNITS = {"per": "phone", "wer": "word", "ler": "letter"}
-
-
-class ScoringError(SpeechAsymError):
-    """Transcripts that cannot be read, do not belong together, or cannot be scored."""
-
-
-# --- Transcripts ----------------------------------------------------------------------------------
-
-
-class Transcripts(dict[str, list[str]]):
-    """{utterance: its tokens}, with the place in the file that each was read from."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.places: dict[str, str] = {}
-
-    def add(self, name: str, tokens: list[str], place: str) -> None:
-        """Add an utterance; raises `ScoringError` if it is there already."""
-        if name in self:
-            raise ScoringError(
-                place,
-                f"utterance {name!r} is there already, at {self.places[name]}; once is expected",
-                "Remove one of the two",
-            )
-        self[name] = tokens
-        self.places[name] = place
-
-
-def _place(transcripts: Mapping[str, Sequence[str]], name: str) -> str:
-    """Where an utterance stands, for messages."""
-    known = transcripts.places if isinstance(transcripts, Transcripts) else {}
-    return f"{known[name]}, utterance {name}" if name in known else f"utterance {name}"
-
-
-def read_transcripts(path: str | Path, tier: str = "phones") -> Transcripts:
-    """Read transcripts: {utterance: tokens}.
-
-    .ctm: lines `id channel start duration token`, ordered by start; an utterance has one channel.
-    .TextGrid, .PHN, .WRD: one utterance, named by its stem; intervals without a label are left
-    out. A folder: all of these below it, .PHN for the tier "phones", .WRD for "words", named by
-    their path in it without ending. Any other file: lines `id token token ...`; an id alone has
-    an empty transcript.
-
-    Args:
-        tier: of a TextGrid.
-
-    Raises:
-        ScoringError: not there, not UTF-8, empty, a bad line, no such tier, an id twice.
-        AlignmentError: a TextGrid, .PHN or .WRD that cannot be read.
-    """
-    path = Path(path)
-    if path.is_dir():
-        return _folder(path, tier)
-    if path.suffix.lower() in (".textgrid", *TIMIT_TIERS):
-        found = Transcripts()
-        found.add(path.stem, _tier(path, tier), str(path))
-        return found
-    lines = _lines(path)
-    return _ctm(path, lines) if path.suffix.lower() == ".ctm" else _text(path, lines)
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise ScoringError(path, f"cannot be read ({error.strerror})", "Check the path") from error
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ScoringError(
-            f"{path}:{raw[: error.start].count(10) + 1}",
-            f"byte {error.start} is not UTF-8 text",
-            "Give a text, a .ctm or a .TextGrid, saved as UTF-8",
-        ) from error
-    if "\0" in text:
-        raise ScoringError(
-            f"{path}:{text[: text.index(chr(0))].count(chr(10)) + 1}",
-            "is not text: it holds a zero byte",
-            "Give a text, a .ctm or a .TextGrid, saved as UTF-8",
-        )
-    if not text.strip():
-        raise ScoringError(
-            path, "is empty; a line for each utterance is expected", "Write it again"
-        )
-    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-
-
-def _text(path: Path, lines: list[str]) -> Transcripts:
-    found = Transcripts()
-    for number, line in enumerate(lines, 1):
-        if parts := line.split():
-            found.add(parts[0], parts[1:], f"{path}:{number}")
-    return found
-
-
-def _ctm(path: Path, lines: list[str]) -> Transcripts:
-    rows: dict[str, list[tuple[float, str]]] = {}
-    channels: dict[str, str] = {}
-    first: dict[str, str] = {}
-    for number, line in enumerate(lines, 1):
-        parts = line.split()
-        if not parts or line.startswith(";;"):
-            continue
-        place = f"{path}:{number}"
-        try:
-            name, channel, start, duration, token = parts[:5]
-            good = float(start) >= 0 and float(duration) >= 0  # nan is neither
-        except ValueError:
-            good = False
-        if not good or not math.isfinite(float(start) + float(duration)):
-            raise ScoringError(
-                place,
-                f"{line.strip()!r} is not `id channel start duration token`, with times in s",
-                "Mend the line",
-            )
-        if channels.setdefault(name, channel) != channel:
-            raise ScoringError(
-                place,
-                f"channel {channel} of {name!r}, which began with channel {channels[name]} at "
-                f"{first[name]}; an utterance has one channel",
-                "Give each channel an id of its own",
-            )
-        first.setdefault(name, place)
-        rows.setdefault(name, []).append((float(start), token))
-    found = Transcripts()
-    for name, row in rows.items():
-        found.add(name, [token for _, token in sorted(row, key=lambda r: r[0])], first[name])
-    return found
-
-
-def _tier(path: Path, tier: str) -> list[str]:
-    tiers = read_tiers(path)
-    if tier not in tiers:
-        raise ScoringError(
-            path,
-            f"has no tier {tier!r}; it has {', '.join(map(repr, tiers)) or 'none'}",
-            "Name one of its tiers",
-        )
-    return [token for interval in tiers[tier] for token in interval.label.split()]
-
-
-def _folder(folder: Path, tier: str) -> Transcripts:
-    kinds = {".textgrid"} | {kind for kind, of in TIMIT_TIERS.items() if of == tier}
-    found = Transcripts()
-    for path in sorted(folder.rglob("*")):
-        hidden = path.name.startswith(".")  # ._x.TextGrid, which macOS leaves, is none
-        if path.suffix.lower() in kinds and not hidden and path.is_file():
-            name = path.relative_to(folder).with_suffix("").as_posix()
-            found.add(name, _tier(path, tier), str(path))
-    if not found:
-        raise ScoringError(
-            folder,
-            f"no {' or '.join(sorted(kinds))} below this folder",
-            "Give a folder of alignments, or a file of transcripts",
-        )
-    return found
-
-
-def write_text(path: str | Path, transcripts: Mapping[str, Sequence[str]]) -> None:
-    """Write lines `id token token ...`, in the order given; `read_transcripts` takes them back.
-
-    Raises `ScoringError` for an id or a token that is empty or holds a space, `OutputError`
-    where it cannot be written.
-    """
-    for name, tokens in transcripts.items():
-        if bad := [token for token in (name, *tokens) if token.split() != [token]]:
-            raise ScoringError(
-                _place(transcripts, name),
-                f"{bad[0]!r} is empty or holds a space, which stands between tokens",
-                "Name it otherwise",
-            )
-    with atomic(Path(path)) as file:
-        for name, tokens in transcripts.items():
-            file.write((" ".join([name, *tokens]) + "\n").encode())
 
 
 # --- Alignment ------------------------------------------------------------------------------------
@@ -364,7 +182,7 @@ def score(
             `align_optional`.
         speakers: the speaker of an utterance, by a function or a table.
         strict: utterances without hypothesis, or hypotheses without reference, are errors.
-        seed, rounds: of the bootstrap [6], which draws speakers with replacement.
+        seed, rounds: of the bootstrap [4], which draws speakers with replacement.
 
     Raises:
         ScoringError: no reference has a token; no id is in both; an utterance has no speaker;
@@ -381,13 +199,13 @@ def score(
     extra = tuple(name for name in hypotheses if name not in references)
     if strict and missing:
         raise ScoringError(
-            _place(references, missing[0]),
+            place_of(references, missing[0]),
             f"no hypothesis for it, and for {len(missing)} of {len(references)} utterances in all",
             "Recognise them too, or score without strict, which counts them as empty",
         )
     if strict and extra:
         raise ScoringError(
-            _place(hypotheses, extra[0]),
+            place_of(hypotheses, extra[0]),
             f"no reference for it, and for {len(extra)} of {len(hypotheses)} hypotheses in all",
             "Remove them, or score without strict, which leaves them out",
         )
@@ -462,7 +280,7 @@ def _bootstrap(
         if isinstance(speakers, Mapping):
             if name not in speakers:
                 raise ScoringError(
-                    _place(references, name),
+                    place_of(references, name),
                     f"its speaker is not among the {len(speakers)} utterances with one",
                     "Complete the list of speakers",
                 )
@@ -574,7 +392,7 @@ def prepare(transcripts: Mapping[str, Sequence[str]], convention: str) -> dict[s
             if token not in known:
                 inventory = "61, 48 or 39" if rule.fold else "61"
                 raise ScoringError(
-                    _place(transcripts, name),
+                    place_of(transcripts, name),
                     f"{token!r} is no symbol of TIMIT's {inventory}, which the convention "
                     f"{convention} takes",
                     "Give other transcripts, or another convention",
@@ -645,106 +463,6 @@ def conventions(
         name: score_timit(references, hypotheses, name, speakers=speakers, strict=strict, seed=seed)
         for name in names
     }
-
-
-# --- Boundaries -----------------------------------------------------------------------------------
-
-
-class BoundaryScore(NamedTuple):
-    """How well boundaries were found; see `score_boundaries`."""
-
-    precision: float  # 0 where none was found
-    recall: float
-    f1: float
-    r_value: float
-    found: int  # boundaries of the hypotheses
-    reference: int
-    right: int  # of those found, near one of the reference
-    recalled: int  # of the reference, near one that was found
-
-
-def inner_boundaries(intervals: Sequence[Interval]) -> list[float]:
-    """Starts, in s, of all intervals but the first: neither the beginning nor the end counts."""
-    return [interval.start for interval in intervals[1:]]
-
-
-def score_boundaries(
-    references: Mapping[str, Sequence[float]],
-    hypotheses: Mapping[str, Sequence[float]],
-    matching: Literal["strict", "lenient"] = "strict",
-    tolerance: float = TOLERANCE,
-) -> BoundaryScore:
-    """Precision, recall, F1 and R-value of boundaries, summed over utterances.
-
-    strict: each boundary of the reference is used for one that was found, and the other way
-    round, in the matching with the most pairs. lenient: one that was found is right if any of
-    the reference is near, and one of the reference is recalled if any that was found is near
-    [5]; two may share a third. Near is within the tolerance, the limit included.
-
-    R-value [4]: with HR the recall and OS = found / reference - 1,
-    r1 = sqrt((1 - HR)^2 + OS^2), r2 = (HR - 1 - OS) / sqrt(2), R = 1 - (|r1| + |r2|) / 2.
-
-    Args:
-        references, hypotheses: {utterance: times in s}, in any order; an utterance without
-            hypothesis has no boundaries found, one without reference is left out.
-
-    Raises:
-        ScoringError: no reference has a boundary; a time or a tolerance that cannot be; another
-            matching.
-    """
-    if matching not in ("strict", "lenient"):
-        raise ScoringError(matching, "no such matching", "They are: strict, lenient")
-    if not 0 <= tolerance < math.inf:
-        raise ScoringError("tolerance", f"{tolerance} s is not 0 s or more", "Common are 0.02 s")
-    reach = tolerance + _SLACK
-    found = reference = right = recalled = 0
-    for name, given in references.items():
-        times, others = sorted(given), sorted(hypotheses.get(name, ()))
-        if not all(map(math.isfinite, [*times, *others])):
-            raise ScoringError(
-                f"utterance {name}", "has times that are no numbers", "Times are in s"
-            )
-        found, reference = found + len(others), reference + len(times)
-        if matching == "strict":
-            pairs = _matched(times, others, reach)
-            right, recalled = right + pairs, recalled + pairs
-        else:
-            right += _near(others, times, reach)
-            recalled += _near(times, others, reach)
-    if not reference:
-        raise ScoringError(
-            "references", "hold no boundary, so that no recall is defined", "Check the references"
-        )
-    precision, recall = right / found if found else 0.0, recalled / reference
-    f1 = 2 * precision * recall / (precision + recall) if precision + recall else 0.0
-    over = found / reference - 1
-    r1, r2 = math.hypot(1 - recall, over), (recall - 1 - over) / math.sqrt(2)
-    r_value = 1 - (r1 + abs(r2)) / 2
-    return BoundaryScore(precision, recall, f1, r_value, found, reference, right, recalled)
-
-
-def _matched(times: list[float], others: list[float], reach: float) -> int:
-    """Most pairs one to one, of sorted times: the earliest that can be matched are."""
-    pairs = i = j = 0
-    while i < len(times) and j < len(others):
-        if abs(times[i] - others[j]) <= reach:
-            pairs, i, j = pairs + 1, i + 1, j + 1
-        elif times[i] < others[j]:
-            i += 1
-        else:
-            j += 1
-    return pairs
-
-
-def _near(times: list[float], others: list[float], reach: float) -> int:
-    """How many times have one of the others near."""
-    if not others:
-        return 0
-    row = np.array(others)
-    place = np.searchsorted(row, times)
-    left = np.abs(row[np.maximum(place - 1, 0)] - times)
-    right = np.abs(row[np.minimum(place, len(row) - 1)] - times)
-    return int(np.sum(np.minimum(left, right) <= reach))
 
 
 # --- Report ---------------------------------------------------------------------------------------

@@ -13,9 +13,10 @@ from conftest import ROOT, run_python
 from praatio import textgrid
 from praatio.utilities.constants import Interval as Written
 
-from speechasym import scoring
+from speechasym import boundaries, scoring, transcripts
 from speechasym.alignments import Interval
-from speechasym.scoring import Counts, ScoringError
+from speechasym.scoring import Counts
+from speechasym.transcripts import ScoringError
 
 SIL = "sil"
 
@@ -304,9 +305,9 @@ def test_boundaries_are_the_oracles():
         )
         references = {"u": [t / 1000 for t in times]}
         hypotheses = {"u": [t / 1000 for t in others]}
-        strict = scoring.score_boundaries(references, hypotheses)
+        strict = boundaries.score_boundaries(references, hypotheses)
         assert strict.right == strict.recalled == oracle.most_pairs(times, others, 20)
-        lenient = scoring.score_boundaries(references, hypotheses, "lenient")
+        lenient = boundaries.score_boundaries(references, hypotheses, "lenient")
         assert lenient.right == oracle.near_another(others, times, 20)
         assert lenient.recalled == oracle.near_another(times, others, 20)
         assert lenient.precision >= strict.precision and lenient.recall >= strict.recall
@@ -315,23 +316,23 @@ def test_boundaries_are_the_oracles():
 def test_boundaries_by_hand():
     """Two found near one boundary: strict counts one of them, lenient both."""
     references, hypotheses = {"u": [0.1, 0.5]}, {"u": [0.09, 0.12, 0.3]}
-    strict = scoring.score_boundaries(references, hypotheses)
+    strict = boundaries.score_boundaries(references, hypotheses)
     assert (strict.right, strict.found, strict.reference) == (1, 3, 2)
     assert (strict.precision, strict.recall, strict.f1) == (1 / 3, 1 / 2, 0.4)
     # HR 0.5, OS 0.5: r1 = sqrt(0.5), r2 = -1 / sqrt(2)
     assert strict.r_value == pytest.approx(1 - math.sqrt(0.5))
-    lenient = scoring.score_boundaries(references, hypotheses, "lenient")
+    lenient = boundaries.score_boundaries(references, hypotheses, "lenient")
     assert (lenient.right, lenient.recalled) == (2, 1)
 
 
 def test_r_value():
     """1 where all is right; Räsänen's point that finding more does not help."""
     right = {"u": [1.0, 2.0, 3.0]}
-    assert scoring.score_boundaries(right, right)[:4] == (1, 1, 1, 1)
+    assert boundaries.score_boundaries(right, right)[:4] == (1, 1, 1, 1)
     everywhere = {"u": [i / 50 for i in range(200)]}
-    found = scoring.score_boundaries(right, everywhere)
+    found = boundaries.score_boundaries(right, everywhere)
     assert found.recall == 1 and found.r_value < -10
-    nothing = scoring.score_boundaries(right, {})
+    nothing = boundaries.score_boundaries(right, {})
     assert nothing[:3] == (0, 0, 0)
     assert nothing.r_value == pytest.approx(1 - math.sqrt(2) / 2)  # HR 0, OS -1: r1 1.41, r2 0
 
@@ -340,14 +341,14 @@ def test_boundaries_at_the_tolerance():
     """0.32 - 0.30 is more than 0.02 in floating point, and near all the same."""
     assert 0.32 - 0.30 > 0.02
     for matching in ("strict", "lenient"):
-        assert scoring.score_boundaries({"u": [0.3]}, {"u": [0.32]}, matching).right == 1
-        assert scoring.score_boundaries({"u": [0.3]}, {"u": [0.3201]}, matching).right == 0
+        assert boundaries.score_boundaries({"u": [0.3]}, {"u": [0.32]}, matching).right == 1
+        assert boundaries.score_boundaries({"u": [0.3]}, {"u": [0.3201]}, matching).right == 0
 
 
 def test_boundaries_of_intervals_and_bad_ones():
     row = [Interval(0, 0.1, "a"), Interval(0.1, 0.3, "b"), Interval(0.3, 0.4, "c")]
-    assert scoring.inner_boundaries(row) == [0.1, 0.3]
-    assert scoring.inner_boundaries([]) == []
+    assert boundaries.inner_boundaries(row) == [0.1, 0.3]
+    assert boundaries.inner_boundaries([]) == []
     for references, options, says in (
         ({"u": []}, {}, "hold no boundary"),
         ({"u": [math.nan]}, {}, "utterance u: has times that are no numbers"),
@@ -355,7 +356,7 @@ def test_boundaries_of_intervals_and_bad_ones():
         ({"u": [1]}, {"matching": "loose"}, "loose: no such matching. They are: strict, lenient"),
     ):
         with pytest.raises(ScoringError, match=says):
-            scoring.score_boundaries(references, {"u": [1]}, **options)
+            boundaries.score_boundaries(references, {"u": [1]}, **options)
 
 
 # --- Readers --------------------------------------------------------------------------------------
@@ -379,9 +380,9 @@ def grid(path, rows, tier="phones"):
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 def test_text_goes_round(tmp_path, encoding, end):
     path = tmp_path / "a b.txt"
-    scoring.write_text(path, SAID)
+    transcripts.write_text(path, SAID)
     write(path, path.read_text("utf-8").replace("\n", end), encoding)
-    found = scoring.read_transcripts(path)
+    found = transcripts.read_transcripts(path)
     assert found == SAID and list(found) == list(SAID)
     assert found.places["c-1"] == f"{path}:3"
 
@@ -389,14 +390,14 @@ def test_text_goes_round(tmp_path, encoding, end):
 @pytest.mark.parametrize("said", [{"a b": ["x"]}, {"a": ["x", ""]}, {"a": ["x\n"]}, {"": []}])
 def test_text_that_would_not_come_back(tmp_path, said):
     with pytest.raises(ScoringError, match="is empty or holds a space"):
-        scoring.write_text(tmp_path / "x.txt", said)
+        transcripts.write_text(tmp_path / "x.txt", said)
     assert not list(tmp_path.iterdir())
 
 
 def test_ctm(tmp_path):
     """By start, whatever the order of lines; comments and confidences are passed over."""
     text = ";; made by\nu 1 0.5 0.1 a 0.9\n\nv 1 0 1 c\nu 1 0.10 0.2 c\nu 1 0.10 0 b\n"
-    found = scoring.read_transcripts(write(tmp_path / "x.CTM", text))
+    found = transcripts.read_transcripts(write(tmp_path / "x.CTM", text))
     assert found == {"u": ["c", "b", "a"], "v": ["c"]}
 
 
@@ -404,24 +405,24 @@ def test_textgrids_and_folders(tmp_path):
     grid(tmp_path / "in" / "s1" / "u.TextGrid", [(0, 0.2, "a"), (0.2, 0.3, "b"), (0.5, 1, "c")])
     grid(tmp_path / "in" / "s2" / "u.textgrid", [(0, 1, "b")])
     write(tmp_path / "in" / "s2" / "._u.TextGrid", "junk")
-    found = scoring.read_transcripts(tmp_path / "in")
+    found = transcripts.read_transcripts(tmp_path / "in")
     assert found == {"s1/u": ["a", "b", "c"], "s2/u": ["b"]}
-    assert scoring.read_transcripts(tmp_path / "in" / "s2" / "u.textgrid") == {"u": ["b"]}
+    assert transcripts.read_transcripts(tmp_path / "in" / "s2" / "u.textgrid") == {"u": ["b"]}
     with pytest.raises(ScoringError, match=r"u.TextGrid: has no tier 'words'; it has 'phones'"):
-        scoring.read_transcripts(tmp_path / "in", "words")
+        transcripts.read_transcripts(tmp_path / "in", "words")
     with pytest.raises(ScoringError, match=r"no \.textgrid or \.wrd below this folder"):
         (tmp_path / "none").mkdir()
-        scoring.read_transcripts(tmp_path / "none", "words")
+        transcripts.read_transcripts(tmp_path / "none", "words")
 
 
 def test_timit_folder(tmp_path):
     write(tmp_path / "SI1.PHN", "0 10 h#\n10 20 aa\n20 30 h#\n")
     write(tmp_path / "SI1.WRD", "10 20 ah\n")
-    assert scoring.read_transcripts(tmp_path) == {"SI1": ["h#", "aa", "h#"]}
-    assert scoring.read_transcripts(tmp_path, "words") == {"SI1": ["ah"]}
+    assert transcripts.read_transcripts(tmp_path) == {"SI1": ["h#", "aa", "h#"]}
+    assert transcripts.read_transcripts(tmp_path, "words") == {"SI1": ["ah"]}
     write(tmp_path / "SI1.TextGrid", "")
     with pytest.raises(Exception, match="is empty"):
-        scoring.read_transcripts(tmp_path)
+        transcripts.read_transcripts(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -445,12 +446,12 @@ def test_bad_transcripts(tmp_path, name, raw, says):
     path = tmp_path / name
     path.write_bytes(raw)
     with pytest.raises(ScoringError, match=says):
-        scoring.read_transcripts(path)
+        transcripts.read_transcripts(path)
 
 
 def test_not_there(tmp_path):
     with pytest.raises(ScoringError, match=r"nothing.txt: cannot be read"):
-        scoring.read_transcripts(tmp_path / "nothing.txt")
+        transcripts.read_transcripts(tmp_path / "nothing.txt")
 
 
 def test_speaker_list(tmp_path):
@@ -537,5 +538,5 @@ def test_the_documents_example(tmp_path):
     env = os.environ | {"TIMIT_ROOT": root, "PYTHONPATH": str(ROOT)}
     done = run_python("-c", code, cwd=tmp_path, env=env)
     assert (done.code, done.out) == (0, shown), done.err
-    references = scoring.read_transcripts(root)
+    references = transcripts.read_transcripts(root)
     assert {r.rate for r in scoring.conventions(references, references).values()} == {0}

@@ -1,6 +1,5 @@
 """Asymmetry features as a torch module."""
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from speechasym import compact, extractors
 from speechasym.errors import ConfigError
 from speechasym.featuresets import PIECE, FeatureConfig, columns
+from speechasym.gammatone import flat_rows
 
 
 class AsymmetryState(NamedTuple):
@@ -87,7 +87,7 @@ class Asymmetry(nn.Module):
         real numbers, is not finite, asks for a gradient, or does not fit the state.
         """
         x = torch.as_tensor(x)
-        flat = _rows(x)
+        flat = _samples(x)
         if state is None:
             state = AsymmetryState(
                 [extractors.start(self.design) for _ in flat], [None] * len(flat)
@@ -139,22 +139,16 @@ class Asymmetry(nn.Module):
         )
 
 
-def _rows(x: Tensor) -> NDArray[np.float32]:
+def _samples(x: Tensor) -> NDArray[np.float32]:
     """(..., T) -> (B, T) in numpy, checked."""
-    if not x.is_floating_point() or x.ndim == 0:
-        raise ConfigError(
-            "x",
-            f"expected floating-point samples of shape (..., time), got {x.dtype} of shape "
-            f"{tuple(x.shape)}",
-            "Scale integers to full scale 1: x = x.float() / 32768 for 16 bits",
-        )
+    flat = flat_rows(x)
     if x.requires_grad and torch.is_grad_enabled():
         raise ConfigError(
             "x",
             "asks for a gradient, which these compiled features do not have",
             "Use x.detach(); speechasym.Gammatone and speechasym.hysteresis have gradients",
         )
-    flat = x.detach().cpu().float().reshape(math.prod(x.shape[:-1]), x.shape[-1]).numpy()
-    if not np.isfinite(flat).all():
+    samples: NDArray[np.float32] = flat.detach().cpu().float().numpy()
+    if not np.isfinite(samples).all():
         raise ConfigError("x", "holds samples that are not finite", "Give finite samples")
-    return flat
+    return samples

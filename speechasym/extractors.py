@@ -185,16 +185,8 @@ class Frames(NamedTuple):
     stop: dict[str, NDArray[np.float32]]  # of each track, mean weighted s / r, -1 to 1
     rise: dict[str, NDArray[np.float32]]  # work upward, in the track's unit, >= 0
     fall: dict[str, NDArray[np.float32]]  # work downward, >= 0
-    asymmetry: dict[str, NDArray[np.float32]]  # (rise - fall) / (rise + fall + r), -1 to 1
-
-
-def asymmetry(rise: NDArray, fall: NDArray, width: NDArray) -> NDArray[np.float32]:
-    """Work (L, F, C) -> (rise - fall) / (rise + fall + r): 1 is all rise, -1 all fall.
-
-    Work of much less than the width r (L,) counts for nothing. `Frames.asymmetry` holds it.
-    """
-    out: NDArray[np.float32] = (rise - fall) / (rise + fall + width[:, None, None])
-    return out
+    asymmetry: dict[str, NDArray[np.float32]]  # (rise - fall) / (rise + fall + r), -1 to 1: work of
+    # much less than the width r counts for nothing
 
 
 def of_kinds(kinds: tuple[str, ...]) -> tuple[str, ...]:

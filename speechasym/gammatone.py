@@ -162,7 +162,7 @@ class Gammatone(nn.Module):
             ConfigError: x is not a floating-point signal, or lengths do not fit it.
         """
         x = torch.as_tensor(x)
-        flat = self._rows(x)
+        flat = flat_rows(x)
         if lengths is not None:
             _check_lengths(lengths, x)
             inside = torch.arange(x.shape[-1], device=x.device) < lengths.to(x.device)[:, None]
@@ -199,7 +199,7 @@ class Gammatone(nn.Module):
         Without alignment delays; each is 8 bytes x C x T in float32. Raises as `forward`.
         """
         x = torch.as_tensor(x)
-        flat = self._rows(x)
+        flat = flat_rows(x)
         c = self.coefficients()
         after: bank.BankState | GammatoneState
         if self._in_numba(flat):
@@ -230,22 +230,24 @@ class Gammatone(nn.Module):
     def _erb(self) -> Tensor:
         return erb.MIN_BANDWIDTH + self.frequency / erb.EAR_Q
 
-    def _rows(self, x: Tensor) -> Tensor:
-        if not x.is_floating_point() or x.ndim == 0:
-            raise ConfigError(
-                "x",
-                f"expected floating-point samples of shape (..., time), got {x.dtype} of shape "
-                f"{tuple(x.shape)}",
-                "Scale integers to full scale 1: x = x.float() / 32768 for 16 bits",
-            )
-        return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
-
     def extra_repr(self) -> str:
         c = self.config
         return (
             f"sample_rate={c.sample_rate}, channels={c.channels}, "
             f"{c.low_hz:g}-{c.highest:g} Hz, order={c.order}, frame_rate={c.frame_rate:g}"
         )
+
+
+def flat_rows(x: Tensor) -> Tensor:
+    """Samples (..., T) -> (B, T). Raises `ConfigError` where they are no floating-point signal."""
+    if not x.is_floating_point() or x.ndim == 0:
+        raise ConfigError(
+            "x",
+            f"expected floating-point samples of shape (..., time), got {x.dtype} of shape "
+            f"{tuple(x.shape)}",
+            "Scale integers to full scale 1: x = x.float() / 32768 for 16 bits",
+        )
+    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
 def _check_lengths(lengths: Tensor, x: Tensor) -> None:

@@ -77,7 +77,7 @@ def asymmetry(
     Red: the track rises (1: it does nothing else), blue: it falls (-1), white: neither.
 
     Args:
-        index: `extractors.asymmetry` of one level, transposed.
+        index: `extractors.Frames.asymmetry` of one level, transposed.
         centre_hz: (C,) centre frequencies, equally spaced on the ERB scale.
     """
     return plots.channels(
@@ -215,7 +215,7 @@ def _levels(heard: Heard, d: Design, spoken: Mapping[str, Sequence[Interval]]) -
         if spoken:
             tiers(next(rows), spoken, heard.start, heard.duration)
         for track in tracks:
-            index = extractors.asymmetry(frames.rise[track], frames.fall[track], d.width[track])
+            index = frames.asymmetry[track]
             for number, name in enumerate(_named(d.config.levels, track)):
                 axes = next(rows)
                 image = asymmetry(

@@ -465,6 +465,7 @@ def test_every_fault_of_librispeech(books):
     table = chapter / "21-121.trans.txt"
     table.write_bytes(
         b"21-121-0000 CAF\xe9\n21-121-0001 \n21-121-0007 NO AUDIO\n21-121-0002 X\n21-121-0002 Y\n"
+        b"\xff\xfe Z\n"
     )
     train = books / "stub-train" / "11" / "111"
     shutil.copy(train / "11-111-0000.flac", train / "11-111-0009.flac")
@@ -476,7 +477,7 @@ def test_every_fault_of_librispeech(books):
     speakers.write_text("".join(speakers.read_text().splitlines(True)[:2]))
     found = librispeech.prepare(books)
     assert kinds(found.report) == {
-        "transcript not UTF-8": 1,
+        "transcript not UTF-8": 2,
         "text of an utterance empty": 1,
         "text without audio": 1,
         "two texts for one id": 1,

@@ -258,6 +258,8 @@ def test_silence_and_one_sample(what, samples, rate):
         what, Heard("x", samples.astype(np.float32), 0, len(samples), rate, 0), TIERS, 999
     )
     figure.draw_without_rendering()
+    drawn = [axes for axes in figure.axes if axes.images or axes.collections or axes.lines]
+    assert len(drawn) >= len(loops.SHOWN)
 
 
 def test_waveform_with_tiers(tmp_path, capsys):

@@ -90,7 +90,7 @@ def prepare(
     local = [name for name in names if name not in PUBLISHED]
     split = "the corpus's own subsets"
     if local:
-        split = f"local split: {', '.join(local)} are no official subsets, name them with a figure"
+        split = f"local split, no official subsets: {', '.join(local)}; say so beside every figure"
     published = {name: PUBLISHED[name] for name in names if name in PUBLISHED}
     return common.gather("librispeech", split, sets, problems, published)
 
@@ -131,8 +131,13 @@ def _transcripts(
     for number, line in enumerate(raw.splitlines(), 1):
         where = f"{place}:{number}"
         name, _, rest = line.strip().partition(b" ")
-        key = subset, name.decode("ascii", "replace")
         if not name:
+            continue
+        try:
+            key = subset, name.decode("utf-8")
+        except UnicodeDecodeError as error:
+            detail = f"byte {error.start} of the id is {name[error.start]:#04x}"
+            problems.append(Problem("error", "transcript not UTF-8", where, detail))
             continue
         if key in texts:
             problems.append(Problem("error", "two texts for one id", where, key[1]))

@@ -162,3 +162,13 @@ def most_pairs(times, others, reach):
 def near_another(times, others, reach):
     """How many times have any of the others within reach."""
     return sum(any(abs(time - other) <= reach for other in others) for time in times)
+
+
+def selective_scan(x, decay, b, c, state):
+    """h = a h + b x, y = sum c h, of one head and one channel: lists x, a (F,), b, c (F,)(S,)."""
+    h, y = list(state), []
+    for t in range(len(x)):
+        for s in range(len(h)):
+            h[s] = decay[t] * h[s] + b[t][s] * x[t]
+        y.append(sum(c[t][s] * h[s] for s in range(len(h))))
+    return y, h

@@ -98,3 +98,35 @@ def relay(
     out = np.empty((len(up), *x.shape), x.dtype)
     _relay(x, up.astype(x.dtype), down.astype(x.dtype), now, out)
     return out, now
+
+
+@_jit
+def _hold(a: Any, width: Any, lengths: Any, winner: Any) -> None:
+    for b in range(a.shape[0]):
+        now = winner[b, 0]
+        for t in range(lengths[b]):
+            row = a[b, t]
+            best = 0
+            for u in range(len(row)):
+                if row[u] > row[best]:
+                    best = u
+            if now < 0 or row[best] > row[now] + width:
+                now = best
+            winner[b, t] = now
+        for t in range(lengths[b], a.shape[1]):
+            winner[b, t] = now
+
+
+def hold(
+    a: NDArray, width: float, lengths: NDArray, state: NDArray | None = None
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """`ref.hold` for a batch: a (B, F, U), lengths (B,) -> winners (B, F), state (B,).
+
+    From a row's length on, its last winner stays.
+    """
+    winner = np.empty(a.shape[:2], np.int64)
+    if not a.shape[1]:
+        return winner, np.full(len(a), -1) if state is None else state.copy()
+    winner[:, 0] = -1 if state is None else state
+    _hold(np.ascontiguousarray(a), a.dtype.type(width), lengths, winner)
+    return winner, winner[:, -1].copy()

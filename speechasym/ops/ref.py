@@ -250,3 +250,49 @@ def running_norm(
         now[1] = (1 - share) * (now[1] + share * off**2)
         out[f] = (x[f] - now[0]) / np.maximum(np.sqrt(now[1]), 1e-4)
     return out, now
+
+
+def hold(a: NDArray, width: float, state: int = -1) -> tuple[NDArray[np.int64], int]:
+    """Who wins among units, with hysteresis: the winner stays until another beats it by a width.
+
+    Args:
+        a: (F, U) activations; of equal ones the first counts.
+        width: how much more another unit needs, >= 0, in the unit of `a`.
+        state: the winner before the first step; -1: nobody.
+
+    Returns:
+        winners (F,), and the last of them.
+    """
+    winner = np.empty(len(a), np.int64)
+    for t in range(len(a)):
+        best = int(np.argmax(a[t]))
+        if state < 0 or a[t, best] > a[t, state] + width:
+            state = best
+        winner[t] = state
+    return winner, state
+
+
+def selective_scan(
+    x: NDArray, log_decay: NDArray, b: NDArray, c: NDArray, state: NDArray | None = None
+) -> tuple[NDArray, NDArray]:
+    """h(t) = exp(log_decay(t)) h(t-1) + outer(b(t), x(t)); y(t) = c(t) h(t), head by head [1].
+
+    Args:
+        x: (F, H, P) input of H heads with P channels each.
+        log_decay: (F, H), at most 0.
+        b, c: (F, S) weights into and out of S states, shared by the heads.
+        state: (H, S, P) before the first frame; None is 0.
+
+    Returns:
+        y (F, H, P), and the state after the last frame.
+
+    [1] T. Dao, A. Gu, "Transformers are SSMs: generalized models and efficient algorithms through
+        structured state space duality", ICML, 2024.
+    """
+    frames, heads, channels = x.shape
+    now = np.zeros((heads, b.shape[1], channels)) if state is None else state.astype(float)
+    y = np.empty(x.shape)
+    for t in range(frames):
+        now = np.exp(log_decay[t])[:, None, None] * now + b[t][:, None] * x[t][:, None, :]
+        y[t] = np.einsum("s,hsp->hp", c[t], now)
+    return y, now

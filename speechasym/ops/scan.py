@@ -286,3 +286,40 @@ def relay(
     known = torch.cat([state[..., None], event], -1)
     y = known.gather(-1, last)
     return y, y[..., -1]
+
+
+def hold(
+    a: Tensor, width: float, lengths: Tensor, state: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """`ref.hold` for a batch: a (B, F, U), lengths (B,) -> winners (B, F), state (B,).
+
+    Each step maps the winner before it to the winner after it: a table of U entries. Tables
+    compose to tables, so all are combined in log(F) steps. From a row's length on, its last winner
+    stays. No gradient: winners are numbers of units.
+    """
+    batch, frames, units = a.shape
+    if not frames:
+        return a.new_zeros(batch, 0, dtype=torch.long), _nobody(a, state)
+    best = a.argmax(-1, keepdim=True)  # (B, F, 1)
+    same = torch.arange(units, device=a.device).expand(batch, frames, units)
+    beaten = a.gather(-1, best) > a + width
+    here = torch.arange(frames, device=a.device) < lengths[:, None]  # (B, F)
+    table = torch.where(beaten & here[..., None], best, same)
+    # one entry more stands for nobody, whom any unit beats
+    nobody = torch.where(here[..., None], best, units)
+    table = torch.cat([table, nobody], -1)
+    reach = 1
+    while reach < frames:
+        later = table[:, reach:].gather(-1, table[:, :-reach])
+        table = torch.cat([table[:, :reach], later], 1)
+        reach *= 2
+    before = _nobody(a, state)
+    before = torch.where(before < 0, units, before)
+    winner = table.gather(-1, before[:, None, None].expand(batch, frames, 1)).squeeze(-1)
+    winner = torch.where(winner == units, -1, winner)
+    return winner, winner[:, -1]
+
+
+def _nobody(a: Tensor, state: Tensor | None) -> Tensor:
+    """(B,) winners before the first step; -1 where there was nobody."""
+    return a.new_full((len(a),), -1, dtype=torch.long) if state is None else state

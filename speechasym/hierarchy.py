@@ -1,0 +1,145 @@
+"""The hierarchy: levels on one another, with heads where the theory puts them (C7, C16).
+
+Phones are read from a low level, letters from a middle one, words from a high one, each by CTC [1]
+over the steps of its level. A level sees what the one below passes on, so each works on fewer,
+longer steps.
+
+Shapes: B batch, F frames of features, S steps of a head, V classes (blank and symbols).
+
+[1] A. Graves et al., "Connectionist temporal classification", ICML, 2006.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from speechasym import presets, settings
+from speechasym.errors import ConfigError
+from speechasym.level import Level, LevelConfig, LevelOutput, Output, real_frames
+from speechasym.recurrent import Recurrent, RecurrentConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadConfig:
+    """Where a head reads."""
+
+    level: int = 0  # counted from 0, the lowest
+    slots: int = 1  # symbols that one step may stand for: letters are more than events of phones
+
+    def __post_init__(self) -> None:
+        if self.level < 0 or self.slots < 1:
+            raise ConfigError(
+                "level, slots", f"{self.level}, {self.slots}", "Use a level from 0, 1 or more slots"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadsConfig:
+    """Where the heads read; those without labels in the training data are not built."""
+
+    phones: HeadConfig = HeadConfig()
+    letters: HeadConfig = HeadConfig()
+    words: HeadConfig = HeadConfig()
+
+
+@dataclass(frozen=True, kw_only=True)
+class HierarchyConfig:
+    """Levels from the lowest to the highest, and heads."""
+
+    levels: tuple[LevelConfig, ...]
+    heads: HeadsConfig = HeadsConfig()
+
+    def __post_init__(self) -> None:
+        if not self.levels:
+            raise ConfigError("levels", "there are none", "Give at least one")
+
+
+class Hierarchy(nn.Module):
+    """A stack of levels with CTC heads.
+
+    Args:
+        config: levels and heads.
+        inputs: columns of the features.
+        sizes: symbols of each head to build, without the blank, such as {"phones": 39}.
+
+    Raises:
+        ConfigError: a head on a level that does not exist.
+    """
+
+    def __init__(self, config: HierarchyConfig, inputs: int, sizes: Mapping[str, int]) -> None:
+        super().__init__()
+        self.config, self.inputs = config, inputs
+        self.levels = nn.ModuleList()
+        for level in config.levels:
+            self.levels.append(Level(level, inputs))
+            inputs = level.width
+        self.heads = nn.ModuleDict()
+        for name, symbols in sizes.items():
+            head: HeadConfig = getattr(config.heads, name)
+            if head.level >= len(config.levels):
+                raise ConfigError(
+                    f"heads.{name}.level",
+                    f"{head.level} where there are {len(config.levels)} levels, counted from 0",
+                    "Use a lower one",
+                )
+            width = config.levels[head.level].width
+            self.heads[name] = nn.Linear(width, (symbols + 1) * head.slots)
+
+    def forward(self, features: Tensor, lengths: Tensor) -> Output:
+        """features (B, F, D), lengths (B,) in frames -> what every head and level says.
+
+        Raises `ConfigError` for features of other columns, or lengths beyond their frames.
+        """
+        mask = real_frames(features, lengths, self.inputs)
+        x, start, end = features, None, None
+        levels: list[LevelOutput] = []
+        losses: dict[str, Tensor] = {}
+        for number, level in enumerate(self.levels):
+            out: LevelOutput = level(x, mask, start, end)
+            levels.append(out)
+            x, mask, start, end = out.passed, out.passed_mask, out.passed_start, out.passed_end
+            losses |= {f"{name}{number}": loss for name, loss in out.losses.items()}
+        heads, spans = {}, {}
+        for name, head in self.heads.items():
+            place: HeadConfig = getattr(self.config.heads, name)
+            own = levels[place.level]
+            scores = head(F.rms_norm(own.y, own.y.shape[-1:], eps=1e-6))
+            scores = scores.unflatten(-1, (place.slots, -1)).flatten(1, 2)
+            heads[name] = (scores.float().log_softmax(-1), own.mask.sum(1) * place.slots)
+            spans[name] = (
+                own.start.repeat_interleave(place.slots, 1),
+                own.end.repeat_interleave(place.slots, 1),
+            )
+        return Output(heads, losses, spans, levels)
+
+
+def build_model(mapping: Mapping[str, Any], inputs: int, sizes: Mapping[str, int]) -> nn.Module:
+    """The model that a configuration describes.
+
+    Args:
+        mapping: `preset` (default tiny; `presets.PRESETS` lists them) and keys that override its
+            own: `levels` by number, `every` for all levels, `heads`.
+        inputs: columns of the features.
+        sizes: symbols of each head, without the blank.
+
+    Raises:
+        ConfigError: an unknown preset or key, a value out of range, or shapes that do not fit.
+    """
+    full = presets.merged(mapping)
+    kind = full.pop("kind", "levels")
+    if kind == "recurrent":
+        config = settings.build(RecurrentConfig, full, _place)
+        return Recurrent(config, inputs, sizes)
+    return Hierarchy(settings.build(HierarchyConfig, full, _place), inputs, sizes)
+
+
+def _place(key: str) -> str:
+    return f"model.{key}"
+
+
+def parameters(model: nn.Module) -> int:
+    """Number of trained parameters."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)

@@ -1,0 +1,104 @@
+"""Named models, as mappings that a configuration may override.
+
+`tiny`, `small` and `base` are hierarchies; `transformer` and `state-space` are the same code with
+functions taken away (C11); the `-intermediate` ones have their heads at the depths of the
+hierarchy's, the others all on top; `recurrent` is the usual baseline.
+"""
+
+import copy
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+from speechasym.errors import ConfigError
+
+
+def _levels(widths: tuple[int, int, int], repeats: tuple[int, int, int]) -> dict[str, Any]:
+    """Three levels: sensory, then two associative ones on fewer and fewer events."""
+    sensory = {
+        "width": widths[0], "repeat": repeats[0], "stride": 3, "units": 64,
+        "functions": ["convolution", "feedforward"], "dilations": [1, 2],
+        "events": "hysteresis", "keep": 0.5,
+    }  # fmt: skip
+    middle = {
+        "width": widths[1], "repeat": repeats[1], "units": 96,
+        "functions": ["convolution", "feedforward"], "dilations": [1, 2],
+        "events": "hysteresis", "keep": 0.5,
+    }  # fmt: skip
+    upper = {
+        "width": widths[2], "repeat": repeats[2], "units": 128,
+        "functions": ["convolution", "feedforward"], "dilations": [1, 2],
+    }  # fmt: skip
+    heads = {
+        "phones": {"level": 0},
+        "letters": {"level": 1, "slots": 2},
+        "words": {"level": 2},
+    }
+    return {"levels": [sensory, middle, upper], "heads": heads}
+
+
+def _plain(function: str, width: int, repeats: tuple[int, ...], causal: bool) -> dict[str, Any]:
+    """A stack of one function and feed-forward blocks: no units, no events."""
+    levels = [
+        {
+            "width": width, "repeat": repeat, "units": 0, "events": "none",
+            "functions": [function, "feedforward"], "block": {"norm": "pre", "causal": causal},
+            "stride": 3 if number == 0 else 1,
+        }
+        for number, repeat in enumerate(repeats)
+    ]  # fmt: skip
+    depth = {"phones": 0, "letters": 1, "words": 2} if len(repeats) > 1 else {}
+    return {"levels": levels, "heads": {name: {"level": at} for name, at in depth.items()}}
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "tiny": _levels((80, 80, 80), (2, 1, 1)),
+    "small": _levels((140, 140, 140), (3, 2, 2)),
+    "base": _levels((376, 376, 376), (6, 3, 3)),
+    "transformer": _plain("attention", 96, (4,), False),
+    "transformer-intermediate": _plain("attention", 96, (2, 1, 1), False),
+    "state-space": _plain("statespace", 96, (4,), False),
+    "state-space-intermediate": _plain("statespace", 96, (2, 1, 1), False),
+    "recurrent": {"kind": "recurrent"},
+    "recurrent-intermediate": {"kind": "recurrent", "intermediate": True},
+}
+
+
+def merged(mapping: Mapping[str, Any]) -> dict[str, Any]:
+    """A preset with a configuration's own keys over it.
+
+    `levels` may be a whole list, or a mapping from a level's number to its keys; `every` holds keys
+    for all levels, over the preset's and under those by number.
+
+    Raises `ConfigError` for an unknown preset or a level that does not exist.
+    """
+    own = copy.deepcopy(dict(mapping))
+    name = own.pop("preset", "tiny")
+    if name not in PRESETS:
+        near = difflib.get_close_matches(str(name), PRESETS, 1, 0.4)
+        hint = f"Did you mean {near[0]}" if near else f"Use one of {', '.join(PRESETS)}"
+        raise ConfigError("model.preset", f"{name!r} is unknown", hint)
+    full = copy.deepcopy(PRESETS[name])
+    every = own.pop("every", {})
+    levels = own.pop("levels", {})
+    if isinstance(levels, list):
+        full["levels"] = levels
+        levels = {}
+    if every and "levels" in full:
+        full["levels"] = [_over(level, every) for level in full["levels"]]
+    for number, keys in levels.items():
+        known = len(full.get("levels", ()))
+        if not str(number).isdecimal() or int(number) >= known:
+            raise ConfigError(f"model.levels.{number}", f"there are {known} levels", "Count from 0")
+        full["levels"][int(number)] = _over(full["levels"][int(number)], keys)
+    return _over(full, own)
+
+
+def _over(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested mappings, `own` winning."""
+    result = dict(base)
+    for key, value in own.items():
+        below = result.get(key)
+        nested = isinstance(below, Mapping) and isinstance(value, Mapping)
+        result[key] = _over(below, value) if nested else value  # type: ignore[arg-type]
+    return result

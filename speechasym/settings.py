@@ -1,0 +1,202 @@
+"""From YAML and `key=value` words to dataclasses: every key known, every value of its type."""
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from speechasym.errors import ConfigError
+
+C = TypeVar("C")
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+            keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+            if twice := [key for key in keys if keys.count(key) > 1]:
+                mark = node.start_mark
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key {twice[0]!r} is there twice", mark
+                )
+            return super().construct_mapping(node, deep)
+
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(path, f"cannot be read ({error})", "Give a YAML file") from error
+    try:
+        found = yaml.load(text, Loader)
+    except yaml.YAMLError as error:
+        problem = " ".join(str(error).split())
+        raise ConfigError(path, f"is no YAML ({problem})", "Mend it") from error
+    if found is None:
+        return {}
+    if not isinstance(found, dict):
+        raise ConfigError(path, f"holds a {type(found).__name__}, not keys", "Write key: value")
+    return found
+
+
+def override(mapping: dict[str, Any], word: str) -> str:
+    """Set `a.b.0.c=value` in nested mappings and lists; returns the key."""
+    import yaml
+
+    key, equals, text = word.partition("=")
+    if not equals or not all(key.split(".")):
+        raise ConfigError(word, "is no key=value", "Such as epochs=10, or data.features.rate=50")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(word, f"{text!r} is no value", "Write it as in YAML") from error
+    *steps, last = key.split(".")
+    here: Any = mapping
+    for step in steps:
+        if isinstance(here, dict):
+            if here.get(step) is None:
+                here[step] = {}
+            here = here[step]
+        else:
+            here = here[_number(key, here, step)]
+    if isinstance(here, dict):
+        here[last] = value
+    else:
+        here[_number(key, here, last)] = value
+    return key
+
+
+def _number(key: str, here: Any, step: str) -> int:
+    if not isinstance(here, list):
+        raise ConfigError(key, f"{step!r} is asked of {here!r}, which has no parts", "Mend the key")
+    if not step.isdecimal() or int(step) >= len(here):
+        raise ConfigError(
+            key, f"{step!r} is no element of a list of {len(here)}", "Count from 0, or give it all"
+        )
+    return int(step)
+
+
+def build(cls: type[C], mapping: Any, place: Any = str, key: str = "", base: Any = None) -> C:
+    """A dataclass from nested mappings, each value checked against its field's type.
+
+    Args:
+        place: from a key with dots to how a message names it.
+        key: where `mapping` stands; base: an instance whose values are the defaults.
+    """
+    if not isinstance(mapping, Mapping):
+        raise ConfigError(place(key), f"{mapping!r} is not a mapping of keys", "Write key: value")
+    known = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    hints = typing.get_type_hints(cls)
+    values: dict[str, Any] = {name: getattr(base, name) for name in known} if base else {}
+    for name, value in mapping.items():
+        full = f"{key}.{name}" if key else str(name)
+        if name not in known:
+            near = difflib.get_close_matches(str(name), known, 1, 0.5)
+            remedy = f"Did you mean {near[0]}?" if near else f"Known are {', '.join(known)}"
+            raise ConfigError(place(full), "there is no such key", remedy.rstrip("?"))
+        values[name] = _value(hints[name], value, place, full, _default(known[name], base))
+    for name, entry in known.items():
+        if name not in values and _default(entry, base) is None and _required(entry):
+            full = f"{key}.{name}" if key else name
+            if dataclasses.is_dataclass(hints[name]):  # so that what it lacks is named
+                values[name] = _value(hints[name], {}, place, full, None)
+            else:
+                raise ConfigError(place(full), "is missing", f"Give {full}")
+    try:
+        return cls(**values)
+    except ConfigError as error:
+        subject, problem, remedy = error.args
+        own = all(part in known for part in subject.split(", "))
+        inner = f"{key}.{subject}" if key and own else subject
+        raise ConfigError(place(inner) if own else subject, problem, remedy) from error
+
+
+def _required(entry: dataclasses.Field) -> bool:
+    missing = dataclasses.MISSING
+    return entry.default is missing and entry.default_factory is missing
+
+
+def _default(entry: dataclasses.Field, base: Any) -> Any:
+    if base is not None:
+        return getattr(base, entry.name)
+    if entry.default_factory is not dataclasses.MISSING:
+        return entry.default_factory()
+    return None if entry.default is dataclasses.MISSING else entry.default
+
+
+def _value(hint: Any, value: Any, place: Any, key: str, default: Any) -> Any:
+    """A value as its field's type wants it, or `ConfigError`."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if dataclasses.is_dataclass(hint):
+        return build(hint, value, place, key, default)  # type: ignore[arg-type]
+    if origin in (types.UnionType, typing.Union):
+        if value is None and type(None) in args:
+            return None
+        errors = []
+        for arg in args:
+            if arg is type(None):
+                continue
+            try:
+                return _value(arg, value, place, key, default)
+            except ConfigError as error:
+                errors.append(error)
+        raise errors[0]
+    if origin is Literal:
+        if value in args:
+            return value
+        raise ConfigError(place(key), f"{value!r} is not known", f"Use {', '.join(args)}")
+    if origin is tuple:
+        parts = value.split(",") if isinstance(value, str) else value
+        if not isinstance(parts, list | tuple):
+            parts = [parts]
+        if args[-1] is not Ellipsis and len(parts) != len(args):
+            raise ConfigError(place(key), f"{value!r} has not {len(args)} parts", "Give as many")
+        nested = dataclasses.is_dataclass(args[0])
+        return tuple(
+            _value(
+                args[0],
+                part.strip() if isinstance(part, str) else part,
+                place,
+                f"{key}.{number}" if nested else key,
+                None,
+            )
+            for number, part in enumerate(parts)
+        )
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        if not isinstance(value, Mapping):
+            raise ConfigError(place(key), f"{value!r} is not a mapping of keys", "Write key: value")
+        return dict(value)
+    return _plain(hint, value, place, key)
+
+
+def _plain(hint: Any, value: Any, place: Any, key: str) -> Any:
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if hint is float and isinstance(value, str):  # 1e-3 is a string in YAML
+        try:
+            return float(value)
+        except ValueError:
+            pass
+    if hint is float and (whole or isinstance(value, float)):
+        return float(value)
+    if hint is int and isinstance(value, float) and value.is_integer():
+        return int(value)
+    if (hint is int and whole) or (hint in (bool, str) and isinstance(value, hint)):
+        return value
+    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+    raise ConfigError(place(key), f"{value!r} is not {names.get(hint, hint)}", "Mend the value")
+
+
+def to_dict(config: Any) -> Any:
+    """A config as JSON and YAML know it; `build` takes it back."""
+    if hasattr(config, "as_json"):  # leaves out what says nothing
+        return config.as_json()
+    if dataclasses.is_dataclass(config) and not isinstance(config, type):
+        return {f.name: to_dict(getattr(config, f.name)) for f in dataclasses.fields(config)}
+    if isinstance(config, Mapping):
+        return {str(name): to_dict(value) for name, value in config.items()}
+    if isinstance(config, tuple | list):
+        return [to_dict(value) for value in config]
+    return config

@@ -17,7 +17,7 @@ from speechasym.errors import ConfigError
 from speechasym.ops import scan
 
 NARROWEST, WIDEST = 1e-4, 0.9  # of activations, whose differences lie in 0 to 1
-STICKY = 0.02  # share of its logarithm by which a width follows its error, a batch
+STICKY = 0.1  # share of the error in the rate (logarithm) by which a width moves, a batch
 
 
 class Segments(NamedTuple):

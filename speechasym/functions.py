@@ -158,7 +158,7 @@ class FeedForward(Function):
         activation: one of ACTIVATIONS.
     """
 
-    def __init__(self, width: int, expansion: int = 2, activation: str = "silu") -> None:
+    def __init__(self, width: int, expansion: int = 1, activation: str = "silu") -> None:
         super().__init__(width, causal=True)
         inner, feed = _inner(width, expansion, activation)
         self.inside = nn.Linear(width, feed)

@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from speechasym.audio import add_noise, load
     from speechasym.errors import AudioError, ConfigError, OutputError, SpeechAsymError
+    from speechasym.evaluation import evaluate
     from speechasym.extraction import extract
     from speechasym.featuresets import features
     from speechasym.gammatone import Gammatone
+    from speechasym.training import train
+    from speechasym.transcription import transcribe
 
 _HOME = {
     "add_noise": "audio",
@@ -17,11 +20,14 @@ _HOME = {
     "ConfigError": "errors",
     "OutputError": "errors",
     "SpeechAsymError": "errors",
+    "evaluate": "evaluation",
     "extract": "extraction",
     "features": "featuresets",
     "Asymmetry": "asymmetry",
     "Gammatone": "gammatone",
     "noise_test": "noisetest",
+    "train": "training",
+    "transcribe": "transcription",
 }
 __all__ = [
     "Asymmetry",
@@ -31,10 +37,13 @@ __all__ = [
     "OutputError",
     "SpeechAsymError",
     "add_noise",
+    "evaluate",
     "extract",
     "features",
     "load",
     "noise_test",
+    "train",
+    "transcribe",
 ]
 __version__ = "0.1.0"
 

@@ -1,11 +1,13 @@
 """The command: parse, call one public function, print one result."""
 
 import logging
+import os
 import sys
 from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
+from speechasym import run_commands as runs
 from speechasym.commands import add_prepare, add_score, run_prepare, run_score
 from speechasym.errors import ConfigError, SpeechAsymError
 
@@ -22,11 +24,16 @@ def _parser() -> ArgumentParser:
     parser.add_argument("--version", action="version", version=_version())
     commands = parser.add_subcommands(required=True, dest="command")
     commands.add_subcommand("extract", _extract_parser(), help="recordings -> feature files")
-    commands.add_subcommand("plot", _plot_parser(), help="a recording or feature file -> picture")
+    commands.add_subcommand("plot", _plot_parser(), help="a recording or a run -> picture")
     score = ArgumentParser(description="Score features, or recognised phones, words and letters.")
     commands.add_subcommand("score", score, help="features or transcripts -> error rates")
     prepare = ArgumentParser(description="Prepare a corpus as lhotse manifests.")
     commands.add_subcommand("prepare", prepare, help="a corpus -> manifests and a report")
+    commands.add_subcommand("train", runs.train_parser(), help="cuts -> a trained run")
+    commands.add_subcommand("evaluate", runs.evaluate_parser(), help="a run's error rates on cuts")
+    commands.add_subcommand(
+        "transcribe", runs.transcribe_parser(), help="recordings -> phones, letters, words"
+    )
     commands.add_subcommand("doctor", _doctor_parser(), help="is everything here that is needed?")
     add_score(score)  # only now: jsonargparse wants an upper level whole before the lower one
     add_prepare(prepare)
@@ -100,11 +107,13 @@ def _extract_parser() -> ArgumentParser:
 
 def _plot_parser() -> ArgumentParser:
     parser = ArgumentParser(
-        description="Draw aligned panels of a recording, or of a STEM.npy made by extract.",
-        epilog="Example:  speechasym plot speech.wav --out speech.png --what gammatone,frequency",
+        description="Draw aligned panels of a recording, or of a STEM.npy made by extract; or a"
+        " figure of a trained run.",
+        epilog="Example:  speechasym plot speech.wav --out speech.png --what gammatone,frequency;"
+        "  speechasym plot runs/mini --out units.png --what units --recording speech.wav",
     )
     add = parser.add_argument
-    add("file", metavar="FILE", help="a recording, or a .npy beside its features.json")
+    add("file", metavar="FILE|RUN", help="a recording, a .npy beside its features.json, or a run")
     add("--out", required=True, metavar="PNG", help="picture to write (.png, .pdf or .svg)")
     add(
         "--what",
@@ -112,7 +121,9 @@ def _plot_parser() -> ArgumentParser:
         metavar="LIST",
         help=f"comma-separated panels: {', '.join(WHAT)}; null: all there is. Or one whole figure"
         " of a recording: levels (asymmetry by level), hysteresis (loops of one channel), summary"
-        " (rise and fall work over the channels)",
+        " (rise and fall work over the channels). Of a run, one of: curves (losses and errors of"
+        " training), confusion (of phones), units (activation by level), ranks (of units, with"
+        " both laws), levels (what each holds of the features)",
     )
     add("--start", type=float, default=0.0, help="first second to draw")
     add(
@@ -131,6 +142,7 @@ def _plot_parser() -> ArgumentParser:
         help=".TextGrid, .PHN or .WRD to show below the waveform; none: nothing; null: what lies"
         " beside the recording under its name",
     )  # fmt: skip
+    runs.add_plot(parser)
     parser.add_argument("--config", action="config", help="YAML file with any of these options")
     return parser
 
@@ -154,6 +166,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parsed[parsed.command]
     run = {
         "extract": _extract, "plot": _plot, "score": run_score, "prepare": run_prepare,
+        "train": runs.run_train, "evaluate": runs.run_evaluate, "transcribe": runs.run_transcribe,
         "doctor": _doctor,
     }  # fmt: skip
     command = run[parsed.command]
@@ -226,6 +239,17 @@ def _plot(options: Namespace) -> int:
     from speechasym.plots import plot
 
     what = None if options.what is None else _listed(options.what)
+    # os.path's raises nothing where the name is too long
+    if os.path.isdir(options.file) and not options.file.endswith(".npy"):
+        return runs.run_plot(options, what or ())
+    asked = [f"--{name}" for name in ("cuts", "cut", "recording") if options[name] is not None]
+    if what and set(what) & set(runs.FIGURES) - set(WHOLE):
+        asked.append(f"--what {options.what}")
+    if asked:
+        raise ConfigError(
+            asked[0], f"is of a trained run, and {options.file} is no folder",
+            "Give the run's folder, and recordings to draw it with by --recording or --cuts",
+        )  # fmt: skip
     if what is not None and (not what or set(what) - set(WHAT) - set(WHOLE)):
         raise ConfigError(
             "--what",

@@ -140,7 +140,7 @@ class TrainConfig:
     epochs: int = 30
     steps: int | None = None  # in place of epochs
     minutes: float | None = None  # in place of both; such a run is not repeatable to the bit
-    batch_seconds: float = 60.0  # of audio in a batch, padding included
+    batch_seconds: float = 60.0  # in a batch, padding included; of cuts at their own speed
     learning_rate: float = 2e-3  # highest
     warm_up: float = 0.05  # share of the run in which it rises
     schedule: Literal["cosine", "linear", "constant"] = "cosine"  # how it falls to 0

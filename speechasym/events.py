@@ -8,6 +8,8 @@ follows a wanted rate of events instead (`Width`).
 Shapes: B batch, F steps of a level, E events of the batch's longest, D channels, U units.
 """
 
+import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -17,6 +19,7 @@ from speechasym.errors import ConfigError
 from speechasym.ops import scan
 
 NARROWEST, WIDEST = 1e-4, 0.9  # of activations, whose differences lie in 0 to 1
+HALVINGS = 12  # of the range of widths, in which the first one is found
 STICKY = 0.1  # share of the error in the rate (logarithm) by which a width moves, a batch
 
 
@@ -94,8 +97,9 @@ def spans(start: Tensor, end: Tensor, segments: Segments) -> tuple[Tensor, Tenso
 class Width(nn.Module):
     """The width of a level's hysteresis: it follows a wanted rate of events while training.
 
-    More events than wanted widen it, fewer narrow it, by a few per cent a batch. So the rate is
-    what a person chooses, as the level's resource, and the width is what the level finds.
+    `find` sets it before training; then more events than wanted widen it and fewer narrow it, by a
+    few per cent a batch. So the rate is what a person chooses, as the level's resource, and the
+    width is what the level finds.
 
     Args:
         rate: wanted events per step, between 0 and 1.
@@ -119,6 +123,18 @@ class Width(nn.Module):
     def width(self) -> float:
         """As it is now."""
         return float(self.log_width.exp())
+
+    @torch.no_grad()
+    def find(self, heard: Sequence[tuple[Tensor, Tensor]]) -> None:
+        """The width that gives activations (B, F, U) under masks (B, F) the wanted rate."""
+        steps = sum(int(mask.sum()) for _, mask in heard)
+        low, high = math.log(NARROWEST), math.log(WIDEST)
+        for _ in range(HALVINGS):
+            middle = (low + high) / 2
+            width = math.exp(middle)
+            events = sum(int(changes(hold(a, mask, width), mask).events.sum()) for a, mask in heard)
+            low, high = (middle, high) if events > self.rate * steps else (low, middle)
+        self.log_width.fill_((low + high) / 2)
 
     @torch.no_grad()
     def follow(self, events: Tensor, steps: Tensor) -> None:

@@ -9,10 +9,11 @@ Shapes: B batch, F frames of features, S steps of a head, V classes (blank and s
 [1] A. Graves et al., "Connectionist temporal classification", ICML, 2006.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -87,6 +88,21 @@ class Hierarchy(nn.Module):
                 )
             width = config.levels[head.level].width
             self.heads[name] = nn.Linear(width, (symbols + 1) * head.slots)
+
+    def fitted(self, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
+        """Set units and widths before training, from features (B, F, D) and lengths (B,)."""
+        was = self.training
+        self.eval()
+        heard: list[tuple[Tensor, ...]] = [
+            (features, real_frames(features, lengths, self.inputs)) for features, lengths in batches
+        ]
+        with torch.no_grad():
+            for level in self.levels:
+                assert isinstance(level, Level)
+                level.fit([(x, mask) for x, mask, *_ in heard])
+                outputs = [level(*one) for one in heard]
+                heard = [(o.passed, o.passed_mask, o.passed_start, o.passed_end) for o in outputs]
+        self.train(was)
 
     def forward(self, features: Tensor, lengths: Tensor) -> Output:
         """features (B, F, D), lengths (B,) in frames -> what every head and level says.

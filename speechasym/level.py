@@ -17,6 +17,7 @@ Shapes: B batch, F steps, E events, I input channels, D width, U units, K channe
 prototype, S steps of a head, V classes (blank and symbols).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
@@ -215,28 +216,19 @@ class Level(nn.Module):
         context: (B, F, context) from above, at the steps of this level.
         """
         config = self.config
-        if start is None or end is None:
-            start = torch.arange(x.shape[1], device=x.device).expand(mask.shape)
-            end = start + 1
-        x = hide(x, mask)
-        h = self._enter(x)
-        x, mask, start, end = self._strided(x, mask, start, end)
-        if context is not None:
-            if not config.context:
-                raise ConfigError("context", "the level has no place for it", "Set context > 0")
-            h = h + self.context(context)
-        h = self.blocks(h, mask)
+        h, x, mask, start, end = self._hear(x, mask, start, end, context)
         activation = winner = error = None
         losses: dict[str, Tensor] = {}
         y = h
         if config.units:
             activation = self.units(h)
             target = _normed(x)
-            off = target - self.units.predict(activation)
+            predicted = self.units.predict(activation)
+            off = target - predicted
             error = off.square().mean(-1) * mask
             if config.predict:
                 # the input is what has to be predicted, not what has to become predictable
-                missed = (target.detach() - self.units.predict(activation)).square().mean(-1)
+                missed = (target.detach() - predicted).square().mean(-1)
                 losses["predict"] = config.predict * (missed * mask).sum() / mask.sum().clamp(min=1)
             y = y + self._joined(activation, off)
         y = hide(y, mask)
@@ -261,6 +253,51 @@ class Level(nn.Module):
             y, mask, start, end, passed, segments.mask, first, last,
             activation, winner, error, segments, losses,
         )  # fmt: skip
+
+    def _hear(
+        self,
+        x: Tensor,
+        mask: Tensor,
+        start: Tensor | None,
+        end: Tensor | None,
+        context: Tensor | None,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Up to the blocks' output; with it the input, mask and times at the level's steps."""
+        if start is None or end is None:
+            start = torch.arange(x.shape[1], device=x.device).expand(mask.shape)
+            end = start + 1
+        x = hide(x, mask)
+        h = self._enter(x)
+        x, mask, start, end = self._strided(x, mask, start, end)
+        if context is not None:
+            if not self.config.context:
+                raise ConfigError("context", "the level has no place for it", "Set context > 0")
+            h = h + self.context(context)
+        return self.blocks(h, mask), x, mask, start, end
+
+    @torch.no_grad()
+    def fit(self, heard: Sequence[tuple[Tensor, Tensor]]) -> None:
+        """Before training: prototypes among what is heard, and a width that gives the wanted rate.
+
+        Untrained keys of different sounds hardly differ, so that random prototypes would have one
+        winner for all, and levels above would hear one long event. Keys are centred, and
+        prototypes are keys of steps drawn at random (by torch's generator).
+
+        Args:
+            heard: batches of input (B, F', I) and mask (B, F').
+        """
+        if not self.config.units:
+            return
+        hidden = [self._hear(x, mask, None, None, None)[:3:2] for x, mask in heard]
+        keys = torch.cat([self.units.key(h)[mask] for h, mask in hidden])
+        if not len(keys):
+            return
+        self.units.key.bias.sub_(keys.mean(0))
+        drawn = torch.randperm(max(len(keys), self.config.units))[: self.config.units]
+        self.units.prototypes.copy_((keys - keys.mean(0))[drawn % len(keys)])
+        if self.config.events == "hysteresis":
+            shares = [(_shares(self.units(h)), mask) for h, mask in hidden]
+            self.hold.find(shares)
 
     def _enter(self, x: Tensor) -> Tensor:
         """The level's own channels: of each step and, with a stride, of the steps beside it."""

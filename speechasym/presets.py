@@ -37,12 +37,12 @@ def _levels(widths: tuple[int, int, int], repeats: tuple[int, int, int]) -> dict
     return {"levels": [sensory, middle, upper], "heads": heads}
 
 
-def _plain(function: str, width: int, repeats: tuple[int, ...], causal: bool) -> dict[str, Any]:
+def _plain(function: str, width: int, repeats: tuple[int, ...]) -> dict[str, Any]:
     """A stack of one function and feed-forward blocks: no units, no events."""
     levels = [
         {
             "width": width, "repeat": repeat, "units": 0, "events": "none",
-            "functions": [function, "feedforward"], "block": {"norm": "pre", "causal": causal},
+            "functions": [function, "feedforward"], "block": {"norm": "pre", "expansion": 2},
             "stride": 3 if number == 0 else 1,
         }
         for number, repeat in enumerate(repeats)
@@ -55,10 +55,10 @@ PRESETS: dict[str, dict[str, Any]] = {
     "tiny": _levels((80, 80, 80), (2, 1, 1)),
     "small": _levels((140, 140, 140), (3, 2, 2)),
     "base": _levels((376, 376, 376), (6, 3, 3)),
-    "transformer": _plain("attention", 96, (4,), False),
-    "transformer-intermediate": _plain("attention", 96, (2, 1, 1), False),
-    "state-space": _plain("statespace", 96, (4,), False),
-    "state-space-intermediate": _plain("statespace", 96, (2, 1, 1), False),
+    "transformer": _plain("attention", 84, (4,)),
+    "transformer-intermediate": _plain("attention", 84, (2, 1, 1)),
+    "state-space": _plain("statespace", 72, (4,)),
+    "state-space-intermediate": _plain("statespace", 72, (2, 1, 1)),
     "recurrent": {"kind": "recurrent"},
     "recurrent-intermediate": {"kind": "recurrent", "intermediate": True},
 }
@@ -73,12 +73,14 @@ def merged(mapping: Mapping[str, Any]) -> dict[str, Any]:
     Raises `ConfigError` for an unknown preset or a level that does not exist.
     """
     own = copy.deepcopy(dict(mapping))
-    name = own.pop("preset", "tiny")
-    if name not in PRESETS:
+    # a whole model, as a run keeps it, stands on no preset
+    whole = "kind" in own or isinstance(own.get("levels"), list)
+    name = own.pop("preset", None if whole else "tiny")
+    if name is not None and name not in PRESETS:
         near = difflib.get_close_matches(str(name), PRESETS, 1, 0.4)
         hint = f"Did you mean {near[0]}" if near else f"Use one of {', '.join(PRESETS)}"
         raise ConfigError("model.preset", f"{name!r} is unknown", hint)
-    full = copy.deepcopy(PRESETS[name])
+    full = copy.deepcopy(PRESETS[name]) if name is not None else {}
     every = own.pop("every", {})
     levels = own.pop("levels", {})
     if isinstance(levels, list):

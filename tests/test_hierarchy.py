@@ -12,6 +12,7 @@ from speechasym.recurrent import Recurrent, RecurrentConfig
 
 SIZES = {"phones": 39, "letters": 28, "words": 98}
 SMALL = {
+    "preset": "tiny",
     "levels": [
         {"width": 16, "units": 8, "stride": 3, "events": "hysteresis"},
         {"width": 12, "units": 8, "events": "hysteresis"},
@@ -153,3 +154,19 @@ def test_no_features_are_refused():
         model(torch.randn(1, 30, 7), torch.tensor([30]))
     with pytest.raises(ConfigError, match="lengths"):
         model(torch.randn(1, 30, 6), torch.tensor([31]))
+
+
+def test_fitted_sets_the_wanted_rates_before_training():
+    torch.manual_seed(0)
+    sounds = torch.randn(12, 6)
+    model = build_model(SMALL, 6, {"words": 3})
+    x = sounds[torch.randint(12, (4, 25))].repeat_interleave(6, 1) + 0.3 * torch.randn(4, 150, 6)
+    lengths = torch.tensor([150, 150, 120, 90])
+    model.fitted([(x, lengths)])
+    assert model.training
+    out = model.eval()(x, lengths)
+    for level in out.levels[:2]:
+        rate = float(level.passed_mask.sum() / level.mask.sum())
+        assert rate == pytest.approx(0.5, abs=0.1)
+    used = out.levels[0].activation[out.levels[0].mask].argmax(-1).unique()
+    assert len(used) >= 6  # of 8: not one winner for all

@@ -1,0 +1,258 @@
+"""Cuts as a recogniser is trained on them: features and labels in memory, and batches of them.
+
+Shapes: B utterances, F frames, D columns, L labels.
+"""
+
+import hashlib
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from speechasym import labels, lexicon, sampling, variants
+from speechasym.configs import AugmentConfig, DataConfig
+from speechasym.errors import ConfigError
+from speechasym.labels import Inventory
+
+if TYPE_CHECKING:
+    from lhotse import CutSet
+
+log = logging.getLogger(__name__)
+
+
+class Batch(NamedTuple):
+    """Utterances side by side; what is behind the end of the shorter ones is 0."""
+
+    ids: list[str]
+    features: Tensor  # (B, F, D) float32
+    lengths: Tensor  # (B,) int64 frames
+    targets: dict[str, tuple[Tensor, Tensor]]  # {head: (classes (B, L) int64, how many (B,))}
+    speakers: list[str]
+
+    def to(self, device: torch.device | str) -> "Batch":
+        """The same on another device."""
+        targets = {head: (a.to(device), b.to(device)) for head, (a, b) in self.targets.items()}
+        return self._replace(
+            features=self.features.to(device), lengths=self.lengths.to(device), targets=targets
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """A set of cuts, everything in memory."""
+
+    cuts: "CutSet"
+    ids: list[str]
+    speakers: list[str]
+    seconds: list[float]
+    features: list[list[Tensor]]  # by cut and variant: (F, D)
+    classes: dict[str, list[list[int]]]  # {head: by cut}
+    references: dict[str, list[list[str]]]  # {head: by cut}: tokens as they are, none <unk>
+    inventories: Inventory
+    fingerprint: str  # sha256 of the manifest
+    rate: float  # frames a second
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def columns(self) -> int:
+        """D."""
+        return self.features[0][0].shape[1]
+
+    def batch(
+        self,
+        numbers: Sequence[int],
+        epoch: int = 0,
+        augment: AugmentConfig | None = None,
+        seed: tuple[int, int] = (0, 0),
+    ) -> Batch:
+        """The cuts of these numbers, each in the variant that is its turn in an epoch.
+
+        Args:
+            augment: what masks, gain and shift to draw; none: leave features as they are.
+            seed: of the run, and the step: what is drawn depends on these and the cut only.
+        """
+        rows = []
+        for number in numbers:
+            kept = self.features[number]
+            row = kept[(number + epoch) % len(kept)]
+            if augment is not None:
+                row = changed(row, augment, self.rate, _seed(*seed, number))
+            rows.append(row)
+        return Batch(
+            [self.ids[n] for n in numbers],
+            torch.nn.utils.rnn.pad_sequence(rows, batch_first=True),
+            torch.tensor([len(row) for row in rows]),
+            {head: padded([rows[n] for n in numbers]) for head, rows in self.classes.items()},
+            [self.speakers[n] for n in numbers],
+        )
+
+    def in_order(self, max_seconds: float) -> Iterator[Batch]:
+        """Batches of all cuts as they are, those of similar length together."""
+        for numbers in grouped(self.seconds, max_seconds):
+            yield self.batch(numbers)
+
+
+def _seed(*parts: int) -> int:
+    """A seed for torch from several numbers."""
+    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> 1)
+
+
+def padded(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+    """Rows of classes -> (B, L) padded with 0, L at least 1, and how many (B,)."""
+    lengths = torch.tensor([len(row) for row in rows])
+    out = torch.zeros(len(rows), max([1, *map(len, rows)]), dtype=torch.int64)
+    for number, row in enumerate(rows):
+        out[number, : len(row)] = torch.tensor(row, dtype=torch.int64)
+    return out, lengths
+
+
+def grouped(seconds: Sequence[float], max_seconds: float) -> list[list[int]]:
+    """Numbers in batches, longest first: as many as fit with padding, at least one."""
+    groups: list[list[int]] = []
+    for number in sorted(range(len(seconds)), key=lambda n: (-seconds[n], n)):
+        last = groups[-1] if groups else []
+        if last and (len(last) + 1) * seconds[last[0]] <= max_seconds:
+            last.append(number)
+        else:
+            groups.append([number])
+    return groups
+
+
+def changed(x: Tensor, augment: AugmentConfig, rate: float, seed: int) -> Tensor:
+    """Features (F, D) -> the same with gain and shift by column, and masks of zeros [1].
+
+    [1] D. S. Park et al., "SpecAugment", Interspeech 2019, without the time warping.
+    """
+    if not (augment.gain or augment.shift or augment.time_masks or augment.column_masks):
+        return x
+    generator = torch.Generator().manual_seed(seed)
+    frames, columns = x.shape
+    x = x * torch.exp(augment.gain * torch.randn(columns, generator=generator))
+    x = x + augment.shift * torch.randn(columns, generator=generator)
+    longest = min(round(augment.time_mask_s * rate), frames)
+    widest = round(augment.column_mask_share * columns)
+    for count, axis, most, size in (
+        (augment.time_masks, 0, longest, frames),
+        (augment.column_masks, 1, widest, columns),
+    ):
+        for width, place in torch.rand(count, 2, generator=generator).tolist():
+            wide = int(width * (most + 1))
+            x.narrow(axis, int(place * (size - wide + 1)), wide).zero_()
+    return x
+
+
+def load(
+    config: DataConfig,
+    path: str,
+    heads: Sequence[str],
+    *,
+    inventories: Inventory | None = None,
+    augment: AugmentConfig | None = None,
+    seed: int = 0,
+    shown: bool = True,
+) -> Dataset:
+    """Read a manifest of cuts, and compute the features of all its variants.
+
+    Args:
+        config: features, labels, cache and workers; path: the manifest.
+        inventories: those of a training set; none: made from these cuts.
+        augment: which variants to make; none: each cut as it is.
+        seed: of the variants; shown: tell how far it is.
+
+    Raises:
+        ConfigError: no manifest, no lexicon; LabelError, AudioError: naming the cut.
+    """
+    augment = augment or AugmentConfig()
+    variants.check_cache(config.cache)
+    cuts = variants.read_cuts(Path(path))
+    words = None if config.labels.lexicon is None else lexicon.read(config.labels.lexicon)
+    references = {
+        head: [labels.tokens(cut, head, config.labels, words) for cut in cuts] for head in heads
+    }
+    if inventories is None:
+        inventories = {
+            head: labels.inventory(head, rows, config.labels) for head, rows in references.items()
+        }
+    labels.check_heads(heads, inventories)
+    classes = {}
+    for head, rows in references.items():
+        known = labels.classes(inventories[head])
+        classes[head] = [labels.encode(row, known) for row in rows]
+        strange = {token for row in rows for token in row} - set(known)
+        if strange and labels.UNKNOWN not in known:
+            log.warning(
+                "%s: %s %s are not among those learned: each counts as an error",
+                Path(path).name, head, ", ".join(map(repr, sorted(strange)[:5])),
+            )  # fmt: skip
+    noises = variants.read_noises(augment.noise) if augment.noise else []
+    tasks = []
+    for cut in cuts:
+        for number in range(augment.variants):
+            chosen = variants.draw(augment, len(noises), cut.id, number, seed)
+            noise = None if chosen.noise is None else noises[chosen.noise]
+            tasks.append(variants.Task(cut, chosen, noise, config.features, config.cache))
+    what = f"features of {Path(path).name.split('.')[0]}"
+    made = [torch.from_numpy(x) for x in variants.compute(tasks, config.workers, what, shown)]
+    each = augment.variants
+    return Dataset(
+        cuts=cuts,
+        ids=[cut.id for cut in cuts],
+        speakers=[_speaker(cut) for cut in cuts],
+        seconds=[cut.duration for cut in cuts],
+        features=[made[i : i + each] for i in range(0, len(made), each)],
+        classes=classes,
+        references=references,
+        inventories={head: tuple(inventories[head]) for head in heads},
+        fingerprint=sha256(Path(path)),
+        rate=config.features.rate,
+    )
+
+
+def _speaker(cut: Any) -> str:
+    named = [s.speaker for s in cut.supervisions if s.speaker]
+    return named[0] if named else ""
+
+
+def sha256(path: Path) -> str:
+    """Of a file's bytes. Raises `ConfigError`."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ConfigError(path, f"cannot be read ({error.strerror})", "Check the path") from error
+
+
+def check_fits(data: Dataset, batch_seconds: float) -> None:
+    """Raises `ConfigError` for a cut longer than a batch may be."""
+    longest = max(range(len(data)), key=lambda n: data.seconds[n])
+    if data.seconds[longest] > batch_seconds:
+        raise ConfigError(
+            "batch_seconds",
+            f"{batch_seconds:g} s are less than cut {data.ids[longest]} of "
+            f"{data.seconds[longest]:g} s",
+            "Raise it, or leave such cuts out",
+        )
+
+
+def epoch_batches(
+    data: Dataset, max_seconds: float, seed: int, epoch: int, first: int = 0
+) -> Iterator[list[int]]:
+    """Numbers of the cuts of each batch of an epoch, from batch `first` on; any process's are one.
+
+    Drawn by lhotse's sampler from the seed and the epoch alone, so that a run that was cut goes on
+    at the same batch. Processes of one run all see the same batch, and share it among themselves.
+    """
+    made = sampling.sampler(data.cuts, max_seconds, seed=seed)
+    made.world_size, made.rank = 1, 0  # lhotse would give each process its own
+    made.set_epoch(epoch)
+    index: Mapping[str, int] = {name: number for number, name in enumerate(data.ids)}
+    for number, batch in enumerate(made):
+        if number >= first:
+            yield [index[cut.id] for cut in batch]

@@ -1,0 +1,284 @@
+"""Evaluation of a trained run, on a language of tones: its figures are those of `score`."""
+
+import json
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import sine, tone
+from test_cli import called
+
+from speechasym import checkpoints, configs, evaluation, scoring, training
+from speechasym.checkpoints import CheckpointError
+from speechasym.errors import AudioError, ConfigError
+from speechasym.transcription import open_run
+
+RATE = 16000
+HERTZ = {"m": 300, "aa": 700, "s": 3000}  # a tone for each phone
+WORDS = {"am": ("aa", "m"), "mass": ("m", "aa", "s"), "a": ("aa",)}
+TONE_S, GAP_S = 0.12, 0.15  # length of a phone, and of the silence between words
+_MADE: dict[str, Path] = {}
+
+
+def utterance(words, level=0.3) -> tuple[np.ndarray, list, list]:
+    """Samples of words said in tones, and the times (start, end, label) of words and phones."""
+    parts, said, sounds, time = [np.zeros(round(GAP_S * RATE))], [], [], GAP_S
+    for word in words:
+        begun = time
+        for phone in WORDS[word]:
+            parts.append(sine(TONE_S, RATE, HERTZ[phone], level))
+            sounds.append((time, time + TONE_S, phone))
+            time += TONE_S
+        said.append((begun, time, word))
+        parts.append(np.zeros(round(GAP_S * RATE)))
+        time += GAP_S
+    x = np.concatenate(parts)
+    return x + np.random.default_rng(len(x)).normal(0, 1e-3, len(x)), said, sounds
+
+
+def manifest(folder: Path, name: str, count: int, seed: int, speakers: int = 3) -> Path:
+    """Cuts of random words, said by several speakers."""
+    from lhotse import CutSet, Recording, SupervisionSegment
+    from lhotse.supervision import AlignmentItem
+
+    rng = np.random.default_rng(seed)
+    cuts = []
+    for number in range(count):
+        words = [list(WORDS)[k] for k in rng.integers(len(WORDS), size=rng.integers(2, 5))]
+        x, said, sounds = utterance(words, rng.uniform(0.1, 0.5))
+        identity = f"{name}-{number:02d}"
+        path = tone(folder / name / f"{identity}.wav", x, RATE)
+        recording = Recording.from_file(path, recording_id=identity)
+        alignment = {
+            kind: [AlignmentItem(label, a, b - a) for a, b, label in rows]
+            for kind, rows in (("word", said), ("phone", sounds))
+        }
+        cut = recording.to_cut()
+        cut.supervisions = [
+            SupervisionSegment(
+                identity, identity, 0.0, recording.duration, text=" ".join(words),
+                speaker=f"s{number % speakers}", alignment=alignment,
+            )
+        ]  # fmt: skip
+        cuts.append(cut)
+    path = folder / f"{name}_cuts.jsonl.gz"
+    CutSet.from_cuts(cuts).to_file(path)
+    return path
+
+
+def configuration(folder: Path, steps: int = 90) -> str:
+    """YAML of a small run on two levels."""
+    level = "width: 24, functions: [convolution], units: 8"
+    return f"""
+data:
+  train: {folder}/train_cuts.jsonl.gz
+  dev: {folder}/dev_cuts.jsonl.gz
+  features: {{features: gammatone, channels: 16, normalise: utterance}}
+  labels: {{word_least: 1}}
+model:
+  levels:
+    - {{{level}, stride: 3, events: hysteresis, keep: 0.7}}
+    - {{{level}}}
+  heads: {{phones: {{level: 0}}, letters: {{level: 1, slots: 2}}, words: {{level: 1}}}}
+heads: {{phones: 1.0, letters: 0.5, words: 0.5}}
+steps: {steps}
+batch_seconds: 20
+learning_rate: 0.02
+averaging: 0.8
+validate_every: 30
+threads: 1
+device: cpu
+"""
+
+
+def toy(tmp_path_factory) -> Path:
+    """A folder with a corpus of tones, and a run that has learned most of it; made once."""
+    if "toy" not in _MADE:
+        folder = tmp_path_factory.mktemp("toy")
+        manifest(folder, "train", 24, 1)
+        manifest(folder, "dev", 6, 2)
+        manifest(folder, "test", 7, 3)
+        (folder / "run.yaml").write_text(configuration(folder))
+        training.train(configs.read(folder / "run.yaml"), folder / "run", shown=False)
+        _MADE["toy"] = folder
+    return _MADE["toy"]
+
+
+@pytest.fixture
+def made(tmp_path_factory):
+    return toy(tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    folder = toy(tmp_path_factory)
+    return evaluation.evaluate(folder / "run", folder / "test_cuts.jsonl.gz", shown=False)
+
+
+def test_a_learnable_language_is_learned(found):
+    """Else the tests below would compare empty hypotheses."""
+    assert found.scores["phones"].rate < 0.2
+    assert found.scores["words"].rate < 0.4
+    assert set(found.scores) == {"phones", "letters", "letters as words", "words"}
+
+
+def test_score_gives_the_same_figures(found, tmp_path, capsys):
+    names = {path.name for path in evaluation.write_hypotheses(tmp_path, found)}
+    assert names == {
+        *("phones.txt", "letters.txt", "words.txt"),
+        *("phones.ref.txt", "words.ref.txt", "speakers.txt"),
+    }
+    for name, measure, reference, head in (
+        ("phones", "per", "phones", "phones"),
+        ("letters", "ler", "words", "letters"),
+        ("letters as words", "wer", "words", "letters"),
+        ("words", "wer", "words", "words"),
+    ):
+        code, said, _ = called(
+            capsys, "score", measure, tmp_path / f"{reference}.ref.txt", tmp_path / f"{head}.txt",
+            "--speakers", tmp_path / "speakers.txt", "--strict",
+        )  # fmt: skip
+        result = found.scores[name]
+        row = next(line for line in said.splitlines() if line.startswith("- ")).split()
+        c = result.counts
+        assert code == 0 and "7 utterances, 3 speakers" in said
+        assert row[1] == f"{result.rate:.2%}"
+        assert row[2:5] == [f"{result.low:.2%}", "-", f"{result.high:.2%}"]
+        assert row[5:9] == [str(n) for n in (c.length, c.substitutions, c.deletions, c.insertions)]
+
+
+def test_counts_by_speaker(found):
+    for name, result in found.scores.items():
+        own = found.by_speaker(name)
+        assert list(own) == ["s0", "s1", "s2"]
+        assert sum(c.errors for c in own.values()) == result.counts.errors
+        first = [result.utterances[f"test-{n:02d}"] for n in (0, 3, 6)]
+        assert own["s0"].length == sum(c.length for c in first)
+
+
+def test_flows_are_those_of_single_cuts(made, found):
+    """No padded step is counted as one."""
+    from speechasym.unit_plots import scenes
+
+    shown, others = scenes(
+        open_run(made / "run"), made / "test_cuts.jsonl.gz", None, None, alone=False
+    )
+    scenes_ = [shown, *others]
+    seconds = sum(scene.seconds for scene in scenes_)
+    assert found.seconds == pytest.approx(seconds) and len(found.flows) == 2
+    for flow in found.flows:
+        levels = [scene.output.levels[flow.level] for scene in scenes_]
+        steps = sum(int(level.mask.sum()) for level in levels)
+        events = sum(int(level.passed_mask.sum()) for level in levels)
+        assert flow.steps == pytest.approx(steps / seconds)
+        assert flow.events == pytest.approx(events / seconds)
+        assert flow.units == 8 and 0 < flow.selectivity < 1 and flow.beta > 0
+    assert found.flows[0].events == pytest.approx(found.flows[1].steps)
+    assert found.flows[0].steps == pytest.approx(100 / 3, rel=0.05)
+
+
+def test_batches_change_nothing(made, found):
+    again = evaluation.evaluate(
+        made / "run", made / "test_cuts.jsonl.gz", heads=["words"], batch_seconds=0.1, shown=False
+    )
+    assert list(again.scores) == ["words"]
+    assert again.hypotheses["words"] == found.hypotheses["words"]
+
+
+def test_json(found, made):
+    content = json.loads(json.dumps(found.as_json()))
+    assert content["checkpoint_sha256"] == open_run(made / "run").fingerprint
+    assert content["parameters"] == open_run(made / "run").parameters > 1000
+    assert content["utterances"] == 7 and content["cuts_sha256"] == found.cuts_sha256
+    score = content["scores"]["phones"]
+    result = found.scores["phones"]
+    assert score["rate"] == result.rate and score["interval_95"] == [result.low, result.high]
+    assert {score[k] for k in "SDI"} == set(result.counts[1:4])
+    assert set(score["speakers"]) == {"s0", "s1", "s2"}
+    assert content["real_time_factor"]["features"] > 0 < content["real_time_factor"]["model"]
+    assert [level["units"] for level in content["levels"]] == [8, 8]
+
+
+def test_one_speaker_has_no_interval(made, tmp_path):
+    cuts = manifest(tmp_path, "one", 2, 5, speakers=1)
+    score = evaluation.evaluate(made / "run", cuts, shown=False).as_json()["scores"]["words"]
+    assert score["interval_95"] == [None, None] and len(score["speakers"]) == 1
+
+
+def test_a_model_without_levels(made):
+    """The baseline has heads only: no events to count."""
+    from speechasym.hierarchy import build_model
+
+    trained = open_run(made / "run")
+    sizes = {head: len(symbols) for head, symbols in trained.inventories.items()}
+    baseline = build_model({"preset": "recurrent", "width": 8, "hidden": 8}, 16, sizes).eval()
+    found = evaluation.evaluate(
+        trained._replace(model=baseline), made / "dev_cuts.jsonl.gz", shown=False
+    )
+    assert found.flows == [] and found.as_json()["levels"] == []
+    assert found.scores["phones"].rate > 0.3  # it was never trained
+
+
+def test_letters_are_words_joined_by_single_spaces():
+    spoken = {"letters": {"a": list("MA AM")}}
+    rows = {"letters": {"a": list("  MA  AM ")}}
+    references, hypotheses, scores = evaluation._scored(spoken, rows, ["a"], {"a": "s"}, 0)
+    assert references == {"words": {"a": ["MA", "AM"]}} and hypotheses["letters"]["a"][1] == "AM"
+    assert scores["letters"].rate == 0 and scores["letters"].counts.length == 5
+    assert scores["letters as words"].counts == scoring.Counts(hits=2)
+
+
+# --- errors --------------------------------------------------------------------------------------
+
+
+def copied(run: Path, to: Path) -> Path:
+    """A run's model, to be damaged."""
+    to.mkdir()
+    for name in (checkpoints.MODEL, checkpoints.MODEL_META):
+        (to / name).write_bytes((run / name).read_bytes())
+    return to
+
+
+def test_runs_that_cannot_be_used(made, tmp_path):
+    cuts = made / "test_cuts.jsonl.gz"
+
+    def refused(run: Path) -> str:
+        with pytest.raises(CheckpointError) as error:
+            evaluation.evaluate(run, cuts, shown=False)
+        return str(error.value)
+
+    assert "is no folder of a run" in refused(tmp_path / "none")
+    (tmp_path / "empty").mkdir()
+    assert "holds no model.safetensors" in refused(tmp_path / "empty")
+    begun = tmp_path / "begun"
+    begun.mkdir()
+    (begun / checkpoints.LAST).write_text('{"folder": "step-000001"}')
+    assert "--resume" in refused(begun)
+    other = copied(made / "run", tmp_path / "other")
+    meta = json.loads((other / checkpoints.MODEL_META).read_text())
+    (other / checkpoints.MODEL_META).write_text(json.dumps(meta | {"format": 99}))
+    assert "format 99" in refused(other) and "version" in refused(other)
+    cut = copied(made / "run", tmp_path / "cut")
+    (cut / checkpoints.MODEL).write_bytes((cut / checkpoints.MODEL).read_bytes()[:-9])
+    assert "cut or changed" in refused(cut)
+
+
+def test_cuts_that_cannot_be_used(made, tmp_path):
+    run = made / "run"
+    with pytest.raises(ConfigError, match="no such manifest"):
+        evaluation.evaluate(run, tmp_path / "none.jsonl.gz", shown=False)
+    with pytest.raises(ConfigError, match="no head phrases; it has phones, letters, words"):
+        evaluation.evaluate(run, made / "test_cuts.jsonl.gz", heads=["phrases"], shown=False)
+    cuts = manifest(tmp_path, "gone", 2, 4)
+    (tmp_path / "gone" / "gone-01.wav").unlink()
+    with pytest.raises(AudioError, match="cut gone-01"):
+        evaluation.evaluate(run, cuts, shown=False)
+
+
+def test_toy_language():
+    """The test's own corpus: no two phones at a time, and words in order."""
+    x, said, sounds = utterance(["am", "a", "mass"])
+    assert [label for _, _, label in sounds] == ["aa", "m", "aa", "m", "aa", "s"]
+    assert all(a[1] <= b[0] + 1e-9 for rows in (said, sounds) for a, b in pairwise(rows))
+    assert len(x) / RATE == pytest.approx(6 * TONE_S + 4 * GAP_S)

@@ -35,6 +35,7 @@ KEY = 32  # channels of a prototype
 # Distances of normed keys lie in 0 to 4; times this, beta = 1 gives each step a few strong units
 SHARPNESS = 10.0
 THRESHOLD = 16.0  # beta where it is a threshold (relu, gelu): most distances are larger
+FOLLOW = 0.1  # share by which the mean of the keys follows that of a batch
 GAIN = 0.1  # of units and error beside the blocks, to begin with
 
 
@@ -148,13 +149,18 @@ def real_frames(features: Tensor, lengths: Tensor, columns: int) -> Tensor:
 class Units(nn.Module):
     """Prototypes that compete by rank, and what follows from who is active.
 
-    Distances are between directions: of a step's key and of the prototypes.
+    Distances are between directions: of a step's key, less the mean of all keys, and of the
+    prototypes. Without the mean all keys turn the same way as training begins, one unit wins
+    everything, and the level above hears one long event.
     """
+
+    centre: Tensor
 
     def __init__(self, config: LevelConfig, inputs: int) -> None:
         super().__init__()
         threshold = config.law in ("relu", "gelu")
-        self.key = nn.Linear(config.width, KEY)
+        self.key = nn.Linear(config.width, KEY, bias=False)
+        self.register_buffer("centre", torch.zeros(KEY))
         self.prototypes = nn.Parameter(torch.randn(config.units, KEY))
         self.law = RankActivation(
             config.units,
@@ -169,9 +175,12 @@ class Units(nn.Module):
         if config.passes in ("both", "error"):
             self.value_of_error = nn.Linear(inputs, config.width, bias=False)
 
-    def forward(self, h: Tensor) -> Tensor:
-        """h (B, F, D) -> activations (B, F, U)."""
-        key = F.normalize(self.key(h), dim=-1)
+    def forward(self, h: Tensor, mask: Tensor) -> Tensor:
+        """h (B, F, D), mask (B, F) -> activations (B, F, U)."""
+        key = self.key(h)
+        if self.training and mask.any():
+            self.centre.lerp_(key.detach()[mask].mean(0).to(self.centre), FOLLOW)
+        key = F.normalize(key - self.centre, dim=-1)
         likeness = key @ F.normalize(self.prototypes, dim=-1).T
         return self.law((2 * SHARPNESS) * (1 - likeness).clamp(min=0))
 
@@ -221,7 +230,7 @@ class Level(nn.Module):
         losses: dict[str, Tensor] = {}
         y = h
         if config.units:
-            activation = self.units(h)
+            activation = self.units(h, mask)
             target = _normed(x)
             predicted = self.units.predict(activation)
             off = target - predicted
@@ -280,8 +289,7 @@ class Level(nn.Module):
         """Before training: prototypes among what is heard, and a width that gives the wanted rate.
 
         Untrained keys of different sounds hardly differ, so that random prototypes would have one
-        winner for all, and levels above would hear one long event. Keys are centred, and
-        prototypes are keys of steps drawn at random (by torch's generator).
+        winner for all. Prototypes are keys of steps drawn at random (by torch's generator).
 
         Args:
             heard: batches of input (B, F', I) and mask (B, F').
@@ -292,11 +300,11 @@ class Level(nn.Module):
         keys = torch.cat([self.units.key(h)[mask] for h, mask in hidden])
         if not len(keys):
             return
-        self.units.key.bias.sub_(keys.mean(0))
+        self.units.centre.copy_(keys.mean(0))
         drawn = torch.randperm(max(len(keys), self.config.units))[: self.config.units]
         self.units.prototypes.copy_((keys - keys.mean(0))[drawn % len(keys)])
         if self.config.events == "hysteresis":
-            shares = [(_shares(self.units(h)), mask) for h, mask in hidden]
+            shares = [(_shares(self.units(h, mask)), mask) for h, mask in hidden]
             self.hold.find(shares)
 
     def _enter(self, x: Tensor) -> Tensor:

@@ -98,9 +98,10 @@ def test_units_learn_to_predict_the_input():
     x = sounds[which] + 0.1 * torch.randn(2, 50, 6)
     mask = torch.ones(2, 50, dtype=torch.bool)
     level = made(functions=("linear",), passes="none", predict=1.0).train()
+    level.fit([(x, mask)])
     before = level(x, mask).error.mean().item()
     optimiser = torch.optim.Adam(level.parameters(), 0.02)
-    for _ in range(150):
+    for _ in range(200):
         optimiser.zero_grad()
         level(x, mask).losses["predict"].backward()
         optimiser.step()

@@ -103,7 +103,7 @@ def test_voices_and_sentences_are_held_out():
     by_set = {name: [line for line in planned if line.set == name] for name in mini.SETS}
     speakers = {name: {line.speaker for line in own} for name, own in by_set.items()}
     assert len({line.text for line in planned}) == len(planned)
-    assert speakers["train"] == speakers["dev"] and len(speakers["train"]) == 7
+    assert speakers["train"] == speakers["dev"] and len(speakers["train"]) == 16
     assert len(speakers["test"]) == 3 and not speakers["test"] & speakers["train"]
     for part in (speakers["train"], speakers["test"]):
         assert {mini.SPEAKERS[key].accent for key in part} == {"us", "gb"}

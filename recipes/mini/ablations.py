@@ -387,7 +387,7 @@ def run(options: argparse.Namespace, variants: Sequence[Variant]) -> int:
                 )  # fmt: skip
         jobs = [job for job in jobs if (job.variant.name, job.seed) not in done]
         os.environ.setdefault("OMP_NUM_THREADS", "1")
-        failed = run_all(jobs, options.out, options.workers)
+        failed = run_all(jobs, options.out, max(1, options.workers))
     lines = read_lines(options.out)
     if lines:
         text = report(lines)

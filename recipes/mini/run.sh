@@ -10,7 +10,7 @@ bin=${SPEECHASYM:-speechasym}
 corpus=$out/corpus run=$out/run pictures=$out/pictures
 mkdir -p "$pictures"
 
-echo "1. The corpus: sentences in ten voices, made here by espeak-ng -> $corpus"
+echo "1. The corpus: sentences in nineteen voices, made here by espeak-ng -> $corpus"
 "$bin" prepare mini --out "$corpus" --minutes "${MINI_MINUTES:-25}" > "$out/prepare.txt"
 
 echo "2. Features and training: three levels that learn phones, letters, words -> $run"

@@ -1,7 +1,7 @@
 """The embedded corpus: short sentences spoken on this machine by espeak-ng, with exact times.
 
-Ten voices of two accents, sentences of a small grammar, mild rooms and noise, 16 kHz FLAC and
-lhotse manifests. `train` and `dev` share seven voices, `test` has three of its own; no sentence
+Nineteen voices of two accents, sentences of a small grammar, mild rooms and noise, 16 kHz FLAC and
+lhotse manifests. `train` and `dev` share sixteen voices, `test` has three of its own; no sentence
 occurs twice. Everything is drawn from a seed: the same seed, length and versions give the same
 bytes. What the times mean, and how they were checked: docs/mini.md.
 """
@@ -60,6 +60,15 @@ SPEAKERS = {
     "gb-m1": Speaker(False, "gb", "male", "m3", 55, 175),
     "gb-m2": Speaker(False, "gb", "male", "m4", 35, 190),
     "gb-f1": Speaker(False, "gb", "female", "Annie", 55, 165),
+    "us-m3": Speaker(False, "us", "male", "Denis", 50, 165),
+    "us-m4": Speaker(False, "us", "male", "quincy", 50, 180),
+    "us-m5": Speaker(False, "us", "male", "Nguyen", 45, 175),
+    "us-f4": Speaker(False, "us", "female", "Andrea", 45, 180),
+    "us-f5": Speaker(False, "us", "female", "steph", 50, 160),
+    "gb-m4": Speaker(False, "gb", "male", "paul", 50, 170),
+    "gb-m5": Speaker(False, "gb", "male", "ed", 40, 180),
+    "gb-f3": Speaker(False, "gb", "female", "anika", 50, 190),
+    "gb-f4": Speaker(False, "gb", "female", "grandma", 45, 160),
     "us-f3": Speaker(True, "us", "female", "shelby", 50, 175),
     "gb-m3": Speaker(True, "gb", "male", "m8", 60, 165),
     "gb-f2": Speaker(True, "gb", "female", "aunty", 45, 185),

@@ -19,7 +19,7 @@ $(READY): pyproject.toml constraints.txt
 	@touch $(READY)
 
 demo: $(READY)
-	@$(BIN)/python scripts/demo.py
+	@SPEECHASYM=$(BIN)/speechasym bash recipes/mini/run.sh out/mini
 
 test: $(READY)
 	$(BIN)/ruff check .

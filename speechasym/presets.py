@@ -52,7 +52,7 @@ def _plain(function: str, width: int, repeats: tuple[int, ...]) -> dict[str, Any
 
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "tiny": _levels((80, 80, 80), (2, 1, 1)),
+    "tiny": _levels((76, 76, 76), (2, 2, 1)),
     "small": _levels((140, 140, 140), (3, 2, 2)),
     "base": _levels((376, 376, 376), (6, 3, 3)),
     "transformer": _plain("attention", 84, (4,)),

@@ -19,7 +19,7 @@ from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from speechasym import evaluation, files, phones, scoring, zipf
+from speechasym import evaluation, files, phones, rank_fits, scoring
 from speechasym.configs import HEADS
 from speechasym.errors import ConfigError
 from speechasym.runs import METRICS
@@ -352,7 +352,7 @@ def ranks(axes: Axes, values: NDArray, sample_size: float | None = None) -> list
     axes.set_xlim(0.9, 1.15 * len(values))
     try:
         kind: Any = "counts" if sample_size is None else "activations"
-        fit = zipf.fit(values, kind=kind, sample_size=sample_size)
+        fit = rank_fits.fit(values, kind=kind, sample_size=sample_size)
     except ConfigError:  # fewer than two units: no law
         return drawn
     for law in (fit.geometric, fit.power):

@@ -17,7 +17,7 @@ SMALL = {
         {"width": 16, "units": 8, "stride": 3, "events": "hysteresis"},
         {"width": 12, "units": 8, "events": "hysteresis"},
         {"width": 16, "units": 8},
-    ]
+    ],
 }
 
 

@@ -2,7 +2,7 @@
 
 Distances x >= 0 come in, small ones are strong. A geometric law follows from a bound on the mean
 rank, a power law (Zipf's) from one on the mean logarithm of the rank: see docs/theory.md. Nothing
-here gives NaN for finite input; padding behind a mask may hold anything. `rank_fits` fits both laws.
+here gives NaN for finite input; padding behind a mask may hold anything. Fits: `rank_fits`.
 
 Shapes: U units, G groups (1 a level, H heads or C channels), `...` any leading dimensions.
 

@@ -170,3 +170,25 @@ def test_fitted_sets_the_wanted_rates_before_training():
         assert rate == pytest.approx(0.5, abs=0.1)
     used = out.levels[0].activation[out.levels[0].mask].argmax(-1).unique()
     assert len(used) >= 6  # of 8: not one winner for all
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", ["tiny", "state-space-intermediate", "recurrent"])
+def test_cuda_says_what_the_cpu_says(name):
+    torch.manual_seed(0)
+    model = build_model({"preset": name}, 10, {"phones": 5, "letters": 4, "words": 3}).eval()
+    x, lengths = torch.randn(3, 90, 10), torch.tensor([90, 61, 40])
+    if name == "tiny":
+        model.fitted([(x, lengths)])
+    want = model(x, lengths)
+    got = model.cuda()(x.cuda(), lengths.cuda())
+    for head, (scores, steps) in want.heads.items():
+        assert got.heads[head][1].tolist() == steps.tolist()  # the same events
+        for row, n in enumerate(steps.tolist()):
+            torch.testing.assert_close(
+                got.heads[head][0][row, :n].cpu(), scores[row, :n], atol=1e-3, rtol=1e-3
+            )
+    model.train()
+    got = model(x.cuda(), lengths.cuda())
+    sum(scores.square().mean() for scores, _ in got.heads.values()).backward()
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)

@@ -59,10 +59,13 @@ def save(
         _forget(target)
         part.rename(target)
         _sync(folder)
-    except OSError as error:
+    except (OSError, OutputError) as error:
         _forget(part)
+        own = isinstance(error, OutputError)
         raise OutputError(
-            target, f"cannot be written ({error.strerror})", "Free space there, and go on"
+            target,
+            error.args[1] if own else f"cannot be written ({error.strerror})",  # type: ignore[union-attr]
+            "Free space there, and go on (train --resume): what was saved before is whole",
         ) from error
     except BaseException:
         _forget(part)
@@ -100,7 +103,12 @@ def load(folder: Path, which: str = LAST) -> tuple[dict[str, Tensor], dict[str, 
         raise CheckpointError(
             folder / which, "there is no checkpoint", "Give the folder of a run, or train it anew"
         )
-    return _read(folder / name / TENSORS, folder / name / META)
+    other, state = (BEST, "best") if which == LAST else (LAST, "last")
+    remedy = "Restore it, or train anew in another folder"
+    with suppress(CheckpointError):
+        if _named(folder, other) not in (None, name):
+            remedy = f"To go on from the {state} state, copy {other} over {which}"
+    return _read(folder / name / TENSORS, folder / name / META, remedy)
 
 
 def save_model(folder: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
@@ -112,7 +120,10 @@ def save_model(folder: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, A
 def load_model(folder: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors and meta of a trained model. Raises `CheckpointError` as `load`."""
     folder = Path(folder)
-    return _read(folder / MODEL, folder / MODEL_META)
+    remedy = "Train anew, or give the folder of another run"
+    if exists(folder):
+        remedy = "Make it again from the run's checkpoint: train --resume"
+    return _read(folder / MODEL, folder / MODEL_META, remedy)
 
 
 def module_state(module: nn.Module, prefix: str = "") -> dict[str, Tensor]:
@@ -149,7 +160,9 @@ def _named(folder: Path, which: str) -> str | None:
         return None
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise CheckpointError(
-            folder / which, "does not say which checkpoint it is", "Restore it, or train anew"
+            folder / which,
+            "does not say which checkpoint it is",
+            f"Copy {BEST if which == LAST else LAST} over it, or train anew",
         ) from error
 
 
@@ -164,17 +177,16 @@ def _write(path: Path, tensors: Mapping[str, Tensor]) -> str:
     return hashlib.sha256(raw).hexdigest()
 
 
-def _read(path: Path, meta_path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _read(path: Path, meta_path: Path, remedy: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     from safetensors import SafetensorError
     from safetensors.torch import load as parsed
 
-    remedy = "Take another checkpoint, or train anew"
     try:
         meta = json.loads(meta_path.read_text("utf-8"))
         raw = path.read_bytes()
     except OSError as error:
         raise CheckpointError(
-            error.filename, f"cannot be read ({error.strerror})", "Give the folder of a run"
+            error.filename, f"cannot be read ({error.strerror})", remedy
         ) from error
     except ValueError as error:
         raise CheckpointError(meta_path, "is cut, or no JSON", remedy) from error

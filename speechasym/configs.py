@@ -68,7 +68,7 @@ class AugmentConfig:
         _positive("time_mask_s", self.time_mask_s)
         for name in ("gain", "shift"):
             if not 0 <= getattr(self, name) < math.inf:
-                raise ConfigError(name, f"{getattr(self, name)} is less than 0", "Use 0 or 0.1")
+                raise ConfigError(name, f"{getattr(self, name)} is not from 0", "Use 0 or 0.1")
 
     @property
     def variants(self) -> int:
@@ -164,7 +164,7 @@ class TrainConfig:
         _share("warm_up", self.warm_up)
         _share("averaging", self.averaging)
         if not 0 <= self.weight_decay < math.inf:
-            raise ConfigError("weight_decay", f"{self.weight_decay} is less than 0", "Use 0.01")
+            raise ConfigError("weight_decay", f"{self.weight_decay} is not from 0", "Use 0.01")
         if not 0 <= self.seed < 2**31:
             raise ConfigError("seed", f"{self.seed} is not from 0 to 2^31", "Use 0, 1, 2 ...")
         if self.target is not None and self.target not in self.heads.used:

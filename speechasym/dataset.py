@@ -6,6 +6,7 @@ Shapes: B utterances, F frames, D columns, L labels.
 import hashlib
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,8 +17,8 @@ from torch import Tensor
 
 from speechasym import labels, lexicon, sampling, variants
 from speechasym.configs import AugmentConfig, DataConfig
-from speechasym.errors import ConfigError
-from speechasym.labels import Inventory
+from speechasym.errors import AudioError, ConfigError
+from speechasym.labels import Inventory, LabelError
 
 if TYPE_CHECKING:
     from lhotse import CutSet
@@ -173,13 +174,15 @@ def load(
     variants.check_cache(config.cache)
     cuts = variants.read_cuts(Path(path))
     words = None if config.labels.lexicon is None else lexicon.read(config.labels.lexicon)
-    references = {
-        head: [labels.tokens(cut, head, config.labels, words) for cut in cuts] for head in heads
-    }
-    if inventories is None:
-        inventories = {
-            head: labels.inventory(head, rows, config.labels) for head, rows in references.items()
+    with _naming(path):
+        references = {
+            head: [labels.tokens(cut, head, config.labels, words) for cut in cuts] for head in heads
         }
+        if inventories is None:
+            inventories = {
+                head: labels.inventory(head, rows, config.labels)
+                for head, rows in references.items()
+            }
     labels.check_heads(heads, inventories)
     classes = {}
     for head, rows in references.items():
@@ -199,7 +202,8 @@ def load(
             noise = None if chosen.noise is None else noises[chosen.noise]
             tasks.append(variants.Task(cut, chosen, noise, config.features, config.cache))
     what = f"features of {Path(path).name.split('.')[0]}"
-    made = [torch.from_numpy(x) for x in variants.compute(tasks, config.workers, what, shown)]
+    with _naming(path):
+        made = [torch.from_numpy(x) for x in variants.compute(tasks, config.workers, what, shown)]
     each = augment.variants
     return Dataset(
         cuts=cuts,
@@ -213,6 +217,16 @@ def load(
         fingerprint=sha256(Path(path)),
         rate=config.features.rate,
     )
+
+
+@contextmanager
+def _naming(path: str) -> Iterator[None]:
+    """An error of a cut says which manifest it is in."""
+    try:
+        yield
+    except (LabelError, AudioError) as error:
+        subject, problem, remedy = error.args
+        raise type(error)(f"{path}: {subject}", problem, remedy) from error
 
 
 def _speaker(cut: Any) -> str:

@@ -9,13 +9,14 @@ Shapes: B utterances, F steps of a level, U units.
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from speechasym import dataset, decoding, runs, scoring, transcripts
+from speechasym.errors import ConfigError
 from speechasym.level import LevelOutput
 from speechasym.progress import progress
 from speechasym.scoring import Counts, Result
@@ -134,18 +135,31 @@ def evaluate(
     trained = open_run(run)
     heads = list(trained.inventories) if heads is None else list(heads)
     trained.check_heads(heads, "heads")
+    if not heads:
+        raise ConfigError("heads", "none is given", f"Use {', '.join(trained.inventories)}")
+    if not 0 < batch_seconds < math.inf:
+        raise ConfigError(
+            "batch_seconds", f"{batch_seconds:g} s are not above 0", "120 s are usual"
+        )
+    if seed < 0:
+        raise ConfigError("seed", f"{seed} is less than 0", "Use 0, 1, 2")
     place = runs.device_of(device)
-    config, began = trained.config.data, time.monotonic()
+    # one process: whoever calls this from a script need not guard it against being run anew
+    config, began = replace(trained.config.data, workers=1), time.monotonic()
     inventories = {head: trained.inventories[head] for head in heads}
     data = dataset.load(config, str(cuts), heads, inventories=inventories, shown=shown)
     feature_seconds = None if config.cache else time.monotonic() - began
     model = trained.model.to(place)
+    too_much = ConfigError(
+        "batch_seconds", f"{batch_seconds:g} s need more memory than {place} has", "Lower it"
+    )
     rows: dict[str, dict[str, list[str]]] = {head: {} for head in heads}
     tally = _Tally()
     began = time.monotonic()
     with torch.no_grad(), progress(len(data), "recognise", shown) as step:
         for batch in data.in_order(batch_seconds):
-            output = model(batch.features.to(place), batch.lengths.to(place))
+            with runs.enough_memory(too_much):
+                output = model(batch.features.to(place), batch.lengths.to(place))
             for head in heads:
                 for name, row in zip(batch.ids, decoding.greedy(*output.heads[head]), strict=True):
                     rows[head][name] = decoding.symbols(row, inventories[head])

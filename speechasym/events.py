@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from speechasym.errors import ConfigError
 from speechasym.ops import scan
 
-NARROWEST, WIDEST = 1e-4, 0.9  # of activations, whose differences lie in 0 to 1
+NARROWEST, WIDEST = 1e-4, 0.999  # of activations, whose differences lie in 0 to 1
 HALVINGS = 12  # of the range of widths, in which the first one is found
 STICKY = 0.1  # share of the error in the rate (logarithm) by which a width moves, a batch
 
@@ -78,12 +78,6 @@ def pool(x: Tensor, weight: Tensor, segments: Segments) -> Tensor:
     return pooled.scatter_add(1, index.expand(x.shape), x * share)[:, :events]
 
 
-def spread(x: Tensor, segments: Segments) -> Tensor:
-    """Back to steps: what an event holds, at each of its steps: (B, E, D) -> (B, F, D); 0 past."""
-    padded = torch.cat([x, x.new_zeros(len(x), 1, x.shape[2])], 1)
-    return padded.gather(1, segments.event[..., None].expand(-1, -1, x.shape[2]))
-
-
 def spans(start: Tensor, end: Tensor, segments: Segments) -> tuple[Tensor, Tensor]:
     """Times of events from times of steps: start and end (B, F) -> (B, E); 0 where none is."""
     batch, events = segments.size.shape
@@ -138,9 +132,7 @@ class Width(nn.Module):
 
     @torch.no_grad()
     def follow(self, events: Tensor, steps: Tensor) -> None:
-        """After a batch with so many events in so many steps (sums over processes)."""
+        """After a batch with so many events in so many steps."""
         error = (events / steps.clamp(min=1) / self.rate).clamp(0.25, 4).log()
-        bounds = torch.tensor([NARROWEST, WIDEST]).log()
-        self.log_width.add_(STICKY * error.to(self.log_width)).clamp_(
-            float(bounds[0]), float(bounds[1])
-        )
+        self.log_width.add_(STICKY * error.to(self.log_width))
+        self.log_width.clamp_(math.log(NARROWEST), math.log(WIDEST))

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from speechasym import presets, settings
+from speechasym import events, presets, settings
 from speechasym.errors import ConfigError
 from speechasym.level import Level, LevelConfig, LevelOutput, Output, real_frames
 from speechasym.recurrent import Recurrent, RecurrentConfig
@@ -88,6 +88,11 @@ class Hierarchy(nn.Module):
                 )
             width = config.levels[head.level].width
             self.heads[name] = nn.Linear(width, (symbols + 1) * head.slots)
+
+    @property
+    def widths(self) -> list[float]:
+        """Of the hysteresis of each level that has one."""
+        return [m.width for m in self.modules() if isinstance(m, events.Width)]
 
     def fitted(self, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
         """Set units and widths before training, from features (B, F, D) and lengths (B,)."""

@@ -37,7 +37,9 @@ def words_of(cut: "Cut") -> list[str]:
     """A cut's words in capitals, of the letters A to Z and the apostrophe; no punctuation."""
     texts = [s.text for s in sorted(cut.supervisions, key=lambda s: s.start)]
     if not texts or None in texts:
-        raise LabelError(f"cut {cut.id}", "it has no text", "Leave it out, or the head with it")
+        raise LabelError(
+            f"cut {cut.id}", "it has no text", "Leave it out, or set heads.letters and words to 0"
+        )
     text = " ".join(texts).upper().replace("’", "'").replace("`", "'")  # noqa: RUF001
     plain = "".join(" " if character in _PUNCTUATION else character for character in text)
     if bad := sorted(set(plain) - set(phones.LETTERS)):
@@ -55,7 +57,9 @@ def _phones(cut: "Cut", config: LabelConfig, lexicon: Lexicon | None) -> list[st
         symbols = [item.symbol for s in supervisions for item in s.alignment["phone"]]
     elif lexicon is None:
         raise LabelError(
-            f"cut {cut.id}", "it has no phones", "Give labels.lexicon, or leave out the head"
+            f"cut {cut.id}",
+            "it has no phones",
+            "Give data.labels.lexicon, or set heads.phones to 0",
         )
     else:
         words = words_of(cut)

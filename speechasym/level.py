@@ -176,13 +176,17 @@ class Units(nn.Module):
             self.value_of_error = nn.Linear(inputs, config.width, bias=False)
 
     def forward(self, h: Tensor, mask: Tensor) -> Tensor:
-        """h (B, F, D), mask (B, F) -> activations (B, F, U)."""
-        key = self.key(h)
-        if self.training and mask.any():
-            self.centre.lerp_(key.detach()[mask].mean(0).to(self.centre), FOLLOW)
-        key = F.normalize(key - self.centre, dim=-1)
-        likeness = key @ F.normalize(self.prototypes, dim=-1).T
-        return self.law((2 * SHARPNESS) * (1 - likeness).clamp(min=0))
+        """h (B, F, D), mask (B, F) -> activations (B, F, U).
+
+        In float32 under mixed precision too: rivals are closer than bfloat16 can tell.
+        """
+        with torch.autocast(h.device.type, enabled=False):
+            key = self.key(h.float())
+            if self.training and mask.any():
+                self.centre.lerp_(key.detach()[mask].mean(0), FOLLOW)
+            key = F.normalize(key - self.centre, dim=-1)
+            likeness = key @ F.normalize(self.prototypes, dim=-1).T
+            return self.law((2 * SHARPNESS) * (1 - likeness).clamp(min=0))
 
 
 class Level(nn.Module):
@@ -252,7 +256,7 @@ class Level(nn.Module):
             winner = events.hold(_shares(activation), mask, self.hold.width)
             segments = events.changes(winner, mask)
             if self.training:
-                self.hold.follow(*_summed(segments.events.sum(), mask.sum()))
+                self.hold.follow(segments.events.sum(), mask.sum())
         weight = self.weigh(y).squeeze(-1).clamp(-8, 8).exp()
         passed = events.pool(y, weight, segments)
         longer = torch.log2(segments.size.clamp(min=1).to(y.dtype))
@@ -354,11 +358,3 @@ def _shares(activation: Tensor) -> Tensor:
     """Activations that sum to 1, as those of a law do already."""
     positive = activation.detach().clamp(min=0)
     return positive / positive.sum(-1, keepdim=True).clamp(min=1e-12)
-
-
-def _summed(*counts: Tensor) -> tuple[Tensor, ...]:
-    """Sums over the processes that train together."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        for count in counts:
-            torch.distributed.all_reduce(count)
-    return counts

@@ -21,11 +21,20 @@ class TrainingError(SpeechAsymError):
 
 
 def adamw(model: nn.Module, learning_rate: float, weight_decay: float) -> torch.optim.AdamW:
-    """AdamW [1]; parameters of one axis or none (norms, biases, ranks) do not decay."""
-    parameters = [p for p in model.parameters() if p.requires_grad]
+    """AdamW [1]; parameters of one axis or none (norms, biases, ranks) do not decay.
+
+    Nor do logarithms, for 0 is nothing special to them, and prototypes, of which only the direction
+    counts.
+    """
+    decays: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            free = parameter.ndim < 2 or "log_" in name or name.endswith("prototypes")
+            (others if free else decays).append(parameter)
     groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+        {"params": decays, "weight_decay": weight_decay},
+        {"params": others, "weight_decay": 0.0},
     ]
     return torch.optim.AdamW([g for g in groups if g["params"]], lr=learning_rate)
 

@@ -86,7 +86,9 @@ def merged(mapping: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(levels, list):
         full["levels"] = levels
         levels = {}
-    if every and "levels" in full:
+    if (every or levels) and "levels" not in full:
+        raise ConfigError("model.every, model.levels", f"{name} has no levels", "Leave them out")
+    if every:
         full["levels"] = [_over(level, every) for level in full["levels"]]
     for number, keys in levels.items():
         known = len(full.get("levels", ()))

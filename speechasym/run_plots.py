@@ -51,14 +51,17 @@ def read_course(run: str | Path) -> Course:
     """A run's metrics. Raises `ConfigError` where there are none, or they cannot be read."""
     path = Path(run) / METRICS
     try:
-        lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+        *whole, rest = path.read_text("utf-8").split("\n")  # a run may be writing the last line
+        lines = [json.loads(line) for line in (whole if whole or not rest else [rest])]
+        if any(isinstance(v, str | dict) for line in lines for v in line.values()):
+            raise ValueError("not all its values are numbers")
         steps = [line for line in lines if "loss" in line]
         checks = [line for line in lines if any(key.startswith("dev_") for key in line)]
         sizes: dict[int, int] = {}
         for line in steps:
             sizes[line["epoch"]] = sizes.get(line["epoch"], 0) + 1
         numbers = {line["step"]: 0.0 for line in steps}
-    except (OSError, ValueError, LookupError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise ConfigError(path, f"cannot be read ({error})", "Give the folder of a run") from error
     if not steps:
         raise ConfigError(path, "holds no step of training", "Train the run first")

@@ -6,6 +6,7 @@ to the checkpoint when a run goes on. Checkpoints and the model: see `checkpoint
 
 import dataclasses
 import json
+import math
 import os
 import signal
 import warnings
@@ -20,12 +21,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from speechasym import checkpoints, configs, files
+from speechasym import checkpoints, configs, files, settings
 from speechasym.checkpoints import CheckpointError
 from speechasym.configs import TrainConfig
 from speechasym.dataset import Dataset
 from speechasym.distributed import Team
-from speechasym.errors import ConfigError, OutputError
+from speechasym.errors import ConfigError, OutputError, SpeechAsymError
 from speechasym.optimisation import Average, TrainingError, moments, set_moments
 
 CONFIG, METRICS = "config.json", "metrics.jsonl"
@@ -84,7 +85,9 @@ def begin(config: TrainConfig, out: Path, resume: bool) -> None:
         try:
             old = json.loads(path.read_text("utf-8"))["config"]
         except (OSError, ValueError, LookupError, TypeError) as error:
-            raise OutputError(path, "is no configuration of a run", "Choose another") from error
+            raise OutputError(
+                path, "is no configuration of a run", "Restore it, or choose another folder"
+            ) from error
         told = [f"{k} {a} -> {b}" for k, a, b in _differences(old, new) if k not in FREE]
         if told and (resume or checkpoints.exists(out)):
             raise OutputError(
@@ -118,6 +121,9 @@ def _differences(old: Any, new: Any, key: str = "") -> Iterator[tuple[str, Any, 
         for name in [*old, *(n for n in new if n not in old)]:
             inner = f"{key}.{name}" if key else name
             yield from _differences(old.get(name), new.get(name), inner)
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for number, (one, other) in enumerate(zip(old, new, strict=True)):
+            yield from _differences(one, other, f"{key}.{number}")
     elif old != new:
         yield key, old, new
 
@@ -154,14 +160,21 @@ def save(run: Run, place: Place, best: bool) -> None:
 def finished(out: Path) -> dict[str, Any] | None:
     """The summary of a run that is over; None for one that is not. Raises `CheckpointError`."""
     place = _place(out, checkpoints.load(out)[1])
-    written = (out / checkpoints.MODEL_META).exists()  # it was not killed just before
-    return summary(out, place) if place.done and written else None
+    if not place.done:
+        return None
+    try:
+        checkpoints.load_model(out)
+    except CheckpointError:  # killed just before it was whole, or spoilt since: made again
+        return None
+    return summary(out, place)
 
 
 def restore(run: Run) -> Place:
     """Set model, averages and optimiser to the last checkpoint. Raises `CheckpointError`."""
     tensors, meta = checkpoints.load(run.out)
     place = _place(run.out, meta)
+    if checkpoints.exists(run.out, checkpoints.BEST):  # needed at the end: better known now
+        checkpoints.load(run.out, checkpoints.BEST)
     for name, data in (("train", run.train), ("dev", run.dev)):
         if meta.get("manifests", {}).get(name) != data.fingerprint:
             raise CheckpointError(
@@ -171,7 +184,11 @@ def restore(run: Run) -> Place:
             )
     checkpoints.restore(run.model, tensors, run.out, "model.")
     for name, value in run.average.values.items():
-        value.copy_(tensors[f"average.{name}"])
+        if (kept := tensors.get(f"average.{name}")) is None or kept.shape != value.shape:
+            raise CheckpointError(
+                run.out, f"its checkpoint has no fitting average.{name}", "Train anew"
+            )
+        value.copy_(kept)
     own = {n.removeprefix("adamw."): t for n, t in tensors.items() if n.startswith("adamw.")}
     set_moments(run.model, run.optimiser, own)
     return place
@@ -179,10 +196,15 @@ def restore(run: Run) -> Place:
 
 def _place(out: Path, meta: Mapping[str, Any]) -> Place:
     try:
-        return Place(**meta["place"])
-    except (LookupError, TypeError) as error:
+        place = dict(meta["place"])
+        if place["best_loss"] is None:  # JSON has no infinity
+            place["best_loss"] = math.inf
+        return settings.build(Place, place)
+    except (LookupError, TypeError, ValueError) as error:
         raise CheckpointError(
-            out, "its checkpoint does not say where the run was", "Train anew"
+            out,
+            f"its checkpoint does not say where the run was ({str(error).rstrip('.')})",
+            "Train anew",
         ) from error
 
 
@@ -318,6 +340,13 @@ def device_of(name: str) -> torch.device:
     return device
 
 
-def parameters(model: nn.Module) -> int:
-    """How many numbers are trained."""
-    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+@contextmanager
+def enough_memory(error: SpeechAsymError) -> Iterator[None]:
+    """Raises `error` where memory is short in here."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as fault:  # on the CPU, torch has no type of its own for it
+        short = isinstance(fault, MemoryError | torch.OutOfMemoryError)
+        if not short and "allocate memory" not in str(fault):
+            raise
+        raise error from fault

@@ -111,6 +111,8 @@ def build(cls: type[C], mapping: Any, place: Any = str, key: str = "", base: Any
         subject, problem, remedy = error.args
         own = all(part in known for part in subject.split(", "))
         inner = f"{key}.{subject}" if key and own else subject
+        if not own and key:  # a check of another part, called from here
+            subject = f"{place(key)}: {subject}"
         raise ConfigError(place(inner) if own else subject, problem, remedy) from error
 
 

@@ -26,6 +26,7 @@ from speechasym import checkpoints, configs, dataset, distributed, index, preset
 from speechasym.checkpoints import CheckpointError
 from speechasym.configs import TrainConfig
 from speechasym.dataset import Batch, Dataset
+from speechasym.errors import ConfigError
 from speechasym.labels import Inventory
 from speechasym.optimisation import Average, TrainingError, adamw, clipped, culprit, rate_factor
 from speechasym.progress import shares
@@ -72,11 +73,14 @@ def train(
     out = Path(os.path.abspath(out))
     if build is None:  # the run keeps its model whole, whatever presets become
         config = replace(config, model=presets.merged(config.model))
+        # faults of it are told before hours of features
+        _model(config, 1, {head: ("",) for head in config.heads.used}, build)
     device = runs.device_of(config.device)
     with ExitStack() as stack:
         team = stack.enter_context(distributed.team(device))
         if device.type == "cuda":
-            device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+            own = os.environ.get("LOCAL_RANK", str(device.index or 0))  # torchrun's word goes first
+            device = torch.device("cuda", int(own))
             torch.cuda.set_device(device)
         if team.first:
             stack.enter_context(index.only_user(out))
@@ -99,6 +103,12 @@ def train(
         model = _model(config, train_set.columns, train_set.inventories, build)
         if not goes_on:
             _fit(model, train_set, config)
+        too_much = ConfigError(
+            "batch_seconds",
+            f"batches of {config.batch_seconds:g} s need more memory than {device} has",
+            f"Lower it, or make the model smaller{' (another run)' if goes_on else ''}",
+        )
+        stack.enter_context(runs.enough_memory(too_much))
         model.to(device)
         distributed.same_start(model, team)
         run = Run(
@@ -107,8 +117,9 @@ def train(
             Average(model, config.averaging), device, team,
         )  # fmt: skip
         place = runs.restore(run) if goes_on else Place()
-        batch = next(train_set.in_order(config.batch_seconds)).to(device)
-        validation.probe(model, batch, {h: len(s) for h, s in train_set.inventories.items()})
+        if not goes_on:
+            batch = next(train_set.in_order(config.batch_seconds)).to(device)
+            validation.probe(model, batch, {h: len(s) for h, s in train_set.inventories.items()})
         stopped = stack.enter_context(runs.stoppable())
         move = stack.enter_context(shares("train", shown))
         note = stack.enter_context(
@@ -217,6 +228,7 @@ def _step(
     return {
         "step": place.step, "epoch": place.epoch, "loss": total,
         **{f"loss_{name}": value for name, value in zip(names, values, strict=True)},
+        "widths": [round(width, 4) for width in getattr(model, "widths", ())],
         "learning_rate": rate, "gradient": float(norm), "seconds": round(place.seconds, 3),
         "audio_hours_per_hour": round(audio / max(1e-9, time.monotonic() - began), 1),
         "stop": stop > 0,
@@ -232,7 +244,7 @@ def _loss(
     Args:
         totals: labels of the whole batch, by head; mine: share of the batch that is here.
     """
-    parts = {head: torch.zeros((), device=run.device) for head in weights}
+    parts = {part: torch.zeros((), device=run.device) for part in (*weights, "local")}
     if batch is None:
         return torch.zeros((), device=run.device), parts, {}
     with validation.autocast(run.device, run.config.precision):
@@ -248,6 +260,7 @@ def _loss(
         left_out[head] = [name for name, fit in zip(batch.ids, fits, strict=True) if not fit]
     for value in output.losses.values():
         loss = loss + mine * value
+        parts["local"] = parts["local"] + mine * value.detach()
     return loss, parts, left_out
 
 
@@ -305,8 +318,21 @@ def _model(
         from speechasym.hierarchy import build_model
 
         build = build_model
-    torch.manual_seed(config.seed)
-    return build(config.model, columns, {head: len(s) for head, s in inventories.items()})
+    sizes = {head: len(symbols) for head, symbols in inventories.items()}
+    try:
+        with (
+            runs.enough_memory(
+                ConfigError("model", "memory is too small for it", "Make it smaller")
+            ),
+            torch.random.fork_rng(devices=()),
+        ):
+            torch.manual_seed(config.seed)
+            return build(config.model, columns, sizes)
+    except ConfigError as error:
+        subject, problem, remedy = error.args
+        if subject.startswith("model"):
+            raise
+        raise ConfigError(f"model: {subject}", problem, remedy) from error
 
 
 def _fit(model: nn.Module, data: Dataset, config: TrainConfig) -> None:
@@ -316,7 +342,8 @@ def _fit(model: nn.Module, data: Dataset, config: TrainConfig) -> None:
         return
     batches = dataset.epoch_batches(data, config.batch_seconds, config.seed, 0)
     shown = [data.batch(numbers) for numbers, _ in zip(batches, range(FIT_BATCHES), strict=False)]
-    with torch.no_grad():
+    with torch.no_grad(), torch.random.fork_rng(devices=()):
+        torch.manual_seed(config.seed)
         fitted(iter([(batch.features, batch.lengths) for batch in shown]))
 
 
@@ -334,9 +361,16 @@ def open_model(
     try:
         config = configs.of_dict(meta["config"])
         inventories = {head: tuple(symbols) for head, symbols in meta["inventories"].items()}
-        columns = int(meta["columns"])
-    except (LookupError, TypeError, ValueError) as error:
-        raise CheckpointError(folder, "its model.json lacks something", "Train anew") from error
-    model = _model(config, columns, inventories, build)
-    checkpoints.restore(model, tensors, folder)
+        model = _model(config, int(meta["columns"]), inventories, build)
+        checkpoints.restore(model, tensors, folder)
+    except (LookupError, TypeError, ValueError, AttributeError, CheckpointError) as error:
+        said = error.args[1] if isinstance(error, CheckpointError) else str(error).rstrip(".")
+        said = f"it lacks {error}" if isinstance(error, KeyError) else said
+        made = meta.get("versions")
+        version = made.get("speechasym") if isinstance(made, dict) else None
+        raise CheckpointError(
+            Path(folder) / checkpoints.MODEL_META,
+            f"is of another version: {said}",
+            f"Use the one that made it ({version or 'unknown'}), or train anew",
+        ) from error
     return model.eval(), config, inventories

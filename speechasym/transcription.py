@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from speechasym import alignments, audio, checkpoints, featuresets, training
+from speechasym import alignments, audio, checkpoints, featuresets, hierarchy, training
 from speechasym.alignments import Interval
 from speechasym.checkpoints import CheckpointError
 from speechasym.configs import HEADS, TrainConfig
@@ -45,7 +45,7 @@ class Trained(NamedTuple):
     @property
     def parameters(self) -> int:
         """How many numbers were trained."""
-        return sum(p.numel() for p in self.model.parameters() if p.requires_grad)
+        return hierarchy.parameters(self.model)
 
     def check_heads(self, heads: Sequence[str], option: str) -> None:
         """Raises `ConfigError` for a head that the run does not have."""

@@ -151,5 +151,5 @@ def probe(model: nn.Module, batch: Batch, classes: Mapping[str, int]) -> None:
                 f"{int((~fits).sum())} of {len(fits)} cuts have more labels than frames, such as "
                 f"{batch.ids[first]}: {int(batch.targets[head][1][first])} labels, "
                 f"{int(lengths[first])} frames",
-                "Let the model emit more frames, or raise features.rate",
+                "Let the model keep more steps (stride, events), or raise data.features.rate",
             )

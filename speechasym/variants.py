@@ -33,7 +33,10 @@ if TYPE_CHECKING:
     from lhotse.cut import Cut
 
 FORMAT = 1  # of the cache
-_SOURCES = ("bank", "baselines", "compact", "erb", "extractors", "featuresets", "normalise", "ops")
+MANIFESTS = (".jsonl", ".json", ".yaml")  # endings, and .gz after them
+_SOURCES = (  # modules that make features, beside ops/
+    "audio", "bank", "baselines", "compact", "erb", "extractors", "featuresets", "normalise",
+)  # fmt: skip
 
 
 class Variant(NamedTuple):
@@ -88,16 +91,31 @@ def read_noises(place: str) -> "list[Cut]":
 def read_cuts(path: Path) -> Any:
     """A manifest of cuts, in memory. Raises `ConfigError` where it is none."""
     from lhotse import CutSet
+    from lhotse.cut import Cut
 
+    if path.is_dir() or not path.name.removesuffix(".gz").endswith(MANIFESTS):
+        raise ConfigError(
+            path,
+            "is no manifest of cuts, such as .jsonl.gz" if path.exists() else "no such manifest",
+            "Give one that `speechasym prepare` wrote",
+        )
     try:
-        cuts = CutSet.from_file(path).to_eager()
-        ids = [cut.id for cut in cuts]
+        found = CutSet.from_file(path)
+        cuts = None if found is None else found.to_eager()  # None: the file is empty
+        strange = next((one for one in cuts or () if not isinstance(one, Cut)), None)
+        ids = [] if strange is not None else [cut.id for cut in cuts or ()]
     except FileNotFoundError as error:
         raise ConfigError(path, "no such manifest", "Make it with `speechasym prepare`") from error
     except Exception as error:  # lhotse, json and gzip have each their own
         raise ConfigError(
             path, f"cannot be read as a manifest of cuts ({error})", "Make it again"
         ) from error
+    if strange is not None:
+        raise ConfigError(
+            path,
+            f"holds a {type(strange).__name__}, not cuts",
+            "Give the manifest of cuts beside it",
+        )
     if not ids:
         raise ConfigError(path, "holds no cuts", "Check how it was made")
     if len(set(ids)) < len(ids):
@@ -187,10 +205,10 @@ def _samples(cut: "Cut", rate: float, channel: str | int = "mean") -> NDArray[np
     try:
         found = cut.load_audio()
     except Exception as error:  # lhotse's readers have each their own
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise AudioError(
-            f"cut {cut.id}", f"its recording cannot be read ({first})", "Prepare the corpus again"
-        ) from error
+            f"cut {cut.id}", f"its recording cannot be read ({_fault(cut, error)})",
+            "Restore it, prepare the corpus again, or leave the cut out",
+        ) from error  # fmt: skip
     if found is None or not found.size or not np.isfinite(found).all():
         raise AudioError(f"cut {cut.id}", "its samples are none, or not finite", "Leave it out")
     if isinstance(channel, int) and channel >= len(found):
@@ -202,6 +220,30 @@ def _samples(cut: "Cut", rate: float, channel: str | int = "mean") -> NDArray[np
     if not len(x):
         raise AudioError(f"cut {cut.id}", "it has no samples", "Leave it out")
     return x
+
+
+def _fault(cut: "Cut", error: Exception) -> str:
+    """Why a cut's recording cannot be read, in a line."""
+    import soundfile
+
+    for track in getattr(cut, "tracks", None) or [cut]:
+        recording = getattr(getattr(track, "cut", track), "recording", None)
+        if recording is None:  # padding
+            continue
+        for source in recording.sources:
+            if source.type != "file":
+                continue
+            if not Path(source.source).is_file():
+                return f"{source.source} is not there"
+            try:
+                info = soundfile.info(str(source.source))
+            except (RuntimeError, OSError):
+                return f"{source.source} is no audio file, or cut"
+            there = f"{info.frames} samples at {info.samplerate} Hz"
+            noted = f"{recording.num_samples} samples at {recording.sampling_rate} Hz"
+            if there != noted and not recording.transforms:
+                return f"{source.source} has {there}, where its manifest says {noted}"
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 
 @cache

@@ -66,7 +66,7 @@ def test_a_full_disk_is_named(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OutputError, match="No space left"):
+    with pytest.raises(OutputError, match=r"/step-000002: .*No space left.*--resume"):
         checkpoints.save(tmp_path, 2, TENSORS, {}, best=False)
     assert not checkpoints.exists(tmp_path)
 
@@ -97,6 +97,16 @@ def test_damage_is_named(tmp_path, name, change, words):
     spoil(folder / name, change)
     with pytest.raises(CheckpointError, match=words):
         checkpoints.load(tmp_path)
+
+
+def test_the_remedy_is_the_other_checkpoint(tmp_path):
+    checkpoints.save(tmp_path, 1, TENSORS, {}, best=True)
+    folder = checkpoints.save(tmp_path, 2, TENSORS, {}, best=False)
+    spoil(folder / "tensors.safetensors", lambda raw: raw[:-5])
+    with pytest.raises(CheckpointError, match=r"copy best\.json over last\.json"):
+        checkpoints.load(tmp_path)
+    (tmp_path / "last.json").write_bytes((tmp_path / "best.json").read_bytes())
+    assert checkpoints.load(tmp_path)[1]["step"] == 1
 
 
 def test_a_file_that_is_no_safetensors_is_named(tmp_path):

@@ -4,6 +4,7 @@ import pytest
 
 from speechasym import configs
 from speechasym.errors import ConfigError
+from speechasym.hierarchy import build_model
 
 DATA = ["data.train=a.jsonl", "data.dev=b.jsonl"]
 TEXT = """
@@ -73,6 +74,7 @@ def test_to_dict_and_back(path):
         ("a..b=1", "is no key=value"),
         ("epochs=[", "is no value"),
         ("seed.x=1", "is not a whole number"),
+        ("weight_decay=.nan", "nan is not from 0"),
     ],
 )
 def test_faults_are_named(word, message):
@@ -113,3 +115,8 @@ def test_faults_of_a_file_are_named(path, text, message):
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(ConfigError, match="cannot be read"):
         configs.read(tmp_path / "none.yaml")
+
+
+def test_a_fault_of_another_part_says_where_it_was_asked_for():
+    with pytest.raises(ConfigError, match=r"^model\.levels\.1: heads: 3 does not divide"):
+        build_model({"levels": {1: {"functions": ["attention"], "block": {"heads": 3}}}}, 8, {})

@@ -1,6 +1,7 @@
 """Datasets: labels from cuts, batches, variants, the cache."""
 
 import gzip
+import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -262,7 +263,7 @@ def test_faults_are_named(tmp_path, words):
     config = tiny.config([f"data.train={tmp_path / 'no.jsonl'}", words[1]]).data
     with pytest.raises(ConfigError, match="no such manifest"):
         dataset.load(config, config.train, ["phones"], shown=False)
-    for raw, message in ((b"", "no cuts|cannot be read"), (b"{", "cannot be read")):
+    for raw, message in ((b"", "holds no cuts"), (b"{", "cannot be read as a manifest")):
         (tmp_path / "bad.jsonl.gz").write_bytes(gzip.compress(raw))
         with pytest.raises(ConfigError, match=message):
             variants.read_cuts(tmp_path / "bad.jsonl.gz")
@@ -270,6 +271,14 @@ def test_faults_are_named(tmp_path, words):
     path.write_text(2 * path.read_text())
     with pytest.raises(ConfigError, match="cut s-1 is there twice"):
         variants.read_cuts(path)
+    for other in (tmp_path, tmp_path / "audio" / "s-1.wav"):
+        with pytest.raises(ConfigError, match="is no manifest of cuts"):
+            variants.read_cuts(other)
+    (cut, *_) = [json.loads(line) for line in path.read_text().splitlines()]
+    for part, name in ((cut["recording"], "Recording"), (cut["supervisions"][0], "Supervision")):
+        (tmp_path / "parts.jsonl").write_text(json.dumps(part) + "\n")
+        with pytest.raises(ConfigError, match=f"holds a {name}.*, not cuts"):
+            variants.read_cuts(tmp_path / "parts.jsonl")
     with pytest.raises(ConfigError, match="no recordings below"):
         (tmp_path / "empty").mkdir()
         variants.read_noises(str(tmp_path / "empty"))
@@ -277,13 +286,28 @@ def test_faults_are_named(tmp_path, words):
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_recording_that_cannot_be_read_names_its_cut(tmp_path, workers):
-    texts = {f"s-{n}": "a bee" for n in range(5)}
+    texts = {f"s-{n}": "a bee sea as" for n in range(5)}
     path = tiny.manifest(tmp_path / "m.jsonl", texts)
     sf.write(tmp_path / "audio" / "s-3.wav", np.zeros(0), 16000)
     with pytest.raises(AudioError, match="cut s-3"):
         load([f"data.train={path}", "data.dev=x"], f"data.workers={workers}")
     (tmp_path / "audio" / "s-3.wav").unlink()
-    with pytest.raises(AudioError, match="cut s-3"):
+    with pytest.raises(AudioError, match=r"m\.jsonl: cut s-3: .*s-3\.wav is not there"):
+        load([f"data.train={path}", "data.dev=x"])
+    (tmp_path / "audio" / "s-3.wav").write_text("no audio")
+    with pytest.raises(AudioError, match=r"s-3\.wav is no audio file"):
+        load([f"data.train={path}", "data.dev=x"])
+    tone(tmp_path / "audio" / "s-3.wav", np.zeros(80))
+    with pytest.raises(AudioError, match=r"s-3\.wav has 80 samples at 16000 Hz, where"):
+        load([f"data.train={path}", "data.dev=x"])
+
+
+def test_labels_that_are_missing_name_manifest_cut_and_key(tmp_path):
+    path = tiny.manifest(tmp_path / "m.jsonl", {"s-1": "a bee"})
+    cut = json.loads(path.read_text())
+    del cut["supervisions"][0]["alignment"]
+    path.write_text(json.dumps(cut) + "\n")
+    with pytest.raises(LabelError, match=r"m\.jsonl: cut s-1: .*data\.labels\.lexicon"):
         load([f"data.train={path}", "data.dev=x"])
 
 

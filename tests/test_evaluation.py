@@ -67,9 +67,10 @@ def manifest(folder: Path, name: str, count: int, seed: int, speakers: int = 3) 
     return path
 
 
-def configuration(folder: Path, steps: int = 90) -> str:
+def configuration(folder: Path, steps: int = 120) -> str:
     """YAML of a small run on two levels."""
-    level = "width: 24, functions: [convolution], units: 8"
+    # the lower level hears but a few frames, so that it has to speak where the sound is
+    level, local = (f"width: 24, functions: [{f}], units: 8" for f in ("convolution", "feedforward"))
     return f"""
 data:
   train: {folder}/train_cuts.jsonl.gz
@@ -78,7 +79,7 @@ data:
   labels: {{word_least: 1}}
 model:
   levels:
-    - {{{level}, stride: 3, events: hysteresis, keep: 0.7}}
+    - {{{local}, stride: 3, events: hysteresis, keep: 0.7}}
     - {{{level}}}
   heads: {{phones: {{level: 0}}, letters: {{level: 1, slots: 2}}, words: {{level: 1}}}}
 heads: {{phones: 1.0, letters: 0.5, words: 0.5}}
@@ -270,6 +271,13 @@ def test_cuts_that_cannot_be_used(made, tmp_path):
         evaluation.evaluate(run, tmp_path / "none.jsonl.gz", shown=False)
     with pytest.raises(ConfigError, match="no head phrases; it has phones, letters, words"):
         evaluation.evaluate(run, made / "test_cuts.jsonl.gz", heads=["phrases"], shown=False)
+    for options, message in (
+        ({"heads": []}, "heads: none is given. Use phones"),
+        ({"batch_seconds": 0}, "batch_seconds: 0 s"),
+        ({"seed": -1}, "seed: -1"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            evaluation.evaluate(run, made / "test_cuts.jsonl.gz", shown=False, **options)
     cuts = manifest(tmp_path, "gone", 2, 4)
     (tmp_path / "gone" / "gone-01.wav").unlink()
     with pytest.raises(AudioError, match="cut gone-01"):

@@ -68,11 +68,14 @@ def test_base_keeps_to_its_size():
         assert 5e6 < parameters(build_model({"preset": "base"}, 80, SIZES)) <= 10e6
 
 
+@pytest.mark.parametrize("precise", [True, False])
 @pytest.mark.parametrize("name", [n for n in presets.PRESETS if n != "base"])
-def test_every_preset_runs_and_learns(name):
+def test_every_preset_runs_and_learns(name, precise):
     torch.manual_seed(0)
     model = build_model({"preset": name}, 10, {"phones": 5, "letters": 4, "words": 3})
-    out = model(torch.randn(2, 40, 10), torch.tensor([40, 33]))
+    with torch.autocast("cpu", torch.bfloat16, enabled=not precise):
+        out = model(torch.randn(2, 40, 10), torch.tensor([40, 33]))
+    assert all(scores.dtype == torch.float32 for scores, _ in out.heads.values())
     sum(scores.square().mean() for scores, _ in out.heads.values()).backward()
     assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
 
@@ -108,6 +111,7 @@ def test_keys_override_the_preset():
         ({"levels": []}, "levels"),
         ({"preset": "recurrent", "hidden": 0}, "hidden"),
         ({"preset": "recurrent", "hiden": 5}, "Did you mean hidden"),
+        ({"preset": "recurrent", "every": {"law": "power"}}, "recurrent has no levels"),
         ({"preset": "tiny", "levels": {"0": {"width": "wide"}}}, "width.*whole number"),
     ],
 )

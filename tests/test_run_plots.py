@@ -98,7 +98,7 @@ def test_running_mean():
 
 def test_curves_of_a_run(made, tmp_path):
     course = run_plots.read_course(made / "run")
-    assert course.heads == ["phones", "letters", "words"] and len(course.steps) == 90
+    assert course.heads == ["phones", "letters", "words"] and len(course.steps) == 120
     figure = run_plots.curves_figure(course, "$x_y$")
     assert [len(a.lines) for a in figure.axes] == [9, 6, 1] and "$" in figure.get_suptitle()
     (tmp_path / METRICS).write_text("{not json")
@@ -372,3 +372,15 @@ def test_no_figure_needs_a_gradient(trained, heard):
         if isinstance(part, torch.Tensor)
     )
     assert trained.model.training is False
+
+
+def test_metrics_that_are_cut_or_none(tmp_path):
+    line = {"step": 1, "epoch": 0, "loss": 1.0, "loss_phones": 2.0, "learning_rate": 1e-3}
+    written(tmp_path, [line, line | {"step": 2}])
+    path = tmp_path / METRICS
+    path.write_text(path.read_text()[:-20])  # as a run that is writing leaves it
+    assert len(run_plots.read_course(tmp_path).steps) == 1
+    for wrong in ([line | {"loss": "x"}], [3], [[]]):
+        written(tmp_path, wrong)
+        with pytest.raises(ConfigError, match="cannot be read"):
+            run_plots.read_course(tmp_path)

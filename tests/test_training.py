@@ -365,3 +365,95 @@ def test_two_processes_are_as_one(tmp_path, words):
 def test_a_device_that_is_none():
     with pytest.raises(ConfigError, match="'tpu9' is none"):
         runs.device_of("tpu9")
+
+
+def test_a_spoilt_model_is_made_again(tmp_path, words):
+    end = tiny.run(words, tmp_path, "steps=4")
+    model = tmp_path / "model.safetensors"
+    raw = model.read_bytes()
+    model.write_bytes(raw[:-9])
+    with pytest.raises(CheckpointError, match=r"cut or changed.*train --resume"):
+        training.open_model(tmp_path, tiny.build)
+    assert tiny.run(words, tmp_path, "steps=4", resume=True) == end
+    assert model.read_bytes() == raw
+    model.unlink()
+    assert tiny.run(words, tmp_path, "steps=4", resume=True) == end
+    assert model.read_bytes() == raw
+
+
+def test_a_model_of_another_version_is_named(tmp_path, words):
+    tiny.run(words, tmp_path, "steps=2")
+    wide = lambda mapping, inputs, sizes: tiny.Tiny(inputs, sizes, width=17)  # noqa: E731
+    with pytest.raises(CheckpointError, match=r"model\.json: is of another version: conv\.weight"):
+        training.open_model(tmp_path, wide)
+    meta = json.loads((tmp_path / "model.json").read_text())
+    meta["config"]["klip"] = meta["config"].pop("clip")
+    for content, what in ((meta, "klip: there is no such key"), (meta | {"config": []}, "mapping")):
+        (tmp_path / "model.json").write_text(json.dumps(content))
+        with pytest.raises(CheckpointError, match=rf"of another version: .*{what}.* made it"):
+            training.open_model(tmp_path, tiny.build)
+    del meta["inventories"]
+    meta["config"]["clip"] = meta["config"].pop("klip")
+    (tmp_path / "model.json").write_text(json.dumps(meta))
+    with pytest.raises(CheckpointError, match="it lacks 'inventories'"):
+        training.open_model(tmp_path, tiny.build)
+
+
+def test_a_checkpoint_that_does_not_fit_is_known_before_a_step(tmp_path, words, monkeypatch):
+    more = ["validate_every=2", "save_every=1"]
+    with monkeypatch.context() as patch:
+        stop_at(patch, 3)
+        tiny.run(words, tmp_path, *more)
+    before = (tmp_path / "metrics.jsonl").read_bytes()
+    best = (tmp_path / "best.json").read_bytes()
+    (tmp_path / "best.json").write_text("{")
+    with pytest.raises(CheckpointError, match=r"best\.json: does not say"):
+        tiny.run(words, tmp_path, *more, resume=True)
+    (tmp_path / "best.json").write_bytes(best)
+    path = tmp_path / "step-000003" / "meta.json"
+    meta = json.loads(path.read_text())
+    for place in ({**meta["place"], "epoch": "x"}, {**meta["place"], "bach": 1}, None):
+        path.write_text(json.dumps(meta | {"place": place}))
+        with pytest.raises(CheckpointError, match="does not say where the run was"):
+            tiny.run(words, tmp_path, *more, resume=True)
+    meta["place"]["best_loss"] = None  # it was not finite
+    path.write_text(json.dumps(meta))
+    load = checkpoints.load
+    with monkeypatch.context() as patch:
+
+        def without(*args):
+            tensors, known = load(*args)
+            return {n: t for n, t in tensors.items() if n != "average.conv.bias"}, known
+
+        patch.setattr(checkpoints, "load", without)
+        with pytest.raises(CheckpointError, match=r"no fitting average\.conv\.bias"):
+            tiny.run(words, tmp_path, *more, resume=True)
+    assert (tmp_path / "metrics.jsonl").read_bytes() == before
+    assert tiny.run(words, tmp_path, *more, resume=True)["finished"]
+
+
+def test_differences_are_named_within_lists():
+    old, new = {"levels": [{"width": 8}, {"width": 9}]}, {"levels": [{"width": 8}, {"width": 7}]}
+    assert list(runs._differences(old, new)) == [("levels.1.width", 9, 7)]
+
+
+def test_a_fault_of_the_model_is_told_before_features(tmp_path, words, monkeypatch):
+    monkeypatch.setattr(training.dataset, "load", None)
+    for word, message in (
+        ("model.every.units=1", r"^model\.levels\.0\.units: one unit"),
+        ("model.every.law=zipf", r"^model: law: 'zipf' is unknown"),
+        ("model.heads.phones.level=9", r"^model: heads\.phones\.level: 9"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            training.train(tiny.config(words, word), tmp_path / "r", shown=False)
+
+
+def test_too_little_memory_is_named(tmp_path, words, monkeypatch):
+    def large(*_):
+        return torch.empty(2**60)
+
+    monkeypatch.setattr(tiny.Tiny, "forward", large)
+    with pytest.raises(ConfigError, match=r"batch_seconds: batches of 3 s need more memory"):
+        tiny.run(words, tmp_path / "a")
+    with pytest.raises(ConfigError, match="model: memory is too small"):
+        training.train(tiny.config(words), tmp_path / "b", build=large, shown=False)

@@ -41,6 +41,10 @@ def selective_scan(
     Returns:
         y (B, F, H, P), and the state after the last frame (B, H, S, P).
     """
+    if torch.is_autocast_enabled(x.device.type):  # sums over many frames want float32
+        with torch.autocast(x.device.type, enabled=False):
+            wide = None if state is None else state.float()
+            return selective_scan(x.float(), log_decay.float(), b.float(), c.float(), wide)
     batch, frames, heads, channels = x.shape
     if state is None:
         state = x.new_zeros(batch, heads, b.shape[-1], channels)

@@ -151,6 +151,8 @@ def build_model(mapping: Mapping[str, Any], inputs: int, sizes: Mapping[str, int
     """
     full = presets.merged(mapping)
     kind = full.pop("kind", "levels")
+    if kind not in ("levels", "recurrent"):
+        raise ConfigError("model.kind", f"{kind!r} is unknown", "Use levels or recurrent")
     if kind == "recurrent":
         config = settings.build(RecurrentConfig, full, _place)
         return Recurrent(config, inputs, sizes)

@@ -63,8 +63,8 @@ class LevelConfig:
             if getattr(self, name) < 1:
                 raise ConfigError(name, f"{getattr(self, name)} is less than 1", "Use 1 or more")
         for name in ("context", "units", "predict"):
-            if not getattr(self, name) >= 0:
-                raise ConfigError(name, f"{getattr(self, name)} is less than 0", "Use 0 or more")
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ConfigError(name, f"{getattr(self, name)} is not from 0", "Use 0 or more")
         if not self.dilations or min(self.dilations) < 1:
             raise ConfigError("dilations", f"{self.dilations} are not all 1 or more", "Use 1, 2")
         if self.units == 1:

@@ -76,26 +76,34 @@ def merged(mapping: Mapping[str, Any]) -> dict[str, Any]:
     # a whole model, as a run keeps it, stands on no preset
     whole = "kind" in own or isinstance(own.get("levels"), list)
     name = own.pop("preset", None if whole else "tiny")
-    if name is not None and name not in PRESETS:
+    if name is not None and (not isinstance(name, str) or name not in PRESETS):
         near = difflib.get_close_matches(str(name), PRESETS, 1, 0.4)
         hint = f"Did you mean {near[0]}" if near else f"Use one of {', '.join(PRESETS)}"
         raise ConfigError("model.preset", f"{name!r} is unknown", hint)
     full = copy.deepcopy(PRESETS[name]) if name is not None else {}
-    every = own.pop("every", {})
+    every = _mapping("every", own.pop("every", {}))
     levels = own.pop("levels", {})
     if isinstance(levels, list):
         full["levels"] = levels
         levels = {}
+    levels = _mapping("levels", levels)
     if (every or levels) and "levels" not in full:
         raise ConfigError("model.every, model.levels", f"{name} has no levels", "Leave them out")
     if every:
-        full["levels"] = [_over(level, every) for level in full["levels"]]
+        full["levels"] = [_over(_mapping("levels", level), every) for level in full["levels"]]
     for number, keys in levels.items():
         known = len(full.get("levels", ()))
         if not str(number).isdecimal() or int(number) >= known:
             raise ConfigError(f"model.levels.{number}", f"there are {known} levels", "Count from 0")
-        full["levels"][int(number)] = _over(full["levels"][int(number)], keys)
+        base = full["levels"][int(number)]
+        full["levels"][int(number)] = _over(base, _mapping(f"levels.{number}", keys))
     return _over(full, own)
+
+
+def _mapping(key: str, value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"model.{key}", f"{value!r} is not a mapping of keys", "Write key: value")
+    return value
 
 
 def _over(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:

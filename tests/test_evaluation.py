@@ -70,7 +70,9 @@ def manifest(folder: Path, name: str, count: int, seed: int, speakers: int = 3) 
 def configuration(folder: Path, steps: int = 120) -> str:
     """YAML of a small run on two levels."""
     # the lower level hears but a few frames, so that it has to speak where the sound is
-    level, local = (f"width: 24, functions: [{f}], units: 8" for f in ("convolution", "feedforward"))
+    level, local = (
+        f"width: 24, functions: [{f}], units: 8" for f in ("convolution", "feedforward")
+    )
     return f"""
 data:
   train: {folder}/train_cuts.jsonl.gz

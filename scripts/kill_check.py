@@ -53,7 +53,7 @@ def main() -> int:
     parser.add_argument("words", nargs="*", metavar="key=value")
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
+    given = parser.parse_intermixed_args()
     whole, cut = given.out / "whole", given.out / "cut"
     if start(given.config, whole, given.words).wait():
         return 1

@@ -23,7 +23,7 @@ test=$corpus/test_cuts.jsonl.gz
 "$bin" evaluate "$run" --cuts "$test" --out "$out/test.json" --hypotheses "$out/hypotheses"
 
 echo "4. A recording of them, transcribed"
-one=$(find "$corpus/audio/test" -name '*.flac' | sort | head -n 1)
+one=$(find "$corpus/audio/test" -name '*.flac' | sort | sed -n 1p)  # head would end the pipe early
 id=$(basename "$one" .flac)
 "$bin" transcribe "$run" "$one" --textgrid "$out/textgrids"
 grep "\"$id\"" "$corpus/utterances.jsonl" | sed 's/.*"text": "\([^"]*\)".*/  said:    \1/'

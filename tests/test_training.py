@@ -335,22 +335,31 @@ def test_ctc_against_a_dumb_sum_over_paths():
     assert float(lost) == pytest.approx(want, rel=1e-5)
 
 
-def test_two_processes_are_as_one(tmp_path, words):
-    more = ["epochs=2", "model.drop=0"]
-    one = tiny.run(words, tmp_path / "one", *more)
+def in_two_processes(target, *arguments):
+    """Run target(rank, 2, port, *arguments) for both ranks."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     context = multiprocessing.get_context("forkserver")
-    team = [
-        context.Process(target=tiny.run_in_team, args=(r, 2, port, words, tmp_path / "two", more))
-        for r in range(2)
-    ]
+    team = [context.Process(target=target, args=(r, 2, port, *arguments)) for r in range(2)]
     for process in team:
         process.start()
     for process in team:
         process.join(60)
     assert [process.exitcode for process in team] == [0, 0]
+
+
+def test_a_process_may_have_no_share_of_a_batch(tmp_path, words):
+    in_two_processes(tiny.levels_in_team, words, tmp_path / "run")
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    assert sum('"loss"' in line for line in lines) > 12  # batches of one or two cuts
+    assert (tmp_path / "run" / "model.safetensors").exists()
+
+
+def test_two_processes_are_as_one(tmp_path, words):
+    more = ["epochs=2", "model.drop=0"]
+    one = tiny.run(words, tmp_path / "one", *more)
+    in_two_processes(tiny.run_in_team, words, tmp_path / "two", more)
     first, second = (torch.load(tmp_path / f"two-{rank}.pt") for rank in range(2))
     assert first[:2] == second[:2] and first[0] == one["steps"]
     assert all(torch.equal(first[2][name], second[2][name]) for name in first[2])

@@ -110,9 +110,20 @@ def run_to_be_killed(words, out, more):
     run(words, out, *more, resume=True)
 
 
-def run_in_team(rank, size, port, words, out, more):
+def join_team(rank, size, port):
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_RANK": str(rank)}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+
+
+def levels_in_team(rank, size, port, words, out):
+    """The real levels, with batches of one cut: one process has nothing to do in them."""
+    join_team(rank, size, port)
+    more = ("epochs=1", "batch_seconds=1", "model.every.width=16")
+    training.train(config(words, *more), out, shown=False)
+
+
+def run_in_team(rank, size, port, words, out, more):
+    join_team(rank, size, port)
     kept = []
 
     def keep(*args):

@@ -137,6 +137,7 @@ class TrainConfig:
     data: DataConfig
     model: Mapping[str, Any] = field(default_factory=dict)  # read by `hierarchy.build_model`
     heads: HeadWeights = HeadWeights()
+    framewise: float = 0.0  # weight of the loss of each step's phone, where cuts have their times
     epochs: int = 30
     steps: int | None = None  # in place of epochs
     minutes: float | None = None  # in place of both; such a run is not repeatable to the bit
@@ -165,6 +166,10 @@ class TrainConfig:
         _share("averaging", self.averaging)
         if not 0 <= self.weight_decay < math.inf:
             raise ConfigError("weight_decay", f"{self.weight_decay} is not from 0", "Use 0.01")
+        if not 0 <= self.framewise < math.inf:
+            raise ConfigError("framewise", f"{self.framewise} is not from 0", "Use 0 or 1")
+        if self.framewise and not self.heads.phones:
+            raise ConfigError("framewise", "there is no head phones", "Set heads.phones to 1")
         if not 0 <= self.seed < 2**31:
             raise ConfigError("seed", f"{self.seed} is not from 0 to 2^31", "Use 0, 1, 2 ...")
         if self.target is not None and self.target not in self.heads.used:

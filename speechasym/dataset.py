@@ -34,12 +34,16 @@ class Batch(NamedTuple):
     lengths: Tensor  # (B,) int64 frames
     targets: dict[str, tuple[Tensor, Tensor]]  # {head: (classes (B, L) int64, how many (B,))}
     speakers: list[str]
+    frames: Tensor | None = None  # (B, F) int64 classes of phones whose times are known, else 0
 
     def to(self, device: torch.device | str) -> "Batch":
         """The same on another device."""
         targets = {head: (a.to(device), b.to(device)) for head, (a, b) in self.targets.items()}
         return self._replace(
-            features=self.features.to(device), lengths=self.lengths.to(device), targets=targets
+            features=self.features.to(device),
+            lengths=self.lengths.to(device),
+            targets=targets,
+            frames=None if self.frames is None else self.frames.to(device),
         )
 
 
@@ -57,6 +61,7 @@ class Dataset:
     inventories: Inventory
     fingerprint: str  # sha256 of the manifest
     rate: float  # frames a second
+    frames: list[list[Tensor]] | None = None  # by cut and variant: (F,) classes of phones, or 0
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -79,10 +84,13 @@ class Dataset:
             augment: what masks, gain and shift to draw; none: leave features as they are.
             seed: of the run, and the step: what is drawn depends on these and the cut only.
         """
-        rows = []
+        rows, frames = [], []
         for number in numbers:
             kept = self.features[number]
-            row = kept[(number + epoch) % len(kept)]
+            variant = (number + epoch) % len(kept)
+            row = kept[variant]
+            if self.frames is not None:
+                frames.append(self.frames[number][variant].long())
             if augment is not None:
                 row = changed(row, augment, self.rate, _seed(*seed, number))
             rows.append(row)
@@ -92,6 +100,7 @@ class Dataset:
             torch.tensor([len(row) for row in rows]),
             {head: padded([rows[n] for n in numbers]) for head, rows in self.classes.items()},
             [self.speakers[n] for n in numbers],
+            torch.nn.utils.rnn.pad_sequence(frames, batch_first=True) if frames else None,
         )
 
     def in_order(self, max_seconds: float) -> Iterator[Batch]:
@@ -158,6 +167,7 @@ def load(
     augment: AugmentConfig | None = None,
     seed: int = 0,
     shown: bool = True,
+    framewise: bool = False,
 ) -> Dataset:
     """Read a manifest of cuts, and compute the features of all its variants.
 
@@ -166,9 +176,11 @@ def load(
         inventories: those of a training set; none: made from these cuts.
         augment: which variants to make; none: each cut as it is.
         seed: of the variants; shown: tell how far it is.
+        framewise: also which phone each frame has.
 
     Raises:
-        ConfigError: no manifest, no lexicon; LabelError, AudioError: naming the cut.
+        ConfigError: no manifest, no lexicon; LabelError, AudioError: naming the cut; with
+            `framewise` also where no cut has phones with times.
     """
     augment = augment or AugmentConfig()
     variants.check_cache(config.cache)
@@ -195,6 +207,12 @@ def load(
                 Path(path).name, head, ", ".join(map(repr, sorted(strange)[:5])),
             )  # fmt: skip
     noises = variants.read_noises(augment.noise) if augment.noise else []
+    timed: list[list[tuple[str, float, float]]] = []
+    if framewise:
+        with _naming(path):
+            timed = [labels.timed_phones(cut, config.labels) for cut in cuts]
+        if not any(timed):
+            raise LabelError(path, "no cut has phones with their times", "Set framewise to 0")
     tasks = []
     for cut in cuts:
         for number in range(augment.variants):
@@ -205,6 +223,15 @@ def load(
     with _naming(path):
         made = [torch.from_numpy(x) for x in variants.compute(tasks, config.workers, what, shown)]
     each = augment.variants
+    frames = None
+    if framewise:
+        known = labels.classes(inventories["phones"])
+        rows = [timed[number // each] for number in range(len(made))]
+        every = [
+            framed(row, known, len(x), config.features.rate / task.variant.speed)
+            for row, x, task in zip(rows, made, tasks, strict=True)
+        ]
+        frames = [every[i : i + each] for i in range(0, len(every), each)]
     return Dataset(
         cuts=cuts,
         ids=[cut.id for cut in cuts],
@@ -216,7 +243,23 @@ def load(
         inventories={head: tuple(inventories[head]) for head in heads},
         fingerprint=sha256(Path(path)),
         rate=config.features.rate,
+        frames=frames,
     )
+
+
+def framed(
+    timed: Sequence[tuple[str, float, float]], known: Mapping[str, int], frames: int, rate: float
+) -> Tensor:
+    """(symbol, start, end) in s -> the class of each frame (F,) int16; 0 where none is known.
+
+    A frame has the phone that holds its middle.
+    """
+    middles = (np.arange(frames) + 0.5) / rate
+    row = np.zeros(frames, np.int16)
+    for symbol, start, end in timed:
+        first, last = np.searchsorted(middles, (start, end))
+        row[first:last] = known.get(symbol, 0)
+    return torch.from_numpy(row)
 
 
 @contextmanager

@@ -7,10 +7,13 @@ longer steps.
 Shapes: B batch, F frames of features, S steps of a head, V classes (blank and symbols).
 
 [1] A. Graves et al., "Connectionist temporal classification", ICML, 2006.
+[2] J. Nozaki, T. Komatsu, "Relaxing the conditional independence assumption of CTC-based ASR by
+    conditioning on intermediate predictions", Interspeech, 2021.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -29,6 +32,7 @@ class HeadConfig:
 
     level: int = 0  # counted from 0, the lowest
     slots: int = 1  # symbols that one step may stand for: letters are more than events of phones
+    tells: bool = False  # the level above hears how likely each symbol is [2]
 
     def __post_init__(self) -> None:
         if self.level < 0 or self.slots < 1:
@@ -77,7 +81,7 @@ class Hierarchy(nn.Module):
         for level in config.levels:
             self.levels.append(Level(level, inputs))
             inputs = level.width
-        self.heads = nn.ModuleDict()
+        self.heads, self.tells = nn.ModuleDict(), nn.ModuleDict()
         for name, symbols in sizes.items():
             head: HeadConfig = getattr(config.heads, name)
             if head.level >= len(config.levels):
@@ -88,6 +92,8 @@ class Hierarchy(nn.Module):
                 )
             width = config.levels[head.level].width
             self.heads[name] = nn.Linear(width, (symbols + 1) * head.slots)
+            if head.tells:
+                self.tells[name] = nn.Linear((symbols + 1) * head.slots, width, bias=False)
 
     @property
     def widths(self) -> list[float]:
@@ -118,23 +124,45 @@ class Hierarchy(nn.Module):
         x, start, end = features, None, None
         levels: list[LevelOutput] = []
         losses: dict[str, Tensor] = {}
+        heads: dict[str, tuple[Tensor, Tensor]] = {}
+        spans: dict[str, tuple[Tensor, Tensor]] = {}
         for number, level in enumerate(self.levels):
-            out: LevelOutput = level(x, mask, start, end)
+            said: dict[str, Tensor] = {}
+            tell = partial(self._tell, number, said) if self._tellers(number) else None
+            out: LevelOutput = level(x, mask, start, end, tell=tell)
             levels.append(out)
             x, mask, start, end = out.passed, out.passed_mask, out.passed_start, out.passed_end
             losses |= {f"{name}{number}": loss for name, loss in out.losses.items()}
-        heads, spans = {}, {}
-        for name, head in self.heads.items():
-            place: HeadConfig = getattr(self.config.heads, name)
-            own = levels[place.level]
-            scores = head(F.rms_norm(own.y, own.y.shape[-1:], eps=1e-6))
-            scores = scores.unflatten(-1, (place.slots, -1)).flatten(1, 2)
-            heads[name] = (scores.float().log_softmax(-1), own.mask.sum(1) * place.slots)
-            spans[name] = (
-                own.start.repeat_interleave(place.slots, 1),
-                own.end.repeat_interleave(place.slots, 1),
-            )
+            for name in self._readers(number):
+                slots = getattr(self.config.heads, name).slots
+                log_probs = said[name] if name in said else self._log_probs(name, out.y)
+                heads[name] = (log_probs.flatten(1, 2), out.mask.sum(1) * slots)
+                spans[name] = (
+                    out.start.repeat_interleave(slots, 1),
+                    out.end.repeat_interleave(slots, 1),
+                )
         return Output(heads, losses, spans, levels)
+
+    def _readers(self, number: int) -> list[str]:
+        """Heads on a level."""
+        return [name for name in self.heads if getattr(self.config.heads, name).level == number]
+
+    def _tellers(self, number: int) -> list[str]:
+        return [name for name in self._readers(number) if name in self.tells]
+
+    def _log_probs(self, name: str, y: Tensor) -> Tensor:
+        """A head's (B, F, slots, V) on the steps y (B, F, D) of its level."""
+        scores = self.heads[name](F.rms_norm(y, y.shape[-1:], eps=1e-6))
+        slots = getattr(self.config.heads, name).slots
+        return scores.unflatten(-1, (slots, -1)).float().log_softmax(-1)
+
+    def _tell(self, number: int, said: dict[str, Tensor], y: Tensor) -> Tensor:
+        """What the heads on a level tell the one above; their log-probabilities go into `said`."""
+        told = torch.zeros_like(y)
+        for name in self._tellers(number):
+            said[name] = self._log_probs(name, y)
+            told = told + self.tells[name](said[name].exp().flatten(2).to(y.dtype))
+        return told
 
 
 def build_model(mapping: Mapping[str, Any], inputs: int, sizes: Mapping[str, int]) -> nn.Module:

@@ -52,47 +52,63 @@ def words_of(cut: "Cut") -> list[str]:
 
 
 def _phones(cut: "Cut", config: LabelConfig, lexicon: Lexicon | None) -> list[str]:
-    supervisions = sorted(cut.supervisions, key=lambda s: s.start)
-    if supervisions and all(s.alignment and "phone" in s.alignment for s in supervisions):
-        symbols = [item.symbol for s in supervisions for item in s.alignment["phone"]]
-    elif lexicon is None:
+    timed = timed_phones(cut, config)
+    if timed:
+        return [symbol for symbol, _, _ in timed]
+    if lexicon is None:
         raise LabelError(
             f"cut {cut.id}",
             "it has no phones",
             "Give data.labels.lexicon, or set heads.phones to 0",
         )
-    else:
-        words = words_of(cut)
-        found, missing = lexicon.pronounce(words)
-        if missing:
-            raise LabelError(
-                f"cut {cut.id}", f"{next(iter(missing))!r} is not in the lexicon", "Add it there"
-            )
-        symbols = [phones.strip_stress(p) for alternatives in found for p in alternatives[0]]
-    if config.fold == "timit39":
-        symbols = _folded(symbols, cut.id)
-    row: list[str] = []
-    for symbol in symbols:
+    words = words_of(cut)
+    found, missing = lexicon.pronounce(words)
+    if missing:
+        raise LabelError(
+            f"cut {cut.id}", f"{next(iter(missing))!r} is not in the lexicon", "Add it there"
+        )
+    said = [phones.strip_stress(p) for alternatives in found for p in alternatives[0]]
+    return [symbol for symbol, _, _ in _read([(p, 0.0, 0.0) for p in said], config, cut.id)]
+
+
+def timed_phones(cut: "Cut", config: LabelConfig) -> list[tuple[str, float, float]]:
+    """(symbol, start, end) in s of the cut's own phones; none unless all its speech has some.
+
+    Silences that are merged last from the first to the end of the last. Raises `LabelError`.
+    """
+    supervisions = sorted(cut.supervisions, key=lambda s: s.start)
+    if not supervisions or not all(s.alignment and "phone" in s.alignment for s in supervisions):
+        return []
+    items = [item for s in supervisions for item in s.alignment["phone"]]
+    return _read([(item.symbol, item.start, item.end) for item in items], config, cut.id)
+
+
+def _read(
+    rows: Iterable[tuple[str, float, float]], config: LabelConfig, name: str
+) -> list[tuple[str, float, float]]:
+    """Symbols as the configuration wants them."""
+    found: list[tuple[str, float, float]] = []
+    for symbol, start, end in rows:
+        if config.fold == "timit39":
+            symbol = _folded(symbol, name)
         silent = symbol in SILENCES
         if not symbol or (silent and config.silence == "drop"):
             continue
-        if silent and config.silence == "merge" and row[-1:] == [phones.SILENCE]:
+        if silent and config.silence == "merge" and found and found[-1][0] == phones.SILENCE:
+            found[-1] = (phones.SILENCE, found[-1][1], end)
             continue
-        row.append(phones.SILENCE if silent else symbol)
-    return row
+        found.append((phones.SILENCE if silent else symbol, start, end))
+    return found
 
 
-def _folded(symbols: Iterable[str], name: str) -> list[str]:
-    row = []
-    for symbol in symbols:
-        key = symbol if symbol == "h#" else symbol.lower()
-        if key in phones.FOLD_ANY_TO_39:
-            row.append(phones.FOLD_ANY_TO_39[key])
-        elif key not in ("", phones.GLOTTAL_STOP):
-            raise LabelError(
-                f"cut {name}", f"{symbol!r} is no symbol of TIMIT", "Set labels.fold: none"
-            )
-    return row
+def _folded(symbol: str, name: str) -> str:
+    """One of the 39, or nothing."""
+    key = symbol if symbol == "h#" else symbol.lower()
+    if key in phones.FOLD_ANY_TO_39:
+        return phones.FOLD_ANY_TO_39[key]
+    if key in ("", phones.GLOTTAL_STOP):
+        return ""
+    raise LabelError(f"cut {name}", f"{symbol!r} is no symbol of TIMIT", "Set labels.fold: none")
 
 
 def inventory(head: str, rows: Iterable[Sequence[str]], config: LabelConfig) -> tuple[str, ...]:

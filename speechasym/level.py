@@ -17,7 +17,7 @@ Shapes: B batch, F steps, E events, I input channels, D width, U units, K channe
 prototype, S steps of a head, V classes (blank and symbols).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
@@ -103,7 +103,7 @@ class LevelOutput(NamedTuple):
     mask: Tensor  # (B, F)
     start: Tensor  # (B, F) first frame of the features under each step,
     end: Tensor  # and the frame after its last one
-    passed: Tensor  # (B, E, D) what goes on: y, or y pooled over events
+    passed: Tensor  # (B, E, D) what goes on: y and what heads tell, pooled over events
     passed_mask: Tensor  # (B, E)
     passed_start: Tensor  # (B, E)
     passed_end: Tensor
@@ -222,11 +222,13 @@ class Level(nn.Module):
         start: Tensor | None = None,
         end: Tensor | None = None,
         context: Tensor | None = None,
+        tell: Callable[[Tensor], Tensor] | None = None,
     ) -> LevelOutput:
         """x (B, F', I), mask (B, F') with the real steps first; F = F' / stride, rounded up.
 
         start, end: (B, F') frames under each step; without them steps are frames.
         context: (B, F, context) from above, at the steps of this level.
+        tell: from y (B, F, D) to what goes on beside it, of its shape.
         """
         config = self.config
         h, x, mask, start, end = self._hear(x, mask, start, end, context)
@@ -245,9 +247,10 @@ class Level(nn.Module):
                 losses["predict"] = config.predict * (missed * mask).sum() / mask.sum().clamp(min=1)
             y = y + self._joined(activation, off)
         y = hide(y, mask)
+        told = y if tell is None else hide(y + tell(y), mask)
         if config.events == "none":
             return LevelOutput(
-                y, mask, start, end, y, mask, start, end, activation, None, error, None, losses
+                y, mask, start, end, told, mask, start, end, activation, None, error, None, losses
             )
         if config.events == "stride":
             segments = events.windows(mask, max(1, round(1 / config.keep)))
@@ -258,7 +261,7 @@ class Level(nn.Module):
             if self.training:
                 self.hold.follow(segments.events.sum(), mask.sum())
         weight = self.weigh(y).squeeze(-1).clamp(-8, 8).exp()
-        passed = events.pool(y, weight, segments)
+        passed = events.pool(told, weight, segments)
         longer = torch.log2(segments.size.clamp(min=1).to(y.dtype))
         passed = (passed + longer[..., None] * self.duration) * segments.mask[..., None]
         first, last = events.spans(start, end, segments)

@@ -54,9 +54,10 @@ def train(
         resume: go on where a run in `out` stopped, or begin if there is none.
         build: makes the model from (config.model, columns, {head: symbols}); default
             `hierarchy.build_model`. A model maps (features (B, F, D), lengths (B,)) to an object
-            with heads {head: (log_probs (B, F', symbols + 1), lengths (B,))} and losses {name:
-            scalar, already weighted}. If it has `fitted`, that is called once before training with
-            an iterator of a few (features, lengths).
+            with heads {head: (log_probs (B, F', symbols + 1), lengths (B,))}, losses {name:
+            scalar, already weighted} and, for `framewise`, spans as of `level.Output`. If it has
+            `fitted`, that is called once before training with an iterator of a few (features,
+            lengths).
         shown: tell how far it is, on stderr.
 
     Returns:
@@ -95,6 +96,7 @@ def train(
         train_set = dataset.load(
             config.data, config.data.train, heads,
             augment=config.data.augment, seed=config.seed, shown=shown,
+            framewise=config.framewise > 0,
         )  # fmt: skip
         dev_set = dataset.load(
             config.data, config.data.dev, heads, inventories=train_set.inventories, shown=shown
@@ -244,7 +246,8 @@ def _loss(
     Args:
         totals: labels of the whole batch, by head; mine: share of the batch that is here.
     """
-    parts = {part: torch.zeros((), device=run.device) for part in (*weights, "local")}
+    names = (*weights, "local", *(["frames"] if run.config.framewise else []))
+    parts = {part: torch.zeros((), device=run.device) for part in names}
     if batch is None:
         return torch.zeros((), device=run.device), parts, {}
     with validation.autocast(run.device, run.config.precision):
@@ -258,6 +261,11 @@ def _loss(
         loss = loss + weight * lost
         parts[head] = lost.detach()
         left_out[head] = [name for name, fit in zip(batch.ids, fits, strict=True) if not fit]
+    if batch.frames is not None:
+        log_probs, lengths = output.heads["phones"]
+        own = validation.framewise(log_probs, output.spans["phones"], lengths, batch.frames)
+        loss = loss + mine * run.config.framewise * own
+        parts["frames"] = mine * own.detach()
     for value in output.losses.values():
         loss = loss + mine * value
         parts["local"] = parts["local"] + mine * value.detach()

@@ -63,6 +63,27 @@ def ctc(
     return lost, fits
 
 
+def framewise(
+    log_probs: Tensor, spans: tuple[Tensor, Tensor], lengths: Tensor, frames: Tensor
+) -> Tensor:
+    """Mean of -log p of the phone at the middle of each step, blank left aside; 0 if none is known.
+
+    The blank is CTC's own; among the symbols each step can be told which one it hears.
+
+    Args:
+        log_probs: (B, F', V); spans: frames from ... to under each step, (B, F') each;
+        lengths: (B,) steps; frames: (B, F) classes, 0 where none is known.
+    """
+    middle = (spans[0] + spans[1]) // 2
+    target = frames.gather(1, middle.clamp(0, frames.shape[1] - 1))
+    step = torch.arange(target.shape[1], device=target.device)
+    target = target * (step < lengths[:, None])
+    chosen = target > 0
+    if not bool(chosen.any()):
+        return log_probs.sum() * 0
+    return nnf.cross_entropy(log_probs[..., 1:][chosen].float(), target[chosen] - 1)
+
+
 @torch.no_grad()
 def evaluate(
     model: nn.Module,

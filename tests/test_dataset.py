@@ -30,7 +30,10 @@ def load(words, *more, heads=("phones",), **options):
 
 
 def cut(text=None, symbols=None, name="c"):
-    items = [SimpleNamespace(symbol=symbol) for symbol in symbols or ()]
+    items = [
+        SimpleNamespace(symbol=symbol, start=at / 10, end=(at + 1) / 10)
+        for at, symbol in enumerate(symbols or ())
+    ]
     alignment = {"phone": items} if symbols is not None else None
     return SimpleNamespace(
         id=name, supervisions=[SimpleNamespace(start=0, text=text, alignment=alignment)]
@@ -65,6 +68,52 @@ def test_silences(silence, want):
     config = LabelConfig(silence=silence)
     said = cut(symbols=["SIL", "aa", "sil", "pau", "", "b", "h#", "sil"])
     assert labels.tokens(said, "phones", config, None) == want.split()
+
+
+def test_times_of_phones_follow_merging_and_folding():
+    config = LabelConfig(fold="timit39", silence="merge")
+    said = cut(symbols=["h#", "bcl", "b", "q", "ix", "kcl", "h#"])
+    rows = labels.timed_phones(said, config)
+    assert [(symbol, round(a, 3), round(b, 3)) for symbol, a, b in rows] == [
+        ("sil", 0.0, 0.2), ("b", 0.2, 0.3), ("ih", 0.4, 0.5), ("sil", 0.5, 0.7),
+    ]  # fmt: skip
+    assert labels.timed_phones(cut(text="A"), config) == []
+
+
+def test_frames_have_the_phone_in_their_middle(words):
+    data = load(
+        words,
+        "data.augment.speeds=[1.0, 1.25]",
+        framewise=True,
+        augment=AugmentConfig(speeds=(1.0, 1.25)),
+    )
+    known = dataset.labels.classes(data.inventories["phones"])
+    for number, cut in enumerate(data.cuts):
+        for row, features in zip(data.frames[number], data.features[number], strict=True):
+            assert len(row) == len(features)
+            speed = 1.0 if abs(len(row) - 50 * cut.duration) <= 1 else 1.25
+            for frame, own in enumerate(row.tolist()):
+                at = (frame + 0.5) / 50 * speed
+                here = [
+                    i.symbol
+                    for i in cut.supervisions[0].alignment["phone"]
+                    if i.start <= at < i.end
+                ]
+                assert own == (known.get(here[0], 0) if here else 0)
+    batch = data.batch([0, 5], epoch=1)
+    assert batch.frames.shape == batch.features.shape[:2] and batch.frames.dtype == torch.int64
+    assert load(words).batch([0]).frames is None
+
+
+def test_framewise_needs_times(tmp_path):
+    config = tiny.config(tiny.corpus(tmp_path, 2)).data
+    path = tmp_path / "train.jsonl"
+    kept = [json.loads(line) for line in path.read_text().splitlines()]
+    for row in kept:
+        del row["supervisions"][0]["alignment"]
+    path.write_text("".join(json.dumps(row) + "\n" for row in kept))
+    with pytest.raises(LabelError, match="no cut has phones with their times"):
+        dataset.load(config, str(path), ["letters"], framewise=True, shown=False)
 
 
 def test_folding_of_timit():

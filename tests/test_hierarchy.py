@@ -55,6 +55,35 @@ def test_letters_can_outnumber_events():
     assert int(out.heads["letters"][1]) == 3 * events
 
 
+def test_a_head_tells_the_level_above():
+    torch.manual_seed(0)
+    heads = {"phones": {"tells": True}, "letters": {"level": 1, "slots": 2, "tells": True}}
+    sizes = {"phones": 5, "letters": 7, "words": 9}
+    model = build_model(SMALL | {"heads": heads}, 6, sizes).eval()
+    x, lengths = torch.randn(2, 60, 6), torch.tensor([60, 41])
+    before = model(x, lengths)
+    # what is told is each symbol's probability, pooled with the steps' own weights over events
+    own = before.levels[0]
+    told = model.tells["phones"](before.heads["phones"][0].exp())
+    weight = model.levels[0].weigh(own.y).squeeze(-1).clamp(-8, 8).exp()
+    for row in range(2):
+        for event in range(int(own.segments.events[row])):
+            inside = own.segments.event[row] == event
+            share = weight[row][inside] / weight[row][inside].sum()
+            want = (share[:, None] * (own.y + told)[row][inside]).sum(0)
+            want = want + float(inside.sum().log2()) * model.levels[0].duration
+            torch.testing.assert_close(own.passed[row, event], want, atol=1e-5, rtol=1e-5)
+    with torch.no_grad():
+        model.tells["phones"].weight.mul_(-3)
+    after = model(x, lengths)
+    torch.testing.assert_close(after.heads["phones"][0], before.heads["phones"][0])
+    assert not torch.allclose(after.levels[1].y, before.levels[1].y)
+    assert set(model.tells) == {"phones", "letters"}
+    loss = after.heads["words"][0].sum()
+    loss.backward()
+    assert model.heads["phones"].weight.grad.abs().sum() > 0  # the word's loss reaches the phones
+
+
 @pytest.mark.parametrize("name, most", [("tiny", 300_000), ("small", 1_000_000)])
 def test_presets_keep_to_their_size(name, most):
     count = parameters(build_model({"preset": name}, 33, SIZES))

@@ -16,7 +16,7 @@ import tiny
 import torch
 from torch import nn
 
-from speechasym import checkpoints, index, optimisation, runs, training, validation
+from speechasym import checkpoints, configs, index, optimisation, runs, training, validation
 from speechasym.checkpoints import CheckpointError
 from speechasym.errors import ConfigError, OutputError
 from speechasym.optimisation import TrainingError
@@ -347,6 +347,41 @@ def in_two_processes(target, *arguments):
     for process in team:
         process.join(60)
     assert [process.exitcode for process in team] == [0, 0]
+
+
+def test_framewise_loss_against_a_dumb_loop():
+    torch.manual_seed(0)
+    scores = torch.randn(2, 5, 4, requires_grad=True)
+    starts = torch.tensor([[0, 3, 6, 9, 12], [0, 3, 6, 6, 6]])
+    ends = torch.tensor([[3, 6, 9, 12, 14], [3, 6, 8, 8, 8]])
+    lengths = torch.tensor([5, 3])
+    frames = torch.randint(0, 4, (2, 14))
+    frames[0, 4] = 0
+    found = validation.framewise(scores.log_softmax(-1), (starts, ends), lengths, frames)
+    losses = []
+    for row in range(2):
+        for step in range(int(lengths[row])):
+            label = int(frames[row, (starts[row, step] + ends[row, step]) // 2])
+            if label:
+                shares = scores[row, step, 1:].double().softmax(-1)  # the blank left aside
+                losses.append(-shares[label - 1].log())
+    assert 3 < len(losses) < 8
+    want = torch.stack(losses).mean().detach()
+    torch.testing.assert_close(found.detach().double(), want, atol=1e-6, rtol=1e-6)
+    none = validation.framewise(scores.log_softmax(-1), (starts, ends), lengths, frames * 0)
+    assert float(none.detach()) == 0
+
+
+@pytest.mark.parametrize("preset", ["tiny", "recurrent"])
+def test_framewise_training_runs_and_is_told(tmp_path, words, preset):
+    size = {"every": {"width": 12, "units": 8}} if preset == "tiny" else {"hidden": 8, "width": 8}
+    more = {"framewise": 1.0, "epochs": 1, "model": {"preset": preset, **size}}
+    config = configs.of_dict(configs.to_dict(tiny.config(words)) | more)
+    training.train(config, tmp_path / "r", shown=False)
+    text = (tmp_path / "r" / "metrics.jsonl").read_text("utf-8")
+    lines = [json.loads(line) for line in text.splitlines()]
+    assert all(line["loss_frames"] > 0 for line in lines if "loss_frames" in line)
+    assert any("loss_frames" in line for line in lines)
 
 
 def test_a_process_may_have_no_share_of_a_batch(tmp_path, words):

@@ -16,6 +16,11 @@ $(READY): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,synth]'
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt praat-parselmouth \
 	  || echo "praat-parselmouth does not install here: two tests will be skipped"
+	@{ command -v chromium-headless-shell || command -v chromium || command -v google-chrome; } \
+	  > /dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null && \
+	  apt-get update -qq && apt-get install -qq -y --no-install-recommends \
+	  chromium-headless-shell > /dev/null; } \
+	  || echo "no headless Chromium here: two tests of the report will be skipped"
 	@touch $(READY)
 
 demo: $(READY)

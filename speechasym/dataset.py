@@ -226,10 +226,9 @@ def load(
     frames = None
     if framewise:
         known = labels.classes(inventories["phones"])
-        rows = [timed[number // each] for number in range(len(made))]
         every = [
-            framed(row, known, len(x), config.features.rate / task.variant.speed)
-            for row, x, task in zip(rows, made, tasks, strict=True)
+            framed(timed[number // each], known, len(x), config.features.rate / task.variant.speed)
+            for number, (x, task) in enumerate(zip(made, tasks, strict=True))
         ]
         frames = [every[i : i + each] for i in range(0, len(every), each)]
     return Dataset(

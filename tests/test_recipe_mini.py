@@ -73,7 +73,7 @@ def test_every_step_leaves_what_it_promises(done):
     assert found.returncode == 0, found.stderr
     names = [words[0] for words in commands.asked]
     assert names[:4] == ["prepare", "train", "evaluate", "transcribe"]
-    assert names[4:] == ["plot"] * 6
+    assert names[4:] == ["plot"] * 6 + ["report"]
     scores = json.loads((out / "test.json").read_text())["scores"]
     assert set(scores) == {"phones", "letters", "letters as words", "words"}
     assert scores["words"]["N"] > 40 and len(scores["words"]["speakers"]) == 3

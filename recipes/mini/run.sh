@@ -39,7 +39,14 @@ for what in curves confusion units ranks levels; do
 done
 "$bin" plot "$one" --what levels --out "$pictures/asymmetry.png"
 
+echo "6. All of it on one page, to look at and to hear"
+page=$out/report.html
+if [ "$page" -nt "$run/model.json" ]; then echo "$page"; else
+  "$bin" report "$run" --cuts "$test" --evaluation "$out/test.json" --out "$page"
+fi
+
 echo
+echo "Report:       $page (open it in a browser)"
 echo "Error rates:  $out/test.json; recognised and said: $out/hypotheses"
 echo "Model:        $run/model.safetensors (speechasym transcribe $run RECORDING)"
 echo "Pictures:     $pictures: curves, confusion, units, ranks, levels; asymmetry of the recording"

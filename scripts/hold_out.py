@@ -1,0 +1,59 @@
+"""Set speakers apart: a manifest of cuts -> two, so that choices are made without the test.
+
+    python scripts/hold_out.py CUTS --out DIR --folds 4          # every speaker held out once
+    python scripts/hold_out.py CUTS --out DIR --speakers 1284,260
+
+writes DIR/fold0_train_cuts.jsonl.gz and DIR/fold0_dev_cuts.jsonl.gz and so on. Speakers are taken in
+order of their names, spread evenly over the folds.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from speechasym.errors import ConfigError, SpeechAsymError
+from speechasym.variants import read_cuts
+
+
+def folds_of(speakers: Sequence[str], folds: int) -> list[list[str]]:
+    """Neighbours in order go together, so that a fold has several of a dialect or none.
+
+    Raises `ConfigError` unless every fold has a speaker and leaves one to train on.
+    """
+    names = sorted(set(speakers))
+    if not 1 < folds <= len(names):
+        raise ConfigError("--folds", f"{folds} of {len(names)} speakers", "Use 2 to that many")
+    edges = [round(i * len(names) / folds) for i in range(folds + 1)]
+    return [names[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write the manifests and say who is where."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("cuts", help="manifest of cuts, as prepare writes")
+    parser.add_argument("--out", required=True, help="folder for the manifests")
+    how = parser.add_mutually_exclusive_group(required=True)
+    how.add_argument("--folds", type=int, help="so many pairs of manifests")
+    how.add_argument("--speakers", help="held out, with commas: one pair of manifests")
+    options = parser.parse_args(arguments)
+    try:
+        cuts = read_cuts(Path(options.cuts))
+        who = {cut.id: cut.supervisions[0].speaker for cut in cuts}
+        if options.folds:
+            held = folds_of(list(who.values()), options.folds)
+        else:
+            held = [options.speakers.split(",")]
+            if missing := sorted(set(held[0]) - set(who.values())):
+                raise ConfigError("--speakers", f"{missing[0]} is not in {options.cuts}", "Check")
+        Path(options.out).mkdir(parents=True, exist_ok=True)
+        for number, names in enumerate(held):
+            for part, inside in (("train", False), ("dev", True)):
+                chosen = cuts.filter(lambda c, n=names, i=inside: (who[c.id] in n) == i)
+                chosen.to_file(Path(options.out) / f"fold{number}_{part}_cuts.jsonl.gz")
+            print(f"fold {number}: held out {', '.join(names)}")
+    except SpeechAsymError as error:
+        parser.exit(2, f"hold_out: {error}\n")
+
+
+if __name__ == "__main__":
+    main()

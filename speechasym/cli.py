@@ -8,8 +8,11 @@ from typing import Any
 from jsonargparse import ArgumentParser, Namespace
 
 from speechasym import run_commands as runs
+from speechasym.align_commands import align_parser, run_align
 from speechasym.commands import add_prepare, add_score, run_prepare, run_score
 from speechasym.errors import ConfigError, SpeechAsymError
+from speechasym.report_commands import report_parser, run_report
+from speechasym.text_commands import lexicon_parser, lm_parser, run_lexicon, run_lm
 
 WHAT = ("waveform", "gammatone", "frequency", "phase")
 WHOLE = ("levels", "hysteresis", "summary")
@@ -34,6 +37,10 @@ def _parser() -> ArgumentParser:
     commands.add_subcommand(
         "transcribe", runs.transcribe_parser(), help="recordings -> phones, letters, words"
     )
+    commands.add_subcommand("align", align_parser(), help="cuts and their words -> times")
+    commands.add_subcommand("report", report_parser(), help="a run -> a page to look at and hear")
+    commands.add_subcommand("lm", lm_parser(), help="texts -> a language model")
+    commands.add_subcommand("lexicon", lexicon_parser(), help="words -> their pronunciations")
     commands.add_subcommand("doctor", _doctor_parser(), help="is everything here that is needed?")
     add_score(score)  # only now: jsonargparse wants an upper level whole before the lower one
     add_prepare(prepare)
@@ -167,6 +174,7 @@ def main(arguments: list[str] | None = None) -> int:
     run = {
         "extract": _extract, "plot": _plot, "score": run_score, "prepare": run_prepare,
         "train": runs.run_train, "evaluate": runs.run_evaluate, "transcribe": runs.run_transcribe,
+        "align": run_align, "report": run_report, "lm": run_lm, "lexicon": run_lexicon,
         "doctor": _doctor,
     }  # fmt: skip
     command = run[parsed.command]

@@ -51,6 +51,7 @@ class AugmentConfig:
     column_mask_share: float = 0.15  # widest of them, as a share of the columns
     gain: float = 0.0  # standard deviation of log gain, by utterance and column
     shift: float = 0.0  # standard deviation of an offset, by utterance and column
+    splice: float = 0.0  # share of cuts put together anew from stretches of two or three
 
     def __post_init__(self) -> None:
         for name in ("copies", "time_masks", "column_masks"):
@@ -65,6 +66,7 @@ class AugmentConfig:
             raise ConfigError("snr_db", f"{self.snr_db} is no range", "Use 5, 30")
         _share("noise_share", self.noise_share, end=True)
         _share("column_mask_share", self.column_mask_share, end=True)
+        _share("splice", self.splice, end=True)
         _positive("time_mask_s", self.time_mask_s)
         for name in ("gain", "shift"):
             if not 0 <= getattr(self, name) < math.inf:
@@ -170,6 +172,12 @@ class TrainConfig:
             raise ConfigError("framewise", f"{self.framewise} is not from 0", "Use 0 or 1")
         if self.framewise and not self.heads.phones:
             raise ConfigError("framewise", "there is no head phones", "Set heads.phones to 1")
+        if self.data.augment.splice and list(self.heads.used) != ["phones"]:
+            raise ConfigError(
+                "data.augment.splice",
+                f"the heads are {', '.join(self.heads.used)}, and only phones have times",
+                "Set it to 0, or heads.letters and heads.words to 0",
+            )
         if not 0 <= self.seed < 2**31:
             raise ConfigError("seed", f"{self.seed} is not from 0 to 2^31", "Use 0, 1, 2 ...")
         if self.target is not None and self.target not in self.heads.used:

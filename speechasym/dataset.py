@@ -26,6 +26,19 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+SPLICED = 1  # in seeds: what is spliced is drawn apart from what is masked
+SHORTEST = 6  # phones in a stretch that is spliced
+
+
+class Piece(NamedTuple):
+    """A stretch of a cut's variant."""
+
+    cut: int  # its number
+    variant: int
+    frames: slice
+    phones: list[int]  # classes
+
+
 class Batch(NamedTuple):
     """Utterances side by side; what is behind the end of the shorter ones is 0."""
 
@@ -61,7 +74,8 @@ class Dataset:
     inventories: Inventory
     fingerprint: str  # sha256 of the manifest
     rate: float  # frames a second
-    frames: list[list[Tensor]] | None = None  # by cut and variant: (F,) classes of phones, or 0
+    # by cut and variant (L, 3): class of each phone, its first frame and the one after its last
+    timed: list[list[Tensor]] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -84,24 +98,71 @@ class Dataset:
             augment: what masks, gain and shift to draw; none: leave features as they are.
             seed: of the run, and the step: what is drawn depends on these and the cut only.
         """
-        rows, frames = [], []
+        rows, frames, said = [], [], []
         for number in numbers:
-            kept = self.features[number]
-            variant = (number + epoch) % len(kept)
-            row = kept[variant]
-            if self.frames is not None:
-                frames.append(self.frames[number][variant].long())
+            pieces = self.pieces(number, epoch, augment, seed)
+            row = torch.cat([self.features[p.cut][p.variant][p.frames] for p in pieces])
             if augment is not None:
                 row = changed(row, augment, self.rate, _seed(*seed, number))
             rows.append(row)
+            said.append([label for p in pieces for label in p.phones])
+            if self.timed is not None:
+                whole = [_framed(self.timed[p.cut][p.variant], self.features[p.cut][p.variant])
+                         for p in pieces]  # fmt: skip
+                frames.append(torch.cat([f[p.frames] for f, p in zip(whole, pieces, strict=True)]))
+        labels = {head: [rows[n] for n in numbers] for head, rows in self.classes.items()}
+        if "phones" in labels:
+            labels["phones"] = said
         return Batch(
             [self.ids[n] for n in numbers],
             torch.nn.utils.rnn.pad_sequence(rows, batch_first=True),
             torch.tensor([len(row) for row in rows]),
-            {head: padded([rows[n] for n in numbers]) for head, rows in self.classes.items()},
+            {head: padded(own) for head, own in labels.items()},
             [self.speakers[n] for n in numbers],
             torch.nn.utils.rnn.pad_sequence(frames, batch_first=True) if frames else None,
         )
+
+    def pieces(
+        self,
+        number: int,
+        epoch: int = 0,
+        augment: AugmentConfig | None = None,
+        seed: tuple[int, int] = (0, 0),
+    ) -> "list[Piece]":
+        """What a cut's place in a batch holds: it, or stretches of it and of one or two others.
+
+        What is drawn depends on the seed, the step and the cut only, as in `batch`.
+        """
+        variant = (number + epoch) % len(self.features[number])
+        whole = self.classes["phones"][number] if "phones" in self.classes else []
+        if augment is None or not augment.splice:
+            return [Piece(number, variant, slice(None), whole)]
+        rng = np.random.default_rng(_seed(*seed, number, SPLICED))
+        if rng.random() >= augment.splice:
+            return [Piece(number, variant, slice(None), whole)]
+        assert self.timed is not None  # `load` sees to it
+        others = rng.integers(len(self), size=rng.integers(1, 3)).tolist()
+        found = []
+        for cut in (number, *others):
+            variant = int(rng.integers(len(self.features[cut])))
+            rows = self.timed[cut][variant]
+            least = min(SHORTEST, len(rows))
+            size = int(rng.integers(least, max(least, len(rows) // 2) + 1))
+            first = int(rng.integers(len(rows) - size + 1))
+            chosen = rows[first : first + size]
+            frames = slice(int(chosen[0, 1]), int(chosen[-1, 2]))
+            found.append(Piece(cut, variant, frames, chosen[:, 0].tolist()))
+        return found
+
+    def labels_in(
+        self, numbers: Sequence[int], epoch: int, augment: AugmentConfig, seed: tuple[int, int]
+    ) -> dict[str, int]:
+        """{head: labels} of the batch that `batch` would make of the same arguments."""
+        counts = {head: sum(len(rows[n]) for n in numbers) for head, rows in self.classes.items()}
+        if augment.splice:
+            pieces = (p for n in numbers for p in self.pieces(n, epoch, augment, seed))
+            counts["phones"] = sum(len(piece.phones) for piece in pieces)
+        return counts
 
     def in_order(self, max_seconds: float) -> Iterator[Batch]:
         """Batches of all cuts as they are, those of similar length together."""
@@ -167,7 +228,7 @@ def load(
     augment: AugmentConfig | None = None,
     seed: int = 0,
     shown: bool = True,
-    framewise: bool = False,
+    timed: bool = False,
 ) -> Dataset:
     """Read a manifest of cuts, and compute the features of all its variants.
 
@@ -176,11 +237,11 @@ def load(
         inventories: those of a training set; none: made from these cuts.
         augment: which variants to make; none: each cut as it is.
         seed: of the variants; shown: tell how far it is.
-        framewise: also which phone each frame has.
+        timed: also which phone each frame has.
 
     Raises:
-        ConfigError: no manifest, no lexicon; LabelError, AudioError: naming the cut; with
-            `framewise` also where no cut has phones with times.
+        ConfigError: no manifest, no lexicon; LabelError, AudioError: naming the cut; with `timed`
+            also where cuts have no phones with times.
     """
     augment = augment or AugmentConfig()
     variants.check_cache(config.cache)
@@ -207,12 +268,15 @@ def load(
                 Path(path).name, head, ", ".join(map(repr, sorted(strange)[:5])),
             )  # fmt: skip
     noises = variants.read_noises(augment.noise) if augment.noise else []
-    timed: list[list[tuple[str, float, float]]] = []
-    if framewise:
+    times: list[list[tuple[str, float, float]]] = []
+    if timed:
         with _naming(path):
-            timed = [labels.timed_phones(cut, config.labels) for cut in cuts]
-        if not any(timed):
-            raise LabelError(path, "no cut has phones with their times", "Set framewise to 0")
+            times = [labels.timed_phones(cut, config.labels) for cut in cuts]
+            if missing := [cut.id for cut, row in zip(cuts, times, strict=True) if not row]:
+                raise LabelError(
+                    f"cut {missing[0]}", "it has no phones with their times",
+                    "Set framewise and data.augment.splice to 0",
+                )  # fmt: skip
     tasks = []
     for cut in cuts:
         for number in range(augment.variants):
@@ -223,14 +287,14 @@ def load(
     with _naming(path):
         made = [torch.from_numpy(x) for x in variants.compute(tasks, config.workers, what, shown)]
     each = augment.variants
-    frames = None
-    if framewise:
+    placed: list[list[Tensor]] | None = None
+    if timed:
         known = labels.classes(inventories["phones"])
         every = [
-            framed(timed[number // each], known, len(x), config.features.rate / task.variant.speed)
-            for number, (x, task) in enumerate(zip(made, tasks, strict=True))
+            _at_frames(times[n // each], known, len(x), config.features.rate / task.variant.speed)
+            for n, (x, task) in enumerate(zip(made, tasks, strict=True))
         ]
-        frames = [every[i : i + each] for i in range(0, len(every), each)]
+        placed = [every[i : i + each] for i in range(0, len(every), each)]
     return Dataset(
         cuts=cuts,
         ids=[cut.id for cut in cuts],
@@ -242,23 +306,32 @@ def load(
         inventories={head: tuple(inventories[head]) for head in heads},
         fingerprint=sha256(Path(path)),
         rate=config.features.rate,
-        frames=frames,
+        timed=placed,
     )
 
 
-def framed(
-    timed: Sequence[tuple[str, float, float]], known: Mapping[str, int], frames: int, rate: float
+def _at_frames(
+    times: Sequence[tuple[str, float, float]], known: Mapping[str, int], frames: int, rate: float
 ) -> Tensor:
-    """(symbol, start, end) in s -> the class of each frame (F,) int16; 0 where none is known.
+    """(symbol, start, end) in s -> (L, 3): class, first frame, the frame after the last.
 
-    A frame has the phone that holds its middle.
+    A frame has the phone that holds its middle. Phones that are not known are left out.
     """
     middles = (np.arange(frames) + 0.5) / rate
-    row = np.zeros(frames, np.int16)
-    for symbol, start, end in timed:
-        first, last = np.searchsorted(middles, (start, end))
-        row[first:last] = known.get(symbol, 0)
-    return torch.from_numpy(row)
+    rows = [
+        (known[symbol], *np.searchsorted(middles, (start, end)).tolist())
+        for symbol, start, end in times
+        if symbol in known
+    ]
+    return torch.tensor(rows, dtype=torch.int32).reshape(-1, 3)
+
+
+def _framed(rows: Tensor, features: Tensor) -> Tensor:
+    """Timed phones (L, 3) of features (F, D) -> the class of each frame (F,); 0 where none is."""
+    frames = torch.zeros(len(features), dtype=torch.int64)
+    for label, first, end in rows.tolist():
+        frames[first:end] = label
+    return frames
 
 
 @contextmanager

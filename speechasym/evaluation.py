@@ -15,15 +15,22 @@ from typing import Any
 
 import torch
 
-from speechasym import dataset, decoding, runs, scoring, transcripts
+from speechasym import dataset, decoding, labels, runs, scoring, transcripts
 from speechasym.errors import ConfigError
-from speechasym.level import LevelOutput
+from speechasym.level import LevelOutput, Output
 from speechasym.progress import progress
 from speechasym.scoring import Counts, Result
 from speechasym.transcription import Trained, open_run
+from speechasym.word_decoding import BY_LEXICON, Opened, unknown_rates
 
 FROM_LETTERS = "letters as words"
-MEASURES = {"phones": "PER", "letters": "LER", "words": "WER", FROM_LETTERS: "WER"}
+MEASURES = {
+    "phones": "PER",
+    "letters": "LER",
+    "words": "WER",
+    FROM_LETTERS: "WER",
+    BY_LEXICON: "WER",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,13 +55,14 @@ class Evaluation:
     cuts_sha256: str
     speakers: dict[str, str]  # {utterance: speaker}
     seconds: float  # of audio
-    scores: dict[str, Result]  # by head; with letters also `FROM_LETTERS`
+    scores: dict[str, Result]  # by head; with letters also `FROM_LETTERS`; `BY_LEXICON`
     references: dict[str, dict[str, list[str]]]  # {phones, words: {utterance: tokens}}
-    hypotheses: dict[str, dict[str, list[str]]]  # by head; those of letters are their words
+    hypotheses: dict[str, dict[str, list[str]]]  # as scores; those of letters are their words
     flows: list[Flow]  # from the lowest level
     feature_seconds: float | None  # None: they may come from a cache
     model_seconds: float
     device: str
+    decoding: dict[str, Any] | None = None  # of `BY_LEXICON`: settings, files, unknown words, time
 
     def by_speaker(self, name: str) -> dict[str, Counts]:
         """Counts of each speaker, by name, for one of the scores."""
@@ -82,6 +90,7 @@ class Evaluation:
             "versions": runs.versions(),
             "labels": asdict(self.trained.config.data.labels),
             "levels": [asdict(flow) for flow in self.flows],
+            "decoding": self.decoding,
             "scores": {name: self._score(name) for name in self.scores},
         }
 
@@ -113,6 +122,7 @@ def evaluate(
     device: str = "auto",
     seed: int = 0,
     shown: bool = True,
+    words: Opened | None = None,
 ) -> Evaluation:
     """Recognise all cuts of a manifest by the best class of each step, and score them.
 
@@ -126,6 +136,8 @@ def evaluate(
         batch_seconds: of audio at a time, padding included.
         device: auto (CUDA where there is one), cpu, cuda.
         seed: of the intervals; shown: tell how far it is, on stderr.
+        words: what `word_decoding.open_decoder` gave for this run, to find words by a lexicon and
+            a language model too. That takes one thread, and its time is not that of the model.
 
     Raises:
         CheckpointError: see `open_run`. ConfigError: no such head, device or manifest.
@@ -154,6 +166,8 @@ def evaluate(
         "batch_seconds", f"{batch_seconds:g} s need more memory than {place} has", "Lower it"
     )
     rows: dict[str, dict[str, list[str]]] = {head: {} for head in heads}
+    found: dict[str, list[str]] = {}
+    decoding_seconds = 0.0
     tally = _Tally()
     began = time.monotonic()
     with torch.no_grad(), progress(len(data), "recognise", shown) as step:
@@ -163,10 +177,14 @@ def evaluate(
             for head in heads:
                 for name, row in zip(batch.ids, decoding.greedy(*output.heads[head]), strict=True):
                     rows[head][name] = decoding.symbols(row, inventories[head])
+            if words is not None:
+                start = time.monotonic()
+                found |= _words(words, batch.ids, output)
+                decoding_seconds += time.monotonic() - start
             tally.add(output.levels)
             for _ in batch.ids:
                 step()
-    model_seconds = time.monotonic() - began
+    model_seconds = time.monotonic() - began - decoding_seconds
     trained.model.to("cpu")
     speakers = {
         name: who or scoring.speaker_of(name)
@@ -175,6 +193,16 @@ def evaluate(
     spoken = {head: dict(zip(data.ids, data.references[head], strict=True)) for head in heads}
     references, hypotheses, scores = _scored(spoken, rows, data.ids, speakers, seed)
     seconds = sum(data.seconds)
+    told = None
+    if words is not None:
+        said = {cut.id: labels.words_of(cut) for cut in data.cuts}
+        references.setdefault("words", said)
+        hypotheses[BY_LEXICON] = found
+        scores[BY_LEXICON] = scoring.score(said, found, speakers=speakers, seed=seed)
+        told = words.as_json() | {
+            "unknown_words": unknown_rates(words, said.values()),
+            "real_time_factor": decoding_seconds / seconds,
+        }
     return Evaluation(
         trained=trained,
         cuts=Path(cuts),
@@ -188,7 +216,19 @@ def evaluate(
         feature_seconds=feature_seconds,
         model_seconds=model_seconds,
         device=str(place),
+        decoding=told,
     )
+
+
+def _words(opened: Opened, ids: Sequence[str], output: Output) -> dict[str, list[str]]:
+    """{utterance: words by the lexicon} of a batch."""
+    found = {}
+    needed = opened.decoder.config.heads
+    given = {head: (output.heads[head][0].cpu(), output.heads[head][1]) for head in needed}
+    for number, name in enumerate(ids):
+        one = {head: probs[number, : int(steps[number])] for head, (probs, steps) in given.items()}
+        found[name] = list(opened.decoder.decode(one)[0].words)
+    return found
 
 
 def _scored(
@@ -271,13 +311,13 @@ def law_of(trained: Trained, number: int) -> tuple[int, float | None, float | No
 def write_hypotheses(folder: str | Path, found: Evaluation) -> list[Path]:
     """Write what was recognised, and what was said, for `speechasym score`; returns the paths.
 
-    HEAD.txt (of letters: their words, for wer and ler), phones.ref.txt and words.ref.txt as far as
-    there are such labels, and speakers.txt for --speakers.
+    HEAD.txt (of letters: their words, for wer and ler), words-by-lexicon.txt, phones.ref.txt and
+    words.ref.txt as far as there are such labels, and speakers.txt for --speakers.
 
     Raises `ScoringError` for ids that hold a space, `OutputError` where it cannot be written.
     """
     folder = Path(folder)
-    tables = {f"{head}.txt": rows for head, rows in found.hypotheses.items()}
+    tables = {f"{name.replace(' ', '-')}.txt": rows for name, rows in found.hypotheses.items()}
     tables |= {f"{unit}.ref.txt": rows for unit, rows in found.references.items()}
     tables["speakers.txt"] = {name: [who] for name, who in found.speakers.items()}
     for name, rows in tables.items():

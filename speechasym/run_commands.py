@@ -8,6 +8,10 @@ from typing import Any
 from jsonargparse import ArgumentParser, Namespace
 
 FIGURES = ("curves", "confusion", "units", "ranks", "levels")
+WORD_WEIGHTS = (
+    "lm_weight", "word_score", "letters_weight", "words_weight", "blank_penalty", "beam",
+)  # fmt: skip
+WORD_OPTIONS = ("lexicon", "lm", "from", *WORD_WEIGHTS)
 
 
 def train_parser() -> ArgumentParser:
@@ -34,7 +38,8 @@ def evaluate_parser() -> ArgumentParser:
     parser = ArgumentParser(
         description="Error rates of a trained run on cuts, with intervals over speakers; events a"
         " second of each level, and the time it takes.",
-        epilog="Example:  speechasym evaluate runs/mini --cuts mini/test_cuts.jsonl.gz",
+        epilog="Example:  speechasym evaluate runs/mini --cuts mini/test_cuts.jsonl.gz\n"
+        "          ... --lexicon cmudict.txt --lm books.arpa.gz --from both",
     )
     add = parser.add_argument
     add("run", metavar="RUN", help="folder of a finished run")
@@ -51,7 +56,49 @@ def evaluate_parser() -> ArgumentParser:
     add("--batch-seconds", type=float, default=120.0, help="of audio at a time")
     add("--device", default="auto", help="auto, cpu or cuda")
     add("--seed", type=int, default=0, help="random seed of the intervals")
+    _add_words(parser)
     return parser
+
+
+def _add_words(parser: ArgumentParser) -> None:
+    """Options of words by a lexicon and a language model."""
+    add = parser.add_argument
+    add("--lexicon", default=None, metavar="FILE", help="pronunciations: find words by them, too")
+    add("--lm", default=None, metavar="ARPA", help="n-gram language model of words, for this")
+    add("--from", default="phones", metavar="HEAD", help="phones, letters or both")
+    add("--lm-weight", type=float, default=None, help="of its log p; null: 0.7")
+    add("--word-score", type=float, default=None, help="for each word; null: 0")
+    add("--letters-weight", type=float, default=None, help="of the letters' log p; null: 1, or 0")
+    add("--words-weight", type=float, default=None, help="of the words head's log p; null: 0")
+    add("--blank-penalty", type=float, default=None, help="of the blank's log p; null: 1")
+    add("--beam", type=int, default=None, help="hypotheses kept; null: 150")
+    add(
+        "--spelling", action="store_true",
+        help="guess how the words sound that --lexicon lacks, from their spelling",
+    )  # fmt: skip
+
+
+def _decoder(options: Namespace, trained: Any) -> Any:
+    """The decoder that the options ask for; None for none."""
+    from speechasym.errors import ConfigError
+    from speechasym.word_decoding import config_of, open_decoder
+
+    given = {name: options[name] for name in WORD_WEIGHTS if options[name] is not None}
+    source = options["from"]
+    if options.lm is None:
+        others = {"lexicon": options.lexicon, "spelling": options.spelling or None, **given}
+        if told := [name for name, value in others.items() if value is not None]:
+            option = f"--{told[0].replace('_', '-')}"
+            raise ConfigError(option, "says nothing without a language model", "Give --lm too")
+        return None
+    if options.lexicon is None and source != "letters":
+        raise ConfigError("--lexicon", "is not given", "Give pronunciations, or --from letters")
+    opened = open_decoder(
+        trained, options.lexicon, options.lm, config_of(source, **given), spelling=options.spelling
+    )
+    for warning in opened.warnings():
+        print(f"speechasym: {warning}", file=sys.stderr)
+    return opened
 
 
 def transcribe_parser() -> ArgumentParser:
@@ -68,6 +115,7 @@ def transcribe_parser() -> ArgumentParser:
     add("--level", default=None, metavar="HEAD", help="only phones, letters or words; null: all")
     add("--channel", default=None, help="mean, or a channel's number from 0; null: as in training")
     add("--longest", type=float, default=30.0, metavar="S", help="s that are heard at a time")
+    _add_words(parser)
     return parser
 
 
@@ -141,18 +189,23 @@ def _again(options: Namespace) -> str:
 def run_evaluate(options: Namespace) -> int:
     """Evaluate, print tables, and write what was asked for."""
     from speechasym import evaluation, files
+    from speechasym.transcription import open_run
 
+    trained = open_run(options.run)
     found = evaluation.evaluate(
-        options.run, options.cuts, heads=_heads(options.heads),
+        trained, options.cuts, heads=_heads(options.heads),
         batch_seconds=options.batch_seconds, device=options.device, seed=options.seed,
+        words=_decoder(options, trained),
     )  # fmt: skip
     if options.hypotheses is not None:
         evaluation.write_hypotheses(options.hypotheses, found)
     if options.out is not None:
         command = ["speechasym", "evaluate", options.run]
-        for name in ("cuts", "heads", "out", "hypotheses", "batch_seconds", "device", "seed"):
+        plain = ("cuts", "heads", "out", "hypotheses", "batch_seconds", "device", "seed")
+        for name in (*plain, *(WORD_OPTIONS if options.lm is not None else ())):
             if options[name] is not None:
                 command += [f"--{name.replace('_', '-')}", str(options[name])]
+        command += ["--spelling"] if options.spelling else []
         files.write_json(Path(options.out), {"command": shlex.join(command), **found.as_json()})
     _tell(found)
     for path in (options.out, options.hypotheses):
@@ -207,7 +260,14 @@ def _tell(found: Any) -> None:
     spent = f"model {found.model_seconds / found.seconds:.4f}"
     if found.feature_seconds is not None:
         spent += f", features {found.feature_seconds / found.seconds:.4f}"
+    if found.decoding is not None:
+        spent += f", words by lexicon {found.decoding['real_time_factor']:.4f}"
     print(f"Real-time factor on {found.device}: {spent}; {found.trained.parameters:,} parameters")
+    if found.decoding is not None:
+        unknown = found.decoding["unknown_words"]
+        shares = {"language model": unknown["lm"], "lexicon": unknown["lexicon"]}
+        told = [f"{name} {share:.2%}" for name, share in shares.items() if share is not None]
+        print(f"Words said that it does not know: {', '.join(told)}")
     if speakers == 1:
         print("No interval: it needs two speakers")
 
@@ -223,12 +283,14 @@ def run_transcribe(options: Namespace) -> int:
     heads = None if options.level is None else [options.level]
     if heads:
         trained.check_heads(heads, "--level")
+    words = _decoder(options, trained)
     failed = 0
     for stem, path in found.items():
         try:
             said = transcribe(
-                trained, path, heads=heads, longest=options.longest, channel=options.channel
-            )
+                trained, path, heads=heads, longest=options.longest, channel=options.channel,
+                words=words,
+            )  # fmt: skip
         except AudioError as error:
             if len(found) == 1:
                 raise
@@ -236,8 +298,9 @@ def run_transcribe(options: Namespace) -> int:
             print(f"speechasym: {error}", file=sys.stderr)
             continue
         print(f"{path}  ({said.seconds:.2f} s)")
+        room = 2 + max(7, *map(len, said.symbols))
         for head in said.symbols:
-            print(f"  {head + ':':<9}{said.text(head) or '(nothing)'}", flush=True)
+            print(f"  {head + ':':<{room}}{said.text(head) or '(nothing)'}", flush=True)
         if options.textgrid is not None:
             for written in write_textgrids(options.textgrid, {stem: said}):
                 print(f"  -> {written}", flush=True)

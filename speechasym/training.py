@@ -96,7 +96,7 @@ def train(
         train_set = dataset.load(
             config.data, config.data.train, heads,
             augment=config.data.augment, seed=config.seed, shown=shown,
-            framewise=config.framewise > 0,
+            timed=config.framewise > 0 or config.data.augment.splice > 0,
         )  # fmt: skip
         dev_set = dataset.load(
             config.data, config.data.dev, heads, inventories=train_set.inventories, shown=shown
@@ -184,9 +184,8 @@ def _step(
     own = distributed.share(numbers, run.team)
     augment, seed = config.data.augment, (config.seed, place.step)
     batch = run.train.batch(own, place.epoch, augment, seed).to(device) if own else None
-    totals = {
-        head: max(1, sum(len(rows[n]) for n in numbers)) for head, rows in run.train.classes.items()
-    }
+    counts = run.train.labels_in(numbers, place.epoch, augment, seed)
+    totals = {head: max(1, count) for head, count in counts.items()}
     mine = sum(run.train.seconds[n] for n in own) / sum(run.train.seconds[n] for n in numbers)
     weights = config.heads.used
 
@@ -261,7 +260,8 @@ def _loss(
         loss = loss + weight * lost
         parts[head] = lost.detach()
         left_out[head] = [name for name, fit in zip(batch.ids, fits, strict=True) if not fit]
-    if batch.frames is not None:
+    if run.config.framewise:
+        assert batch.frames is not None  # they were loaded for it
         log_probs, lengths = output.heads["phones"]
         own = validation.framewise(log_probs, output.spans["phones"], lengths, batch.frames)
         loss = loss + mine * run.config.framewise * own

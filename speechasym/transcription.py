@@ -1,14 +1,17 @@
 """From a recording to phones, letters and words, with times: what a trained run is for.
 
-Long recordings are heard in stretches that end where they are quietest, so that memory does not
-grow with their length; features that are normalised over an utterance are so over a stretch.
+Features are one stream over the whole recording. The model hears them in stretches that end where
+it is quietest, each with a margin of what is before and after, so that memory does not grow with
+the recording, and a symbol near a cut is heard with what surrounds it. Features that are
+normalised over an utterance are so over a stretch and its margins.
 
 Shapes: T samples, F frames, D columns, S steps of a head, V classes.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,20 +20,35 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from speechasym import alignments, audio, checkpoints, featuresets, hierarchy, training
+from speechasym import (
+    alignments,
+    audio,
+    bank,
+    checkpoints,
+    featuresets,
+    hierarchy,
+    normalise,
+    training,
+)
 from speechasym.alignments import Interval
 from speechasym.checkpoints import CheckpointError
 from speechasym.configs import HEADS, TrainConfig
 from speechasym.errors import ConfigError
+from speechasym.featuresets import FeatureConfig
 from speechasym.labels import Inventory
 from speechasym.level import Output
+from speechasym.word_decoding import BY_LEXICON, Opened
 
-LONGEST_S = 30.0  # a stretch
+LONGEST_S = 30.0  # a stretch, without margins
 LATEST = 0.95  # share of it in which the quietest place is looked for, so that no crumb is left
+# Stretches begin with a frame of which this is a divisor: steps of strides 2, 3, 4 stay the same
+GRID = 12
+MARGIN_S = 2.0  # heard before and after a stretch; half of it may be needed for symbols' times
 QUIET_S = 0.1  # quietness is the mean power over so long
 # How far a symbol reaches beyond its steps where no other is near, s: CTC marks a place in a
 # symbol, not its extent
-REACH_S = {"phones": 0.08, "letters": 0.08, "words": 0.25}
+REACH_S = {"phones": 0.08, "letters": 0.08, "words": 0.25, BY_LEXICON: 0.08}
+DELAY_S = 0.01  # of what the filterbank gives
 
 
 class Trained(NamedTuple):
@@ -116,6 +134,17 @@ class Transcript(NamedTuple):
         }
 
 
+class Stretch(NamedTuple):
+    """A part of a recording that is heard at once."""
+
+    rows: NDArray[np.float32]  # (F, D) features, with margins, not normalised over the stretch
+    first: int  # frame of the recording that they begin with
+    start: int  # frame at which the stretch itself begins,
+    end: int  # and the one after its last
+    silent: bool  # digital silence, without its margins
+    until: float  # s of the recording at its end
+
+
 def transcribe(
     run: str | Path | Trained,
     path: str | Path,
@@ -123,6 +152,7 @@ def transcribe(
     heads: Sequence[str] | None = None,
     longest: float = LONGEST_S,
     channel: str | int | None = None,
+    words: Opened | None = None,
 ) -> Transcript:
     """Recognise what is said in a recording of any sample rate, length and number of channels.
 
@@ -131,14 +161,17 @@ def transcribe(
     words); else each reaches so far, and nothing is said between them. So times are good to some
     tens of ms for phones, and tell of words rather where than how long they are.
 
-    A stretch of digital silence has no symbols, whatever the model makes of it.
+    A stretch of digital silence has no symbols, whatever the model makes of it. Nothing else is
+    refused: music and noise are heard as if they were speech, and give some symbols.
 
     Args:
         run: a finished run's folder, or what `open_run` gave.
         heads: which to read; None: all that the run has.
-        longest: s that are heard at a time; what is longer is cut at its quietest 0.1 s in the
-            latter half of a stretch, and a letter's word never goes on over a cut.
+        longest: s that are heard at a time, with `MARGIN_S` on either side; what is longer is cut
+            at its quietest 0.1 s in the latter half of a stretch.
         channel: of several, "mean" or a number from 0; None: as in training.
+        words: what `word_decoding.open_decoder` gave for this run: words by a lexicon and a
+            language model too, `BY_LEXICON`, stretch by stretch.
 
     Raises:
         AudioError: a recording that cannot be read or used.
@@ -148,74 +181,202 @@ def transcribe(
     heads = list(trained.inventories) if heads is None else list(heads)
     trained.check_heads(heads, "heads")
     config = trained.config.data.features
-    found: dict[str, list[Interval]] = {head: [] for head in heads}
     blocks = audio.blocks(path, config.sample_rate, config.channel if channel is None else channel)
-    count, start = 0, 0
-    for x in stretches(blocks, config.sample_rate, longest):
-        offset, stop = start / config.sample_rate, (start + len(x)) / config.sample_rate
-        if x.any():
-            output = heard(trained, features_of(trained, x))
-            own = symbols(trained, output, stop - offset, heads)
-            for head in heads:
-                if head == "letters" and own[head] and found[head]:
-                    found[head].append(Interval(offset, offset, " "))
-                # two roundings of one time must not overlap
-                found[head] += [
-                    Interval(min(offset + a, stop), min(offset + b, stop), label)
-                    for a, b, label in own[head]
-                ]
-        count, start = count + 1, start + len(x)
-    return Transcript(start / config.sample_rate, found, count)
+    names = heads if words is None else [*heads, BY_LEXICON]
+    found: dict[str, list[Interval]] = {name: [] for name in names}
+    count, seconds, alone = 0, 0.0, True
+    for stretch in stretches(blocks, config, longest):
+        own: dict[str, list[Interval]] = {name: [] for name in names}
+        begin = stretch.start / config.rate
+        if not stretch.silent:
+            rows = _normalised(stretch.rows, config)
+            output, offset = heard(trained, rows), stretch.first / config.rate
+            own = _places(trained, output, heads, offset)
+            if words is not None:
+                own[BY_LEXICON] = words_by_lexicon(trained, output, words, offset)
+        for head in names:
+            reach = 0.0 if alone or stretch.silent else MARGIN_S / 2
+            join(found[head], own[head], begin, reach)
+            if stretch.silent and head == "letters" and found[head]:
+                found[head].append(Interval(begin, begin, " "))  # no word goes on over silence
+        count, seconds, alone = count + 1, stretch.until, stretch.silent
+    timed = {head: spread(found[head], REACH_S[head], seconds) for head in names}
+    return Transcript(seconds, timed, count)
 
 
 def stretches(
-    blocks: Iterator[NDArray[np.float32]], rate: float, longest: float = LONGEST_S
-) -> Iterator[NDArray[np.float32]]:
-    """Blocks of samples -> stretches (T,) of at most `longest` s, cut where it is quietest.
+    blocks: Iterable[NDArray[np.float32]], config: FeatureConfig, longest: float = LONGEST_S
+) -> Iterator[Stretch]:
+    """Blocks of samples -> stretches of at most `longest` s, cut where it is quietest.
 
-    Raises `ConfigError` for a `longest` below 1 s.
+    Filters and extractors go on over the cuts: rows are those of the whole recording, but for the
+    normalisation over an utterance, which is left to do. No more than a stretch with its margins,
+    and a block, is in memory. Raises `ConfigError` for a `longest` below 1 s.
     """
     if not 1 <= longest < np.inf:
         raise ConfigError("longest", f"{longest} s is not from 1 s", "30 s are usual")
-    most = round(longest * rate)
+    rate = config.rate
+    most, margin = max(2, round(longest * rate)), round(MARGIN_S * rate)
+    width = max(1, round(QUIET_S * rate))
+    power = _Power(bank.hop(config.sample_rate, rate))
+    plain = replace(config, normalise="none") if config.normalise == "utterance" else config
     kept: list[NDArray[np.float32]] = []
-    size = 0
-    for block in blocks:
-        kept.append(block)
-        size += len(block)
-        while size > most:
-            x = np.concatenate(kept)
-            at = _quietest(x, most // 2, round(LATEST * most), max(1, round(QUIET_S * rate)))
-            yield x[:at]
-            kept, size = [x[at:]], len(x) - at
+    first = start = size = 0  # size: frames kept, from `first` on
+
+    def stretch(end: int, until: float) -> Stretch:
+        nonlocal kept
+        kept = kept if len(kept) == 1 else [np.concatenate(kept)]
+        silent = not power.frames[start - first : end - first].any()
+        return Stretch(kept[0][: end + margin - first], first, start, end, silent, until)
+
+    for part in chain(featuresets.frames(power.of(blocks), plain), [None]):
+        if part is not None:
+            kept.append(part)
+            size += len(part)
+        # the margin after a stretch has to be there, or the end of the recording
+        while first + size - start > most + (margin if part is not None else 0):
+            offset = start - first
+            near = power.frames[offset : offset + most]
+            at = start + _quietest(near, most // 2, max(most // 2 + 1, int(LATEST * most)), width)
+            yield stretch(at, at / rate)
+            start, gone = at, max(0, at - margin) // GRID * GRID - first
+            first, size, kept = first + gone, size - gone, [kept[0][gone:]]
+            power.frames = power.frames[gone:]
     if size:
-        yield np.concatenate(kept)
+        yield stretch(first + size, power.samples / config.sample_rate)
 
 
-def _quietest(x: NDArray, first: int, last: int, width: int) -> int:
-    """The middle of the `width` samples of least power whose middle is from `first` to `last`."""
-    part = x[first - width // 2 : last + width].astype(np.float64)
-    sums = np.concatenate([[0.0], np.cumsum(part**2)])
-    power = sums[width:] - sums[:-width]
-    return first + int(power[: last - first].argmin())
+class _Power:
+    """Mean power of the frames that go by."""
+
+    def __init__(self, hop: int) -> None:
+        self.hop, self.samples = hop, 0
+        self.frames = np.zeros(0)
+
+    def of(self, blocks: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
+        """The same blocks."""
+        rest = np.zeros(0, np.float32)
+        for x in blocks:
+            self.samples += len(x)
+            rest = np.concatenate([rest, x])
+            whole = len(rest) // self.hop * self.hop
+            self._add(rest[:whole].reshape(-1, self.hop))
+            rest = rest[whole:]
+            yield x
+        if len(rest):
+            self._add(rest[None])
+
+    def _add(self, frames: NDArray[np.float32]) -> None:
+        self.frames = np.concatenate([self.frames, np.square(frames, dtype=np.float64).mean(1)])
+
+
+def _quietest(power: NDArray, first: int, last: int, width: int) -> int:
+    """The middle of the `width` frames of least power whose middle is from `first` to `last`."""
+    begin = max(0, first - width // 2)
+    sums = np.concatenate([[0.0], np.cumsum(power[begin : last + width])])
+    width = min(width, len(sums) - 1)
+    means = sums[width:] - sums[:-width]
+    return first + int(means[: last - first].argmin())
+
+
+def _normalised(rows: NDArray[np.float32], config: FeatureConfig) -> NDArray[np.float32]:
+    """Rows (F, D) of a stretch, as the model wants them."""
+    if config.normalise != "utterance":
+        return rows
+    return np.concatenate(list(normalise.normalised([rows], "utterance", config.rate)))
+
+
+def join(before: list[Interval], after: list[Interval], cut: float, reach: float) -> None:
+    """Add the symbols of a stretch to those before it, which ended at `cut` s; both have margins.
+
+    They change over at one time within `reach` s of the cut: in the middle of the widest gap
+    between symbols, of whichever side, so that none is lost or doubled where both sides hear it a
+    little earlier or later.
+    """
+    near = sorted(
+        m for i in (*_since(before, cut - reach), *after) if abs((m := _middle(i)) - cut) < reach
+    )
+    edges = [cut - reach, *near, cut + reach]
+    _, at = max(((b - a, (a + b) / 2) for a, b in pairwise(edges)), default=(0.0, cut))
+    while before and _middle(before[-1]) >= at:
+        before.pop()
+    if before:
+        before[-1] = before[-1]._replace(end=min(before[-1].end, at))
+    later = [i for i in after if _middle(i) >= at]
+    before += [i._replace(start=max(i.start, at)) for i in later[:1]] + later[1:]
+
+
+def _since(intervals: Sequence[Interval], time: float) -> Iterator[Interval]:
+    """The last ones, from `time` on."""
+    for interval in reversed(intervals):
+        if _middle(interval) < time:
+            return
+        yield interval
+
+
+def _middle(interval: Interval) -> float:
+    return (interval.start + interval.end) / 2
 
 
 def symbols(
     trained: Trained, output: Output, seconds: float, heads: Sequence[str]
 ) -> dict[str, list[Interval]]:
     """{head: symbols of the first of a batch}, which lasts so many s; times as of `transcribe`."""
-    rate = trained.config.data.features.rate
+    found = _places(trained, output, heads)
+    return {head: spread(own, REACH_S[head], seconds) for head, own in found.items()}
+
+
+def _places(
+    trained: Trained, output: Output, heads: Sequence[str], offset: float = 0.0
+) -> dict[str, list[Interval]]:
+    """{head: where CTC's best path writes each symbol}, of features that begin at `offset` s."""
+    config = trained.config.data.features
+    offset -= delay_of(config)
     found = {}
     for head in heads:
         log_probs, steps = output.heads[head]
         first, last = (span[0, : int(steps[0])].numpy() for span in output.spans[head])
-        runs = _runs(log_probs[0, : int(steps[0])], *_times(first, last))
-        named = [(a / rate, b / rate, trained.inventories[head][k - 1]) for a, b, k in runs]
-        found[head] = spread(named, REACH_S[head], seconds)
+        runs = _runs(log_probs[0, : int(steps[0])], *step_times(first, last))
+        found[head] = [
+            Interval(
+                max(0.0, a / config.rate + offset),
+                max(0.0, b / config.rate + offset),
+                trained.inventories[head][k - 1],
+            )
+            for a, b, k in runs
+        ]
     return found
 
 
-def _times(first: NDArray, last: NDArray) -> tuple[NDArray, NDArray]:
+def words_by_lexicon(
+    trained: Trained, output: Output, words: Opened, offset: float = 0.0
+) -> list[Interval]:
+    """The best words by lexicon and language model of the first of a batch, from their first to
+    their last step, of features that begin at `offset` s."""
+    config, decoder = trained.config.data.features, words.decoder
+    offset -= delay_of(config)
+    heads = {h: output.heads[h] for h in decoder.config.heads}
+    posteriors = {h: log_probs[0, : int(steps[0])] for h, (log_probs, steps) in heads.items()}
+    said = decoder.decode(posteriors)[0].words
+    head, spans = decoder.spans(posteriors, said)
+    count = len(posteriors[head])
+    start, end = step_times(*(span[0, :count].numpy() for span in output.spans[head]))
+    return [
+        Interval(
+            max(0.0, start[a] / config.rate + offset),
+            max(0.0, end[b] / config.rate + offset),
+            word,
+        )
+        for word, (a, b) in zip(said, spans, strict=True)
+    ]
+
+
+def delay_of(config: FeatureConfig) -> float:
+    """s by which steps are later than what is heard in them: the filters' delay, as measured."""
+    return DELAY_S if config.features in ("gammatone", "asymmetry") and not config.align else 0.0
+
+
+def step_times(first: NDArray, last: NDArray) -> tuple[NDArray, NDArray]:
     """Frames (S,) under each step; those of a head that share their frames have equal parts."""
     if not len(first):
         return first.astype(float), last.astype(float)

@@ -81,28 +81,57 @@ def test_times_of_phones_follow_merging_and_folding():
 
 
 def test_frames_have_the_phone_in_their_middle(words):
-    data = load(
-        words,
-        "data.augment.speeds=[1.0, 1.25]",
-        framewise=True,
-        augment=AugmentConfig(speeds=(1.0, 1.25)),
-    )
-    known = dataset.labels.classes(data.inventories["phones"])
-    for number, cut in enumerate(data.cuts):
-        for row, features in zip(data.frames[number], data.features[number], strict=True):
-            assert len(row) == len(features)
-            speed = 1.0 if abs(len(row) - 50 * cut.duration) <= 1 else 1.25
-            for frame, own in enumerate(row.tolist()):
+    data = load(words, timed=True, augment=AugmentConfig(speeds=(1.0, 1.25)))
+    known = labels.classes(data.inventories["phones"])
+    for epoch in range(2):
+        batch = data.batch([0, 5, 7], epoch=epoch)
+        assert batch.frames.shape == batch.features.shape[:2]
+        for row, length, number in zip(
+            batch.frames, batch.lengths.tolist(), [0, 5, 7], strict=True
+        ):
+            cut = data.cuts[number]
+            speed = 1.0 if abs(length - 50 * cut.duration) <= 1 else 1.25
+            for frame, own in enumerate(row[:length].tolist()):
                 at = (frame + 0.5) / 50 * speed
-                here = [
-                    i.symbol
-                    for i in cut.supervisions[0].alignment["phone"]
-                    if i.start <= at < i.end
-                ]
+                items = cut.supervisions[0].alignment["phone"]
+                here = [i.symbol for i in items if i.start <= at < i.end]
                 assert own == (known.get(here[0], 0) if here else 0)
-    batch = data.batch([0, 5], epoch=1)
-    assert batch.frames.shape == batch.features.shape[:2] and batch.frames.dtype == torch.int64
+            assert not row[length:].any()
     assert load(words).batch([0]).frames is None
+
+
+def test_spliced_cuts_are_stretches_with_their_phones(words):
+    augment = AugmentConfig(speeds=(1.0, 1.25), splice=1.0)
+    data = load(words, timed=True, augment=augment)
+    several = set()
+    for step in range(6):
+        batch = data.batch([3, 4], 0, augment, (7, step))
+        again = data.batch([4], 0, augment, (7, step))  # whatever else is in the batch
+        torch.testing.assert_close(again.features[0], batch.features[1][: again.lengths[0]])
+        counts = data.labels_in([3, 4], 0, augment, (7, step))
+        assert counts["phones"] == int(batch.targets["phones"][1].sum())
+        for place, number in enumerate((3, 4)):
+            pieces = data.pieces(number, 0, augment, (7, step))
+            several.add(len(pieces))
+            assert pieces[0].cut == number
+            want, said = [], []
+            for piece in pieces:
+                rows = data.timed[piece.cut][piece.variant].tolist()
+                inside = [
+                    r for r in rows if piece.frames.start <= r[1] and r[2] <= piece.frames.stop
+                ]
+                assert piece.phones == [label for label, _, _ in inside]
+                assert len(inside) >= min(dataset.SHORTEST, len(rows))
+                want.append(data.features[piece.cut][piece.variant][piece.frames])
+                said += piece.phones
+            length = int(batch.lengths[place])
+            torch.testing.assert_close(batch.features[place, :length], torch.cat(want))
+            assert batch.targets["phones"][0][place, : len(said)].tolist() == said
+            heard = torch.unique_consecutive(batch.frames[place, :length])
+            assert set(heard[heard > 0].tolist()) <= set(said)
+    assert several == {2, 3}
+    whole = data.batch([3], 0, AugmentConfig(splice=0.0), (7, 0))
+    assert int(whole.lengths[0]) == len(data.features[3][1])
 
 
 def test_framewise_needs_times(tmp_path):
@@ -112,8 +141,8 @@ def test_framewise_needs_times(tmp_path):
     for row in kept:
         del row["supervisions"][0]["alignment"]
     path.write_text("".join(json.dumps(row) + "\n" for row in kept))
-    with pytest.raises(LabelError, match="no cut has phones with their times"):
-        dataset.load(config, str(path), ["letters"], framewise=True, shown=False)
+    with pytest.raises(LabelError, match="no phones with their times"):
+        dataset.load(config, str(path), ["letters"], timed=True, shown=False)
 
 
 def test_folding_of_timit():

@@ -13,6 +13,7 @@ from speechasym import checkpoints, configs, evaluation, scoring, training
 from speechasym.checkpoints import CheckpointError
 from speechasym.errors import AudioError, ConfigError
 from speechasym.transcription import open_run
+from speechasym.word_decoding import BY_LEXICON, config_of, open_decoder
 
 RATE = 16000
 HERTZ = {"m": 300, "aa": 700, "s": 3000}  # a tone for each phone
@@ -230,6 +231,124 @@ def test_letters_are_words_joined_by_single_spaces():
     assert references == {"words": {"a": ["MA", "AM"]}} and hypotheses["letters"]["a"][1] == "AM"
     assert scores["letters"].rate == 0 and scores["letters"].counts.length == 5
     assert scores["letters as words"].counts == scoring.Counts(hits=2)
+
+
+# --- words by lexicon -----------------------------------------------------------------------------
+
+LEXICON = "AM  AA1 M\nMASS  M AA S\nA  AA0\nSAM  S AA M\n"
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A lexicon and a language model of the toy language, and of one word that is never said."""
+    from speechasym import ngrams
+
+    folder = tmp_path_factory.mktemp("words")
+    (folder / "lexicon.txt").write_text(LEXICON)
+    said = [["AM", "A"], ["MASS", "AM", "A"], ["A", "MASS"], ["AM", "AM"], ["SAM"], ["MASS", "A"]]
+    ngrams.estimate(said, 2).write_arpa(folder / "lm.arpa")
+    return folder / "lexicon.txt", folder / "lm.arpa"
+
+
+@pytest.mark.parametrize("source", ["phones", "letters", "both"])
+def test_words_by_lexicon(made, found, files, source):
+    trained = open_run(made / "run")
+    config = config_of(source, **({} if source == "phones" else {"letters_weight": 0.5}))
+    opened = open_decoder(trained, *files, config)
+    cuts = made / "test_cuts.jsonl.gz"
+    own = evaluation.evaluate(trained, cuts, heads=["phones"], shown=False, words=opened)
+    assert list(own.scores) == ["phones", BY_LEXICON]
+    assert own.references["words"] == found.references["words"]
+    result = own.scores[BY_LEXICON]
+    assert result.counts.length == found.scores["words"].counts.length
+    assert result.rate <= 0.1  # the phones alone are right in nearly all of them
+    table = scoring.score(own.references["words"], own.hypotheses[BY_LEXICON])
+    assert table.counts == result.counts
+    content = json.loads(json.dumps(own.as_json()))
+    assert content["scores"][BY_LEXICON]["measure"] == "WER"
+    decoding = content["decoding"]
+    assert decoding["settings"]["source"] == source and decoding["real_time_factor"] > 0
+    assert decoding["unknown_words"] == {"lm": 0, "lexicon": 0, "either": 0}
+    assert found.as_json()["decoding"] is None
+    batches = evaluation.evaluate(
+        trained, cuts, heads=["phones"], shown=False, words=opened, batch_seconds=0.1
+    )
+    assert batches.hypotheses[BY_LEXICON] == own.hypotheses[BY_LEXICON]
+
+
+def test_command_with_lexicon(made, files, tmp_path, capsys):
+    lexicon, arpa = files
+    cuts, out, folder = made / "test_cuts.jsonl.gz", tmp_path / "x.json", tmp_path / "hyp"
+    words = ("--lexicon", lexicon, "--lm", arpa)
+    code, said, err = called(
+        capsys, "evaluate", made / "run", "--cuts", cuts, "--heads", "words", *words,
+        "--lm-weight", 0.5, "--out", out, "--hypotheses", folder,
+    )  # fmt: skip
+    assert code == 0, err
+    assert BY_LEXICON in said and "language model 0.00%, lexicon 0.00%" in said
+    content = json.loads(out.read_text())
+    assert f"--lexicon {lexicon} --lm {arpa} --from phones --lm-weight 0.5" in content["command"]
+    assert content["decoding"]["settings"]["lm_weight"] == 0.5
+    code, table, _ = called(
+        capsys, "score", "wer", folder / "words.ref.txt", folder / "words-by-lexicon.txt"
+    )
+    assert code == 0 and f"{content['scores'][BY_LEXICON]['rate']:.2%}" in table
+
+
+def test_transcribe_with_lexicon(made, files, tmp_path, capsys):
+    from speechasym import alignments
+
+    x, times, _ = utterance(["mass", "am", "a"])
+    path = tone(tmp_path / "x.wav", x, RATE)
+    words = ("--lexicon", files[0], "--lm", files[1])
+    code, said, _ = called(
+        capsys, "transcribe", made / "run", path, *words, "--textgrid", tmp_path / "grids"
+    )
+    assert code == 0 and f"  {BY_LEXICON}: MASS AM A" in said.splitlines()
+    tier = alignments.read_tiers(tmp_path / "grids" / "x.TextGrid")[BY_LEXICON]
+    own = [i for i in tier if i.label]
+    assert [i.label for i in own] == ["MASS", "AM", "A"]
+    for interval, (start, end, _) in zip(own, times, strict=True):
+        assert abs(interval.start - start) < 0.1 and abs(interval.end - end) < 0.1
+    silent = tone(tmp_path / "silent.wav", np.zeros(RATE), RATE)
+    code, said, _ = called(capsys, "transcribe", made / "run", silent, *words)
+    assert code == 0 and f"{BY_LEXICON}: (nothing)" in said
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--lm", "no.arpa", "--lexicon", "LEXICON"], "no.arpa"),
+        (["--lm", "LM", "--lexicon", "no.txt"], "no.txt: cannot be read"),
+        (["--lm", "LM"], "--lexicon: is not given"),
+        (["--lexicon", "LEXICON"], "--lexicon: says nothing without a language model"),
+        (["--beam", "7"], "--beam: says nothing without a language model"),
+        (["--lm", "LM", "--lexicon", "LEXICON", "--from", "words"], "source: 'words' is unknown"),
+        (["--lm", "LM", "--lexicon", "LEXICON", "--lm-weight", "-1"], "lm_weight: -1.0 is not"),
+        (["--lm", "LEXICON", "--lexicon", "LEXICON"], "lexicon.txt"),
+        (["--lm", "LM", "--lexicon", "STRANGE"], "does not write NG"),
+    ],
+)
+def test_words_that_cannot_be_found(made, files, tmp_path, capsys, options, says):
+    strange = tmp_path / "strange.txt"
+    strange.write_text(LEXICON + "AM  AA NG\n")
+    names = {"LEXICON": files[0], "LM": files[1], "STRANGE": strange}
+    given = [names.get(option, option) for option in options]
+    cuts = made / "test_cuts.jsonl.gz"
+    code, _, err = called(capsys, "evaluate", made / "run", "--cuts", cuts, *given)
+    assert code == 2 and says in err and "Traceback" not in err
+
+
+def test_words_without_pronunciation_are_told_or_guessed(made, files, tmp_path, capsys):
+    fewer = tmp_path / "fewer.txt"
+    fewer.write_text("AM  AA M\nMASS  M AA S\nSAM  S AA M\n")
+    cuts = made / "test_cuts.jsonl.gz"
+    words = ("--lexicon", fewer, "--lm", files[1])
+    code, said, err = called(capsys, "evaluate", made / "run", "--cuts", cuts, *words)
+    assert code == 0 and "1 words of the language model are not in the lexicon" in err
+    assert "as A; --spelling" in err and "lexicon 0.00%" not in said
+    code, said, err = called(capsys, "evaluate", made / "run", "--cuts", cuts, *words, "--spelling")
+    assert code == 0 and "not in the lexicon" not in err and "lexicon 0.00%" in said
 
 
 # --- errors --------------------------------------------------------------------------------------

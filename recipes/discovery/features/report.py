@@ -18,11 +18,14 @@ def _mean(cells: dict, names: list[str], label: str, task: str) -> np.ndarray | 
     return np.mean(rows, 0)
 
 
-def _abx(cells: dict, names: list[str], labels: list[str], group: str) -> list[str]:
+def _abx(
+    cells: dict, names: list[str], labels: list[str], group: str, bases: tuple[str, ...] = BASES
+) -> list[str]:
+    """A row for each set; a base that ends in a space begins the name of each set's own base."""
     lines = [
         "| features | columns | within | across | across, same context |"
-        + "".join(f" against {base}, % |" for base in BASES),
-        "| --- | ---: | ---: | ---: | ---: |" + " ---: |" * len(BASES),
+        + "".join(f" against {base.strip()}, % |" for base in bases),
+        "| --- | ---: | ---: | ---: | ---: |" + " ---: |" * len(bases),
     ]
     for label in labels:
         rows = [_mean(cells, names, label, f"{group} {task}") for task in TASKS]
@@ -34,7 +37,8 @@ def _abx(cells: dict, names: list[str], labels: list[str], group: str) -> list[s
             low, high = np.nanquantile(row[1:], [0.025, 0.975])
             parts.append(f"{100 * row[0]:.1f} ({100 * low:.1f}-{100 * high:.1f})")
         against = []
-        for base in BASES:
+        for base in bases:
+            base = base + label if base.endswith(" ") else base
             changes = []
             for task, row in zip(TASKS, rows, strict=True):
                 other = _mean(cells, names, base, f"{group} {task}")
@@ -106,3 +110,25 @@ def tables(known: dict, noises: list[str], snrs: tuple[int, ...]) -> str:
         out += [f"### Linear frame classifier, {condition}", ""]
         out += [*_linear(cells, names[condition], labels), ""]
     return "\n".join(out)
+
+
+def level_tables(known: dict, noises: list[str]) -> str:
+    """Of a run's levels: clean and at 5 dB, the speakers chosen on apart from the others."""
+    cells = known["cells"]
+    labels = list(dict.fromkeys(key.split(" | ")[1] for key in cells))
+    own = [label for label in labels if not label.startswith("untrained ")]
+    twins = [label for label in labels if label not in own]
+    out = [f"Commit {known['commit']}, run {known['run'][:8]}.", ""]
+    out += ["Steps a second of each level, from the lowest:", ""]
+    for name, found in known["steps"].items():
+        out += [f"- {name}: " + "; ".join(f"{k.strip()} {v}" for k, v in found.items())]
+    at_5 = f"5 dB, mean of {len(noises)} noises ({', '.join(noises)})"
+    for condition, names in {"clean": ["clean"], at_5: [f"{n}-5" for n in noises]}.items():
+        if not names:
+            continue
+        bases = ("MFCC 39", "compact 33")
+        bases += ("untrained ",) if condition == "clean" else ()
+        for group, title in (("chosen", "TRAIN, 8 speakers"), ("unseen", "TEST, 4 speakers")):
+            out += ["", f"### Levels: ABX error in %, {condition}, {title}", ""]
+            out += _abx(cells, names, own + twins, group, bases)
+    return "\n".join(out) + "\n"

@@ -1,16 +1,21 @@
 """Which features tell phones apart? ABX without training, and a linear frame classifier.
 
     python recipes/discovery/features/run.py --timit ROOT --noise ROOT --out out/discovery
+    python recipes/discovery/features/run.py --run FOLDER --timit ROOT --noise ROOT --out out/levels
 
-Writes results.json as it goes, and goes on from there when called again; then report.md.
+The second: the levels of a trained run beside the frozen features. Writes results.json as it goes,
+and goes on from there when called again; then report.md.
 """
 
 import argparse
 import json
 import os
 import subprocess
+import sys
+import time
 from pathlib import Path
 
+import levels
 import linear
 import numpy as np
 import report
@@ -19,7 +24,7 @@ import torch
 from rich.progress import Progress
 
 import speechasym
-from speechasym import abx, files
+from speechasym import abx, errors, files
 
 SNRS = (20, 10, 5, 0)
 TASKS = {"within": (False, False), "across": (True, False), "same": (True, True)}
@@ -43,13 +48,15 @@ def plan(noises: list[str]) -> list[tuple[str, float, dict]]:
     ]
 
 
-def abx_errors(items: list, matrices: dict) -> dict:
-    """{task: [error, low, high, samples]} over all speakers, and over those not chosen on."""
+def abx_errors(items: list, matrices: dict, groups: tuple[str, ...] = ("all", "unseen")) -> dict:
+    """{task: [error, low, high, samples]} over all speakers, those chosen on, those not."""
     out = {}
-    for group, own in (
-        ("all", items),
-        ("unseen", [i for i in items if not i.file.startswith(CHOSEN_ON)]),
-    ):
+    for group in groups:
+        own = [
+            i
+            for i in items
+            if group == "all" or i.file.startswith(CHOSEN_ON) == (group == "chosen")
+        ]
         tokens = abx.compare(own, matrices, 100)
         for task, (across, context) in TASKS.items():
             s = abx.score(tokens, across, context)
@@ -60,42 +67,39 @@ def abx_errors(items: list, matrices: dict) -> dict:
     return out
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--timit", default=os.environ.get("TIMIT_ROOT"), help="folder of TRAIN, TEST"
-    )
-    parser.add_argument("--noise", default=os.environ.get("NOISE_ROOT"), help="folder of noises")
-    parser.add_argument("--out", default="out/discovery/features")
-    parser.add_argument("--only", nargs="*", help="conditions, such as clean or rain-5")
-    options = parser.parse_args()
-    if not options.timit or not options.noise:
-        parser.error("give --timit and --noise, or set TIMIT_ROOT and NOISE_ROOT")
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    root, out = Path(options.timit), Path(options.out)
-    noises = {p.stem: p for p in sorted(Path(options.noise).iterdir()) if p.suffix == ".flac"}
-    items = abx.timit_items(root)
-    stems = sorted({item.file for item in items})
-    path = out / "results.json"
-    known = json.loads(path.read_text()) if path.exists() else {"cells": {}}
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-    ).stdout.strip()
-    known |= {"commit": commit, "tokens": len(items), "files": len(stems)}
+def condition(noise: str, snr: float) -> str:
+    """As it is called in the results and after --only."""
+    return "clean" if noise == "clean" else f"{noise}-{snr:g}"
+
+
+class Corpus:
+    """What is heard: TIMIT's sentences, and noises to add to them."""
+
+    def __init__(self, root: Path, noises: dict[str, Path]) -> None:
+        self.root, self.noises = root, noises
+        self.items = abx.timit_items(root)
+        self.stems = sorted({item.file for item in self.items})
+
+    def sounds(self, noise: str, snr: float) -> dict:
+        """{file: samples} in one condition."""
+        n = None if noise == "clean" else speechasym.load(self.noises[noise], 16000)[0]
+        return sets.sounds(self.root, self.stems, n, snr)
+
+
+def measure(corpus: Corpus, known: dict, path: Path, only: list[str] | None) -> str:
+    """The features without training; returns the report."""
     wanted = [
         (noise, snr, own)
-        for noise, snr, own in plan(list(noises))
-        if not options.only or f"{noise}-{snr:g}" in options.only or noise in options.only
+        for noise, snr, own in plan(list(corpus.noises))
+        if not only or condition(noise, snr) in only or noise in only
     ]
     with Progress() as bar:
         task = bar.add_task("conditions", total=len(wanted))
         for noise, snr, own in wanted:
-            name = "clean" if noise == "clean" else f"{noise}-{snr:g}"
+            name = condition(noise, snr)
             missing = [s for s in own if f"{name} | {s}" not in known["cells"]]
             if missing:
-                n = None if noise == "clean" else speechasym.load(noises[noise], 16000)[0]
-                heard = sets.sounds(root, stems, n, snr)
+                heard = corpus.sounds(noise, snr)
                 made: dict[str, dict] = {}
                 for label in missing:
                     chosen, columns = own[label]
@@ -104,15 +108,87 @@ def main() -> None:
                         made = {key: sets.matrices(heard, chosen)}  # one at a time in memory
                     index = sets.keep(chosen, columns)
                     matrices = {f: np.ascontiguousarray(m[:, index]) for f, m in made[key].items()}
-                    cell = {"columns": len(index), "abx": abx_errors(items, matrices)}
+                    cell = {"columns": len(index), "abx": abx_errors(corpus.items, matrices)}
                     if noise == "clean" or (snr == 5 and label in sets.SETS):
-                        cell["linear"] = linear.evaluate(matrices, root)
+                        cell["linear"] = linear.evaluate(matrices, corpus.root)
                     known["cells"][f"{name} | {label}"] = cell
                     files.write_json(path, known)
             bar.advance(task)
-    (out / "report.md").write_text(report.tables(known, list(noises), SNRS))
-    print(out / "report.md")
+    return report.tables(known, list(corpus.noises), SNRS)
+
+
+def measure_levels(
+    corpus: Corpus, known: dict, path: Path, only: list[str] | None, folder: str
+) -> str:
+    """The frozen features and the levels of a run, clean and at 5 dB; returns the report."""
+    models = levels.opened(folder)
+    known.setdefault("run", models[""].fingerprint)
+    if known["run"] != models[""].fingerprint:
+        raise errors.ConfigError(path, f"is of another run than {folder}", "Give another --out")
+    every = [("clean", 0.0), *((noise, 5.0) for noise in corpus.noises)]
+    wanted = [c for c in every if not only or condition(*c) in only or c[0] in only]
+    with Progress() as bar:
+        task = bar.add_task("conditions", total=len(wanted))
+        for noise, snr in wanted:
+            name = condition(noise, snr)
+            if name not in known.setdefault("done", []):
+                heard = corpus.sounds(noise, snr)
+                rows = levels.rows(models[""], heard)
+                known.setdefault("steps", {})[name] = {
+                    begin or "trained": levels.steps(model, rows)
+                    for begin, model in models.items()
+                    if noise == "clean" or not begin
+                }
+                made = {label: sets.matrices(heard, sets.SETS[label][0]) for label in levels.FROZEN}
+                for begin, model in models.items():
+                    if noise == "clean" or not begin:  # the twin in clean sound only
+                        made |= levels.matrices(model, rows, begin)
+                for label, matrices in made.items():
+                    if f"{name} | {label}" not in known["cells"]:
+                        known["cells"][f"{name} | {label}"] = {
+                            "columns": matrices[corpus.stems[0]].shape[1],
+                            "abx": abx_errors(corpus.items, matrices, ("chosen", "unseen")),
+                        }
+                        files.write_json(path, known)
+                known["done"].append(name)
+                files.write_json(path, known)
+            bar.advance(task)
+    return report.level_tables(known, [noise for noise, _ in wanted if noise != "clean"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--timit", default=os.environ.get("TIMIT_ROOT"), help="folder of TRAIN, TEST"
+    )
+    parser.add_argument("--noise", default=os.environ.get("NOISE_ROOT"), help="folder of noises")
+    parser.add_argument("--run", help="a finished run: its levels beside the frozen features")
+    parser.add_argument("--out", default="out/discovery/features")
+    parser.add_argument("--only", nargs="*", help="conditions, such as clean or rain-5")
+    options = parser.parse_args()
+    if not options.timit or not options.noise:
+        parser.error("give --timit and --noise, or set TIMIT_ROOT and NOISE_ROOT")
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    noises = {p.stem: p for p in sorted(Path(options.noise).iterdir()) if p.suffix == ".flac"}
+    corpus = Corpus(Path(options.timit), noises)
+    out = Path(options.out)
+    path = out / "results.json"
+    known = json.loads(path.read_text()) if path.exists() else {"cells": {}}
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+    ).stdout.strip()
+    known |= {"commit": commit, "tokens": len(corpus.items), "files": len(corpus.stems)}
+    if options.run:
+        text = measure_levels(corpus, known, path, options.only, options.run)
+    else:
+        text = measure(corpus, known, path, options.only)
+    (out / "report.md").write_text(text)
+    print(out / "report.md", f"{time.process_time():.0f} s of processor time", sep="\n")
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except errors.SpeechAsymError as error:
+        sys.exit(f"run.py: {error}")

@@ -1,0 +1,106 @@
+"""Speed and accuracy of word decoding on one thread -> a markdown table.
+
+python benchmarks/decoding.py RUN --cuts CUTS --lexicon FILE --lm ARPA [--most 60]
+    [--beams 50,150,500] [--sources phones,letters,both]
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rapidfuzz.distance import Levenshtein
+
+from speechasym import dataset, labels
+from speechasym.transcription import Trained, open_run
+from speechasym.word_decoding import DecodingConfig, config_of, open_decoder, unknown_rates
+
+
+class Utterance(NamedTuple):
+    """What the heads say of a cut, and what was said."""
+
+    seconds: float
+    words: list[str]
+    posteriors: dict[str, NDArray[np.float32]]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path)
+    for name in ("--cuts", "--lexicon", "--lm"):
+        parser.add_argument(name, type=Path, required=True)
+    parser.add_argument("--most", type=int, default=60, help="cuts")
+    parser.add_argument("--beams", default="50,150,500")
+    parser.add_argument("--sources", default="phones,letters,both")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    trained = open_run(options.run)
+    said = list(utterances(trained, options.cuts, options.most))
+    seconds = sum(u.seconds for u in said)
+    print("| searched | beam | x real time | WER | best of the list | its length |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    for source in options.sources.split(","):
+        for beam in map(int, options.beams.split(",")):
+            config = config_of(source, beam=beam)
+            opened = open_decoder(trained, options.lexicon, options.lm, config)
+            began = time.process_time()  # of one thread: others on the machine do not count
+            lists = [opened.decoder.decode(u.posteriors) for u in said]
+            spent = time.process_time() - began
+            total = sum(len(u.words) for u in said)
+            errors = [
+                [Levenshtein.distance(u.words, list(h.words)) for h in row]
+                for u, row in zip(said, lists, strict=True)
+            ]
+            print(
+                f"| {source} | {beam} | {seconds / spent:.0f}"
+                f" | {sum(row[0] for row in errors) / total:.1%}"
+                f" | {sum(map(min, errors)) / total:.1%}"
+                f" | {statistics.mean(map(len, lists)):.1f} |",
+                flush=True,
+            )
+    unknown = unknown_rates(opened, [u.words for u in said])
+    known, sizes = opened.decoder.vocabulary.known, opened.decoder.lm.sizes
+    print(
+        f"\n{len(said)} cuts, {seconds:.0f} s, {total} words, {unknown['either'] or 0:.1%} of them"
+        f" unknown; {known:,} words, n-grams {', '.join(f'{n:,}' for n in sizes)}; read and built"
+        f" in {opened.seconds:.0f} s. {default()}"
+    )
+    return 0
+
+
+def utterances(trained: Trained, cuts: Path, most: int) -> Iterator[Utterance]:
+    """The first cuts of a manifest, as the run hears them."""
+    head = next(head for head in ("letters", "words", "phones") if head in trained.inventories)
+    data = dataset.load(
+        trained.config.data, str(cuts), [head], inventories=trained.inventories, shown=False
+    )
+    words = {cut.id: labels.words_of(cut) for cut in data.cuts}
+    seconds = dict(zip(data.ids, data.seconds, strict=True))
+    for number in range(min(most, len(data))):
+        batch = data.batch([number])
+        with torch.no_grad():
+            output = trained.model(batch.features, batch.lengths)
+        (name,) = batch.ids
+        yield Utterance(seconds[name], words[name], _first(output.heads))
+
+
+def _first(
+    heads: Mapping[str, tuple[torch.Tensor, torch.Tensor]],
+) -> dict[str, NDArray[np.float32]]:
+    return {head: p[0, : int(steps[0])].numpy() for head, (p, steps) in heads.items()}
+
+
+def default() -> str:
+    """The other settings, for the record."""
+    config = DecodingConfig()
+    names = ("lm_weight", "word_score", "blank_penalty", "width", "symbol_width", "histories")
+    return ", ".join(f"{name} {getattr(config, name):g}" for name in names) + "."
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

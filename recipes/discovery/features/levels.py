@@ -1,0 +1,65 @@
+"""The levels of a trained run as sets of features, and those of a twin that was never trained."""
+
+import numpy as np
+import torch
+
+from speechasym import activations, hierarchy, normalise, transcription
+from speechasym.errors import ConfigError
+
+RATE = 100  # frames a second of all sets
+FROZEN = ("log-mel 80", "MFCC 39", "compact 33")  # of `sets.SETS`, beside the levels
+TWIN = "untrained "  # begins the names of the twin's sets
+
+
+def opened(folder: str) -> dict[str, transcription.Trained]:
+    """{how names begin: model} of a finished run and its twin: the same shapes, random weights."""
+    trained = transcription.open_run(folder)
+    config = trained.config.data.features
+    if config.rate != RATE or config.sample_rate != 16000:
+        raise ConfigError(
+            folder,
+            f"hears {config.sample_rate} Hz in {config.rate:g} frames a second",
+            f"Train on 16000 Hz in {RATE}, as the other sets have",
+        )
+    sizes = {head: len(symbols) for head, symbols in trained.inventories.items()}
+    torch.manual_seed(0)
+    twin = hierarchy.build_model(trained.config.model, trained.model.inputs, sizes).eval()
+    return {"": trained, TWIN: trained._replace(model=twin)}
+
+
+def rows(trained: transcription.Trained, sound: dict) -> dict:
+    """{file: (F, D)} the features that the run hears."""
+    return {file: transcription.features_of(trained, x) for file, x in sound.items()}
+
+
+def matrices(trained: transcription.Trained, heard: dict, begin: str) -> dict[str, dict]:
+    """{set: {file: (F, D)}} of every level: y, units, and what each head there says."""
+    made: dict[str, dict] = {}
+    for file, features in heard.items():
+        for number, level in enumerate(activations.of_features(trained, features)):
+            for kind, matrix in _kinds(level).items():
+                made.setdefault(f"{begin}level {number}, {kind}", {})[file] = matrix
+    return made
+
+
+def steps(trained: transcription.Trained, heard: dict) -> list[float]:
+    """Steps a second of each level."""
+    found = [[o.steps for o in activations.of_features(trained, x)] for x in heard.values()]
+    seconds = sum(map(len, heard.values())) / RATE
+    return [round(float(n) / seconds, 2) for n in np.sum(found, 0)]
+
+
+def _kinds(level: activations.LevelFrames) -> dict[str, np.ndarray]:
+    """Each as it told phones apart best on the speakers in TRAIN (README.md)."""
+    made = {"y": _normalised(level.y)}
+    if level.units is not None:
+        made["units"] = np.sqrt(level.units)
+    for head, found in level.log_posteriors.items():
+        symbols = activations.without_blank(found)
+        made[f"posteriors of {head}"] = _normalised(symbols.reshape(len(symbols), -1))
+    return made
+
+
+def _normalised(matrix: np.ndarray) -> np.ndarray:
+    """Each column normalised over the recording, as in the other sets."""
+    return np.concatenate(list(normalise.normalised([matrix], "utterance", RATE)))

@@ -26,7 +26,7 @@ class LevelFrames(NamedTuple):
     y: NDArray[np.float32]  # (F, D) what the level makes
     units: NDArray[np.float32] | None  # (F, U) activations; None: a level without units
     log_posteriors: dict[str, NDArray[np.float32]]  # {head read there: (F, K, V)}
-    steps: int  # of the level, in the recording
+    step: NDArray[np.int64]  # (F,) which step of the level spans each frame
 
 
 def activations(
@@ -84,7 +84,7 @@ def of_features(trained: Trained, rows: NDArray[np.float32]) -> list[LevelFrames
                 own = log_probs[0, : steps * head.slots].unflatten(0, (steps, head.slots))
                 posteriors[name] = own.numpy()[step]
         units = None if level.activation is None else level.activation[0].numpy()[step]
-        found.append(LevelFrames(level.y[0].numpy()[step], units, posteriors, steps))
+        found.append(LevelFrames(level.y[0].numpy()[step], units, posteriors, step))
     return found
 
 

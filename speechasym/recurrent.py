@@ -1,11 +1,12 @@
 """The baseline: convolution and two bidirectional GRU layers with CTC heads, of equal size.
 
-With `intermediate` the phones are read after the first layer, letters after the first and words
-after the second, as far as two layers have these depths; without it all are read from the top.
+With `intermediate` the phones are read after the first layer, letters after the middle one and words
+after the last (of two layers, letters and words after the second); without it all from the top.
 
 Shapes: B batch, F frames, S steps, V classes.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -58,7 +59,7 @@ class Recurrent(nn.Module):
         """The layer that a head reads, from 0."""
         top = self.config.layers - 1
         share = {"phones": 0.0, "letters": 0.5, "words": 1.0}[head]
-        return int(share * top) if self.config.intermediate else top
+        return math.ceil(share * top) if self.config.intermediate else top
 
     def forward(self, features: Tensor, lengths: Tensor) -> Output:
         """features (B, F, D), lengths (B,) -> `level.Output` without levels."""

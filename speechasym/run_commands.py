@@ -105,13 +105,21 @@ def transcribe_parser() -> ArgumentParser:
     """Options of `transcribe`."""
     parser = ArgumentParser(
         description="Write the phones, letters and words that a trained run hears in recordings of"
-        " any sample rate. Long ones are heard in stretches, cut where they are quietest.",
-        epilog="Example:  speechasym transcribe runs/mini talk.flac --textgrid out",
+        " any sample rate. Long ones are heard in stretches, cut where they are quietest. Without a"
+        " run the model that comes with the package listens, for English read aloud, and words are"
+        " found by its lexicon and language model.",
+        epilog="Example:  speechasym transcribe talk.flac;"
+        "  speechasym transcribe runs/mini talk.flac --textgrid out",
     )
     add = parser.add_argument
-    add("run", metavar="RUN", help="folder of a finished run")
-    add("inputs", nargs="+", metavar="FILE", help="recordings, folders or globs")
-    add("--textgrid", default=None, metavar="DIR", help="write STEM.TextGrid, a tier a head, there")
+    add(
+        "inputs", nargs="+", metavar="[RUN] FILE",
+        help="folder of a finished run, if any; recordings, folders of them, or globs",
+    )  # fmt: skip
+    add(
+        "--textgrid", default=".", metavar="DIR",
+        help="write STEM.TextGrid, a tier a head, there; none: do not",
+    )  # fmt: skip
     add("--level", default=None, metavar="HEAD", help="only phones, letters or words; null: all")
     add("--channel", default=None, help="mean, or a channel's number from 0; null: as in training")
     add("--longest", type=float, default=30.0, metavar="S", help="s that are heard at a time")
@@ -272,14 +280,34 @@ def _tell(found: Any) -> None:
         print("No interval: it needs two speakers")
 
 
+def _is_run(path: Path) -> bool:
+    """Whether this is a folder that `train` made."""
+    from speechasym import checkpoints, runs
+
+    files = (checkpoints.MODEL, runs.CONFIG)
+    return path.is_dir() and any((path / name).exists() for name in files)
+
+
 def run_transcribe(options: Namespace) -> int:
     """Transcribe; exit code 1 where some of several recordings failed."""
-    from speechasym.errors import AudioError
+    from speechasym import shipped
+    from speechasym.errors import AudioError, ConfigError
     from speechasym.extraction import find
     from speechasym.transcription import open_run, transcribe, write_textgrids
 
-    found = find(options.inputs)
-    trained = open_run(options.run)
+    run, *inputs = options.inputs
+    if _is_run(Path(run)):
+        if not inputs:
+            raise ConfigError("FILE", f"none is given beside the run {run}", "Give recordings")
+    else:
+        run, inputs = None, options.inputs
+    found = find(inputs)
+    if run is None:
+        run = shipped.folder()
+        if options.lm is None and options.level is None:
+            options.lm = str(shipped.lm())
+            options.lexicon = options.lexicon or str(shipped.lexicon())
+    trained = open_run(run)
     heads = None if options.level is None else [options.level]
     if heads:
         trained.check_heads(heads, "--level")
@@ -301,7 +329,7 @@ def run_transcribe(options: Namespace) -> int:
         room = 2 + max(7, *map(len, said.symbols))
         for head in said.symbols:
             print(f"  {head + ':':<{room}}{said.text(head) or '(nothing)'}", flush=True)
-        if options.textgrid is not None:
+        if options.textgrid not in (None, "none"):
             for written in write_textgrids(options.textgrid, {stem: said}):
                 print(f"  -> {written}", flush=True)
     return 1 if failed else 0

@@ -20,6 +20,7 @@ from speechasym.errors import ConfigError
 from speechasym.optimisation import TrainingError
 
 log = logging.getLogger(__name__)
+SMOOTHING = 0.1  # of the framewise loss; without it the loss learns the training speakers by heart
 
 
 class Evaluation(NamedTuple):
@@ -68,7 +69,8 @@ def framewise(
 ) -> Tensor:
     """Mean of -log p of the phone at the middle of each step, blank left aside; 0 if none is known.
 
-    The blank is CTC's own; among the symbols each step can be told which one it hears.
+    The blank is CTC's own; among the symbols each step can be told which one it hears. A share of
+    the target is spread over all symbols (`SMOOTHING`): near its edges a phone is less than sure.
 
     Args:
         log_probs: (B, F', V); spans: frames from ... to under each step, (B, F') each;
@@ -81,7 +83,8 @@ def framewise(
     chosen = target > 0
     if not bool(chosen.any()):
         return log_probs.sum() * 0
-    return nnf.cross_entropy(log_probs[..., 1:][chosen].float(), target[chosen] - 1)
+    scores = log_probs[..., 1:][chosen].float()
+    return nnf.cross_entropy(scores, target[chosen] - 1, label_smoothing=SMOOTHING)
 
 
 @torch.no_grad()

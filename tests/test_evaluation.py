@@ -326,7 +326,7 @@ def test_transcribe_with_lexicon(made, files, tmp_path, capsys):
         (["--lm", "LM", "--lexicon", "LEXICON", "--from", "words"], "source: 'words' is unknown"),
         (["--lm", "LM", "--lexicon", "LEXICON", "--lm-weight", "-1"], "lm_weight: -1.0 is not"),
         (["--lm", "LEXICON", "--lexicon", "LEXICON"], "lexicon.txt"),
-        (["--lm", "LM", "--lexicon", "STRANGE"], "does not write NG"),
+        (["--lm", "LM", "--lexicon", "STRANGE"], "does not write ng"),
     ],
 )
 def test_words_that_cannot_be_found(made, files, tmp_path, capsys, options, says):

@@ -8,7 +8,7 @@ from test_cli import called
 from test_evaluation import RATE, configuration, toy, utterance
 
 import speechasym
-from speechasym import alignments
+from speechasym import alignments, shipped
 
 
 @pytest.fixture(scope="module")
@@ -107,13 +107,15 @@ def test_transcribe(made, tmp_path, capsys):
     assert list(alignments.read_tiers(grids / "$x.TextGrid")) == ["phones", "letters", "words"]
     found = speechasym.transcribe(made / "run", path)
     assert found.text("words") == "MASS AM"
-    code, said, _ = called(capsys, "transcribe", made / "run", path, "--level", "words")
+    only = ("--level", "words", "--textgrid", "none")
+    code, said, _ = called(capsys, "transcribe", made / "run", path, *only)
     assert said.splitlines()[1:] == ["  words:   MASS AM"]
     code, _, err = called(capsys, "transcribe", made / "run", path, "--level", "phrases")
     assert code == 2 and "--level" in err and "it has phones, letters, words" in err
 
 
-def test_transcribe_what_cannot_be_heard(made, tmp_path, capsys):
+def test_transcribe_what_cannot_be_heard(made, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # tiers are written where one is
     good = tone(tmp_path / "a.wav", utterance(["a"])[0], RATE)
     bad = tmp_path / "b.wav"
     bad.write_bytes(b"no sound at all")
@@ -123,8 +125,12 @@ def test_transcribe_what_cannot_be_heard(made, tmp_path, capsys):
     assert code == 1 and "A" in said and str(bad) in err
     code, _, err = called(capsys, "transcribe", made / "run", tmp_path)  # a folder
     assert code == 1 and str(bad) in err
-    code, _, err = called(capsys, "transcribe", tmp_path, good)
-    assert code == 2 and "model.safetensors" in err
+    assert (tmp_path / "a.TextGrid").is_file()
+    code, _, err = called(capsys, "transcribe", made / "run")
+    assert code == 2 and "none is given beside the run" in err
+    monkeypatch.setattr(shipped, "FOLDER", tmp_path / "gone")
+    code, _, err = called(capsys, "transcribe", good)
+    assert code == 2 and "Give a RUN of your own" in err
 
 
 def test_plot(made, tmp_path, capsys):

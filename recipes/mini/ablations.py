@@ -8,28 +8,22 @@ runs that were cut.
 """
 
 import argparse
-import hashlib
-import json
-import os
-import platform
 import signal
 import statistics
-import subprocess
 import sys
-import traceback
 from collections.abc import Sequence
 from math import sqrt
-from multiprocessing import get_context
-from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from speechasym import configs, dataset, files, index, runs
-from speechasym.configs import TrainConfig
-from speechasym.errors import ConfigError, OutputError, SpeechAsymError
+from speechasym import configs, index
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for `compare`
+import compare
+from compare import Job, spread, table
 
 MEASURES = ("PER", "LER", "WER", "WER of letters")
-RESULTS, REPORT, RESULT = "ablations.jsonl", "ablations.md", "result.json"
+RESULTS, REPORT = "ablations.jsonl", "ablations.md"
 # of Student's t at 0.975, by degrees of freedom from 1; beyond, the last: a little too wide
 T975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 
@@ -118,151 +112,29 @@ VARIANTS = (
 )  # fmt: skip
 
 
-class Job(NamedTuple):
-    """A run to do, or done."""
-
-    variant: Variant
-    seed: int
-    config: TrainConfig
-    folder: Path
-    test: Path
-    sha256: str  # of all that decides the result but the code
-
-    @property
-    def name(self) -> str:
-        return self.folder.name
-
-
 def job_of(variant: Variant, seed: int, base: Path, own: Sequence[str], options: Any) -> Job:
     """A variant with a seed. Raises `ConfigError` where the configuration does not allow it."""
     fixed = ("steps=null", "minutes=null", "patience=null", "threads=1", "data.workers=1")
-    config = configs.read(base, [*own, *fixed, f"seed={seed}", *variant.words])
-    test = options.test or Path(config.data.train).with_name("test_cuts.jsonl.gz")
-    known = {k: v for k, v in configs.to_dict(config).items() if k not in runs.FREE}
-    known["data"] = {k: v for k, v in known["data"].items() if f"data.{k}" not in runs.FREE}
-    sets = [dataset.sha256(Path(path)) for path in (config.data.train, config.data.dev, test)]
-    text = json.dumps([known, sets], sort_keys=True)
-    folder = options.out / f"{variant.name}-seed{seed}"
-    return Job(variant, seed, config, folder, test, hashlib.sha256(text.encode()).hexdigest())
+    return compare.planned(variant, seed, base, [*own, *fixed], options.out, options.test)
 
 
 def one(job: Job) -> dict[str, Any] | None:
     """Train, or go on, and evaluate on voices never heard; None where it was stopped."""
-    from speechasym import evaluation, training
-
-    done = training.train(job.config, job.folder, resume=True)
-    if not done["finished"]:
+    if (got := compare.outcome(job)) is None:
         return None
-    found = evaluation.evaluate(job.folder, job.test, device=job.config.device)
-    text = (job.folder / runs.METRICS).read_text("utf-8")
-    speeds = [json.loads(line).get("audio_hours_per_hour") for line in text.splitlines()]
-    heads = ("phones", "letters", "words", evaluation.FROM_LETTERS)
-    names = dict(zip(heads, MEASURES, strict=True))
-    return {
-        "variant": job.variant.name, "overrides": list(job.variant.words), "seed": job.seed,
-        "parameters": found.trained.parameters, "epochs": done["epochs"], "steps": done["steps"],
-        "seconds": done["seconds"],
-        "audio_hours_per_hour": statistics.median(s for s in speeds if s is not None),
-        "events": [round(flow.events, 2) for flow in found.flows],
-        "rates": {names[n]: score.counts.rate for n, score in found.scores.items()},
-        "dev": done["dev"], "best_step": done["best_step"], "sentences": len(found.speakers),
-        "left_out": {head: len(cuts) for head, cuts in done["left_out"].items()},
-        "commit": commit(), "versions": runs.versions(), "machine": machine(found.device),
-        "sha256": job.sha256,
-    }  # fmt: skip
-
-
-def work(job: Job) -> None:
-    """`one` in a process of its own, what it says going into a file beside the run's folder."""
-    if hasattr(os, "setsid"):
-        os.setsid()  # Ctrl-C goes to the first process alone, which tells the others once
-    with job.folder.with_suffix(".log").open("a") as log:
-        os.dup2(log.fileno(), 1)
-        os.dup2(log.fileno(), 2)
-    import torch
-
-    torch.set_num_threads(1)
-    try:
-        if result := one(job):
-            files.write_json(job.folder / RESULT, result)
-    except Exception:
-        traceback.print_exc()
-        raise SystemExit(1) from None
-
-
-def run_all(jobs: Sequence[Job], out: Path, workers: int) -> int:
-    """Do the jobs, so many at a time; returns how many failed. Stops them all on Ctrl-C."""
-    waiting, failed = list(jobs), 0
-    running: dict[Any, tuple[Any, Job]] = {}
-    context = get_context("spawn")
-    try:
-        while waiting or running:
-            while waiting and len(running) < workers:
-                job = waiting.pop(0)
-                (job.folder / RESULT).unlink(missing_ok=True)
-                process = context.Process(target=work, args=(job,))
-                process.start()
-                running[process.sentinel] = (process, job)
-                print(f"{job.name}: started", flush=True)
-            for sentinel in wait(list(running)):
-                process, job = running.pop(sentinel)
-                process.join()
-                failed += not tell(job, out)
-                left = len(waiting) + len(running)
-                print(f"{len(jobs) - left} of {len(jobs)} over, {failed} failed", flush=True)
-    except KeyboardInterrupt:
-        for process, _ in running.values():
-            process.terminate()  # it writes its state
-        for process, _ in running.values():
-            process.join()
-        raise
-    return failed
+    line, found = got
+    events = [round(flow.events, 2) for flow in found.flows]
+    return line | {"variant": job.system.name, "events": events}
 
 
 def tell(job: Job, out: Path) -> bool:
     """Keep what a job gave, and say it; False where it failed."""
-    if not (job.folder / RESULT).exists():
-        log = job.folder.with_suffix(".log")
-        last = log.read_text("utf-8").strip().splitlines()[-1:] if log.exists() else []
-        print(f"{job.name}: failed, see {log}: {' '.join(last)}")
-        return False
-    line = json.loads((job.folder / RESULT).read_text("utf-8"))
-    lines = [*read_lines(out), line]
-    with files.atomic(out / RESULTS) as file:
-        file.write("".join(json.dumps(line) + "\n" for line in lines).encode())
-    rates = ", ".join(f"{m} {100 * line['rates'][m]:.1f} %" for m in MEASURES if m in line["rates"])
-    print(f"{job.name}: {rates}; {line['seconds']:.0f} s")
-    return True
+    return compare.tell(job, out / RESULTS)
 
 
 def read_lines(out: Path) -> list[dict[str, Any]]:
     """The results so far. Raises `OutputError` where they cannot be read."""
-    path = out / RESULTS
-    try:
-        return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
-    except FileNotFoundError:
-        return []
-    except (OSError, ValueError) as error:
-        raise OutputError(path, f"cannot be read ({error})", "Mend it, or remove it") from error
-
-
-def commit() -> str:
-    """The checkout's short commit, with a plus if something is not in it."""
-    words = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--exclude=*"]
-    done = subprocess.run([*words, "--dirty=+"], capture_output=True, text=True)
-    return done.stdout.strip() or "unknown"
-
-
-def machine(device: str) -> str:
-    """The processor's model, or the GPU's where it was used."""
-    if device.startswith("cuda"):
-        import torch
-
-        return torch.cuda.get_device_name()
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text("utf-8").splitlines() if info.exists() else []
-    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else platform.processor() or "unknown"
+    return compare.read_lines(out / RESULTS)
 
 
 def report(lines: Sequence[dict[str, Any]]) -> str:
@@ -309,13 +181,6 @@ def report(lines: Sequence[dict[str, Any]]) -> str:
     ])  # fmt: skip
 
 
-def spread(values: Sequence[float]) -> str:
-    """Median (least to greatest)."""
-    if not values:
-        return "-"
-    return f"{statistics.median(values):.1f} ({min(values):.1f} to {max(values):.1f})"
-
-
 def verdict(values: Sequence[float]) -> str:
     """Mean difference of an error rate, its interval, and what they say."""
     if len(values) < 2:
@@ -326,19 +191,9 @@ def verdict(values: Sequence[float]) -> str:
     return f"{mean:+.1f} [{mean - reach:+.1f}, {mean + reach:+.1f}] {said}"
 
 
-def table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
-    """In markdown."""
-    rows = [head, ["---"] * len(head), *body]
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
-
-
 def chosen(only: str | None) -> list[Variant]:
     """The variants of these names, in their order. Raises `ConfigError`."""
-    known = [v.name for v in VARIANTS]
-    names = known if only is None else only.split(",")
-    if missing := [name for name in names if name not in known]:
-        raise ConfigError("--only", f"{missing[0]!r} is no variant", "See --list")
-    return [v for v in VARIANTS if v.name in names]
+    return compare.chosen(VARIANTS, only, "See --list", "variant")
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -356,44 +211,25 @@ def main(words: Sequence[str] | None = None) -> int:
     add("--list", action="store_true", help="say what there is, and do nothing")
     add("--report", action="store_true", help="make the report of what is done, and train nothing")
     options = parser.parse_args(words)
-    try:
-        variants = chosen(options.only)
-        if options.list:
-            print("".join(f"{v.name}: {v.shows}. {' '.join(v.words)}\n" for v in variants), end="")
-            return 0
-        with index.only_user(options.out):
-            return run(options, variants)
-    except SpeechAsymError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on", file=sys.stderr)
-        return 130
+    return compare.guarded(lambda: run(options))
 
 
-def run(options: argparse.Namespace, variants: Sequence[Variant]) -> int:
+def run(options: argparse.Namespace) -> int:
     """Train what is to be trained, and report; 1 where something failed."""
-    failed = 0
-    if not options.report:
-        own = [*options.set, *([] if options.epochs is None else [f"epochs={options.epochs}"])]
-        seeds = range(options.seeds)
-        jobs = [job_of(v, s, options.config, own, options) for s in seeds for v in variants]
-        done = {(line["variant"], line["seed"]): line["sha256"] for line in read_lines(options.out)}
-        for job in jobs:
-            if done.get((job.variant.name, job.seed), job.sha256) != job.sha256:
-                raise OutputError(
-                    options.out, f"{job.name} was done with other settings or data",
-                    "Choose another --out, or remove its line",
-                )  # fmt: skip
-        jobs = [job for job in jobs if (job.variant.name, job.seed) not in done]
-        os.environ.setdefault("OMP_NUM_THREADS", "1")
-        failed = run_all(jobs, options.out, max(1, options.workers))
-    lines = read_lines(options.out)
-    if lines:
-        text = report(lines)
-        with files.atomic(options.out / REPORT) as file:
-            file.write(text.encode())
-        print(text)
+    variants = chosen(options.only)
+    if options.list:
+        print("".join(f"{v.name}: {v.shows}. {' '.join(v.words)}\n" for v in variants), end="")
+        return 0
+    with index.only_user(options.out):
+        failed = 0
+        if not options.report:
+            own = [*options.set, *([] if options.epochs is None else [f"epochs={options.epochs}"])]
+            seeds = range(options.seeds)
+            jobs = [job_of(v, s, options.config, own, options) for s in seeds for v in variants]
+            jobs = compare.to_do(jobs, read_lines(options.out), "variant")
+            failed = compare.run_all(jobs, one, options.out / RESULTS, options.workers)
+        if lines := read_lines(options.out):
+            compare.publish(report(lines), options.out / REPORT)
     return int(failed > 0)
 
 

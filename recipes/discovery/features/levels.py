@@ -33,30 +33,49 @@ def rows(trained: transcription.Trained, sound: dict) -> dict:
 
 
 def matrices(trained: transcription.Trained, heard: dict, begin: str) -> dict[str, dict]:
-    """{set: {file: (F, D)}} of every level: y, units, and what each head there says."""
+    """{set: {file: (F, D)}} of every level: y, units, and what heads there say."""
     made: dict[str, dict] = {}
     for file, features in heard.items():
         for number, level in enumerate(activations.of_features(trained, features)):
-            for kind, matrix in _kinds(level).items():
+            kinds = _kinds(level, bool(begin))
+            if not begin:
+                kinds["means of features"] = means(features, level.step)
+            for kind, matrix in kinds.items():
                 made.setdefault(f"{begin}level {number}, {kind}", {})[file] = matrix
     return made
 
 
 def steps(trained: transcription.Trained, heard: dict) -> list[float]:
     """Steps a second of each level."""
-    found = [[o.steps for o in activations.of_features(trained, x)] for x in heard.values()]
+    found = [[o.step[-1] + 1 for o in activations.of_features(trained, x)] for x in heard.values()]
     seconds = sum(map(len, heard.values())) / RATE
     return [round(float(n) / seconds, 2) for n in np.sum(found, 0)]
 
 
-def _kinds(level: activations.LevelFrames) -> dict[str, np.ndarray]:
-    """Each as it told phones apart best on the speakers in TRAIN (README.md)."""
+def means(features: np.ndarray, step: np.ndarray) -> np.ndarray:
+    """(F, D) means over the steps that span the frames (F,): what their length alone leaves."""
+    sums = np.zeros((step[-1] + 1, features.shape[1]), np.float32)
+    np.add.at(sums, step, features)
+    return (sums / np.bincount(step)[:, None])[step]
+
+
+def in_noise(label: str) -> bool:
+    """Whether a set is measured in noise too: the frozen ones, y, and what is said of phones."""
+    return label in FROZEN or label.endswith((", y", "of phones"))
+
+
+def _kinds(level: activations.LevelFrames, untrained: bool) -> dict[str, np.ndarray]:
+    """Each as it told phones apart best on the speakers in TRAIN (README.md).
+
+    Roots of what sums to 1: their angle is Bhattacharyya's between distributions. Heads without
+    training are but maps of y by chance, and left out.
+    """
     made = {"y": _normalised(level.y)}
     if level.units is not None:
-        made["units"] = np.sqrt(level.units)
-    for head, found in level.log_posteriors.items():
-        symbols = activations.without_blank(found)
-        made[f"posteriors of {head}"] = _normalised(symbols.reshape(len(symbols), -1))
+        made["units"] = np.sqrt(np.maximum(level.units, 0))
+    for head, found in level.log_posteriors.items() if not untrained else ():
+        roots = np.exp(activations.without_blank(found) / 2)
+        made[f"posteriors of {head}"] = roots.reshape(len(roots), -1)
     return made
 
 

@@ -3,7 +3,9 @@
 import numpy as np
 
 TASKS = ("within", "across", "same")
-BASES = ("MFCC 39", "log-mel 80")
+BASES = {"MFCC 39": "MFCC 39", "log-mel 80": "log-mel 80"}  # title -> set
+LEVEL_BASES = {"MFCC 39": "MFCC 39", "compact 33": "compact 33"}
+OWN_BASES = {"the untrained": "untrained {label}", "means": "{level}, means of features"}
 
 
 def _mean(cells: dict, names: list[str], label: str, task: str) -> np.ndarray | None:
@@ -19,12 +21,12 @@ def _mean(cells: dict, names: list[str], label: str, task: str) -> np.ndarray | 
 
 
 def _abx(
-    cells: dict, names: list[str], labels: list[str], group: str, bases: tuple[str, ...] = BASES
+    cells: dict, names: list[str], labels: list[str], group: str, bases: dict[str, str] = BASES
 ) -> list[str]:
-    """A row for each set; a base that ends in a space begins the name of each set's own base."""
+    """A row for each set, against bases, whose names may depend on its own or its level's."""
     lines = [
         "| features | columns | within | across | across, same context |"
-        + "".join(f" against {base.strip()}, % |" for base in bases),
+        + "".join(f" against {title}, % |" for title in bases),
         "| --- | ---: | ---: | ---: | ---: |" + " ---: |" * len(bases),
     ]
     for label in labels:
@@ -37,13 +39,13 @@ def _abx(
             low, high = np.nanquantile(row[1:], [0.025, 0.975])
             parts.append(f"{100 * row[0]:.1f} ({100 * low:.1f}-{100 * high:.1f})")
         against = []
-        for base in bases:
-            base = base + label if base.endswith(" ") else base
+        for template in bases.values():
+            base = template.format(label=label, level=label.split(",")[0])
             changes = []
             for task, row in zip(TASKS, rows, strict=True):
                 other = _mean(cells, names, base, f"{group} {task}")
-                if other is None or label == base:
-                    continue
+                if other is None or label == base or (other == 0).any():
+                    continue  # nothing to divide by
                 change = 100 * (row / other - 1)
                 low, high = np.nanquantile(change[1:], [0.025, 0.975])
                 changes.append(f"{change[0]:+.0f} ({low:+.0f} to {high:+.0f})")
@@ -115,8 +117,9 @@ def tables(known: dict, noises: list[str], snrs: tuple[int, ...]) -> str:
 def level_tables(known: dict, noises: list[str]) -> str:
     """Of a run's levels: clean and at 5 dB, the speakers chosen on apart from the others."""
     cells = known["cells"]
-    labels = list(dict.fromkeys(key.split(" | ")[1] for key in cells))
-    own = [label for label in labels if not label.startswith("untrained ")]
+    labels = sorted({key.split(" | ")[1] for key in cells})
+    frozen = [label for label in labels if "level " not in label]
+    own = frozen + [label for label in labels if label.startswith("level ")]
     twins = [label for label in labels if label not in own]
     out = [f"Commit {known['commit']}, run {known['run'][:8]}.", ""]
     out += ["Steps a second of each level, from the lowest:", ""]
@@ -126,8 +129,7 @@ def level_tables(known: dict, noises: list[str]) -> str:
     for condition, names in {"clean": ["clean"], at_5: [f"{n}-5" for n in noises]}.items():
         if not names:
             continue
-        bases = ("MFCC 39", "compact 33")
-        bases += ("untrained ",) if condition == "clean" else ()
+        bases = LEVEL_BASES | (OWN_BASES if condition == "clean" else {})
         for group, title in (("chosen", "TRAIN, 8 speakers"), ("unseen", "TEST, 4 speakers")):
             out += ["", f"### Levels: ABX error in %, {condition}, {title}", ""]
             out += _abx(cells, names, own + twins, group, bases)

@@ -52,11 +52,8 @@ def abx_errors(items: list, matrices: dict, groups: tuple[str, ...] = ("all", "u
     """{task: [error, low, high, samples]} over all speakers, those chosen on, those not."""
     out = {}
     for group in groups:
-        own = [
-            i
-            for i in items
-            if group == "all" or i.file.startswith(CHOSEN_ON) == (group == "chosen")
-        ]
+        chosen = group == "chosen"
+        own = [i for i in items if group == "all" or i.file.startswith(CHOSEN_ON) == chosen]
         tokens = abx.compare(own, matrices, 100)
         for task, (across, context) in TASKS.items():
             s = abx.score(tokens, across, context)
@@ -88,6 +85,8 @@ class Corpus:
 
 def measure(corpus: Corpus, known: dict, path: Path, only: list[str] | None) -> str:
     """The features without training; returns the report."""
+    if "run" in known:
+        raise errors.ConfigError(path, "is of the levels of a run", "Give another --out")
     wanted = [
         (noise, snr, own)
         for noise, snr, own in plan(list(corpus.noises))
@@ -122,36 +121,33 @@ def measure_levels(
 ) -> str:
     """The frozen features and the levels of a run, clean and at 5 dB; returns the report."""
     models = levels.opened(folder)
-    known.setdefault("run", models[""].fingerprint)
+    known.setdefault("run", None if known["cells"] else models[""].fingerprint)
     if known["run"] != models[""].fingerprint:
-        raise errors.ConfigError(path, f"is of another run than {folder}", "Give another --out")
+        raise errors.ConfigError(path, f"is not of {folder}", "Give another --out")
     every = [("clean", 0.0), *((noise, 5.0) for noise in corpus.noises)]
     wanted = [c for c in every if not only or condition(*c) in only or c[0] in only]
     with Progress() as bar:
         task = bar.add_task("conditions", total=len(wanted))
         for noise, snr in wanted:
             name = condition(noise, snr)
-            if name not in known.setdefault("done", []):
+            if name not in known.setdefault("steps", {}):
                 heard = corpus.sounds(noise, snr)
                 rows = levels.rows(models[""], heard)
-                known.setdefault("steps", {})[name] = {
-                    begin or "trained": levels.steps(model, rows)
-                    for begin, model in models.items()
-                    if noise == "clean" or not begin
-                }
                 made = {label: sets.matrices(heard, sets.SETS[label][0]) for label in levels.FROZEN}
+                steps = {}
                 for begin, model in models.items():
                     if noise == "clean" or not begin:  # the twin in clean sound only
                         made |= levels.matrices(model, rows, begin)
+                        steps[begin.strip() or "trained"] = levels.steps(model, rows)
+                if noise != "clean":
+                    made = {label: m for label, m in made.items() if levels.in_noise(label)}
                 for label, matrices in made.items():
-                    if f"{name} | {label}" not in known["cells"]:
-                        known["cells"][f"{name} | {label}"] = {
-                            "columns": matrices[corpus.stems[0]].shape[1],
-                            "abx": abx_errors(corpus.items, matrices, ("chosen", "unseen")),
-                        }
-                        files.write_json(path, known)
-                known["done"].append(name)
-                files.write_json(path, known)
+                    known["cells"][f"{name} | {label}"] = {
+                        "columns": matrices[corpus.stems[0]].shape[1],
+                        "abx": abx_errors(corpus.items, matrices, ("chosen", "unseen")),
+                    }
+                known["steps"][name] = steps
+                files.write_json(path, known)  # thousands of drawings: slow for each set
             bar.advance(task)
     return report.level_tables(known, [noise for noise, _ in wanted if noise != "clean"])
 
@@ -163,7 +159,7 @@ def main() -> None:
     )
     parser.add_argument("--noise", default=os.environ.get("NOISE_ROOT"), help="folder of noises")
     parser.add_argument("--run", help="a finished run: its levels beside the frozen features")
-    parser.add_argument("--out", default="out/discovery/features")
+    parser.add_argument("--out", help="default: out/discovery/features, with --run .../levels")
     parser.add_argument("--only", nargs="*", help="conditions, such as clean or rain-5")
     options = parser.parse_args()
     if not options.timit or not options.noise:
@@ -172,7 +168,7 @@ def main() -> None:
     torch.manual_seed(0)
     noises = {p.stem: p for p in sorted(Path(options.noise).iterdir()) if p.suffix == ".flac"}
     corpus = Corpus(Path(options.timit), noises)
-    out = Path(options.out)
+    out = Path(options.out or f"out/discovery/{'levels' if options.run else 'features'}")
     path = out / "results.json"
     known = json.loads(path.read_text()) if path.exists() else {"cells": {}}
     commit = subprocess.run(

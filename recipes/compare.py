@@ -172,8 +172,8 @@ def run_all(
 ) -> int:
     """Do the jobs, so many at a time; returns how many failed. Stops them all on Ctrl-C.
 
-    Each of several has a core of its own while there are enough of them: left to themselves, two
-    may share one for long beside another that is idle.
+    Of several at a time each has a core of its own, while there are enough: left to themselves,
+    two may share one for long beside another that is idle.
 
     Args:
         do: what gives a job's line, None where it was stopped; a function of a module.
@@ -181,7 +181,7 @@ def run_all(
     """
     waiting, failed = list(jobs), 0
     running: dict[Any, tuple[Any, Job, int]] = {}
-    free = list(range(max(1, workers)))
+    free, several = list(range(max(1, workers))), min(workers, len(jobs)) > 1
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     context = get_context("spawn")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -190,7 +190,7 @@ def run_all(
             while waiting and free:
                 job, place = waiting.pop(0), free.pop(0)
                 (job.folder / RESULT).unlink(missing_ok=True)
-                core = cores[place % len(cores)] if cores and workers > 1 else None
+                core = cores[place % len(cores)] if cores and several else None
                 process = context.Process(target=work, args=(do, job, core))
                 process.start()
                 running[process.sentinel] = (process, job, place)
@@ -253,7 +253,9 @@ def to_do(jobs: Sequence[Job], lines: Sequence[Mapping[str, Any]], key: str) -> 
     return [job for job in jobs if (job.system.name, job.seed) not in done]
 
 
-def chosen(systems: Sequence[Any], only: str | None, remedy: str, kind: str = "system") -> list:
+def chosen(
+    systems: Sequence[Any], only: str | None, remedy: str, kind: str = "system"
+) -> list[Any]:
     """Those of these names, with commas between, in their order. Raises `ConfigError`."""
     known = [system.name for system in systems]
     names = known if only is None else only.split(",")
@@ -408,7 +410,9 @@ def drawn(size: int, *seed: int) -> NDArray[np.int64]:
     return rng.multinomial(size, np.full(size, 1 / size), ROUNDS)
 
 
-def rates(counts: NDArray[np.float64], seeds: NDArray, speakers: NDArray) -> NDArray[np.float64]:
+def rates(
+    counts: NDArray[np.float64], seeds: NDArray[Any], speakers: NDArray[Any]
+) -> NDArray[np.float64]:
     """(R,) error rates of (K, S, 2) counts, seeds (R, K) and speakers (R, S) being drawn."""
     errors, tokens = np.einsum("rk,rs,kse->er", seeds, speakers, counts, optimize=True)
     return np.divide(errors, tokens, out=np.full(len(errors), math.nan), where=tokens > 0)
@@ -469,6 +473,7 @@ def report(lines: Sequence[dict[str, Any]], systems: Sequence[System], command: 
     tests = {line["data"]["test"]["sha256"] for line in lines}
     if len(tests) > 1:
         raise OutputError(RESULTS, f"holds {len(tests)} test sets", "Choose another --out")
+    lines = sorted(lines, key=lambda line: line["seed"])
     by = {s.name: [line for line in lines if line["system"] == s.name] for s in systems}
     measures = [m for m in MEASURES.values() if any(m in line["rates"] for line in lines)]
     counts = {(name, m): counted(own, m) for name, own in by.items() for m in measures}
@@ -607,5 +612,6 @@ def run(options: argparse.Namespace, command: str) -> int:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
+    # not what SIGINT does: a shell lets what it starts in the background ignore that
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     raise SystemExit(main())

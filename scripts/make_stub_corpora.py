@@ -36,6 +36,7 @@ WORDS = {
     "rag": "r ae gcl g",
 }
 SMALL = {"TRAIN": ("FCJF0", "MDAC0"), "TEST": ("FAKS9", "MDAB9")}  # no official TEST speaker
+READERS = {"stub-train": (11, 12), "stub-dev": (21,)}
 
 
 def words_of(name: str, count: int = 4) -> list[str]:
@@ -109,11 +110,13 @@ def _timit_sentence(
     sf.write(home / _case(sentence + ending, case), samples, RATE, "PCM_16", format=coding)
 
 
-def librispeech(folder: Path, form: str = "flac") -> Path:
-    """Two subsets, of 2 readers and 1, with 2 chapters each of 3 utterances, and SPEAKERS.TXT."""
+def librispeech(
+    folder: Path, form: str = "flac", subsets: Mapping[str, Iterable[int]] = READERS
+) -> Path:
+    """Subsets of {name: readers}, 2 chapters a reader, 3 utterances a chapter; and SPEAKERS.TXT."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = ["; reader_id | gender | subset | minutes | name"]
-    for subset, readers in (("stub-train", (11, 12)), ("stub-dev", (21,))):
+    for subset, readers in subsets.items():
         for reader in readers:
             rows.append(f"{reader:<4} | {'FM'[reader % 2]} | {subset} | 0.1 | A | B")
             for chapter in (100 + reader, 200 + reader):

@@ -140,6 +140,7 @@ class TrainConfig:
     model: Mapping[str, Any] = field(default_factory=dict)  # read by `hierarchy.build_model`
     heads: HeadWeights = HeadWeights()
     framewise: float = 0.0  # weight of the loss of each step's phone, where cuts have their times
+    start: str | None = None  # a finished run, whose parameters it begins with where they fit
     epochs: int = 30
     steps: int | None = None  # in place of epochs
     minutes: float | None = None  # in place of both; such a run is not repeatable to the bit

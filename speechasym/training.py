@@ -22,7 +22,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from speechasym import checkpoints, configs, dataset, distributed, index, presets, runs, validation
+from speechasym import (
+    checkpoints,
+    configs,
+    dataset,
+    distributed,
+    index,
+    presets,
+    runs,
+    starting,
+    validation,
+)
 from speechasym.checkpoints import CheckpointError
 from speechasym.configs import TrainConfig
 from speechasym.dataset import Batch, Dataset
@@ -105,6 +115,8 @@ def train(
         model = _model(config, train_set.columns, train_set.inventories, build)
         if not goes_on:
             _fit(model, train_set, config)
+            if config.start is not None:
+                starting.start_from(model, train_set.columns, train_set.inventories, config.start)
         too_much = ConfigError(
             "batch_seconds",
             f"batches of {config.batch_seconds:g} s need more memory than {device} has",

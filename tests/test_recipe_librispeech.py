@@ -1,10 +1,10 @@
-"""`recipes/librispeech/run.sh` end to end on stubs: with the official names, and as a local split."""
+"""`recipes/librispeech/run.sh` end to end on stubs: with official names, and as a local split."""
 
 import json
 
 import pytest
 from conftest import ROOT
-from test_recipe_timit import Commands, after, speakers_of, stubs
+from test_recipe_timit import Commands, after, config_of, speakers_of, stubs
 
 from speechasym import alignments, lexicon, ngrams
 from speechasym.word_decoding import BY_LEXICON
@@ -37,13 +37,13 @@ TOY = (
 )  # fmt: skip
 
 
-def books(folder, **names):
-    """A stub of subsets with these names, {in the stub: here}; and a lexicon and a text."""
-    stubs.librispeech(folder / "books")
-    for old, new in names.items():
-        (folder / "books" / f"stub-{old}").rename(folder / "books" / new)
+def books(folder, **subsets):
+    """A stub of these subsets {name: readers}; and a lexicon and a text."""
+    named = {name.replace("_", "-"): readers for name, readers in subsets.items()}
+    stubs.librispeech(folder / "books", subsets=named)
     (folder / "dict.txt").write_text(PRONUNCIATIONS)
     (folder / "texts").mkdir()
+    (folder / "empty").mkdir()
     text = "She had your dark suit in greasy wash water all year. Ask me; don't. "
     (folder / "texts" / "book.txt").write_text(text * 3)
     return Commands(folder)
@@ -52,9 +52,7 @@ def books(folder, **names):
 @pytest.fixture(scope="module")
 def official(tmp_path_factory):
     folder = tmp_path_factory.mktemp("official")
-    commands = books(folder, train="train-clean-100", dev="test-clean")
-    stubs.librispeech(folder / "more")
-    (folder / "more" / "stub-dev").rename(folder / "books" / "dev-clean")
+    commands = books(folder, train_clean_100=(11, 12), test_clean=(21, 22), dev_clean=(31,))
     more = {"LEXICON": "dict.txt", "TEXT": "texts", "DECODE": "--from both --beam 20"}
     return commands, folder, commands.run(RUN, "books", "out", *TOY, **more)
 
@@ -79,7 +77,7 @@ def test_every_step_leaves_what_it_promises(official):
 
 def test_with_dev_clean_it_chooses(official):
     commands, folder, _ = official
-    config = json.loads((folder / "out" / "run" / "config.json").read_text())
+    config = config_of(folder / "out" / "run")
     assert config["data"]["dev"].endswith("manifests/dev-clean_cuts.jsonl.gz")
     assert config["data"]["labels"]["lexicon"] == str(folder / "out" / "lexicon.txt")
     assert config["validate_every"] != 1000000
@@ -102,19 +100,17 @@ def test_words_of_the_test_are_pronounced_but_not_in_the_language_model(official
 def local(tmp_path_factory):
     """A local split, its two training subsets joined; the commands of training are only told."""
     folder = tmp_path_factory.mktemp("local")
-    commands = books(folder, train="local-train", dev="local-dev")
-    stubs.librispeech(folder / "more")
-    (folder / "more" / "stub-dev").rename(folder / "books" / "spare")
+    commands = books(folder, local_train=(11, 12), spare=(13,), local_dev=(21,))
     commands.told = ("train", "evaluate", "transcribe", "align", "plot", "report")
     more = {"LEXICON": "dict.txt", "TRAIN": "local-train,spare", "FOLDS": "3"}
     return commands, folder, commands.run(RUN, "books", "out", **more), more
 
 
 def test_without_dev_all_readers_are_learned(local):
-    commands, folder, found, _ = local
+    commands, _, found, _ = local
     assert found.returncode == 0, found.stdout + found.stderr
     words = dict(word.split("=", 1) for word in commands.of("train")[0] if "=" in word)
-    assert speakers_of(words["data.train"]) == {"11", "12", "21"}
+    assert speakers_of(words["data.train"]) == {"11", "12", "13"}
     assert speakers_of(words["data.dev"]) == {"11"}
     assert words["validate_every"] == "1000000"
     assert after(commands.of("evaluate")[0], "--cuts").endswith("local-dev_cuts.jsonl.gz")
@@ -136,7 +132,7 @@ def test_again_lexicon_and_language_model_are_kept(local):
         (["books"], {}, "LEXICON is not set"),
         (["books"], {"LEXICON": "none.txt"}, "none.txt is no file"),
         (["texts"], {"LEXICON": "dict.txt"}, "none of train-clean-100"),
-        (["books"], {"LEXICON": "dict.txt", "TEXT": "books"}, "holds no .txt"),
+        (["books"], {"LEXICON": "dict.txt", "TEXT": "empty"}, "holds no .txt"),
         (["books"], {"LEXICON": "dict.txt", "TEXT": "dict.txt,x.txt"}, "x.txt is no file"),
         (["books"], {"LEXICON": "dict.txt", "TEST": "local-train"}, "is in two of"),
     ],

@@ -1,4 +1,4 @@
-"""`recipes/timit/run.sh` end to end on stubs: the disc with the official speakers, and a part of it.
+"""`recipes/timit/run.sh` end to end on stubs: the disc with its official speakers, and a part.
 
 The commands run in this process, one after the other: importing torch two dozen times would take
 longer than all the rest.
@@ -114,6 +114,11 @@ def after(words: list[str], option: str) -> str:
     return words[words.index(option) + 1]
 
 
+def config_of(run: Path) -> dict:
+    """A run's configuration."""
+    return json.loads((run / "config.json").read_text())["config"]
+
+
 def speakers_of(path: Path) -> set[str]:
     return {cut.supervisions[0].speaker for cut in variants.read_cuts(Path(path))}
 
@@ -155,7 +160,7 @@ def test_the_disc_goes_through_every_step(disc):
 def test_the_disc_is_scored_on_the_core_test_by_all_conventions(disc):
     _, folder, found = disc
     out = folder / "out"
-    config = json.loads((out / "run" / "config.json").read_text())
+    config = config_of(out / "run")
     assert config["data"]["labels"]["silence"] == "keep" and config["validate_every"] is None
     assert config["data"]["dev"] == str(out / "manifests" / "dev_cuts.jsonl.gz")
     assert len(json.loads((out / "test.json").read_text())["scores"]["phones"]["speakers"]) == 24
@@ -181,10 +186,10 @@ def test_the_bigram_of_the_disc_is_tuned_on_its_dev(disc):
 
 
 def test_of_a_part_all_training_speakers_are_learned_and_the_test_chooses_nothing(part):
-    commands, folder, found = part
+    _, folder, found = part
     assert found.returncode == 0, found.stdout + found.stderr
     out = folder / "out"
-    config = json.loads((out / "run" / "config.json").read_text())["data"]
+    config = config_of(out / "run")["data"]
     test = speakers_of(out / "manifests" / "test_cuts.jsonl.gz")
     assert speakers_of(config["train"]) == {"FCJF0", "MDAC0", "MDPK0", "FDAW0"}
     assert speakers_of(config["dev"]) < speakers_of(config["train"])
@@ -206,7 +211,7 @@ def test_of_a_part_the_bigram_is_tuned_by_a_run_that_has_not_learned_it(part):
     commands, folder, _ = part
     asked = commands.of("phone_lm")[0]
     assert after(asked, "--tuned-by") == str(folder / "out" / "fold0")
-    chooser = json.loads((folder / "out" / "fold0" / "config.json").read_text())["data"]
+    chooser = config_of(folder / "out" / "fold0")["data"]
     assert not speakers_of(chooser["train"]) & speakers_of(after(asked, "--tune"))
 
 
@@ -223,7 +228,7 @@ def test_again_it_trains_nothing(part):
 
 
 def test_bad_input_ends_it(part, capfd, tmp_path):
-    commands, folder, _ = part
+    commands, _, _ = part
     assert commands.run(RUN).returncode == 2
     assert commands.run(RUN, "nowhere", "none").returncode == 2
     assert "nowhere" in capfd.readouterr().err and commands.names == ["prepare"]

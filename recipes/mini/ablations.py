@@ -234,5 +234,6 @@ def run(options: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
+    # not what SIGINT does: a shell lets what it starts in the background ignore that
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     raise SystemExit(main())

@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from rapidfuzz.distance import Levenshtein
 
 from speechasym import dataset, decoding, files, labels, ngrams, scoring, transcripts, variants
 from speechasym.errors import SpeechAsymError
@@ -46,8 +47,14 @@ class Heard:
     posteriors: dict[str, NDArray[np.float32]]  # {cut: (S, V)}, natural log p
     speakers: dict[str, str]
 
+    def errors(self, found: Mapping[str, Sequence[str]]) -> float:
+        """Errors of {cut: phones} by phones said."""
+        rows = self.references
+        total = sum(Levenshtein.distance(rows[name], list(found[name])) for name in rows)
+        return total / max(1, sum(map(len, rows.values())))
+
     def score(self, found: Mapping[str, Sequence[str]]) -> scoring.Result:
-        """Error rate of {cut: phones}, as the symbols are."""
+        """The same with its interval over speakers."""
         return scoring.score(self.references, found, speakers=self.speakers)
 
 
@@ -95,9 +102,7 @@ def without_bigram(heard: Heard) -> dict[str, list[str]]:
     return found
 
 
-def with_bigram(
-    heard: Heard, lm: Model, config: DecodingConfig = SEARCH
-) -> dict[str, list[str]]:
+def with_bigram(heard: Heard, lm: Model, config: DecodingConfig = SEARCH) -> dict[str, list[str]]:
     """{cut: phones} by the sum over alignments and the bigram."""
     known = labels.classes(heard.trained.inventories["phones"])
     search = WordSearch({phone: [(number,)] for phone, number in known.items()}, lm)
@@ -114,16 +119,19 @@ def tuned(heard: Heard, lm: Model) -> tuple[DecodingConfig, list[dict[str, float
     """The weights with the fewest errors, and the error rate of each of the grid."""
     best, chosen, tried = None, SEARCH, []
     for lm_weight, score, penalty in product(LM_WEIGHTS, PHONE_SCORES, BLANK_PENALTIES):
-        config = replace(
-            SEARCH, lm_weight=lm_weight, word_score=score, blank_penalty=penalty
-        )
-        rate = heard.score(with_bigram(heard, lm, config)).rate
+        config = replace(SEARCH, lm_weight=lm_weight, word_score=score, blank_penalty=penalty)
+        rate = heard.errors(with_bigram(heard, lm, config))
         tried.append(
             {"lm_weight": lm_weight, "phone_score": score, "blank_penalty": penalty, "rate": rate}
         )
         if best is None or rate < best:
             best, chosen = rate, config
     return chosen, tried
+
+
+def interval(result: scoring.Result) -> list[float] | None:
+    """Of 95 %; none where there is but one speaker."""
+    return [result.low, result.high] if result.speakers > 1 else None
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -165,23 +173,24 @@ def tell(run: str, test: str, tune: str, tuned_by: str | None, out: Path) -> Non
     figures = {
         "run": run, "test": test, "tune": tune, "tuned_by": tuned_by, "weights": weights,
         "tuning": {
-            "without": held_out.score(without_bigram(held_out)).rate,
+            "without": held_out.errors(without_bigram(held_out)),
             "with": min(row["rate"] for row in tried),
             "tried": tried,
         },
         "perplexity": perplexity,
         "labels": asdict(trained.config.data.labels),
         **{
-            name: {"rate": found.rate, "interval_95": [found.low, found.high]}
-            for name, found in rates.items()
+            name: {"rate": result.rate, "interval_95": interval(result)}
+            for name, result in rates.items()
         },
     }  # fmt: skip
     files.write_json(out / "phone_lm.json", figures)
     said = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in weights.items())
     print(f"Bigram of {len(lm.words) - len(ngrams.SPECIAL)} phones, perplexity {perplexity:.1f}")
     print(f"Weights chosen on {tune}: {said}")
-    for name, found in rates.items():
-        print(f"{name + ':':<9}{found.rate:7.2%}  ({found.low:.2%} - {found.high:.2%})")
+    for name, result in rates.items():
+        told = f"  ({result.low:.2%} - {result.high:.2%})" if interval(result) else ""
+        print(f"{name + ':':<9}{result.rate:7.2%}{told}")
 
 
 if __name__ == "__main__":

@@ -3,12 +3,13 @@
     python scripts/hold_out.py CUTS --out DIR --folds 4          # every speaker held out once
     python scripts/hold_out.py CUTS --out DIR --speakers 1284,260
 
-writes DIR/fold0_train_cuts.jsonl.gz and DIR/fold0_dev_cuts.jsonl.gz and so on. Speakers are taken in
-order of their names, spread evenly over the folds.
+writes DIR/fold0_train_cuts.jsonl.gz and DIR/fold0_dev_cuts.jsonl.gz and so on. Speakers are taken
+in order of their names, spread evenly over the folds.
 """
 
 import argparse
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from speechasym.errors import ConfigError, SpeechAsymError
@@ -24,12 +25,14 @@ def folds_of(speakers: Sequence[str], folds: int) -> list[list[str]]:
     if not 1 < folds <= len(names):
         raise ConfigError("--folds", f"{folds} of {len(names)} speakers", "Use 2 to that many")
     edges = [round(i * len(names) / folds) for i in range(folds + 1)]
-    return [names[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    return [names[a:b] for a, b in pairwise(edges)]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Write the manifests and say who is where."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("cuts", help="manifest of cuts, as prepare writes")
     parser.add_argument("--out", required=True, help="folder for the manifests")
     how = parser.add_mutually_exclusive_group(required=True)

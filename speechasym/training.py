@@ -86,6 +86,8 @@ def train(
         config = replace(config, model=presets.merged(config.model))
         # faults of it are told before hours of features
         _model(config, 1, {head: ("",) for head in config.heads.used}, build)
+    if config.start is not None:
+        checkpoints.load_model(config.start)  # likewise
     device = runs.device_of(config.device)
     with ExitStack() as stack:
         team = stack.enter_context(distributed.team(device))

@@ -1,0 +1,56 @@
+"""Put a finished run into the package, as the model that `transcribe` uses without a run.
+
+    python scripts/ship_model.py RUN --lexicon lexicon.txt --lm lm.arpa.gz
+
+Writes speechasym/model/: the model without the places of this machine, lexicon, language model, and
+the sha256 of each. docs/model-card.md has to be brought up to date by hand.
+"""
+
+import argparse
+import hashlib
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from speechasym import checkpoints, files, shipped
+from speechasym.errors import SpeechAsymError
+
+MOST = 2_000_000  # bytes of the model
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write the folder and say how large everything is."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("run", type=Path, help="folder of a finished run")
+    parser.add_argument("--lexicon", type=Path, required=True)
+    parser.add_argument("--lm", type=Path, required=True, help="ARPA, gzipped")
+    parser.add_argument("--out", type=Path, default=shipped.FOLDER)
+    options = parser.parse_args(arguments)
+    try:
+        tensors, meta = checkpoints.load_model(options.run)
+    except SpeechAsymError as error:
+        parser.exit(2, f"ship_model: {error}\n")
+    data = meta["config"]["data"]
+    for key in ("train", "dev"):
+        data[key] = Path(data[key]).name
+    data["cache"], data["labels"]["lexicon"] = None, None
+    for key in ("format", "sha256"):
+        meta.pop(key, None)
+    options.out.mkdir(parents=True, exist_ok=True)
+    checkpoints.save_model(options.out, tensors, meta)
+    shutil.copyfile(options.lexicon, options.out / shipped.LEXICON)
+    shutil.copyfile(options.lm, options.out / shipped.LM)
+    sums = {}
+    for name in (checkpoints.MODEL, checkpoints.MODEL_META, shipped.LEXICON, shipped.LM):
+        content = (options.out / name).read_bytes()
+        sums[name] = hashlib.sha256(content).hexdigest()
+        print(f"{len(content):>10,} bytes  {sums[name]}  {name}")
+    files.write_json(options.out / shipped.SUMS, sums)
+    if (size := (options.out / checkpoints.MODEL).stat().st_size) > MOST:
+        parser.exit(1, f"ship_model: the model has {size:,} bytes, more than {MOST:,}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -192,7 +192,10 @@ class Depthwise(nn.Module):
         check_count("dilation", dilation)
         self.dilation, self.causal = dilation, causal
         self.reach = (kernel - 1) * dilation
-        self.weight = nn.Parameter(torch.empty(kernel, width).uniform_(-1, 1) / math.sqrt(kernel))
+        # in place: a division on the meta device would import torch's compiler, 2 s of any start
+        self.weight = nn.Parameter(
+            torch.empty(kernel, width).uniform_(-1, 1).div_(math.sqrt(kernel))
+        )
         self.bias = nn.Parameter(torch.zeros(width))
 
     def forward(self, x: Tensor, before: Tensor | None = None) -> tuple[Tensor, Tensor]:

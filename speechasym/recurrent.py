@@ -1,7 +1,7 @@
 """The baseline: convolution and two bidirectional GRU layers with CTC heads, of equal size.
 
-With `intermediate` the phones are read after the first layer, letters after the middle one and words
-after the last (of two layers, letters and words after the second); without it all from the top.
+With `intermediate` the phones are read after the first layer, letters after the middle one and
+words after the last (of two, letters and words after the second); without it all from the top.
 
 Shapes: B batch, F frames, S steps, V classes.
 """

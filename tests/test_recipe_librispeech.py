@@ -26,9 +26,14 @@ ASK  AE1 S K
 ME  M IY1
 OILY  OY1 L IY0
 WATER  W AO1 T ER0
+TAG  T AE1 G
+BAG  B AE1 G
+WAG  W AE1 G
+RAN  R AE1 N
+RAT  R AE1 T
 """
 LEVEL = "functions: [convolution, feedforward], width: 12, units: 6"
-LEVELS = f"[{{stride: 3, {LEVEL}}}, {{{LEVEL}}}]"
+LEVELS = f"[{{{LEVEL}}}, {{{LEVEL}}}]"
 TOY = (
     "epochs=1", "threads=1", "data.workers=1", "data.augment.speeds=[1.0]", "device=cpu",
     "data.labels.word_least=1",

@@ -138,6 +138,7 @@ def part(tmp_path_factory):
     speakers = {"TRAIN": ("FCJF0", "MDAC0", "MDPK0", "FDAW0"), "TEST": ("FAKS9", "MDAB9")}
     stubs.timit(folder / "TIMIT", speakers, sentences=2)
     commands = Commands(folder)
+    commands.told = ("transcribe", "align", "plot", "report")  # done with the disc
     return commands, folder, commands.run(RUN, "TIMIT", "out", *TOY, PHONE_LM="1")
 
 
@@ -185,6 +186,18 @@ def test_the_bigram_of_the_disc_is_tuned_on_its_dev(disc):
     assert lm.order == 2 and "sil" in lm.words
 
 
+def test_again_it_trains_nothing(disc):
+    commands, folder, _ = disc
+    out = folder / "out"
+    kept = [out / "run" / "model.safetensors", out / "report.html", out / "run" / "metrics.jsonl"]
+    before = [path.stat().st_mtime_ns for path in kept]
+    found = commands.run(RUN, "TIMIT", "out", *TOY)
+    assert found.returncode == 0, found.stdout + found.stderr
+    assert [path.stat().st_mtime_ns for path in kept] == before
+    assert not commands.of("plot") and not commands.of("report") and not commands.of("phone_lm")
+    assert "PHONE_LM=1" in found.stdout
+
+
 def test_of_a_part_all_training_speakers_are_learned_and_the_test_chooses_nothing(part):
     _, folder, found = part
     assert found.returncode == 0, found.stdout + found.stderr
@@ -213,18 +226,6 @@ def test_of_a_part_the_bigram_is_tuned_by_a_run_that_has_not_learned_it(part):
     assert after(asked, "--tuned-by") == str(folder / "out" / "fold0")
     chooser = config_of(folder / "out" / "fold0")["data"]
     assert not speakers_of(chooser["train"]) & speakers_of(after(asked, "--tune"))
-
-
-def test_again_it_trains_nothing(part):
-    commands, folder, _ = part
-    out = folder / "out"
-    kept = [out / "run" / "model.safetensors", out / "report.html", out / "fold0" / "metrics.jsonl"]
-    before = [path.stat().st_mtime_ns for path in kept]
-    found = commands.run(RUN, "TIMIT", "out", *TOY)
-    assert found.returncode == 0, found.stdout + found.stderr
-    assert [path.stat().st_mtime_ns for path in kept] == before
-    assert not commands.of("plot") and not commands.of("report") and not commands.of("phone_lm")
-    assert "PHONE_LM=1" in found.stdout
 
 
 def test_bad_input_ends_it(part, capfd, tmp_path):

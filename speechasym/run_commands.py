@@ -230,6 +230,7 @@ def _heads(value: str | list[str] | None) -> list[str] | None:
 
 
 def _tell(found: Any) -> None:
+    from rich.box import SIMPLE  # narrow enough that 80 columns hold every figure
     from rich.table import Table
 
     from speechasym.evaluation import MEASURES
@@ -240,6 +241,8 @@ def _tell(found: Any) -> None:
         title=f"{len(found.speakers)} cuts, {found.seconds:.0f} s, {speakers} speaker"
         f"{'s' if speakers > 1 else ''}",
         title_justify="left",
+        box=SIMPLE,
+        pad_edge=False,
     )
     for name in ("head", "measure", "rate", "95 % interval", "N", "S", "D", "I"):
         justify: Any = "left" if name in ("head", "measure") else "right"
@@ -252,7 +255,7 @@ def _tell(found: Any) -> None:
         )
     console.print(table, markup=False)
     if found.flows:
-        table = Table(title="Levels", title_justify="left")
+        table = Table(title="Levels", title_justify="left", box=SIMPLE, pad_edge=False)
         for name in ("level", "steps/s", "events/s", "units", "beta", "N", "selectivity"):
             table.add_column(name, justify="right")
         for flow in found.flows:

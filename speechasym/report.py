@@ -164,8 +164,8 @@ def _training(m: Material) -> Html:
     return joined(
         [
             paragraph(
-                "Losses are averaged over 2 % of the steps; dashed on the dev cuts, which are not "
-                f"trained on. A dot marks each head's least error.{best}"
+                "Losses are averaged over 2 % of the steps; dashed, those of the dev cuts. A dot "
+                f"marks each head's least error.{best}"
             ),
             report_plots.curves(m.course),
         ]

@@ -230,7 +230,6 @@ def _heads(value: str | list[str] | None) -> list[str] | None:
 
 
 def _tell(found: Any) -> None:
-    from rich.box import SIMPLE  # narrow enough that 80 columns hold every figure
     from rich.table import Table
 
     from speechasym.evaluation import MEASURES
@@ -241,11 +240,11 @@ def _tell(found: Any) -> None:
         title=f"{len(found.speakers)} cuts, {found.seconds:.0f} s, {speakers} speaker"
         f"{'s' if speakers > 1 else ''}",
         title_justify="left",
-        box=SIMPLE,
-        pad_edge=False,
+        box=None,  # so that 80 columns hold every figure
+        padding=(0, 2, 0, 0),
     )
-    for name in ("head", "measure", "rate", "95 % interval", "N", "S", "D", "I"):
-        justify: Any = "left" if name in ("head", "measure") else "right"
+    for name in ("head", "", "rate", "95 % interval", "N", "S", "D", "I"):
+        justify: Any = "left" if name in ("head", "") else "right"
         table.add_column(name, justify=justify, no_wrap=True)
     for name, result in found.scores.items():
         interval = f"{100 * result.low:.1f}-{result.high:.1%}" if result.speakers > 1 else "-"
@@ -255,7 +254,7 @@ def _tell(found: Any) -> None:
         )
     console.print(table, markup=False)
     if found.flows:
-        table = Table(title="Levels", title_justify="left", box=SIMPLE, pad_edge=False)
+        table = Table(title="Levels", title_justify="left", box=None, padding=(0, 2, 0, 0))
         for name in ("level", "steps/s", "events/s", "units", "beta", "N", "selectivity"):
             table.add_column(name, justify="right")
         for flow in found.flows:

@@ -112,7 +112,7 @@ class Model:
 
     def step(self, state: int, number: int) -> tuple[float, int]:
         """log10 p(word | state), and the state after the word. Equal states are equal futures."""
-        total, node = _step(
+        total, node = next_state(
             self.word, self.first, self.suffix, self.probability, self.backoff, state, number
         )
         return total, int(self.state_of[node])
@@ -228,7 +228,7 @@ def _child(word, first, node, number):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _step(word, first, suffix, probability, backoff, state, number):  # type: ignore[no-untyped-def]
+def next_state(word, first, suffix, probability, backoff, state, number):  # type: ignore[no-untyped-def]
     """log10 p(word | state), and the longest n-gram that ends there."""
     total = 0.0
     child = _child(word, first, state, number)
@@ -245,7 +245,9 @@ def _scored(word, first, suffix, probability, backoff, start, numbers):  # type:
     scores = np.empty(len(numbers))
     state = start
     for at in range(len(numbers)):
-        scores[at], state = _step(word, first, suffix, probability, backoff, state, numbers[at])
+        scores[at], state = next_state(
+            word, first, suffix, probability, backoff, state, numbers[at]
+        )
         if numbers[at] == 2:
             state = start
     return scores

@@ -19,7 +19,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from speechasym.ngrams import _step
+from speechasym.ngrams import next_state
 
 NOTHING = -math.inf
 _END = 2  # number of </s> in every n-gram model
@@ -190,7 +190,7 @@ def search(
                     if known_stamp[slot] != 0:
                         known[slot], known_stamp[slot] = histories, 0
                         names[histories] = name
-                        told, found = _step(
+                        told, found = next_state(
                             lm_word, lm_first, lm_suffix, lm_probability, lm_backoff,
                             state[h], words[b],
                         )  # fmt: skip
@@ -258,7 +258,7 @@ def search(
         sums[at] = _plus(sums[at], _plus(own_blank[i], own_written[i]))
     logs = np.empty(count)
     for at in range(count):
-        told, _ = _step(
+        told, _ = next_state(
             lm_word, lm_first, lm_suffix, lm_probability, lm_backoff, state[ending[at]], _END
         )
         logs[at] = lm[ending[at]] + base * told

@@ -46,7 +46,8 @@ def test_what_data_says_is_mostly_heard(tmp_path, monkeypatch, capsys):
     known = lexicon.read(shipped.lexicon())
     tiers = alignments.read_tiers(tmp_path / f"{names[0]}.TextGrid")
     assert list(tiers) == ["phones", "letters", "words", "words by lexicon"]
-    assert all(interval.label in known for interval in tiers["words by lexicon"])
+    labels = [interval.label for interval in tiers["words by lexicon"] if interval.label]
+    assert labels == heard[0] and set(labels) <= set(known)
 
 
 def test_silence_has_no_words(tmp_path, capsys):

@@ -368,7 +368,9 @@ def _search(  # type: ignore[no-untyped-def]
             kept[taken] = h
             taken += 1
             if i == n:
-                end, _ = ngrams.next_state(word, first, suffix, probability, backoff, state[i, h], 2)
+                end, _ = ngrams.next_state(
+                    word, first, suffix, probability, backoff, state[i, h], 2
+                )
                 if heard[i, h] and score[i, h] + end > best:
                     best, last = score[i, h] + end, h
             for letters in range(1, min(2, n - i) + 1):

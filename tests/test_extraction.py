@@ -295,6 +295,8 @@ def begin_and_cut(corpus: Path, out: Path, how: signal.Signals, workers: int, ma
         with subprocess.Popen(
             command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             start_new_session=True,
+            # a shell's background job hands on that it ignores Ctrl-C, which a terminal's does not
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         ) as run:  # fmt: skip
             while (
                 not (out / JOURNAL).exists() or len(list(out.rglob("*.npy"))) < made

@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -90,3 +92,14 @@ def contents(folder: Path) -> dict[str, bytes]:
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
+
+
+def let_go(pipe: Path, reader: threading.Thread) -> None:
+    """End a thread that reads a named pipe, whether it waits for a writer or has left already.
+
+    To open the pipe as usual would wait for ever where the thread has left.
+    """
+    while reader.is_alive():
+        with suppress(OSError):  # nobody reads just now
+            os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
+        reader.join(0.01)

@@ -11,6 +11,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from conftest import let_go
 
 from speechasym import alignments, cli
 
@@ -42,8 +43,7 @@ class Commands:
             ["bash", str(RUN), *arguments], env=environment, capture_output=True, text=True
         )
         done.set()
-        (self.folder / "ask").write_text("")  # so that the thread comes to its end
-        answers.join()
+        let_go(self.folder / "ask", answers)
         return found
 
     def _answer(self, done: threading.Event) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import ROOT, let_go
 
 from speechasym import alignments, cli, ngrams, variants
 
@@ -64,8 +64,7 @@ class Commands:
             capture_output=True, text=True, cwd=self.folder,
         )  # fmt: skip
         done.set()
-        (self.folder / "ask").write_text("")  # so that the thread comes to its end
-        answers.join()
+        let_go(self.folder / "ask", answers)
         return found
 
     def _answer(self, done: threading.Event) -> None:

@@ -76,11 +76,11 @@ def _listed(values: list[str]) -> list[str]:
 
 def _sentences(path: str) -> list[list[str]]:
     """Of a manifest of cuts, else of a plain text."""
-    from speechasym import labels, ngrams, variants
+    from speechasym import labels, texts, variants
 
     if Path(path).name.removesuffix(".gz").endswith(variants.MANIFESTS):
         return [labels.words_of(cut) for cut in variants.read_cuts(Path(path))]
-    return ngrams.read_text(path)
+    return texts.read_text(path)
 
 
 def _table(title: str) -> Any:

@@ -10,7 +10,8 @@ from test_cli import called
 
 from speechasym import ngrams
 from speechasym.errors import ConfigError
-from speechasym.ngrams import ArpaError, estimate, read_arpa, words_of_text
+from speechasym.ngrams import ArpaError, estimate, read_arpa
+from speechasym.texts import TextError, read_text, words_of_text
 
 ARRAYS = ("word", "first", "suffix", "probability", "backoff")
 
@@ -414,13 +415,13 @@ def test_texts_that_cannot_be_read(tmp_path):
     ):
         path = tmp_path / name
         path.write_bytes(raw)
-        with pytest.raises(ngrams.TextError, match=f"{name}: .*{says}"):
-            ngrams.read_text(path)
-    with pytest.raises(ngrams.TextError, match=r"none.txt: cannot be read \(No such file"):
-        ngrams.read_text(tmp_path / "none.txt")
+        with pytest.raises(TextError, match=f"{name}: .*{says}"):
+            read_text(path)
+    with pytest.raises(TextError, match=r"none.txt: cannot be read \(No such file"):
+        read_text(tmp_path / "none.txt")
     path = tmp_path / "book.txt.gz"
     path.write_bytes(gzip.compress("Ça va. Bien.".encode("latin-1")))
-    assert ngrams.read_text(path) == [["CA", "VA"], ["BIEN"]]
+    assert read_text(path) == [["CA", "VA"], ["BIEN"]]
 
 
 # --- the command ---------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ here=$PWD
 absolute() { case $1 in /*) echo "$1" ;; *) echo "$here/$1" ;; esac; }
 wrong() { echo "librispeech: $1" >&2; exit 2; }
 cd "$(dirname "$0")/../.."
+. recipes/pictures.sh
 [ $# -gt 0 ] && [ -n "$1" ] ||
   wrong "no folder. Use: LEXICON=FILE bash recipes/librispeech/run.sh LIBRISPEECH_ROOT [OUT] [KEY=VALUE ...]"
 root=$(absolute "$1")
@@ -116,18 +117,9 @@ print(cut["id"], cut["recording"]["sources"][0]["source"], said, sep="\n")'
 "$bin" transcribe "$run" "$one" --textgrid "$out/textgrids" "${words[@]}"
 echo "  said:    $said"
 go "$bin" align "$run" "$test" --out "$out/aligned"
-for what in curves confusion units ranks levels; do
-  picture=$pictures/$what.png
-  options=()
-  [ "$what" != curves ] && options=(--cuts "$test")
-  [ "$what" = units ] || [ "$what" = levels ] && options+=(--cut "$id")
-  [ "$picture" -nt "$run/model.json" ] && echo "$picture" && continue
-  "$bin" plot "$run" --what "$what" --out "$picture" ${options[@]+"${options[@]}"}
-done
+pictures_of "$run" "$test" "$id" "$pictures"
 page=$out/report.html
-if [ "$page" -nt "$run/model.json" ]; then echo "$page"; else
-  "$bin" report "$run" --cuts "$test" --evaluation "$out/${sets[0]}.json" --out "$page"
-fi
+report_of "$run" "$test" "$out/${sets[0]}.json" "$page"
 
 echo
 echo "Corpus:       $out/prepare.txt, $manifests ($split)"

@@ -4,6 +4,7 @@
 # MINI_MINUTES: length of the corpus (25). SPEECHASYM: the command to use.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
+. recipes/pictures.sh
 out=${1:-out/mini}
 [ $# -gt 0 ] && shift
 bin=${SPEECHASYM:-speechasym}
@@ -29,21 +30,12 @@ id=$(basename "$one" .flac)
 grep "\"$id\"" "$corpus/utterances.jsonl" | sed 's/.*"text": "\([^"]*\)".*/  said:    \1/'
 
 echo "5. Pictures"
-for what in curves confusion units ranks levels; do
-  picture=$pictures/$what.png
-  options=()
-  [ "$what" != curves ] && options=(--cuts "$test")
-  [ "$what" = units ] || [ "$what" = levels ] && options+=(--cut "$id")
-  [ "$picture" -nt "$run/model.json" ] && echo "$picture" && continue
-  "$bin" plot "$run" --what "$what" --out "$picture" ${options[@]+"${options[@]}"}
-done
+pictures_of "$run" "$test" "$id" "$pictures"
 "$bin" plot "$one" --what levels --out "$pictures/asymmetry.png"
 
 echo "6. All of it on one page, to look at and to hear"
 page=$out/report.html
-if [ "$page" -nt "$run/model.json" ]; then echo "$page"; else
-  "$bin" report "$run" --cuts "$test" --evaluation "$out/test.json" --out "$page"
-fi
+report_of "$run" "$test" "$out/test.json" "$page"
 
 echo
 echo "Report:       $page (open it in a browser)"

@@ -9,6 +9,7 @@ set -euo pipefail
 here=$PWD
 absolute() { case $1 in /*) echo "$1" ;; *) echo "$here/$1" ;; esac; }
 cd "$(dirname "$0")/../.."
+. recipes/pictures.sh
 if [ $# -eq 0 ] || [ -z "$1" ]; then
   echo "Use: bash recipes/timit/run.sh TIMIT_ROOT [OUT] [KEY=VALUE ...]" >&2
   exit 2
@@ -93,18 +94,9 @@ print(cut["id"], cut["recording"]["sources"][0]["source"], said, sep="\n")'
 "$bin" transcribe "$run" "$one" --textgrid "$out/textgrids"
 echo "  said:    $said"
 go "$bin" align "$run" "$test" --out "$out/aligned"
-for what in curves confusion units ranks levels; do
-  picture=$pictures/$what.png
-  options=()
-  [ "$what" != curves ] && options=(--cuts "$test")
-  [ "$what" = units ] || [ "$what" = levels ] && options+=(--cut "$id")
-  [ "$picture" -nt "$run/model.json" ] && echo "$picture" && continue
-  "$bin" plot "$run" --what "$what" --out "$picture" ${options[@]+"${options[@]}"}
-done
+pictures_of "$run" "$test" "$id" "$pictures"
 page=$out/report.html
-if [ "$page" -nt "$run/model.json" ]; then echo "$page"; else
-  "$bin" report "$run" --cuts "$test" --evaluation "$out/test.json" --out "$page"
-fi
+report_of "$run" "$test" "$out/test.json" "$page"
 
 echo
 echo "Corpus:       $out/prepare.txt, $manifests ($split)"

@@ -8,7 +8,7 @@ from measure import RATE, table
 from numpy.typing import NDArray
 from rows import cascade, design, nearest_bands, pool
 
-from speechasym import bank, erb
+from speechasym.auditory import erb, filterbank
 from speechasym.ops import cpu, scan
 
 Tracks = dict[str, NDArray]
@@ -35,14 +35,14 @@ def errors(x: NDArray[np.float32]) -> str:
     return table(["implementation", "output", "max", "at, Hz", "median"], body)
 
 
-def _cpu(x: NDArray[np.float32], c: bank.Coefficients) -> Tracks:
-    tracks, _ = bank.pool(x[None], c)
+def _cpu(x: NDArray[np.float32], c: filterbank.Coefficients) -> Tracks:
+    tracks, _ = filterbank.pool(x[None], c)
     z, _ = cpu.gammatone(x[None], c.pole, c.order)
     return {"power": tracks.power[0], "lag 1": tracks.lag1[0], "sample": tracks.sample[0],
             "full rate": z[0]}  # fmt: skip
 
 
-def _scan(x: NDArray[np.float32], c: bank.Coefficients) -> Tracks:
+def _scan(x: NDArray[np.float32], c: filterbank.Coefficients) -> Tracks:
     with torch.no_grad():
         signal, pole = torch.from_numpy(x[None]), torch.from_numpy(c.pole)
         *tracks, _ = scan.gammatone_pooled(signal, pole, c.order, c.hop)
@@ -111,7 +111,7 @@ def responses(x: NDArray[np.float32]) -> str:
 EDGES = ((50, 200, 4000, 6500), (200, 4000, 6500, 7601))  # Hz
 
 
-def _response(c: bank.Coefficients, at: NDArray) -> NDArray:
+def _response(c: filterbank.Coefficients, at: NDArray) -> NDArray:
     """z's complex gain at (C, K) points of the unit circle."""
     pole = c.pole[:, None]
     return 2 * (1 - np.abs(pole)) ** c.order / (1 - pole / at) ** c.order

@@ -20,7 +20,7 @@ import wholefiles
 from measure import RATE, ROOT, Row, digits, run, speech, table
 from numpy.typing import NDArray
 
-from speechasym import bank
+from speechasym.auditory import filterbank
 
 PACKAGES = (
     "numpy", "numba", "llvmlite", "torch", "torchaudio", "scipy", "librosa", "gammatone", "pyfar",
@@ -168,7 +168,7 @@ def scaling(quick: bool) -> str:
     def row(seconds: float, channels: int, rate: float) -> Row:
         c, part = rows.design(channels, rate), sound[None, : round(seconds * RATE)]
         name = f"{seconds} {channels} {rate}"
-        return Row(name, lambda: bank.pool(part, c), seconds, 9, flops=float(channels))
+        return Row(name, lambda: filterbank.pool(part, c), seconds, 9, flops=float(channels))
 
     lengths = [s for s in (1, 3, 10, 30, 100) if s <= longest]
     groups = {

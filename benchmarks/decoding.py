@@ -16,9 +16,9 @@ import torch
 from numpy.typing import NDArray
 from rapidfuzz.distance import Levenshtein
 
-from speechasym import dataset, labels
-from speechasym.transcription import Trained, open_run
-from speechasym.word_decoding import DecodingConfig, config_of, open_decoder, unknown_rates
+from speechasym.recognition.decoder import DecodingConfig, config_of, open_decoder, unknown_rates
+from speechasym.recognition.transcription import Trained, open_run
+from speechasym.training import dataset, labels
 
 
 class Utterance(NamedTuple):

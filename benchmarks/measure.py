@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from speechasym import audio
+from speechasym.audio import reading
 
 ROOT = Path(__file__).resolve().parent.parent
 RATE = 16000  # Hz, of everything measured here
@@ -56,7 +56,7 @@ def recordings() -> list[Path]:
 
 def speech(seconds: float) -> NDArray[np.float32]:
     """(T,) the recordings of data/ one after the other, repeated to `seconds` at 16 kHz."""
-    whole = np.concatenate([audio.load(path, RATE)[0] for path in recordings()])
+    whole = np.concatenate([reading.load(path, RATE)[0] for path in recordings()])
     return np.resize(whole, round(seconds * RATE))
 
 

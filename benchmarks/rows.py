@@ -11,8 +11,9 @@ from measure import RATE, Row
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
-from speechasym import bank, erb, features, gammatone
-from speechasym.featuresets import FeatureConfig, frames
+from speechasym import features
+from speechasym.auditory import erb, filterbank, gammatone
+from speechasym.feature_extraction.sets import FeatureConfig, frames
 from speechasym.ops import ref, scan
 
 CHANNELS, LOW, HIGH = 64, 50.0, 7600.0
@@ -34,10 +35,10 @@ FULL_BYTES = 4 / 16 + 8
 SCAN_FLOPS = 2 * (8 + 64 + 8 * 64 / 32) + 256 * 16 / 15 / 32 + 12
 
 
-def design(channels: int = CHANNELS, rate: float = 100.0) -> bank.Coefficients:
+def design(channels: int = CHANNELS, rate: float = 100.0) -> filterbank.Coefficients:
     """The bank that everything here is about."""
-    return bank.design(
-        bank.BankConfig(
+    return filterbank.design(
+        filterbank.BankConfig(
             sample_rate=RATE, channels=channels, low_hz=LOW, high_hz=HIGH, frame_rate=rate
         )
     )
@@ -79,11 +80,11 @@ def own(x: NDArray[np.float32], brief: bool) -> list[Row]:
 
     return [
         Row(
-            "speechasym cpu, 1 thread", lambda: bank.pool(rows, c), seconds, 15,
+            "speechasym cpu, 1 thread", lambda: filterbank.pool(rows, c), seconds, 15,
             "power, lag 1 and sample at 100 Hz", flops=POOLED_FLOPS, moved=POOLED_BYTES,
         ),
         Row(
-            "speechasym cpu, 2 threads", lambda: bank.pool(rows, c, None, 2), seconds, 15,
+            "speechasym cpu, 2 threads", lambda: filterbank.pool(rows, c, None, 2), seconds, 15,
             "the same; shares are of two cores", flops=POOLED_FLOPS, moved=POOLED_BYTES, threads=2,
         ),
         Row(
@@ -105,7 +106,7 @@ def own(x: NDArray[np.float32], brief: bool) -> list[Row]:
             "2358 columns: tracks, and hysteresis of 4 levels on each",
         ),
         Row(
-            "speechasym cpu, full rate", lambda: bank.channels(rows, c), seconds, 5,
+            "speechasym cpu, full rate", lambda: filterbank.channels(rows, c), seconds, 5,
             f"{CHANNELS} complex64 channels, {8 * CHANNELS * len(x) / 1e6:.0f} MB",
             flops=FULL_FLOPS, moved=FULL_BYTES,
         ),

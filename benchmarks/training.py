@@ -25,10 +25,13 @@ import torch
 from measure import ROOT, table
 from torch import Tensor, nn
 
-from speechasym import dataset, featuresets, hierarchy, optimisation, validation
-from speechasym.configs import HEADS, DataConfig, HeadWeights
-from speechasym.dataset import Batch
-from speechasym.featuresets import FeatureConfig
+from speechasym.feature_extraction import sets
+from speechasym.feature_extraction.sets import FeatureConfig
+from speechasym.levels import hierarchy
+from speechasym.training import dataset, validation
+from speechasym.training import optimiser as optimisation
+from speechasym.training.config import HEADS, DataConfig, HeadWeights
+from speechasym.training.dataset import Batch
 
 COMPACT = FeatureConfig(features="asymmetry", compact=True, normalise="utterance")
 LOGMEL = FeatureConfig(features="logmel", normalise="utterance")
@@ -78,7 +81,7 @@ def noise(config: FeatureConfig, count: int, batch_seconds: float) -> Data:
     lengths = np.clip(rng.lognormal(np.log(2.3), 0.3, 40 * count), 1.0, 5.0).tolist()
     groups = dataset.grouped(lengths, batch_seconds)
     groups = [groups[i] for i in np.linspace(0, len(groups) - 2, count).round().astype(int)]
-    columns = len(featuresets.columns(config))
+    columns = len(sets.columns(config))
     generator = torch.Generator().manual_seed(0)
     batches = []
     for group in groups:

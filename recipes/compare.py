@@ -38,9 +38,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from speechasym import configs, dataset, files, index, runs, settings
-from speechasym.configs import TrainConfig
+from speechasym import config as settings
+from speechasym import files
 from speechasym.errors import ConfigError, OutputError, SpeechAsymError
+from speechasym.feature_extraction import features_json
+from speechasym.training import config as configs
+from speechasym.training import dataset, run_folder
+from speechasym.training.config import TrainConfig
 
 # heads and what is made of them, as `evaluation` names them -> measures
 MEASURES = {
@@ -104,8 +108,8 @@ def planned(
     """
     config = configs.read(base, [*own, f"seed={seed}", *system.words])
     test = test or Path(config.data.train).with_name("test_cuts.jsonl.gz")
-    known = {k: v for k, v in configs.to_dict(config).items() if k not in runs.FREE}
-    known["data"] = {k: v for k, v in known["data"].items() if f"data.{k}" not in runs.FREE}
+    known = {k: v for k, v in configs.to_dict(config).items() if k not in run_folder.FREE}
+    known["data"] = {k: v for k, v in known["data"].items() if f"data.{k}" not in run_folder.FREE}
     sets = [dataset.sha256(Path(path)) for path in (config.data.train, config.data.dev, test)]
     if words is not None and not set(words.config.heads) <= set(config.heads.used):
         words = None
@@ -120,10 +124,12 @@ def outcome(job: Job) -> tuple[dict[str, Any], Any] | None:
 
     None where it was stopped.
     """
-    from speechasym import evaluation, training, word_decoding
-    from speechasym.transcription import open_run
+    from speechasym.recognition import decoder as word_decoding
+    from speechasym.recognition import evaluation
+    from speechasym.recognition.transcription import open_run
+    from speechasym.training import loop
 
-    done = training.train(job.config, job.folder, resume=True)
+    done = loop.train(job.config, job.folder, resume=True)
     if not done["finished"]:
         return None
     trained, opened = open_run(job.folder), None
@@ -132,7 +138,7 @@ def outcome(job: Job) -> tuple[dict[str, Any], Any] | None:
             trained, job.words.lexicon, job.words.lm, job.words.config, spelling=job.words.spelling
         )
     found = evaluation.evaluate(trained, job.test, device=job.config.device, words=opened)
-    text = (job.folder / runs.METRICS).read_text("utf-8")
+    text = (job.folder / run_folder.METRICS).read_text("utf-8")
     speeds = [json.loads(line).get("audio_hours_per_hour") for line in text.splitlines()]
     return {
         "overrides": list(job.system.words), "seed": job.seed,
@@ -142,7 +148,7 @@ def outcome(job: Job) -> tuple[dict[str, Any], Any] | None:
         "rates": {MEASURES[n]: score.counts.rate for n, score in found.scores.items()},
         "dev": done["dev"], "best_step": done["best_step"], "sentences": len(found.speakers),
         "left_out": {head: len(cuts) for head, cuts in done["left_out"].items()},
-        "commit": commit(), "versions": runs.versions(), "machine": machine(found.device),
+        "commit": commit(), "versions": run_folder.versions(), "machine": machine(found.device),
         "sha256": job.sha256,
     }, found  # fmt: skip
 
@@ -343,7 +349,7 @@ def read_systems(path: Path) -> list[System]:
 
 def words_of(lexicon: Path | None, lm: Path | None, given: Sequence[str]) -> Words | None:
     """How words are to be found, by the options; None for not at all. Raises `ConfigError`."""
-    from speechasym.word_decoding import DecodingConfig, config_of
+    from speechasym.recognition.decoder import DecodingConfig, config_of
 
     if lm is None:
         if lexicon is not None or given:
@@ -595,7 +601,7 @@ def run(options: argparse.Namespace, command: str) -> int:
     wanted = chosen(systems, options.only, f"Use one of {', '.join(s.name for s in systems)}")
     if options.seeds < 1:
         raise ConfigError("--seeds", f"{options.seeds} is less than 1", "Use 5")
-    with index.only_user(options.out):
+    with features_json.only_user(options.out):
         results, failed = options.out / RESULTS, 0
         if not options.report:
             decoder = words_of(options.lexicon, options.lm, options.decode)

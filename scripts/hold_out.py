@@ -13,7 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from speechasym.errors import ConfigError, SpeechAsymError
-from speechasym.variants import read_cuts
+from speechasym.training.feature_cache import read_cuts
 
 
 def folds_of(speakers: Sequence[str], folds: int) -> list[list[str]]:

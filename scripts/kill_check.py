@@ -75,7 +75,7 @@ def main() -> int:
         print(f"kill {kills} at step {steps(cut)} of {total}", flush=True)
     if start(given.config, cut, given.words).wait():
         return 1
-    from speechasym import checkpoints
+    from speechasym.training import checkpoints
 
     one, two = checkpoints.load(whole)[0], checkpoints.load(cut)[0]
     other = [name for name in one if name not in two or not bool((one[name] == two[name]).all())]

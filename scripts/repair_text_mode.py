@@ -18,7 +18,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from speechasym import audio
+from speechasym.audio import reading
 
 CR, LF = 13, 10
 
@@ -93,7 +93,7 @@ def main(source: Path, target: Path) -> int:
     for path in sorted(target.rglob("*")):
         if path.suffix.lower() != ".wav" or not path.is_file():
             continue
-        info = audio.info(path)
+        info = reading.info(path)
         length = samples_before(path)
         if not info.warning or length is None or info.channels != 1:
             continue

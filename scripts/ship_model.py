@@ -2,8 +2,8 @@
 
     python scripts/ship_model.py RUN --lexicon lexicon.txt --lm lm.arpa.gz
 
-Writes speechasym/model/: the model without the places of this machine, lexicon, language model, and
-the sha256 of each. docs/model-card.md has to be brought up to date by hand.
+Writes speechasym/recognition/pretrained/: the model without the places of this machine, lexicon,
+language model, and the sha256 of each. docs/model-card.md has to be brought up to date by hand.
 """
 
 import argparse
@@ -14,8 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from speechasym import checkpoints, files, shipped
+from speechasym import files
 from speechasym.errors import SpeechAsymError
+from speechasym.recognition import pretrained
+from speechasym.training import checkpoints
 
 MOST = 2_000_000  # bytes of the model
 
@@ -26,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("run", type=Path, help="folder of a finished run")
     parser.add_argument("--lexicon", type=Path, required=True)
     parser.add_argument("--lm", type=Path, required=True, help="ARPA, gzipped")
-    parser.add_argument("--out", type=Path, default=shipped.FOLDER)
+    parser.add_argument("--out", type=Path, default=pretrained.FOLDER)
     options = parser.parse_args(arguments)
     try:
         tensors, meta = checkpoints.load_model(options.run)
@@ -40,14 +42,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         meta.pop(key, None)
     options.out.mkdir(parents=True, exist_ok=True)
     checkpoints.save_model(options.out, tensors, meta)
-    shutil.copyfile(options.lexicon, options.out / shipped.LEXICON)
-    shutil.copyfile(options.lm, options.out / shipped.LM)
+    shutil.copyfile(options.lexicon, options.out / pretrained.LEXICON)
+    shutil.copyfile(options.lm, options.out / pretrained.LM)
     sums = {}
-    for name in (checkpoints.MODEL, checkpoints.MODEL_META, shipped.LEXICON, shipped.LM):
+    for name in (checkpoints.MODEL, checkpoints.MODEL_META, pretrained.LEXICON, pretrained.LM):
         content = (options.out / name).read_bytes()
         sums[name] = hashlib.sha256(content).hexdigest()
         print(f"{len(content):>10,} bytes  {sums[name]}  {name}")
-    files.write_json(options.out / shipped.SUMS, sums)
+    files.write_json(options.out / pretrained.SUMS, sums)
     if (size := (options.out / checkpoints.MODEL).stat().st_size) > MOST:
         parser.exit(1, f"ship_model: the model has {size:,} bytes, more than {MOST:,}\n")
 

@@ -4,30 +4,30 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from speechasym.audio import add_noise, load
+    from speechasym.audio.reading import add_noise, load
+    from speechasym.auditory.gammatone import Gammatone
     from speechasym.errors import AudioError, ConfigError, OutputError, SpeechAsymError
-    from speechasym.evaluation import evaluate
-    from speechasym.extraction import extract
-    from speechasym.featuresets import features
-    from speechasym.gammatone import Gammatone
-    from speechasym.training import train
-    from speechasym.transcription import transcribe
+    from speechasym.feature_extraction.extraction import extract
+    from speechasym.feature_extraction.sets import features
+    from speechasym.recognition.evaluation import evaluate
+    from speechasym.recognition.transcription import transcribe
+    from speechasym.training.loop import train
 
 _HOME = {
-    "add_noise": "audio",
-    "load": "audio",
+    "add_noise": "audio.reading",
+    "load": "audio.reading",
     "AudioError": "errors",
     "ConfigError": "errors",
     "OutputError": "errors",
     "SpeechAsymError": "errors",
-    "evaluate": "evaluation",
-    "extract": "extraction",
-    "features": "featuresets",
-    "Asymmetry": "asymmetry",
-    "Gammatone": "gammatone",
-    "noise_test": "noisetest",
-    "train": "training",
-    "transcribe": "transcription",
+    "evaluate": "recognition.evaluation",
+    "extract": "feature_extraction.extraction",
+    "features": "feature_extraction.sets",
+    "Asymmetry": "asymmetry.extractor",
+    "Gammatone": "auditory.gammatone",
+    "noise_test": "asymmetry.surrogates",
+    "train": "training.loop",
+    "transcribe": "recognition.transcription",
 }
 __all__ = [
     "Asymmetry",

@@ -1,6 +1,6 @@
 """`python -m speechasym`."""
 
-from speechasym.cli import main
+from speechasym.cli.main import main
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import soundfile as sf
-from conftest import contents, environment, leftovers, run_cli, run_python, sine, tone
+from helpers import contents, environment, leftovers, run_cli, run_python, sine, tone
 
 import speechasym
-from speechasym.index import INDEX, JOURNAL
+from speechasym.feature_extraction.features_json import INDEX, JOURNAL
 
 TRACKS = ("level", "frequency", "phase")
 EXTRACT = """

@@ -35,7 +35,7 @@ def test_links_lead_somewhere(target):
 
 
 def test_every_command_in_the_readme_exists():
-    from speechasym.cli import _parser
+    from speechasym.cli.main import _parser
 
     for line in re.findall(r"^speechasym (.+?)(?:\s{2,}#.*)?$", README, re.M):
         arguments = line.replace("'", "").split()

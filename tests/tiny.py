@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from conftest import sine, tone
+from helpers import sine, tone
 from torch import nn
 
-from speechasym import configs, training
-from speechasym.corpora.common import Label, Utterance, manifests_of
+from speechasym.corpora.manifests import Label, Utterance, manifests_of
+from speechasym.training import config as configs
+from speechasym.training import loop
 
 WORDS = {"a": ("aa",), "bee": ("b", "iy"), "sea": ("s", "iy"), "as": ("aa", "s")}
 HERTZ = {"sil": 0.0, "aa": 500.0, "b": 1200.0, "iy": 2600.0, "s": 5000.0}
@@ -103,7 +104,7 @@ def config(words, *more):
 
 
 def run(words, out, *more, **options):
-    return training.train(config(words, *more), out, build=build, shown=False, **options)
+    return loop.train(config(words, *more), out, build=build, shown=False, **options)
 
 
 def run_to_be_killed(words, out, more):
@@ -119,7 +120,7 @@ def levels_in_team(rank, size, port, words, out):
     """The real levels, with batches of one cut: one process has nothing to do in them."""
     join_team(rank, size, port)
     more = ("epochs=1", "batch_seconds=1", "model.every.width=16")
-    training.train(config(words, *more), out, shown=False)
+    loop.train(config(words, *more), out, shown=False)
 
 
 def run_in_team(rank, size, port, words, out, more):
@@ -130,5 +131,5 @@ def run_in_team(rank, size, port, words, out, more):
         kept.append(build(*args))
         return kept[0]
 
-    found = training.train(config(words, *more), out, build=keep, shown=False)
+    found = loop.train(config(words, *more), out, build=keep, shown=False)
     torch.save([found["steps"], found["best"], kept[0].state_dict()], f"{out}-{rank}.pt")

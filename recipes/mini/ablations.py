@@ -16,7 +16,8 @@ from math import sqrt
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from speechasym import configs, index
+from speechasym.feature_extraction import features_json
+from speechasym.training import config
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for `compare`
 import compare
@@ -41,7 +42,7 @@ STRIDE = ("model.levels.0.events=stride", "model.levels.1.events=stride")
 NO_EVENTS = (
     *("model.levels.0.events=none", "model.levels.1.events=none"), "model.heads.letters.slots=1",
 )  # fmt: skip
-ON_TOP = tuple(f"model.heads.{head}.level=2" for head in configs.HEADS)
+ON_TOP = tuple(f"model.heads.{head}.level=2" for head in config.HEADS)
 
 
 def _features(what: str) -> str:
@@ -220,7 +221,7 @@ def run(options: argparse.Namespace) -> int:
     if options.list:
         print("".join(f"{v.name}: {v.shows}. {' '.join(v.words)}\n" for v in variants), end="")
         return 0
-    with index.only_user(options.out):
+    with features_json.only_user(options.out):
         failed = 0
         if not options.report:
             own = [*options.set, *([] if options.epochs is None else [f"epochs={options.epochs}"])]

@@ -24,11 +24,16 @@ import torch
 from numpy.typing import NDArray
 from rapidfuzz.distance import Levenshtein
 
-from speechasym import dataset, decoding, files, labels, ngrams, scoring, transcripts, variants
+from speechasym import files
+from speechasym.annotations import transcripts
 from speechasym.errors import SpeechAsymError
-from speechasym.ngrams import Model
-from speechasym.transcription import Trained, open_run
-from speechasym.word_decoding import DecodingConfig, WordSearch
+from speechasym.language import ngrams
+from speechasym.language.ngrams import Model
+from speechasym.levels import ctc
+from speechasym.recognition.decoder import DecodingConfig, WordSearch
+from speechasym.recognition.transcription import Trained, open_run
+from speechasym.scoring import error_rates
+from speechasym.training import dataset, feature_cache, labels
 
 BATCH_S = 120.0  # of audio at a time
 # Of the bigram's log p; of each phone, which makes up for it; taken from the blank's log p
@@ -53,9 +58,9 @@ class Heard:
         total = sum(Levenshtein.distance(rows[name], list(found[name])) for name in rows)
         return total / max(1, sum(map(len, rows.values())))
 
-    def score(self, found: Mapping[str, Sequence[str]]) -> scoring.Result:
+    def score(self, found: Mapping[str, Sequence[str]]) -> error_rates.Result:
         """The same with its interval over speakers."""
-        return scoring.score(self.references, found, speakers=self.speakers)
+        return error_rates.score(self.references, found, speakers=self.speakers)
 
 
 def hear(trained: Trained, cuts: str) -> Heard:
@@ -78,7 +83,7 @@ def hear(trained: Trained, cuts: str) -> Heard:
         references=dict(zip(data.ids, data.references["phones"], strict=True)),
         posteriors=posteriors,
         speakers={
-            name: who or scoring.speaker_of(name)
+            name: who or error_rates.speaker_of(name)
             for name, who in zip(data.ids, data.speakers, strict=True)
         },
     )
@@ -87,7 +92,7 @@ def hear(trained: Trained, cuts: str) -> Heard:
 def bigram(trained: Trained) -> Model:
     """Of the phones that a run was trained on. Raises `ConfigError` where they are gone."""
     config = trained.config.data
-    cuts = variants.read_cuts(Path(config.train))
+    cuts = feature_cache.read_cuts(Path(config.train))
     rows = [labels.tokens(cut, "phones", config.labels, None) for cut in cuts]
     return ngrams.estimate(rows, 2, vocabulary=trained.inventories["phones"])
 
@@ -97,8 +102,8 @@ def without_bigram(heard: Heard) -> dict[str, list[str]]:
     inventory = heard.trained.inventories["phones"]
     found = {}
     for name, row in heard.posteriors.items():
-        best = decoding.greedy(torch.from_numpy(row)[None], torch.tensor([len(row)]))[0]
-        found[name] = decoding.symbols(best, inventory)
+        best = ctc.greedy(torch.from_numpy(row)[None], torch.tensor([len(row)]))[0]
+        found[name] = ctc.symbols(best, inventory)
     return found
 
 
@@ -129,7 +134,7 @@ def tuned(heard: Heard, lm: Model) -> tuple[DecodingConfig, list[dict[str, float
     return chosen, tried
 
 
-def interval(result: scoring.Result) -> list[float] | None:
+def interval(result: error_rates.Result) -> list[float] | None:
     """Of 95 %; none where there is but one speaker."""
     return [result.low, result.high] if result.speakers > 1 else None
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from speechasym.corpora import common, librispeech, mini, timit
-from speechasym.corpora.common import Corpus, Manifests
+from speechasym.corpora import librispeech, manifests, mini, timit
+from speechasym.corpora.manifests import Corpus, Manifests
 from speechasym.corpora.report import CorpusError, Report
 from speechasym.errors import ConfigError
 
@@ -65,8 +65,8 @@ def prepare(
         raise ConfigError(
             unknown[0], f"no option of {name}", f"Its options are {', '.join(allowed)}"
         )
-    folder = common.check_writable(out)
+    folder = manifests.check_writable(out)
     corpus = CORPORA[name](root, **options)
     if strict:
         corpus.report.check(root)
-    return Prepared(corpus, folder, common.write(corpus, folder))
+    return Prepared(corpus, folder, manifests.write(corpus, folder))

@@ -10,8 +10,8 @@ from collections import defaultdict
 from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 
-from speechasym.corpora import common
-from speechasym.corpora.common import Utterance
+from speechasym.corpora import manifests
+from speechasym.corpora.manifests import Utterance
 from speechasym.corpora.report import Problem
 from speechasym.errors import ConfigError
 from speechasym.progress import progress
@@ -36,7 +36,7 @@ _APOSTROPHES = str.maketrans(dict.fromkeys("\u2019\u2018\u02bc\uff07`\u00b4", "'
 
 def prepare(
     root: str | Path, *, subsets: Collection[str] | None = None, show_progress: bool = False
-) -> common.Corpus:
+) -> manifests.Corpus:
     """LibriSpeech as lhotse manifests: a set for each subset found below `root`.
 
     Headers are read, samples are not. Texts are brought to the 28 letters of `letters`.
@@ -50,7 +50,7 @@ def prepare(
         CorpusError: no LibriSpeech there.
         ConfigError: a subset that is not there.
     """
-    root, places = common.files_below(root)
+    root, places = manifests.files_below(root)
     problems: list[Problem] = []
     audio: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)  # (subset, id): {form: place}
     texts: dict[tuple[str, str], tuple[str, str]] = {}  # (subset, id): text, place
@@ -70,7 +70,7 @@ def prepare(
             tables.append(place)
     found = sorted({subset for subset, _ in (*audio, *texts)})
     if not found:
-        raise common.nothing_found(root, places, "files such as 84/121123/84-121123-0000.flac")
+        raise manifests.nothing_found(root, places, "files such as 84/121123/84-121123-0000.flac")
     names = found if subsets is None else list(subsets)
     if missing := sorted(set(names) - set(found)):
         raise ConfigError(
@@ -92,7 +92,7 @@ def prepare(
     if local:
         split = f"local split, no official subsets: {', '.join(local)}; say so beside every figure"
     published = {name: PUBLISHED[name] for name in names if name in PUBLISHED}
-    return common.gather("librispeech", split, sets, problems, published)
+    return manifests.gather("librispeech", split, sets, problems, published)
 
 
 def letters(text: str) -> tuple[str, str]:
@@ -191,7 +191,7 @@ def _read(
     if len(audio) > 1:
         detail = f"{place} is used"
         problems.append(Problem("note", "several copies of one recording", place, detail))
-    frames = common.header(root / place, place, RATE, problems)
+    frames = manifests.header(root / place, place, RATE, problems)
     if text is None:
         problems.append(Problem("error", "audio without text", place))
         return None

@@ -22,16 +22,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from speechasym import files, synthesis
-from speechasym.audio import add_noise
-from speechasym.corpora import common
-from speechasym.corpora.common import Corpus, Label, Utterance
+from speechasym import files
+from speechasym.audio.reading import add_noise
+from speechasym.corpora import espeak, manifests
+from speechasym.corpora.espeak import Phone, Spoken, SynthesisError, Voice
+from speechasym.corpora.manifests import Corpus, Label, Utterance
 from speechasym.corpora.report import Problem, Report
 from speechasym.errors import ConfigError, OutputError, SpeechAsymError
-from speechasym.index import only_user
-from speechasym.phones import SILENCE
+from speechasym.feature_extraction.features_json import only_user
+from speechasym.language.phones import SILENCE
 from speechasym.progress import progress
-from speechasym.synthesis import Phone, Spoken, SynthesisError, Voice
 
 SAMPLE_RATE = 16000  # Hz
 SETS = {"train": 0.72, "dev": 0.12, "test": 0.16}  # share of the sentences
@@ -222,7 +222,7 @@ def labels(spoken: Spoken, accent: str, lead: int, length: int) -> tuple[list[La
 
 
 def _symbol(phone: Phone, accent: str) -> str:
-    if phone.mnemonic in synthesis.PAUSES:
+    if phone.mnemonic in espeak.PAUSES:
         return SILENCE
     try:
         return PHONE_MAP[accent][phone.mnemonic]
@@ -258,7 +258,7 @@ def _say(line: Line, seed: int) -> tuple[NDArray[np.int16], dict[str, Any]]:
         pitch=who.pitch + int(rng.integers(-8, 9)),
         words_per_minute=who.rate + int(rng.integers(-12, 13)),
     )
-    spoken = synthesis.say(f"{line.text}.", voice)
+    spoken = espeak.say(f"{line.text}.", voice)
     if spoken.words != line.text.split():
         raise SynthesisError(repr(line.text), f"was said as {spoken.words}", "Use other words")
     dry = spoken.samples.astype(np.float32) / 32768
@@ -407,14 +407,15 @@ def prepare(
     Example:
         >>> cuts = mini.prepare("corpora/mini").sets["train"].cuts
     """
-    root = common.check_writable(Path(root).resolve())  # a link's target is replaced, not the link
+    # a link's target is replaced, not the link
+    root = manifests.check_writable(Path(root).resolve())
     planned = plan(seed, minutes)
     if workers < 1:
         raise ConfigError("workers", f"{workers} is less than 1", "Use 1 or more")
     versions = {name: _version(name) for name in PACKAGES}
     head = {
         "format": 1, "seed": seed, "minutes": float(minutes), "sample_rate": SAMPLE_RATE,
-        "versions": {"espeak-ng": synthesis.version()} | versions,
+        "versions": {"espeak-ng": espeak.version()} | versions,
     }  # fmt: skip
     if not _holds(root, head, overwrite):
         _build(root, head, planned, workers, show_progress)
@@ -442,7 +443,7 @@ def _holds(root: Path, head: dict[str, Any], overwrite: bool) -> bool:
         )
     if not (same and whole):
         own = {"audio", INDEX, UTTERANCES, "report.txt", "report.json"}
-        own |= {f"{name}_{part}.jsonl.gz" for name in SETS for part in common.PARTS}
+        own |= {f"{name}_{part}.jsonl.gz" for name in SETS for part in manifests.PARTS}
         if other := sorted({path.name for path in root.iterdir()} - own):
             raise OutputError(
                 root / other[0], "would be lost, if the corpus beside it is overwritten", "Move it"
@@ -508,11 +509,11 @@ def read(root: str | Path) -> Corpus:
         raise ConfigError(root, "no mini corpus is there", "Make it with `prepare mini`") from error
     sets = {name: [_utterance(root, row) for row in rows if row["set"] == name] for name in SETS}
     return Corpus(
-        sets={name: common.manifests_of(own) for name, own in sets.items()},
+        sets={name: manifests.manifests_of(own) for name, own in sets.items()},
         report=Report(
             corpus="mini",
             split=f"seed {index['seed']}; test has speakers of its own, each set its own sentences",
-            counts={name: common.count_of(own) for name, own in sets.items()},
+            counts={name: manifests.count_of(own) for name, own in sets.items()},
             published={},
             problems=_notes(index, sets),
         ),

@@ -16,13 +16,13 @@ from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from speechasym.corpora import common
-from speechasym.corpora.common import Label, Utterance
+from speechasym.corpora import manifests
+from speechasym.corpora.manifests import Label, Utterance
 from speechasym.corpora.report import Problem
 from speechasym.errors import ConfigError
-from speechasym.phones import TIMIT_61
+from speechasym.language.phones import TIMIT_61
 from speechasym.progress import progress
-from speechasym.sampling import split_names
+from speechasym.training.batches import split_names
 
 
 def _names(text: str) -> frozenset[str]:
@@ -80,7 +80,7 @@ def prepare(
     shares: Mapping[str, float] = SHARES,
     lists: Mapping[str, Iterable[str]] | None = None,
     show_progress: bool = False,
-) -> common.Corpus:
+) -> manifests.Corpus:
     """TIMIT as lhotse manifests, with the times of its words and its 61 phones.
 
     Sets are, by the first of these that holds: `lists`; the official train, dev and test where
@@ -101,11 +101,11 @@ def prepare(
         CorpusError: no TIMIT there.
         ConfigError: a speaker in two lists, or shares that cannot be.
     """
-    root, places = common.files_below(root)
+    root, places = manifests.files_below(root)
     problems: list[Problem] = []
     found = _scan(places, problems)
     if not any(entry.audio for entry in found):
-        raise common.nothing_found(root, places, "recordings such as TRAIN/DR1/FCJF0/SI648.WAV")
+        raise manifests.nothing_found(root, places, "recordings such as TRAIN/DR1/FCJF0/SI648.WAV")
     split = _split(found, seed, shares, lists, problems)
     sets: dict[str, list[Utterance]] = {name: [] for name in split.sets}
     left_out = Counter[str]()
@@ -129,7 +129,7 @@ def prepare(
         name: (speakers, sentences * 10 // 8 if sa else sentences)
         for name, (speakers, sentences) in PUBLISHED.items()
     }
-    corpus = common.gather("timit", split.words, sets, problems, published)
+    corpus = manifests.gather("timit", split.words, sets, problems, published)
     if split.official:
         for name, count in corpus.report.counts.items():
             if (count.speakers, count.sentences) != published[name]:
@@ -258,7 +258,7 @@ def _read(root: Path, entry: _Found, problems: list[Problem]) -> Utterance | Non
     for kind, what in (("txt", "transcript"), ("phn", "phone file"), ("wrd", "word file")):
         if kind in entry.labels:
             severe: list[Problem] = []
-            texts[kind] = common.read_text(
+            texts[kind] = manifests.read_text(
                 root / entry.labels[kind], entry.labels[kind], what, severe
             )
             if kind == "wrd":  # no utterance is lost by its words' times
@@ -308,7 +308,7 @@ def _sound(root: Path, entry: _Found, problems: list[Problem]) -> tuple[str, int
     """The first copy that can be used, and its samples; 0 where none can."""
     faults: list[Problem] = []
     for number, place in enumerate(entry.audio):
-        frames = common.header(root / place, place, RATE, faults)
+        frames = manifests.header(root / place, place, RATE, faults)
         if frames:
             if len(entry.audio) > 1:
                 detail = f"{place} is used"

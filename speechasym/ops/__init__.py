@@ -1,0 +1,1 @@
+"""Numerical kernels: plain definitions in `ref`, fast versions beside them."""

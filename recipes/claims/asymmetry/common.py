@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 import speechasym
-from speechasym import abx, compact, extractors
+from speechasym.asymmetry import cepstra, tracks
+from speechasym.scoring import abx
 
 RATE = 16000  # samples a second
 FRAMES = 100  # a second
 ROUNDS = 2000  # of resampling, for 95 % intervals
-LEVELS = extractors.LEVELS
+LEVELS = tracks.LEVELS
 # Okabe and Ito's palette: told apart with any colour vision
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
@@ -36,7 +37,7 @@ CHANGE = {n: f"log-mel change, {LEVELS[n - 1].time_ms:g} ms" for n in (2, 3)}
 RATIO = {n: f"gammatone signed ratio, {LEVELS[n - 1].time_ms:g} ms" for n in (2, 3)}
 CONTROLS = (*CHANGE.values(), *RATIO.values())
 SIGNED = tuple(f"amplitude asymmetry, level {n}" for n in range(1, len(LEVELS) + 1))
-_POWER_COLUMNS = compact.STATIC + compact.SLOPES + compact.CURVES
+_POWER_COLUMNS = cepstra.STATIC + cepstra.SLOPES + cepstra.CURVES
 
 
 def features(x: NDArray, names: tuple[str, ...]) -> dict[str, NDArray[np.float32]]:
@@ -50,7 +51,7 @@ def features(x: NDArray, names: tuple[str, ...]) -> dict[str, NDArray[np.float32
     if {MEL, *CONTROLS} & set(names):
         out[MEL] = logmel(x)
     if set(CONTROLS) & set(names):
-        level = np.maximum(_made(x, features="gammatone"), extractors.QUIET_DB)
+        level = np.maximum(_made(x, features="gammatone"), tracks.QUIET_DB)
         for n in CHANGE:
             rise, fall = leaky_moves(out[MEL], LEVELS[n - 1].time_ms)
             out[CHANGE[n]] = rise - fall

@@ -20,7 +20,7 @@ from common import COLOURS, LEVELS, RATE, Interval, axes, interval, logmel, said
 from numpy.typing import NDArray
 
 import speechasym
-from speechasym.hysteresis import Play
+from speechasym.asymmetry.hysteresis import Play
 
 CARRIERS = (500, 1000, 2000, 4000)  # Hz
 PERIODS = (25, 50)  # ms

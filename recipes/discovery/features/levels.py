@@ -3,8 +3,10 @@
 import numpy as np
 import torch
 
-from speechasym import activations, hierarchy, normalise, transcription
 from speechasym.errors import ConfigError
+from speechasym.feature_extraction import normalise
+from speechasym.levels import hierarchy
+from speechasym.recognition import activations, transcription
 
 RATE = 100  # frames a second of all sets
 FROZEN = ("log-mel 80", "MFCC 39", "compact 33")  # of `sets.SETS`, beside the levels

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from speechasym import phones
+from speechasym.language import phones
 
 FOLDS = 4
 PENALTIES = (1e-4, 1e-3, 1e-2)  # chosen inside the training speakers

@@ -24,7 +24,8 @@ import torch
 from rich.progress import Progress
 
 import speechasym
-from speechasym import abx, errors, files
+from speechasym import errors, files
+from speechasym.scoring import abx
 
 SNRS = (20, 10, 5, 0)
 TASKS = {"within": (False, False), "across": (True, False), "same": (True, True)}

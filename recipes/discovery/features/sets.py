@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 import speechasym
-from speechasym import featuresets
+from speechasym.feature_extraction import sets
 
 COMPACT = {"features": "asymmetry", "compact": True}
 MFCC = {"features": "mfcc"}
@@ -39,7 +39,7 @@ FULL = {
 
 def keep(options: dict, wanted: tuple[str, ...] | None) -> np.ndarray:
     """Indices of the wanted columns: of a group by name, or its first n as "name<n"."""
-    names = [c["name"] for c in featuresets.columns(featuresets.FeatureConfig(**options))]
+    names = [c["name"] for c in sets.columns(sets.FeatureConfig(**options))]
     if wanted is None:
         return np.arange(len(names))
     found = []

@@ -1,0 +1,1 @@
+"""Hysteresis on the amplitude, frequency and phase of each filterbank channel."""

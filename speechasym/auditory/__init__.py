@@ -1,0 +1,1 @@
+"""The ear's filterbank: ERB scale, gammatone filters, levels in dB."""

@@ -1,0 +1,1 @@
+"""The speechasym command, one module a subcommand."""

@@ -1,0 +1,1 @@
+"""Feature sets of recordings: gammatone, asymmetry, log-mel and MFCC."""

@@ -1,0 +1,330 @@
+"""Many recordings -> one folder of feature files: in parallel, continued after a cut, typed errors.
+
+In the folder: STEM.npy, float32 (frames, columns), for each recording, in the tree of the input;
+and features.json: what the columns mean, the configuration, the versions, each input's sha256.
+While a run goes on, a journal beside them holds what is done, so that the same call later goes on
+from there and ends with the same bytes.
+"""
+
+import glob
+import hashlib
+import logging
+import os
+import platform
+import signal
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from itertools import takewhile
+from multiprocessing import get_context, parent_process
+from pathlib import Path
+from threading import Thread, current_thread, main_thread
+from typing import Any
+
+import numpy as np
+
+from speechasym import files
+from speechasym.asymmetry import surrogates
+from speechasym.audio import reading
+from speechasym.errors import AudioError, ConfigError, OutputError, SpeechAsymError
+from speechasym.feature_extraction import features_json, sets
+from speechasym.feature_extraction.sets import FeatureConfig
+from speechasym.progress import progress
+
+PACKAGES = ("speechasym", "numpy", "numba", "soundfile", "soxr", "torch", "torchaudio")
+
+
+@dataclass
+class Extracted:
+    """What became of each recording, by its stem in the output folder."""
+
+    made: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)  # there already, from an earlier run
+    failed: dict[str, str] = field(default_factory=dict)  # and why
+    warned: dict[str, str] = field(default_factory=dict)  # made, but the samples look damaged
+    mixed: list[str] = field(default_factory=list)  # made from one or the mean of several channels
+    # of those made or kept, with `noise_test`: (track, level) -> recordings whose asymmetry differs
+    # from that of noise at 5 %, and recordings tested
+    unlike_noise: dict[tuple[str, int], tuple[int, int]] = field(default_factory=dict)
+
+
+def extract(
+    inputs: str | Path | Iterable[str | Path],
+    out: str | Path,
+    *,
+    workers: int = 1,
+    overwrite: bool = False,
+    show_progress: bool = False,
+    **options: Any,
+) -> Extracted:
+    """Extract features from recordings into a folder.
+
+    Args:
+        inputs: files, folders and glob patterns, of any depth; the tree below a folder, or below
+            the part of a pattern without wildcards, is kept.
+        out: the folder to fill. A folder begun with the same configuration is continued.
+        workers: processes.
+        overwrite: begin anew where the folder holds features of another configuration.
+        show_progress: a bar, or lines, on stderr.
+        options: fields of `FeatureConfig`: features="gammatone", rate=100, tracks=("level",), ...
+
+    Returns:
+        The stems made, kept from before, and failed. A bad recording does not stop the others.
+
+    Raises:
+        ConfigError: no recordings, two for one output, or options outside their range.
+        OutputError: the folder cannot be written, is in use, or holds something else.
+
+    Example:
+        >>> speechasym.extract("corpus/", "features/", features="gammatone", workers=2)
+    """
+    config = FeatureConfig(**options)
+    found = find(inputs)
+    out = Path(out)
+    if workers < 1:
+        raise ConfigError("workers", f"{workers} is less than 1", "Use 1 or more")
+    with features_json.only_user(out):
+        head = {
+            "format": 1,
+            "config": config.as_json(),
+            "columns": sets.columns(config),
+            "versions": {"python": platform.python_version()}
+            | {name: _version(name) for name in PACKAGES},
+        }
+        known = features_json.known_records(out, head, overwrite)
+        result = Extracted()
+        tasks = [(stem, source, out, config, known.get(stem)) for stem, source in found.items()]
+        with (
+            features_json.journal(out, head, known) as note,
+            progress(len(tasks), "extract", show_progress) as step,
+        ):
+            for stem, record, reason, kept in _run(tasks, workers):
+                if record is None:
+                    result.failed[stem] = reason
+                    known.pop(stem, None)
+                else:
+                    (result.kept if kept else result.made).append(stem)
+                    known[stem] = record
+                    if "warning" in record:
+                        result.warned[stem] = record["warning"]
+                    if record["source_channels"] > 1:
+                        result.mixed.append(stem)
+                    if not kept:
+                        note({"stem": stem, "record": record})
+                step()
+        failed = {stem: result.failed[stem] for stem in sorted(result.failed)}
+        files.write_json(out / features_json.INDEX, head | {"recordings": known, "failed": failed})
+        (out / features_json.JOURNAL).unlink(missing_ok=True)
+    counts: dict[tuple[str, int], tuple[int, int]] = {}
+    for record in known.values():
+        for verdict in record.get("noise_test", ()):
+            key = verdict["track"], verdict["level"]
+            unlike, tested = counts.get(key, (0, 0))
+            counts[key] = unlike + (verdict["p"] <= 0.05), tested + 1
+    return Extracted(
+        sorted(result.made), sorted(result.kept), failed,
+        dict(sorted(result.warned.items())), sorted(result.mixed), counts,
+    )  # fmt: skip
+
+
+def find(inputs: str | Path | Iterable[str | Path]) -> dict[str, Path]:
+    """Files, folders and globs -> {stem in the output folder: recording}.
+
+    Raises `ConfigError` where nothing is found or two recordings would share an output.
+    """
+    if isinstance(inputs, str | Path):
+        inputs = [inputs]
+    found: dict[str, Path] = {}
+    for item in inputs:
+        for stem, path in _expand(Path(item)):
+            other = found.setdefault(stem, path)
+            if other != path and not (other.exists() and path.exists() and other.samefile(path)):
+                raise ConfigError(
+                    path,
+                    f"would be written to the same {stem}.npy as {other}",
+                    "Rename one, or extract them into two folders",
+                )
+    if not found:
+        raise ConfigError("inputs", "no recordings were given", "Give files, folders or globs")
+    return found
+
+
+def _expand(item: Path) -> Iterator[tuple[str, Path]]:
+    if os.path.isdir(item):  # unlike Path's, no exception where the name is too long
+        inside = sorted(
+            path
+            for path in item.rglob("*")
+            if path.suffix.lower() in reading.EXTENSIONS
+            and not path.name.startswith(".")
+            and path.is_file()
+        )
+        if not inside:
+            endings = " ".join(sorted(reading.EXTENSIONS))
+            raise ConfigError(
+                item, "no audio files in this folder", f"Looked at any depth for {endings}"
+            )
+        yield from ((path.relative_to(item).with_suffix("").as_posix(), path) for path in inside)
+    elif not os.path.exists(item) and glob.has_magic(str(item)):
+        matches = sorted(glob.glob(str(item), recursive=True))
+        if not matches:
+            raise ConfigError(item, "nothing matches this pattern", "Check it, or quote it")
+        fixed = Path(*takewhile(lambda part: not glob.has_magic(part), item.parts))
+        for path in map(Path, matches):  # the tree below the pattern's fixed part is kept
+            if path.is_file():
+                yield path.relative_to(fixed).with_suffix("").as_posix(), path
+    else:
+        yield item.stem, item
+
+
+Task = tuple[str, Path, Path, FeatureConfig, dict[str, Any] | None]
+Outcome = tuple[str, dict[str, Any] | None, str, bool]  # stem, record, why it failed, kept
+
+
+def _run(tasks: list[Task], workers: int) -> Iterator[Outcome]:
+    workers = min(workers, len(tasks))
+    if workers == 1:
+        yield from map(_one, tasks)
+        return
+    # A server that has imported everything once forks the workers: started at once, and no lock
+    # or thread of this process is copied.
+    context = get_context("forkserver" if os.name == "posix" else "spawn")
+    if os.name == "posix":
+        context.set_forkserver_preload([__name__, "speechasym.ops.cpu"])
+    size = max(1, min(16, len(tasks) // (workers * 4)))
+    parts = [tasks[i : i + size] for i in range(0, len(tasks), size)]
+    level = reading.log.getEffectiveLevel()
+    ended, end = context.Pipe(duplex=False)
+    with ended, end, ProcessPoolExecutor(workers, context, _start_worker, (level, ended)) as pool:
+        futures: list[Future[list[Outcome]]] = []
+        try:
+            with _interrupts_later():
+                futures.extend(pool.submit(_several, part) for part in parts)
+            for future in as_completed(futures):
+                yield from future.result()
+        except BrokenProcessPool as error:
+            raise OutputError(
+                "workers",
+                "a worker process died: out of memory, or started by a script without"
+                " `if __name__ == '__main__':`",
+                "Use fewer workers, or guard the script; the same call goes on where it stopped",
+            ) from error
+        finally:
+            end.close()
+            for future in futures:
+                future.cancel()
+
+
+@contextmanager
+def _interrupts_later() -> Iterator[None]:
+    """Ctrl-C waits inside, so that no process is left half-started, and never reaches what is
+    started inside: a terminal sends it to every process, and each would show a traceback."""
+    if os.name != "posix":
+        yield
+        return
+    from multiprocessing import resource_tracker
+
+    resource_tracker.ensure_running()  # before, because it unblocks the signal when it starts
+    # What is started inside inherits the mask. It is no help here, where a thread of numpy may get
+    # the signal; but Python's own handler runs in the main thread only.
+    waiting: list[int] = []
+    here = current_thread() is main_thread()
+    handler = signal.signal(signal.SIGINT, lambda n, _: waiting.append(n)) if here else None
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if here:
+            signal.signal(signal.SIGINT, handler or signal.default_int_handler)
+        if waiting:
+            signal.raise_signal(signal.SIGINT)
+
+
+_ended: Any = None  # in a worker: the end of a pipe that is ready when the run has ended
+
+
+def _start_worker(level: int, ended: Any) -> None:
+    global _ended
+    _ended = ended
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where `_interrupts_later` could not
+    Thread(target=_end_with_parent, daemon=True).start()
+    os.environ["OMP_NUM_THREADS"] = "1"  # for libraries not loaded yet: torch, if it is needed
+    logging.basicConfig(level=level, format="%(message)s")
+
+
+def _end_with_parent() -> None:
+    """A worker whose run was killed would wait for ever, or write beside the next run."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _several(tasks: list[Task]) -> list[Outcome]:
+    return [_one(task) for task in tasks]
+
+
+def _one(task: Task) -> Outcome:
+    """One recording -> its .npy; bad input becomes a reason, trouble with the output an error."""
+    stem, source, out, config, known = task
+    target = out / f"{stem}.npy"
+    try:
+        digest = _sha256(source)
+        if known is not None and known["sha256"] == digest and target.is_file():
+            return stem, known, "", True
+        samples = 0
+        beginning: list[Any] = []
+
+        def heard() -> Iterator[Any]:
+            nonlocal samples
+            for block in reading.blocks(source, config.sample_rate, config.channel):
+                if _ended is not None and _ended.poll():
+                    raise KeyboardInterrupt
+                if config.noise_test and samples < surrogates.LONGEST_S * config.sample_rate:
+                    beginning.append(block)
+                samples += len(block)
+                yield block
+
+        width = len(sets.columns(config))
+        rows = files.write_rows(target, sets.frames(heard(), config), width)
+    except OutputError:
+        raise
+    except SpeechAsymError as error:
+        return stem, None, str(error), False
+    header = reading.info(source)
+    record = {
+        "source": str(source),
+        "source_channels": header.channels,
+        "sha256": digest,
+        "seconds": round(samples / config.sample_rate, 6),
+        "frames": rows,
+    }
+    if header.warning:
+        record["warning"] = header.warning
+    if config.noise_test:
+        x = np.concatenate(beginning)
+        found = surrogates.noise_test(x, config.asymmetry(), config.noise_test)
+        record["noise_test"] = [
+            {k: round(v, 4) if isinstance(v, float) else v for k, v in verdict._asdict().items()}
+            for verdict in found
+        ]
+    return stem, record, "", False
+
+
+def _sha256(path: Path) -> str:
+    reading.info(path)  # first, for the better error
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise AudioError(path, f"cannot be read ({error.strerror})", "Check the disk") from error
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except Exception:  # not installed as a package
+        return "unknown"

@@ -1,0 +1,1 @@
+"""Phones, letters, words: inventories, lexica, n-gram models and pronunciations."""

@@ -1,0 +1,1 @@
+"""The hierarchy: blocks, levels, units and events, and the presets built of them."""

@@ -1,0 +1,1 @@
+"""Rank laws: as an activation with learned resolution and sensitivity, and as a fit."""

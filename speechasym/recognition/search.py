@@ -1,0 +1,335 @@
+"""The two loops of word decoding, compiled: a prefix beam search, and sums over a chain of words.
+
+The search goes through the steps once. A hypothesis is a history of words, a place in the tree of
+pronunciations, and the symbol that was written last; its probability is the sum over all
+alignments that lead there [1]. CTC's rule holds over the ends of words too: the same symbol twice
+needs a blank between.
+
+Shapes: S steps, V classes (0 is the blank), N nodes of the tree, A arcs, Q states of a chain.
+
+[1] A. Graves, N. Jaitly, "Towards end-to-end speech recognition with recurrent neural networks",
+    ICML, 2014: prefix beam search; A. Hannun et al., "First-pass large vocabulary continuous speech
+    recognition using bi-directional recurrent DNNs", arXiv:1408.2873, 2014: with words and an LM.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from speechasym.language.ngrams import next_state
+
+NOTHING = -math.inf
+_END = 2  # number of </s> in every n-gram model
+_jit = njit(nogil=True, cache=True, error_model="numpy")
+
+
+class Tree(NamedTuple):
+    """Pronunciations that share their beginnings. Node 0 is the beginning of a word."""
+
+    first: NDArray[np.int32]  # (N + 1,) arcs of node n are first[n] to first[n + 1] - 1
+    symbol: NDArray[np.int32]  # (A,) class that an arc writes
+    to: NDArray[np.int32]  # (A,) its node
+    first_word: NDArray[np.int32]  # (N + 1,) words that end at node n, in the same way
+    word: NDArray[np.int32]  # numbers of the language model
+    ahead: NDArray[np.float32]  # (N,) best log p of a word below, by itself
+    after: int  # node behind a word: 0, or one that has to write the separator first
+
+
+class Chain(NamedTuple):
+    """What may be written for a sequence of words, as states that each write a symbol.
+
+    State 0 is the beginning and writes nothing. Behind each state there may be blanks.
+    """
+
+    symbol: NDArray[np.int32]  # (Q,)
+    first: NDArray[np.int32]  # (Q + 1,) states before state q are before[first[q] : first[q + 1]]
+    before: NDArray[np.int32]
+    final: NDArray[np.bool_]  # (Q,)
+    word: NDArray[np.int32]  # (Q,) place of its word in the sequence; -1: none
+
+
+@_jit
+def _plus(a: Any, b: Any) -> Any:
+    """log(exp a + exp b)."""
+    if a < b:
+        a, b = b, a
+    if b == NOTHING:
+        return a
+    return a + math.log1p(math.exp(b - a))
+
+
+@_jit
+def _place(table: Any, stamp: Any, keys: Any, now: Any, key: Any) -> Any:
+    """Slot of a key in a hash table whose entries count if their stamp is `now`."""
+    mask = len(table) - 1
+    slot = (key * np.int64(-7046029254386353131) >> np.int64(20)) & mask
+    while stamp[slot] == now and keys[table[slot]] != key:
+        slot = (slot + 1) & mask
+    return slot
+
+
+@_jit
+def _grown(x: Any, size: int) -> Any:
+    out = np.empty(size, x.dtype)
+    out[: len(x)] = x
+    return out
+
+
+@_jit
+def search(
+    log_probs: Any, first: Any, symbol: Any, to: Any, first_word: Any, words: Any, ahead: Any,
+    after: int, lm_word: Any, lm_first: Any, lm_suffix: Any, lm_probability: Any, lm_backoff: Any,
+    lm_state: Any, start: int, lm_weight: float, word_score: float, beam: int, width: float,
+    symbol_width: float, most: int,
+) -> Any:  # fmt: skip
+    """The best word sequences of log_probs (S, V).
+
+    Args:
+        lm_*: arrays of `ngrams.Model`, and the state it starts in; its logarithms are to base 10.
+        lm_weight, word_score: of natural log p(words), and of each word.
+        beam: hypotheses that are kept; width: how far below the best they may be.
+        symbol_width: how far below the best of a step a symbol may be to be tried.
+        most: histories that are kept of those that end in the same state of the language model at
+            the same place.
+
+    Returns:
+        parent, word (H,): of each history, by number; 0 is the empty one.
+        ending (E,): histories that end well, or all where none does; their sums over alignments,
+        and natural log p of their words, with </s>.
+    """
+    base = math.log(10.0)
+    nodes, classes = len(first) - 1, log_probs.shape[1]
+    fan = 0  # most that one hypothesis may become
+    for n in range(nodes):
+        count = 2
+        for a in range(first[n], first[n + 1]):
+            count += 1 + first_word[to[a] + 1] - first_word[to[a]]
+        fan = max(fan, count)
+    size = 1
+    while size < 2 * beam * fan:
+        size *= 2
+    table, stamp = np.zeros(size, np.int32), np.full(size, -1, np.int32)
+    keys, scores = np.empty(beam * fan, np.int64), np.empty(beam * fan)
+    history, node = np.empty(beam * fan, np.int32), np.empty(beam * fan, np.int32)
+    last = np.empty(beam * fan, np.int32)
+    blank, written = np.empty(beam * fan), np.empty(beam * fan)
+    merged, merged_stamp = np.zeros(size, np.int32), np.full(size, -1, np.int32)
+    merged_keys, merged_count = np.empty(beam * fan, np.int64), np.empty(beam * fan, np.int32)
+
+    room = 1 << 16
+    parent, word = np.full(room, -1, np.int32), np.full(room, -1, np.int32)
+    state, lm, value = np.empty(room, np.int32), np.empty(room), np.empty(room)
+    names = np.empty(room, np.int64)
+    known, known_stamp = np.zeros(4 * room, np.int32), np.full(4 * room, -1, np.int32)
+    state[0], lm[0], value[0], histories = start, 0.0, 0.0, 1
+    names[0] = -1
+
+    own_history, own_node = np.zeros(beam, np.int32), np.zeros(beam, np.int32)
+    own_last = np.zeros(beam, np.int32)
+    own_blank, own_written = np.full(beam, NOTHING), np.full(beam, NOTHING)
+    own_blank[0], kept = 0.0, 1
+    span = np.int64(len(lm_word))
+
+    for s in range(len(log_probs)):
+        row = log_probs[s]
+        floor = row.max() - symbol_width
+        if histories + beam * fan > len(parent):
+            room = 2 * (histories + beam * fan)
+            parent, word, state = _grown(parent, room), _grown(word, room), _grown(state, room)
+            lm, value, names = _grown(lm, room), _grown(value, room), _grown(names, room)
+            many = len(known)
+            while many < 4 * room:
+                many *= 2
+            known, known_stamp = np.zeros(many, np.int32), np.full(many, -1, np.int32)
+            for h in range(1, histories):
+                slot = _place(known, known_stamp, names, 0, names[h])
+                known[slot], known_stamp[slot] = h, 0
+        count, best = 0, NOTHING
+        for i in range(kept):
+            h, n, k = own_history[i], own_node[i], own_last[i]
+            total = _plus(own_blank[i], own_written[i])
+            # the same place again: a blank, or the symbol goes on
+            key = (np.int64(h) * nodes + n) * classes + k
+            slot = _place(table, stamp, keys, s, key)
+            if stamp[slot] != s:
+                stamp[slot], table[slot], keys[count] = s, count, key
+                history[count], node[count], last[count] = h, n, k
+                blank[count], written[count] = NOTHING, NOTHING
+                count += 1
+            c = table[slot]
+            blank[c] = _plus(blank[c], total + row[0])
+            if k > 0:
+                written[c] = _plus(written[c], own_written[i] + row[k])
+            best = max(best, _plus(blank[c], written[c]) + value[h] + lm_weight * ahead[n])
+            for a in range(first[n], first[n + 1]):
+                k = symbol[a]
+                if row[k] < floor:
+                    continue
+                p = (own_blank[i] if k == own_last[i] else total) + row[k]
+                m = to[a]
+                guess = p + value[h] + lm_weight * ahead[m]
+                if p == NOTHING or guess < best - width:
+                    continue
+                if first[m] < first[m + 1]:  # the word may go on
+                    best = max(best, guess)
+                    key = (np.int64(h) * nodes + m) * classes + k
+                    slot = _place(table, stamp, keys, s, key)
+                    if stamp[slot] != s:
+                        stamp[slot], table[slot], keys[count] = s, count, key
+                        history[count], node[count], last[count] = h, m, k
+                        blank[count], written[count] = NOTHING, NOTHING
+                        count += 1
+                    c = table[slot]
+                    written[c] = _plus(written[c], p)
+                for b in range(first_word[m], first_word[m + 1]):  # or it ends
+                    name = np.int64(h) * span + words[b]
+                    slot = _place(known, known_stamp, names, 0, name)
+                    if known_stamp[slot] != 0:
+                        known[slot], known_stamp[slot] = histories, 0
+                        names[histories] = name
+                        told, found = next_state(
+                            lm_word, lm_first, lm_suffix, lm_probability, lm_backoff,
+                            state[h], words[b],
+                        )  # fmt: skip
+                        parent[histories], word[histories] = h, words[b]
+                        state[histories] = lm_state[found]
+                        lm[histories] = lm[h] + base * told
+                        value[histories] = value[h] + lm_weight * base * told + word_score
+                        histories += 1
+                    new = known[slot]
+                    guess = p + value[new] + lm_weight * ahead[after]
+                    if guess < best - width:
+                        continue
+                    best = max(best, guess)
+                    key = (np.int64(new) * nodes + after) * classes + k
+                    slot = _place(table, stamp, keys, s, key)
+                    if stamp[slot] != s:
+                        stamp[slot], table[slot], keys[count] = s, count, key
+                        history[count], node[count], last[count] = new, after, k
+                        blank[count], written[count] = NOTHING, NOTHING
+                        count += 1
+                    c = table[slot]
+                    written[c] = _plus(written[c], p)
+        # the best go on, few of a kind
+        good = 0
+        chosen = np.empty(count, np.int64)
+        for c in range(count):
+            scores[c] = _plus(blank[c], written[c]) + value[history[c]] + lm_weight * ahead[node[c]]
+            if scores[c] >= best - width:
+                chosen[good] = c
+                good += 1
+        chosen = chosen[:good]
+        chosen = chosen[np.argsort(-scores[chosen])]
+        kept, kinds = 0, 0
+        for c in chosen:
+            h = history[c]
+            key = (np.int64(state[h]) * nodes + node[c]) * classes + last[c]
+            slot = _place(merged, merged_stamp, merged_keys, s, key)
+            if merged_stamp[slot] != s:
+                merged_stamp[slot], merged[slot] = s, kinds
+                merged_keys[kinds], merged_count[kinds] = key, 0
+                kinds += 1
+            if merged_count[merged[slot]] == most:
+                continue
+            merged_count[merged[slot]] += 1
+            own_history[kept], own_node[kept], own_last[kept] = h, node[c], last[c]
+            own_blank[kept], own_written[kept] = blank[c], written[c]
+            kept += 1
+            if kept == beam:
+                break
+
+    well = False
+    for i in range(kept):
+        well = well or own_node[i] == 0 or own_node[i] == after
+    ending, sums = np.empty(kept, np.int32), np.empty(kept)
+    count = 0
+    for i in range(kept):
+        if well and own_node[i] != 0 and own_node[i] != after:
+            continue
+        at = 0
+        while at < count and ending[at] != own_history[i]:
+            at += 1
+        if at == count:
+            ending[at], sums[at] = own_history[i], NOTHING
+            count += 1
+        sums[at] = _plus(sums[at], _plus(own_blank[i], own_written[i]))
+    logs = np.empty(count)
+    for at in range(count):
+        told, _ = next_state(
+            lm_word, lm_first, lm_suffix, lm_probability, lm_backoff, state[ending[at]], _END
+        )
+        logs[at] = lm[ending[at]] + base * told
+    return parent[:histories], word[:histories], ending[:count], sums[:count], logs
+
+
+@_jit
+def likelihood(log_probs: Any, symbol: Any, first: Any, before: Any, final: Any) -> float:
+    """log of the sum over all alignments of a chain with log_probs (S, V)."""
+    many = len(symbol)
+    blank, written = np.full(many, NOTHING), np.full(many, NOTHING)
+    blank[0] = 0.0
+    old = written.copy()
+    for s in range(len(log_probs)):
+        old[:] = written
+        for q in range(1, many):
+            sum_ = old[q]
+            for b in range(first[q], first[q + 1]):
+                p = before[b]
+                sum_ = _plus(sum_, blank[p])
+                if symbol[p] != symbol[q]:
+                    sum_ = _plus(sum_, old[p])
+            written[q] = sum_ + log_probs[s, symbol[q]]
+        # blanks after the loop over states: those before them need the blanks of the last step
+        for q in range(many):
+            blank[q] = _plus(blank[q], old[q]) + log_probs[s, 0]
+    total = NOTHING
+    for q in range(many):
+        if final[q]:
+            total = _plus(total, _plus(blank[q], written[q]))
+    return total
+
+
+@_jit
+def align(log_probs: Any, symbol: Any, first: Any, before: Any, final: Any) -> Any:
+    """The best alignment: state (S,) that each step writes, -1 for a blank; all -1 if none fits."""
+    many, steps = len(symbol), len(log_probs)
+    blank, written = np.full(many, NOTHING), np.full(many, NOTHING)
+    blank[0] = 0.0
+    old = written.copy()
+    # where the best way to a state came from: q written, many + q blank
+    to_blank = np.empty((steps, many), np.int32)
+    to_written = np.empty((steps, many), np.int32)
+    for s in range(steps):
+        old[:] = written
+        for q in range(1, many):
+            most, where = old[q], q
+            for b in range(first[q], first[q + 1]):
+                p = before[b]
+                if blank[p] > most:
+                    most, where = blank[p], many + p
+                if symbol[p] != symbol[q] and old[p] > most:
+                    most, where = old[p], p
+            written[q], to_written[s, q] = most + log_probs[s, symbol[q]], where
+        for q in range(many):
+            to_blank[s, q] = many + q if blank[q] >= old[q] else q
+            blank[q] = max(blank[q], old[q]) + log_probs[s, 0]
+    at, most = -1, NOTHING
+    for q in range(many):
+        if final[q]:
+            if blank[q] > most:
+                at, most = many + q, blank[q]
+            if written[q] > most:
+                at, most = q, written[q]
+    out = np.full(steps, -1, np.int32)
+    if at < 0:
+        return out
+    for s in range(steps - 1, -1, -1):
+        if at < many:
+            out[s] = at
+            at = to_written[s, at]
+        else:
+            at = to_blank[s, at - many]
+    return out

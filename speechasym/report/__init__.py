@@ -1,0 +1,1 @@
+"""One HTML page about a trained run, with figures and recordings in it."""

@@ -1,0 +1,1 @@
+"""Error rates, boundary scores and ABX discrimination."""

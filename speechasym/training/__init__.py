@@ -1,0 +1,1 @@
+"""Training a hierarchy: data, augmentation, losses, checkpoints, resumable runs."""

@@ -1,0 +1,159 @@
+"""`train`, `evaluate`, `transcribe` and `plot` of a run, as a person calls them."""
+
+import json
+
+import pytest
+from helpers import called, tone
+from toy import RATE, configuration, toy, utterance
+
+import speechasym
+from speechasym.annotations import intervals
+from speechasym.recognition import pretrained
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return toy(tmp_path_factory)
+
+
+def test_train(made, tmp_path, capsys):
+    config, run = tmp_path / "run.yaml", tmp_path / "train of thought"
+    config.write_text(configuration(made, steps=500))
+    call = ["train", "--config", config, "--out", run, "--set", "steps=3", "heads.words=0"]
+    code, said, _ = called(capsys, *call, "--set", "model.levels.0.units=6")
+    assert code == 0
+    assert "dev error, phones" in said and "dev error, words" not in said
+    assert "parameters" in said and "steps, epochs" in said and f"evaluate '{run}'" in said
+    kept = json.loads((run / "model.json").read_text())["config"]
+    assert kept["steps"] == 3 and kept["model"]["levels"][0]["units"] == 6
+    code, said, _ = called(capsys, *call, "--set", "model.levels.0.units=6", "--resume")
+    assert code == 0 and "finished" in said
+    code, _, err = called(capsys, *call, "--set", "model.levels.0.units=6")
+    assert code == 2 and "--resume" in err
+    code, said, _ = called(
+        capsys, "plot", run, "--what", "curves", "--out", tmp_path / "curves.png"
+    )
+    assert code == 0 and said == f"{tmp_path / 'curves.png'}\n"
+
+
+def test_a_stopped_run_says_how_to_go_on(made, tmp_path, capsys, monkeypatch):
+    config = tmp_path / "run.yaml"
+    config.write_text(configuration(made))
+    stopped = {
+        "folder": "r", "finished": False, "reason": "stopped at step 7", "steps": 7, "epochs": 0,
+        "seconds": 1.5, "best": None, "best_step": 0, "dev": {}, "left_out": {"words": ["x"]},
+    }  # fmt: skip
+    monkeypatch.setattr("speechasym.training.loop.train", lambda *_, **__: stopped)
+    call = ("train", "--config", config, "--out", tmp_path / "a b", "--set", "seed=1")
+    code, said, _ = called(capsys, *call)
+    assert code == 130 and "stopped at step 7" in said and "1 cut, while" in said
+    assert said.endswith(
+        f"speechasym train --config {config} --out '{tmp_path}/a b' --resume --set seed=1\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--set", "stepz=3"], "stepz"),
+        (["--set", "steps"], "key=value"),
+        (["--set", "data.train=no.jsonl.gz"], "no.jsonl.gz: no such manifest"),
+        (["--config", "no.yaml"], "no.yaml"),
+    ],
+)
+def test_train_with_what_cannot_be(made, tmp_path, capsys, arguments, says):
+    run = tmp_path / "run"
+    code, _, err = called(capsys, "train", "--config", made / "run.yaml", "--out", run, *arguments)
+    assert code == 2 and says in err and not (run / "model.json").exists()
+
+
+def test_evaluate(made, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")  # nothing may be cut off
+    cuts, out, hypotheses = made / "test_cuts.jsonl.gz", tmp_path / "x.json", tmp_path / "hyp"
+    code, said, _ = called(
+        capsys, "evaluate", made / "run", "--cuts", cuts, "--out", out, "--hypotheses", hypotheses
+    )
+    assert code == 0 and "7 cuts" in said and "3 speakers" in said
+    content = json.loads(out.read_text())
+    assert content["command"].startswith(f"speechasym evaluate {made}/run --cuts {cuts}")
+    for name, score in content["scores"].items():
+        row = next(line for line in said.splitlines() if line.strip().startswith(f"{name}  "))
+        assert f"{score['rate']:.2%}" in row and f" {score['N']} " in row
+    code, table, _ = called(
+        capsys, "score", "per", hypotheses / "phones.ref.txt", hypotheses / "phones.txt",
+        "--speakers", hypotheses / "speakers.txt",
+    )  # fmt: skip
+    assert f"{content['scores']['phones']['rate']:.2%}" in table
+    code, said, _ = called(
+        capsys, "evaluate", made / "run", "--cuts", cuts, "--heads", "words,phones"
+    )
+    assert code == 0 and "letters" not in said
+    code, _, err = called(capsys, "evaluate", made / "run", "--cuts", cuts, "--heads", "letter")
+    assert code == 2 and "no head letter" in err
+    code, _, err = called(capsys, "evaluate", made, "--cuts", cuts)
+    assert code == 2 and "holds no model" in err
+
+
+def test_transcribe(made, tmp_path, capsys):
+    x, _, _ = utterance(["mass", "am"])
+    path = tone(tmp_path / "in" / "$x.wav", x, RATE)
+    grids = tmp_path / "grids"
+    code, said, _ = called(capsys, "transcribe", made / "run", path, "--textgrid", grids)
+    assert code == 0
+    lines = said.splitlines()
+    assert lines[0] == f"{path}  ({len(x) / RATE:.2f} s)"
+    assert lines[1:5:3] == ["  phones:  m aa s aa m", f"  -> {grids / '$x.TextGrid'}"]
+    assert lines[3] == "  words:   MASS AM"
+    assert list(intervals.read_tiers(grids / "$x.TextGrid")) == ["phones", "letters", "words"]
+    found = speechasym.transcribe(made / "run", path)
+    assert found.text("words") == "MASS AM"
+    only = ("--level", "words", "--textgrid", "none")
+    code, said, _ = called(capsys, "transcribe", made / "run", path, *only)
+    assert said.splitlines()[1:] == ["  words:   MASS AM"]
+    code, _, err = called(capsys, "transcribe", made / "run", path, "--level", "phrases")
+    assert code == 2 and "--level" in err and "it has phones, letters, words" in err
+
+
+def test_transcribe_what_cannot_be_heard(made, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # tiers are written where one is
+    good = tone(tmp_path / "a.wav", utterance(["a"])[0], RATE)
+    bad = tmp_path / "b.wav"
+    bad.write_bytes(b"no sound at all")
+    code, said, err = called(capsys, "transcribe", made / "run", bad)
+    assert (code, said) == (2, "") and str(bad) in err
+    code, said, err = called(capsys, "transcribe", made / "run", bad, good)
+    assert code == 1 and "A" in said and str(bad) in err
+    code, _, err = called(capsys, "transcribe", made / "run", tmp_path)  # a folder
+    assert code == 1 and str(bad) in err
+    assert (tmp_path / "a.TextGrid").is_file()
+    code, _, err = called(capsys, "transcribe", made / "run")
+    assert code == 2 and "none is given beside the run" in err
+    monkeypatch.setattr(pretrained, "FOLDER", tmp_path / "gone")
+    code, _, err = called(capsys, "transcribe", good)
+    assert code == 2 and "Give a RUN of your own" in err
+
+
+def test_plot(made, tmp_path, capsys):
+    out = tmp_path / "x.png"
+    path = tone(tmp_path / "x.wav", utterance(["am"])[0], RATE)
+    code, said, _ = called(
+        capsys, "plot", made / "run", "--what", "units", "--out", out, "--recording", path
+    )
+    assert (code, said) == (0, f"{out}\n") and out.stat().st_size > 10_000
+    for arguments, says in (
+        ([made / "run"], "draw one of curves"),
+        ([made / "run", "--what", "waveform"], "draw one of curves"),
+        ([made / "run", "--what", "units,ranks"], "draw one of curves"),
+        ([made / "run", "--what", "curves", "--start", "1"], "--start: says nothing of a run"),
+        ([path, "--what", "units"], "is no folder"),
+        ([path, "--cuts", "x.jsonl.gz"], "--cuts: is of a trained run"),
+        ([made / "run", "--what", "units", "--recording", tmp_path / "no.wav"], "no.wav"),
+    ):
+        code, _, err = called(capsys, "plot", *arguments, "--out", tmp_path / "y.png")
+        assert code == 2 and says in err and not (tmp_path / "y.png").exists()
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate", "transcribe"])
+def test_help(capsys, command):
+    code, said, _ = called(capsys, command, "--help")
+    assert code == 0 and "Example:" in said

@@ -1,0 +1,89 @@
+"""Lexicons: CMUdict's two forms and LibriSpeech's, and what is wrong with others."""
+
+import re
+
+import pytest
+
+from speechasym.language.lexicon import Lexicon, LexiconError, read
+
+CMUDICT = """;;; a comment
+'BOUT  B AW1 T
+FIRE  F AY1 ER0
+FIRE(1)  F AY1 R
+#SHARP-SIGN  SH AA1 R P S AY1 N
+)PAREN  P ER0 EH1 N
+FIRE(2)  F AY1 R
+"""
+NLTK = "FIRE 1 F AY1 ER0\nFIRE 2 F AY1 R\n'BOUT 1 B AW1 T\nA42128 1 EY1\n"
+LIBRISPEECH = "'BOUT\tB AW1 T\nFIRE\tF AY1 ER0\nFIRE\tF AY1 R\nA''S\tEY1 Z\n"
+FIRE = [("F", "AY1", "ER0"), ("F", "AY1", "R")]
+
+
+@pytest.mark.parametrize("text", [CMUDICT, NLTK, LIBRISPEECH, LIBRISPEECH.replace("\n", "\r\n")])
+def test_formats(tmp_path, text):
+    path = tmp_path / "lexicon.txt"
+    path.write_text(text, "utf-8", newline="")
+    lexicon = read(path)
+    assert lexicon["FIRE"] == FIRE  # in order, and the same twice once
+    assert lexicon["'BOUT"] == [("B", "AW1", "T")]
+    assert "FIRE(1)" not in lexicon and all("(" not in word for word in lexicon)
+
+
+def test_comments_behind_and_words_of_signs(tmp_path):
+    path = tmp_path / "cmudict.dict"
+    path.write_text(CMUDICT + "D'ARTAGNAN D AA0 R # foreign french\n", "utf-8")
+    lexicon = read(path)
+    assert lexicon["D'ARTAGNAN"] == [("D", "AA0", "R")]
+    assert {"#SHARP-SIGN", ")PAREN"} <= set(lexicon)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "latin-1"])
+def test_encodings(tmp_path, encoding):
+    path = tmp_path / "lexicon.txt"
+    path.write_bytes("DÉJÀ  D EY1 ZH AA2\n".encode(encoding))
+    assert read(str(path)) == {"DÉJÀ": [("D", "EY1", "ZH", "AA2")]}
+
+
+def test_pronounce():
+    lexicon = Lexicon({"FIRE": FIRE})
+    found, missing = lexicon.pronounce(["fire", "brick", "FIRE", "brick", ""])
+    assert found == [FIRE, [], FIRE, [], []]
+    assert missing == {"brick": 2, "": 1}
+    assert lexicon.pronounce([]) == ([], {})
+
+
+def test_extra_symbols(tmp_path):
+    path = tmp_path / "lexicon.txt"
+    path.write_text("!SIL SIL\n<UNK> SPN\n", "utf-8")
+    assert read(path, ("SIL", "SPN"))["<UNK>"] == [("SPN",)]
+    with pytest.raises(LexiconError, match=r"lexicon.txt:1: 'SIL' of '!SIL' is none of the 39"):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    ("raw", "says"),
+    [
+        (b"A  AH0\nB  B1\n", r"lexicon.txt:2: 'B1' of 'B' is none of the 39 ARPAbet phones"),
+        (b"A  AH0\nB  B IY4\n", r":2: 'IY4'"),
+        (b"A  ah\n", r":1: 'ah'"),
+        (b";;; x\n\nFIRE\n", r":3: 'FIRE' has no phones; `WORD  P1 P2` is expected. Mend"),
+        (b"FIRE 1\n", r":1: 'FIRE 1' has no phones"),
+        (b"A AH0\n\x1f\x8b\x00\x01", r":2: byte 6 is not text"),
+        ("A AH0\n".encode("utf-16"), r":1: byte 3 is not text"),
+        (b"", r"lexicon.txt: no entries"),
+        (b";;; nothing\n", r"lexicon.txt: no entries"),
+    ],
+)
+def test_bad_lexicon(tmp_path, raw, says):
+    path = tmp_path / "lexicon.txt"
+    path.write_bytes(raw)
+    with pytest.raises(LexiconError, match=says) as raised:
+        read(path)
+    assert re.match(re.escape(str(path)), str(raised.value))
+
+
+def test_not_there(tmp_path):
+    with pytest.raises(LexiconError, match=r"nothing.txt: cannot be read"):
+        read(tmp_path / "nothing.txt")
+    with pytest.raises(LexiconError, match=r"cannot be read"):
+        read(tmp_path)

@@ -1,0 +1,268 @@
+"""Blocks and stacks: what each norm does to scales and gradients; masks; streams; bad options."""
+
+import math
+import sys
+from dataclasses import FrozenInstanceError, replace
+
+import numpy as np
+import pytest
+import torch
+from helpers import ROOT
+from torch import nn
+
+import speechasym
+from speechasym.levels.block import FUNCTIONS, NORMS, Block, BlockConfig, Compress, Stack, build
+from speechasym.levels.functions import Constant, FeedForward, Linear
+from speechasym.ranks import activation
+
+D = 16
+
+
+def signal(batch=2, frames=30, seed=0):
+    return torch.randn(batch, frames, D, generator=torch.Generator().manual_seed(seed))
+
+
+def block(norm, **options):
+    torch.manual_seed(1)
+    return build(BlockConfig(width=D, norm=norm, **options))
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_every_function_in_every_block(function, norm):
+    one = block(norm, function=function, causal=True)
+    mask = torch.arange(30) < torch.tensor([[30], [12]])
+    x = signal().masked_fill(~mask[..., None], torch.nan)
+    y = one(x, mask)
+    assert not y[~mask].any() and y.isfinite().all()
+    y.square().sum().backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in one.parameters())
+    torch.testing.assert_close(one(x[1:, :12])[0], y[1, :12], atol=1e-5, rtol=0)
+    first, state = one.stream(x[1:, :5])
+    second, _ = one.stream(x[1:, 5:12], state)
+    torch.testing.assert_close(torch.cat([first, second], 1)[0], y[1, :12], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_block_is_its_equation(norm):
+    torch.manual_seed(0)
+    function = FeedForward(D)
+    one = Block(function, norm, compress=norm == "theory", gain=0.7)
+    x = signal()
+
+    def normed(v):
+        off = v - v.mean(-1, keepdim=True)
+        return off / (off.square().mean(-1, keepdim=True) + 1e-5).sqrt()
+
+    want = {
+        "theory": lambda: x + 0.7 * normed(function(activation.compress(normed(x), 2.0))),
+        "pre": lambda: x + function(normed(x)),
+        "post": lambda: normed(x + function(x)),
+        "sandwich": lambda: x + 0.7 * normed(function(normed(x))),
+        "rezero": lambda: x + 0.7 * function(x),
+        "layerscale": lambda: x + 0.7 * function(normed(x)),
+        "none": lambda: x + function(x),
+    }[norm]()
+    torch.testing.assert_close(one(x), want, atol=1e-5, rtol=0)
+
+
+def test_a_stack_of_the_theory_adds_as_much_as_came_in():
+    for depth in (4, 64):
+        torch.manual_seed(0)
+        config = BlockConfig(function="feedforward", width=D, depth=depth)
+        stack = Stack([build(config) for _ in range(depth)])
+        x = signal(8)
+        assert (stack(x) - x).var().item() == pytest.approx(1, rel=0.5)
+
+
+def test_rezero_starts_as_the_identity_and_learns():
+    one = block("rezero", function="convolution")
+    x = signal()
+    y = one(x)
+    assert torch.equal(y, x)
+    (y * signal(seed=1)).sum().backward()
+    assert one.gain.grad.any()
+
+
+@pytest.mark.parametrize(
+    ("norm", "depth", "gain"),
+    [
+        ("theory", 1, 1), ("theory", 16, 0.25), ("sandwich", 16, 1), ("rezero", 16, 0),
+        ("layerscale", 18, 0.1), ("layerscale", 24, 1e-5), ("layerscale", 96, 1e-6),
+    ],
+)  # fmt: skip
+def test_gain_at_the_start(norm, depth, gain):
+    one = block(norm, function="linear", depth=depth)
+    weight = one.gain if one.norm_out is None else one.norm_out.weight
+    torch.testing.assert_close(weight.detach(), torch.full_like(weight, gain))
+    one = block(norm, function="linear", depth=depth, gain=0.3)
+    weight = one.gain if one.norm_out is None else one.norm_out.weight
+    torch.testing.assert_close(weight.detach(), torch.full_like(weight, 0.3))
+
+
+def test_activation_belongs_to_the_theory_and_can_be_chosen():
+    assert block("theory").compress is not None and block("pre").compress is None
+    assert block("theory", activation="none").compress is None
+    assert block("pre", activation="compress").compress is not None
+
+
+def test_compress_is_the_law_of_zipf():
+    compress = Compress(5.0).double()
+    x = torch.linspace(-4, 4, 81, dtype=torch.float64, requires_grad=True)
+    want = activation.compress(x, compress.levels)
+    torch.testing.assert_close(compress(x), want)
+    assert compress.levels.item() == pytest.approx(5)
+    args = (x, compress.log_excess)
+    for a, b in zip(
+        torch.autograd.grad(compress(x).square().sum(), args),
+        torch.autograd.grad(want.square().sum(), args),
+        strict=True,
+    ):
+        torch.testing.assert_close(a, b)
+    with torch.no_grad():
+        compress.log_excess.fill_(-1e9)
+    assert compress(x).isfinite().all()
+
+
+def test_dropout_only_in_training():
+    one = block("pre", function="linear", dropout=0.5)
+    x = signal()
+    assert ((one(x) == x).float().mean() - 0.5).abs() < 0.1
+    one.eval()
+    assert not (one(x) == x).any()
+
+
+def test_stack_streams_and_masks():
+    torch.manual_seed(0)
+    shared = BlockConfig(width=D, causal=True, depth=4)
+    names = ("convolution", "statespace", "attention", "gate")
+    stack = Stack([build(replace(shared, function=name)) for name in names])
+    x = signal(1)
+    whole, state, y = stack(x), None, []
+    for part in x.split([1, 20, 0, 9], 1):
+        out, state = stack.stream(part, state)
+        y.append(out)
+    torch.testing.assert_close(torch.cat(y, 1), whole, atol=1e-5, rtol=0)
+    mask = torch.arange(40)[None] < 30
+    padded = stack(nn.functional.pad(x, (0, 0, 0, 10), value=torch.nan), mask)
+    torch.testing.assert_close(padded[:, :30], whole, atol=1e-5, rtol=0)
+    assert not padded[:, 30:].any()
+
+
+def test_many_stacks_as_one():
+    """torch.func.vmap, as for ensembles: outputs and gradients are those of each alone."""
+    config = BlockConfig(function="convolution", width=D, dilation=2)
+    stacks = []
+    for seed in range(3):
+        torch.manual_seed(seed)
+        stacks.append(Stack([build(config), build(replace(config, function="gate"))]))
+    x = signal(3)
+    weights, _ = torch.func.stack_module_state(stacks)
+    y = torch.func.vmap(
+        lambda w, x: torch.func.functional_call(stacks[0], w, (x[None],)).squeeze(0)
+    )(weights, x)
+    y.square().sum().backward()
+    for i, stack in enumerate(stacks):
+        alone = stack(x[i : i + 1])[0]
+        torch.testing.assert_close(y[i], alone, atol=1e-6, rtol=0)
+        alone.square().sum().backward()
+        for name, parameter in stack.named_parameters():
+            torch.testing.assert_close(weights[name].grad[i], parameter.grad, atol=1e-4, rtol=1e-4)
+
+
+def test_a_stack_learns():
+    torch.manual_seed(0)
+    config = BlockConfig(function="convolution", width=D, depth=2, kernel=3)
+    stack = Stack([build(config), build(replace(config, function="feedforward"))])
+    x = signal(8)
+    target = x.roll(1, 1)
+    optimiser = torch.optim.Adam(stack.parameters(), 1e-2)
+    losses = []
+    for _ in range(80):
+        loss = (stack(x)[:, 1:] - target[:, 1:]).square().mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_config_is_frozen():
+    with pytest.raises(FrozenInstanceError):
+        BlockConfig().width = 3
+    assert math.isclose(BlockConfig(depth=4).first_gain, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: BlockConfig(function="convolutoin"), "Did you mean 'convolution'"),
+        (lambda: BlockConfig(function="x"), "'x' is unknown. Use one of linear, feedforward"),
+        (lambda: BlockConfig(norm="sandwhich"), "Did you mean 'sandwich'"),
+        (lambda: BlockConfig(activation="compres"), "Did you mean 'compress'"),
+        (lambda: BlockConfig(function="attention", width=10), "heads: 4 does not divide"),
+        (lambda: BlockConfig(function="attention", window=0), "window"),
+        (lambda: BlockConfig(kernel=4), "even, so it has no centre"),
+        (lambda: BlockConfig(depth=0), "depth"),
+        (lambda: BlockConfig(width=-1), "width"),
+        (lambda: BlockConfig(dropout=1.0), "outside 0 ... 1"),
+        (lambda: BlockConfig(gain=math.nan), "not finite"),
+        (lambda: BlockConfig(norm="pre", gain=0.5), "norm 'pre' has none"),
+        (lambda: Stack([]), "the list is empty"),
+        (lambda: Stack([Block(Linear(3)), Block(Constant(4))]), r"the widths are \[3, 4\]"),
+        (lambda: Block(Linear(3), "peri"), "norm: 'peri' is unknown"),
+        (lambda: build(BlockConfig()).stream(torch.ones(1, 2, 128)), "cannot stream"),
+    ],
+)
+def test_bad_options_are_named(make, words):
+    with pytest.raises(speechasym.ConfigError, match=words):
+        make()
+
+
+@pytest.fixture
+def recipe(monkeypatch):
+    """The recipe claims/block as a module; forgotten afterwards."""
+    monkeypatch.syspath_prepend(str(ROOT / "recipes" / "claims" / "block"))
+    yield __import__("depth")
+    sys.modules.pop("depth", None)
+
+
+def test_recipe_resumes_and_reports(recipe, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "depth.jsonl"
+    options = "--depths 2 4 --steps 6 --seeds 2 --rates 0.01 1e9 --configs theory pre"
+    monkeypatch.setattr(sys, "argv", ["depth.py", "--out", str(out), *options.split()])
+    recipe.main()
+    assert capsys.readouterr().out.count("blocks, theory:") == 2
+    lines = recipe.read(out)
+    assert len(lines) == 2 * 2 * 2 * 2
+    wild = [line for line in lines if line["rate"] == 1e9]
+    assert not any(line["stable"] for line in wild)
+    assert all(len(line["variance_start"]) == line["depth"] + 1 for line in lines)
+    report = out.with_suffix(".md").read_text()
+    assert "## 4 blocks, 6 steps, 2 seeds" in report and "| theory |" in report
+    assert (tmp_path / "variance.png").stat().st_size > 5000
+
+    text = out.read_text()
+    out.write_text(text[:-40])  # stopped while writing
+    recipe.main()
+    printed = capsys.readouterr().out
+    assert "4 blocks, pre:" in printed and "4 blocks, theory:" not in printed
+    again = {(n["config"], n["depth"], n["rate"], n["seed"]): n["end"] for n in recipe.read(out)}
+    assert again == {(n["config"], n["depth"], n["rate"], n["seed"]): n["end"] for n in lines}
+
+
+def test_recipe_counts_what_it_says(recipe):
+    x, y = recipe.symbols(torch.Generator().manual_seed(0))
+    ones = (x[..., 1] > x[..., 0]).int()
+    clean = (x[..., 1] - x[..., 0]).abs() > 0.2  # noise seldom hides a symbol
+    for row in range(len(ones)):
+        for f in range(recipe.WINDOW - 1, recipe.FRAMES):
+            seen = slice(f - recipe.WINDOW + 1, f + 1)
+            if clean[row, seen].all():
+                assert y[row, f] == ones[row, seen].sum() % 4
+    curve = np.linspace(1.4, 0.4, 101)
+    first = recipe.reached(curve)
+    assert curve[first - 5 : first].mean() < recipe.TARGET <= curve[first - 6 : first - 1].mean()
+    assert recipe.stable(curve) and not recipe.stable(curve[::-1])
+    curve[50] = np.nan
+    assert not recipe.stable(curve) and recipe.reached(curve) is None

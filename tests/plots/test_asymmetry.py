@@ -1,0 +1,313 @@
+"""Pictures of the levels: what their artists hold, on sounds that rise or fall; and the command."""
+
+import matplotlib
+import numpy as np
+import pytest
+from helpers import called, contents, sine, tone
+from matplotlib.figure import Figure
+from matplotlib.image import imread
+
+import speechasym
+from speechasym.annotations.intervals import Interval
+from speechasym.asymmetry import loops
+from speechasym.asymmetry import tracks as extractors
+from speechasym.asymmetry.hysteresis import Play
+from speechasym.asymmetry.hysteresis import loop_area as area_in_torch
+from speechasym.errors import ConfigError
+from speechasym.plots import asymmetry
+from speechasym.plots.asymmetry import Heard, draw
+from speechasym.plots.tiers import tiers
+
+RATE = 16000
+TIERS = {"words": [Interval(0, 0.3, "tone"), Interval(0.3, 0.6, "")]}
+
+
+def heard(x, title="x.wav") -> Heard:
+    """Samples as a recording of which all is shown."""
+    return Heard(title, np.asarray(x, np.float32), 0, len(x), RATE, 0.0)
+
+
+def ramped(seconds=0.6) -> np.ndarray:
+    """A tone at 1 kHz that rises by 40 dB, 0.1 s after the beginning."""
+    decibel = np.clip(np.arange(round(seconds * RATE)) / RATE - 0.1, 0, None) * 40 / seconds - 60
+    return sine(seconds, RATE, 1000, 1.0) * 10 ** (decibel / 20)
+
+
+def chirp(up: bool) -> np.ndarray:
+    """A sweep between 800 and 1200 Hz in 0.6 s, after 0.2 s of silence."""
+    time = np.arange(round(0.6 * RATE)) / RATE
+    low, slope = (800, 400 / 0.6) if up else (1200, -400 / 0.6)
+    sweep = 0.3 * np.sin(2 * np.pi * (low * time + slope * time**2 / 2))
+    return np.concatenate([np.zeros(RATE // 5), sweep])
+
+
+def images(figure) -> list:
+    """The arrays of a `levels` figure: four levels each of amplitude, frequency, lead."""
+    arrays = [axes.images[0].get_array().data for axes in figure.axes if axes.images]
+    beside = len({axes.get_subplotspec().colspan.start for axes in figure.axes if axes.images}) > 1
+    return [array for kind in range(3) for array in arrays[kind::3]] if beside else arrays
+
+
+def channel_at(hertz: float) -> int:
+    return int(np.abs(asymmetry.design(RATE).inner.frequency - hertz).argmin())
+
+
+# --- levels --------------------------------------------------------------------------------------
+
+
+def test_levels_of_a_rising_and_a_falling_tone():
+    """Amplitude of the tone's channel is red while it rises, and blue played backwards."""
+    at = channel_at(1000)
+    backwards = np.concatenate([np.zeros(RATE // 5), ramped()[::-1]])
+    for sign, x, frames in ((1, ramped(), slice(30, 50)), (-1, backwards, slice(53, 65))):
+        arrays = images(draw("levels", heard(x), {}, 1000))
+        for array in arrays[1:3]:
+            assert (sign * array[at, frames] > 0.15).all()
+
+
+def test_levels_of_chirps():
+    """Frequency rises in a chirp up and falls in a chirp down, at all levels."""
+    at = channel_at(1000)
+    for sign, up in ((1, True), (-1, False)):
+        arrays = images(draw("levels", heard(chirp(up)), {}, 1000))
+        for array in arrays[4:8]:
+            assert (sign * array[at, 60:70] > 0.2).all()
+
+
+def test_levels_figure():
+    """Twelve panels on one time axis and one scale, below the waveform and the tiers."""
+    figure = draw("levels", heard(ramped(), "$a_b$.wav"), TIERS, 1000)
+    panels = [axes for axes in figure.axes if axes.images]
+    assert [array.shape for array in images(figure)] == [(64, 60)] * 8 + [(63, 60)] * 4
+    assert {axes.images[0].get_clim() for axes in panels} == {(-1, 1)}
+    assert {axes.get_xlim() for axes in panels} == {(0, 0.6)}
+    names = [axes.get_title("left") for axes in panels]
+    assert names[0] == "level 1:  5 ms,  ±1.5 dB"  # row by row
+    assert names[11] == "level 4:  500 ms,  ±0.16 cycles"
+    labels = [label.get_text() for axes in figure.axes for label in axes.get_yticklabels()]
+    assert labels.count("words") == 3 and "rise\n1" in labels
+    assert "$a_b$" in figure.get_suptitle()
+
+
+def test_levels_of_a_long_recording_lie_under_one_another():
+    figure = draw("levels", heard(np.zeros(9 * RATE)), {}, 1000)  # and silent: all white
+    panels = [axes for axes in figure.axes if axes.images]
+    assert len({axes.get_position().x0 for axes in panels}) == 1 and len(panels) == 12
+    assert all(np.abs(array).max() == 0 for array in images(figure))
+
+
+def test_a_stretch_is_as_in_the_whole():
+    """What is heard before and after the stretch counts, so that it is cut from the whole."""
+    x = np.random.default_rng(1).normal(0, 0.05, 2 * RATE).astype(np.float32)
+    whole = images(draw("levels", heard(x), {}, 1000))
+    part = Heard("x", x[: int(1.6 * RATE)], RATE, RATE // 2, RATE, 1.0)
+    for a, b in zip(whole, images(draw("levels", part, {}, 1000)), strict=True):
+        assert np.array_equal(a[:, 100:150], b)
+    assert asymmetry.run_in(RATE, RATE + 7) == RATE
+    assert asymmetry.run_in(RATE, 100 * RATE) == 10 * RATE
+
+
+# --- hysteresis ----------------------------------------------------------------------------------
+
+
+def test_inner_tracks_are_those_of_the_extractors():
+    """The plays' work, forgotten level by level, is the work that `pool` returns."""
+    x = np.random.default_rng(2).normal(0, 0.1, RATE // 2).astype(np.float32)
+    x *= np.linspace(0, 1, len(x), dtype=np.float32) ** 2
+    d = asymmetry.design(RATE)
+    frames = loops.level_frames(x, d)
+    tracks, audible = loops.inner_tracks(x, d, 30)
+    assert audible.shape == (250,) and 0 < audible.mean() <= 1
+    for track, y in tracks.items():
+        plays = loops.play(y, d.width[track])
+        steps = np.diff(plays, axis=1, prepend=plays[:, :1]).reshape(4, -1, d.per_frame)
+        column = 29 if track == "lead" else 30
+        for work, sign in ((frames.rise, 1), (frames.fall, -1)):
+            moves = np.maximum(sign * steps, 0).sum(2)
+            for level, keep in enumerate(d.decay):
+                total, expected = 0.0, []
+                for move in moves[level]:
+                    total = keep * total + move
+                    expected.append(total)
+                found = work[track][level, :, column]
+                np.testing.assert_allclose(found, expected, rtol=2e-3, atol=2e-3)
+
+
+def test_area_and_play_are_those_of_hysteresis():
+    import torch
+
+    y = np.cumsum(np.random.default_rng(3).normal(size=300))
+    widths = np.array([0.5, 2.0])
+    p, _ = Play(widths.tolist())(torch.as_tensor(y))
+    np.testing.assert_allclose(loops.play(y, widths), p.numpy(), rtol=1e-6)
+    expected = area_in_torch(torch.as_tensor(y), p).abs()
+    np.testing.assert_allclose(loops.loop_area(y, loops.play(y, widths)), expected, rtol=1e-6)
+    triangle = np.abs(np.arange(400) % 200 - 100) / 10.0  # between 0 and 10, twice
+    area = loops.loop_area(triangle, loops.play(triangle, np.array([1.0])))
+    assert area == pytest.approx(2 * 2 * 8, rel=0.1)  # a parallelogram, 2 r wide and 8 high
+
+
+def test_loop_draws_rise_and_fall():
+    y = np.array([0.0, 3, 0, 3])
+    p = loops.play(y, np.array([1.0]))[0]
+    lines = asymmetry.loop(Figure().subplots(), y, p)
+    ends = {tuple(map(tuple, segment)): tuple(colour) for segment, colour in zip(
+        lines.get_segments(), lines.get_colors(), strict=True)}  # fmt: skip
+    red, blue = (matplotlib.colors.to_rgba(c) for c in (asymmetry.RISE, asymmetry.FALL))
+    assert ends == {((0, 0), (3, 2)): red, ((3, 2), (0, 1)): blue, ((0, 1), (3, 2)): red}
+    lines = asymmetry.loop(Figure().subplots(), y, p, np.array([0, 3.0, 3, 3]))
+    assert (lines.get_segments()[0] == [[-3, -3], [0, -1]]).all()
+
+
+def test_hysteresis_figure_names_channel_and_areas():
+    figure = draw("hysteresis", heard(ramped()), {}, 1010)
+    assert f"channel {channel_at(1010)}, 999 Hz" in figure.get_suptitle()
+    assert len(figure.axes) == 12
+    titles = [axes.get_title() for axes in figure.axes]
+    assert "±12 dB\narea" in titles[3] and titles[3].endswith("dB²/s")
+    assert titles[4].endswith("ERB²/s") and titles[11].endswith("cycles²/s")
+    for hertz in (10, 30000, float("nan")):
+        with pytest.raises(ConfigError, match=r"at: .* Hz is outside the filterbank, 50 to 7600"):
+            draw("hysteresis", heard(ramped()), {}, hertz)
+
+
+# --- summary -------------------------------------------------------------------------------------
+
+
+def test_work_rates_of_a_tone_that_goes_up_and_down():
+    """By 20 dB, 5 times a second: each play does that less its width, twice; the widest nothing."""
+    time = np.arange(RATE) / RATE
+    decibel = np.abs((10 * time) % 2 - 1) * 20 - 40
+    x = np.where(time < 0.15, 0, sine(1.0, RATE, 1000, 1.0) * 10 ** (decibel / 20))
+    d = asymmetry.design(RATE)
+    frames = loops.level_frames(x.astype(np.float32), d)
+    at = channel_at(1000)
+    for work in loops.work_rates(frames, d, "amplitude", slice(40, 80)):
+        assert work[:, at] == pytest.approx([85, 70, 40, 0], abs=6)
+
+
+def test_work_rates_of_a_chirp():
+    d = asymmetry.design(RATE)
+    frames = loops.level_frames(chirp(True).astype(np.float32), d)
+    rise, fall = loops.work_rates(frames, d, "frequency", slice(30, 75))
+    assert (rise[:, channel_at(1000)] > 5 * fall[:, channel_at(1000)]).all()
+
+
+def test_summary_draws_rise_up_and_fall_down():
+    figure = draw("summary", heard(chirp(True)), {}, 1000)
+    d = asymmetry.design(RATE)
+    frames = loops.level_frames(chirp(True).astype(np.float32), d)
+    for axes, track in zip(figure.axes, loops.SHOWN, strict=True):
+        ends = [band.get_paths()[0].vertices[:, 1] for band in axes.collections]
+        rise, fall = loops.work_rates(frames, d, track)
+        assert [end.max() for end in ends[::2]] == pytest.approx(rise.max(1))
+        assert [end.min() for end in ends[1::2]] == pytest.approx(-fall.max(1))
+        assert len(axes.get_legend().get_texts()) == 4
+
+
+# --- tiers ---------------------------------------------------------------------------------------
+
+
+def test_labels_show_where_they_fit():
+    figure = Figure(figsize=(4, 1))
+    axes = figure.subplots()
+    rows = [Interval(0, 0.02, "long"), Interval(0.02, 0.9, "$long"), Interval(0.9, 1, "")]
+    lines, labels = tiers(axes, {"a": rows, "b_$x^$": rows[:1]}, 0, 1)
+    figure.draw_without_rendering()
+    assert [label.fits() for label in labels] == [False, True, False]
+    assert len(lines[0].get_segments()) == 4 and len(lines[1].get_segments()) == 2
+    figure.set_size_inches(60, 1)
+    figure.draw_without_rendering()
+    assert all(label.fits() for label in labels)
+
+
+def test_tiers_of_a_stretch():
+    axes = Figure().subplots()
+    rows = [Interval(0, 1, "a"), Interval(1, 2, "b"), Interval(2, 3, "c")]
+    _, labels = tiers(axes, {"x": rows}, 1.5, 0.25)
+    assert [(t.get_text(), t.start, t.end) for t in labels] == [("b", 1.5, 1.75)]
+    assert axes.get_xlim() == (1.5, 1.75)
+    tiers(axes, {"x": rows})
+    assert axes.get_xlim() == (0, 3)
+
+
+# --- the command ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("what", ["levels", "hysteresis", "summary"])
+def test_whole_figures_by_the_command(tmp_path, capsys, what):
+    path, picture = tone(tmp_path / "x.wav", ramped()), tmp_path / "x.png"
+    (tmp_path / "x.wrd").write_text("0 8000 tone\n")
+    arguments = ["plot", path, "--out", picture, "--what", what, "--start=0.1", "--duration=0.3"]
+    assert called(capsys, *arguments) == (0, f"{picture}\n", "")
+    shape = imread(picture).shape
+    assert shape[0] > 600 and shape[1] > 1800
+
+
+@pytest.mark.parametrize(
+    ("what", "samples", "rate"),
+    [
+        ("levels", np.full(1, 0.2), 44100),
+        ("hysteresis", np.full(1, 0.2), 44100),
+        ("hysteresis", np.zeros(3000), 16000),
+        ("summary", np.zeros(3000), 16000),
+    ],
+)
+def test_silence_and_one_sample(what, samples, rate):
+    """Are drawn, and without a warning: pytest makes errors of these."""
+    figure = draw(
+        what, Heard("x", samples.astype(np.float32), 0, len(samples), rate, 0), TIERS, 999
+    )
+    figure.draw_without_rendering()
+    drawn = [axes for axes in figure.axes if axes.images or axes.collections or axes.lines]
+    assert len(drawn) >= len(loops.SHOWN)
+
+
+def test_waveform_with_tiers(tmp_path, capsys):
+    """They are found by name, can be given and turned off; the picture grows by a row for them."""
+    path, picture = tone(tmp_path / "x.wav"), tmp_path / "x.png"
+    (tmp_path / "x.PHN").write_text("0 1600 a\n1600 4800 b\n")
+    heights = []
+    for more in ([], ["--tiers", tmp_path / "x.PHN"], ["--tiers=none"]):
+        arguments = ["plot", path, "--out", picture, "--what=waveform", *more]
+        assert called(capsys, *arguments)[0] == 0
+        heights.append(imread(picture).shape[0])
+    assert heights[0] == heights[1] > heights[2]
+    (tmp_path / "x.PHN").write_text("0 1600\n")
+    code, _, err = called(capsys, "plot", path, "--out", picture, "--what=waveform")
+    assert code == 2 and "x.PHN:1: '0 1600' is not `start end label`" in err
+    assert called(capsys, "plot", path, "--out", picture, "--what=gammatone")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--what=levels,waveform"], "what: levels is a whole figure, asked for as one of levels,"),
+        (["--what=summary,levels"], "what: summary is a whole figure"),
+        (["--what=level"], "Use any of waveform,gammatone,frequency,phase, or one of levels, hyst"),
+        (["--what=hysteresis", "--channel=1000"], "has 1 channel. Use mean, or a number from 0 to"
+         " 0; a channel of the filterbank is chosen by --at, in Hz."),
+        (["--what=levels", "--channel=1"], "has 1 channel. Use mean, or a number from 0 to 0."),
+        (["--what=hysteresis", "--at=9"], "at: 9 Hz is outside the filterbank, 50 to 7600 Hz"),
+        (["--what=levels", "--start=9"], "x.wav: ends after 0.300 s, before 9 s"),
+        (["--what=levels", "--tiers=none.PHN"], "none.PHN: cannot be read"),
+        (["--what=summary", "--tiers=none.PHN"], "tiers: are drawn below a waveform, and there is"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_drawn(tmp_path, capsys, arguments, says):
+    path = tone(tmp_path / "x.wav")
+    code, out, err = called(capsys, "plot", path, "--out", tmp_path / "x.png", *arguments)
+    assert (code, out) == (2, "") and says in err
+    assert contents(tmp_path).keys() == {"x.wav"}
+
+
+def test_features_are_no_recording(tmp_path, capsys):
+    speechasym.extract(tone(tmp_path / "x.wav"), tmp_path / "out")
+    made = tmp_path / "out" / "x.npy"
+    code, _, err = called(capsys, "plot", made, "--out", tmp_path / "x.png", "--what=levels")
+    assert code == 2 and "levels is drawn from samples, and features are here. Give the rec" in err
+
+
+def test_the_pictures_use_the_levels_of_extraction():
+    assert asymmetry.design(RATE).config.levels == extractors.LEVELS
+    assert asymmetry.design(RATE).per_frame == 5 and asymmetry.design(RATE).hop == 160

@@ -1,0 +1,144 @@
+"""The recipe discovery/features: a run's levels are measured beside the frozen features."""
+
+import json
+import sys
+from functools import partial
+
+import numpy as np
+import pytest
+from helpers import ROOT, tone
+from toy import RATE, toy, utterance
+
+from speechasym.errors import ConfigError
+from speechasym.recognition import transcription
+from speechasym.scoring import abx
+
+RECIPE = ROOT / "recipes" / "discovery" / "features"
+FILES = ("levels", "linear", "report", "sets", "run")
+SPEAKERS = ("TRAIN/DR1/FAAA0", "TRAIN/DR1/MBBB0", "TEST/DR1/FCCC0", "TEST/DR1/MDDD0")
+
+
+@pytest.fixture
+def recipe(monkeypatch):
+    """The recipe's files as modules; forgotten afterwards, for another may have such names."""
+    monkeypatch.syspath_prepend(str(RECIPE))
+    yield {name: __import__(name) for name in FILES}
+    for name in FILES:
+        sys.modules.pop(name, None)
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    """TIMIT and a noise, of tones: the phones in their times, silences around words."""
+    said = (["am", "mass"], ["mass", "am", "a"])
+    rng = np.random.default_rng(0)
+    for speaker in SPEAKERS:
+        for number, words in enumerate(said):
+            x, _, sounds = utterance(words, rng.uniform(0.2, 0.4))
+            stem = tmp_path / "timit" / speaker / f"SX{number}"
+            tone(stem.with_suffix(".WAV"), x, RATE)
+            lines, time = [], 0
+            for start, end, phone in [*sounds, (len(x) / RATE, len(x) / RATE, "")]:
+                begin = round(start * RATE)
+                if begin > time:
+                    lines.append(f"{time} {begin} h#")
+                if phone:
+                    time = round(end * RATE)
+                    lines.append(f"{begin} {time} {phone}")
+            stem.with_suffix(".PHN").write_text("\n".join(lines) + "\n")
+    tone(tmp_path / "noise" / "rain.flac", 0.1 * rng.standard_normal(RATE * 3), RATE)
+    return tmp_path
+
+
+def called(recipe, monkeypatch, corpus, run):
+    out = corpus / "out"
+    words = ["--run", run, "--timit", corpus / "timit", "--noise", corpus / "noise", "--out", out]
+    monkeypatch.setattr(sys, "argv", ["run.py", *map(str, words)])
+    recipe["run"].main()
+    return json.loads((out / "results.json").read_text()), (out / "report.md").read_text()
+
+
+def test_levels_beside_frozen_features(recipe, corpus, monkeypatch, tmp_path_factory):
+    run = toy(tmp_path_factory) / "run"
+    monkeypatch.setattr(abx, "_collapse", partial(abx._collapse, rounds=20))  # 1000 take long
+    known, text = called(recipe, monkeypatch, corpus, run)
+    kinds = {"y": 24, "units": 8, "posteriors of phones": 3}
+    upper = {"y": 24, "units": 8, "posteriors of letters": 2 * 28, "posteriors of words": 4}
+    for begin in ("", "untrained "):
+        for number, own in enumerate((kinds, upper)):
+            for kind, columns in own.items():
+                name = f"clean | {begin}level {number}, {kind}"
+                if begin and "posteriors" in kind:
+                    assert name not in known["cells"]
+                else:
+                    assert known["cells"][name]["columns"] == columns
+    for name in ("log-mel 80", "MFCC 39", "compact 33", "level 1, y"):
+        assert f"rain-5 | {name}" in known["cells"]
+    assert not any("rain-5 | untrained" in name for name in known["cells"])
+    cells = known["cells"]["clean | level 0, posteriors of phones"]["abx"]
+    assert cells["unseen within"]["error"] < 0.1  # tones of three pitches, learned
+    assert text.count("### Levels: ABX error in %") == 4 and "level 1, units" in text
+    # a second call has nothing left to measure
+    monkeypatch.setattr(recipe["run"], "abx_errors", None)
+    assert called(recipe, monkeypatch, corpus, run)[1] == text
+    for change in ({"run": "another"}, {}):
+        kept = {k: v for k, v in known.items() if k != "run"} | change
+        (corpus / "out" / "results.json").write_text(json.dumps(kept))
+        with pytest.raises(ConfigError, match=f"is not of {run}"):
+            called(recipe, monkeypatch, corpus, run)
+    with pytest.raises(ConfigError, match="is of the levels of a run"):
+        recipe["run"].measure(None, known, corpus / "out" / "results.json", None)
+
+
+def test_twin_is_of_the_same_shapes_with_other_weights(recipe, tmp_path_factory):
+    folder = toy(tmp_path_factory) / "run"
+    models = recipe["levels"].opened(folder)
+    again = recipe["levels"].opened(folder)
+    trained, twin = (models[k].model.state_dict() for k in ("", "untrained "))
+    same = again["untrained "].model.state_dict()
+    assert all(v.shape == twin[k].shape for k, v in trained.items())
+    assert all((v == same[k]).all() for k, v in twin.items())
+    assert not (trained["heads.phones.weight"] == twin["heads.phones.weight"]).all()
+    assert not models["untrained "].model.training
+
+
+def test_means_over_steps(recipe):
+    features = np.array([[1.0, 0], [3, 0], [5, 6], [7, 8], [9, 1]], np.float32)
+    found = recipe["levels"].means(features, np.array([0, 0, 1, 2, 2]))
+    assert np.array_equal(found, [[2, 0], [2, 0], [5, 6], [8, 4.5], [8, 4.5]])
+
+
+def test_a_run_at_another_rate_is_refused(recipe, tmp_path_factory, monkeypatch):
+    trained = transcription.open_run(toy(tmp_path_factory) / "run")
+    object.__setattr__(
+        other := transcription.open_run(trained.folder).config.data.features, "rate", 50.0
+    )
+    changed = transcription.open_run(trained.folder)
+    object.__setattr__(changed.config.data, "features", other)
+    monkeypatch.setattr(transcription, "open_run", lambda folder: changed)
+    with pytest.raises(ConfigError, match="50 frames a second"):
+        recipe["levels"].opened(trained.folder)
+
+
+def test_differences_from_the_untrained_twin(recipe):
+    def cell(error):
+        samples = [error, error]
+        return {
+            "columns": 4,
+            "abx": {
+                f"{group} {task}": {"error": error, "samples": samples}
+                for group in ("chosen", "unseen")
+                for task in ("within", "across", "same")
+            },
+        }
+
+    errors = {"MFCC 39": 0.2, "compact 33": 0.16, "level 0, y": 0.1, "untrained level 0, y": 0.4}
+    errors |= {"level 0, means of features": 0.05}
+    known = {"cells": {f"clean | {k}": cell(v) for k, v in errors.items()}}
+    known |= {"commit": "abc", "run": "0123456789", "steps": {"clean": {"trained": [33.3]}}}
+    text = recipe["report"].level_tables(known, [])
+    rows = [line for line in text.splitlines() if line.startswith("| level 0, y |")]
+    assert len(rows) == 2 and rows[0] == rows[1]
+    columns = [c.strip() for c in rows[0].strip("|").split("|")]
+    assert columns[2] == "10.0 (10.0-10.0)"
+    assert [c.split(" ")[0] for c in columns[5:]] == ["-50", "-38", "-75", "+100"]

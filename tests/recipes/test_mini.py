@@ -1,0 +1,105 @@
+"""`recipes/mini/run.sh` end to end, small: every step, again with nothing to do, and its errors.
+
+The commands run in this process, one after the other: importing torch a dozen times would take
+longer than all the rest.
+"""
+
+import json
+import os
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+from helpers import ROOT, let_go
+
+from speechasym.annotations import intervals
+from speechasym.cli import main
+
+RUN = ROOT / "recipes" / "mini" / "run.sh"
+SHIM = """#!/bin/sh
+for word in "$@"; do printf '%s\\n' "$word"; done > {folder}/ask
+read code < {folder}/answer
+exit "$code"
+"""
+
+
+class Commands:
+    """Runs what the script asks of `speechasym`; asked: the commands' first words."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.asked = folder, []
+        for name in ("ask", "answer"):
+            os.mkfifo(folder / name)
+        self.shim = folder / "speechasym"
+        self.shim.write_text(SHIM.format(folder=folder))
+        self.shim.chmod(0o755)
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess:
+        done = threading.Event()
+        answers = threading.Thread(target=self._answer, args=(done,), daemon=True)
+        answers.start()
+        environment = os.environ | {"SPEECHASYM": str(self.shim), "MINI_MINUTES": "2"}
+        found = subprocess.run(
+            ["bash", str(RUN), *arguments], env=environment, capture_output=True, text=True
+        )
+        done.set()
+        let_go(self.folder / "ask", answers)
+        return found
+
+    def _answer(self, done: threading.Event) -> None:
+        while not done.is_set():
+            words = (self.folder / "ask").read_text().splitlines()
+            if not words:
+                continue
+            self.asked.append(words)
+            try:
+                code = main.main(words)
+            except SystemExit as left:
+                code = int(left.code or 0)
+            (self.folder / "answer").write_text(f"{code}\n")
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    pytest.importorskip("espeakng_loader")
+    folder = tmp_path_factory.mktemp("recipe")
+    commands = Commands(folder)
+    out = folder / "out"
+    return commands, out, commands.run(str(out), "epochs=2", "threads=1", "data.workers=1")
+
+
+def test_every_step_leaves_what_it_promises(done):
+    commands, out, found = done
+    assert found.returncode == 0, found.stderr
+    names = [words[0] for words in commands.asked]
+    assert names[:4] == ["prepare", "train", "evaluate", "transcribe"]
+    assert names[4:] == ["plot"] * 6 + ["report"]
+    scores = json.loads((out / "test.json").read_text())["scores"]
+    assert set(scores) == {"phones", "letters", "letters as words", "words"}
+    assert scores["words"]["N"] > 40 and len(scores["words"]["speakers"]) == 3
+    for name in ("curves", "confusion", "units", "ranks", "levels", "asymmetry"):
+        assert (out / "pictures" / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
+        assert f"{name}" in found.stdout
+    grid = next((out / "textgrids").glob("*.TextGrid"))
+    assert {"phones", "letters", "words"} <= set(intervals.read_tiers(grid))
+    assert (out / "run" / "model.safetensors").exists()
+    assert "said:" in found.stdout
+
+
+def test_again_it_trains_nothing(done):
+    commands, out, _ = done
+    model = (out / "run" / "model.safetensors").stat().st_mtime_ns
+    metrics = (out / "run" / "metrics.jsonl").read_bytes()
+    found = commands.run(str(out), "epochs=2", "threads=1", "data.workers=1")
+    assert found.returncode == 0, found.stderr
+    assert (out / "run" / "model.safetensors").stat().st_mtime_ns == model
+    assert (out / "run" / "metrics.jsonl").read_bytes() == metrics
+
+
+def test_a_wrong_key_ends_it_with_its_message(done, capfd):
+    commands, out, _ = done
+    found = commands.run(str(out), "epohcs=2")
+    assert found.returncode == 2
+    assert "Did you mean epochs" in capfd.readouterr().err
+    assert "3." not in found.stdout  # nothing is evaluated

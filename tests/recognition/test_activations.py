@@ -1,0 +1,112 @@
+"""What levels hold, frame by frame: each frame has the values of the step that spans it."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from helpers import tone
+from toy import RATE, toy, utterance
+
+from speechasym.errors import AudioError, ConfigError
+from speechasym.levels.hierarchy import build_model
+from speechasym.recognition import transcription
+from speechasym.recognition.activations import activations, of_features, without_blank
+from speechasym.training.checkpoints import CheckpointError
+
+WIDTH, UNITS = 24, 8  # of both levels of the toy run
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    return transcription.open_run(toy(tmp_path_factory) / "run")
+
+
+@pytest.fixture(scope="module")
+def samples():
+    return utterance(["mass", "am"])[0].astype(np.float32)[:-300]
+
+
+def test_each_frame_has_the_values_of_the_step_that_spans_it(trained, samples):
+    rows = transcription.features_of(trained, samples)
+    assert len(rows) % 3  # the last step of the lowest level is shorter than its stride
+    output = transcription.heard(trained, rows)
+    found = activations(trained, samples, RATE)
+    assert len(found) == len(output.levels) == 2
+    heads = {0: {"phones": 1}, 1: {"letters": 2, "words": 1}}
+    for number, (level, own) in enumerate(zip(output.levels, found, strict=True)):
+        assert own.y.shape == (len(rows), WIDTH) and own.units.shape == (len(rows), UNITS)
+        assert {h: p.shape[1] for h, p in own.log_posteriors.items()} == heads[number]
+        steps = int(level.mask.sum())
+        assert steps < len(rows)
+        covered = []
+        for s in range(steps):
+            for frame in range(int(level.start[0, s]), int(level.end[0, s])):
+                covered.append(frame)
+                assert own.step[frame] == s
+                assert np.array_equal(own.y[frame], level.y[0, s].numpy())
+                assert np.array_equal(own.units[frame], level.activation[0, s].numpy())
+                for head, slots in heads[number].items():
+                    for k in range(slots):
+                        row = output.heads[head][0][0, s * slots + k].numpy()
+                        assert np.array_equal(own.log_posteriors[head][frame, k], row)
+        assert covered == list(range(len(rows)))
+
+
+def test_posteriors_are_of_blank_and_symbols(trained, samples):
+    for level in activations(trained, samples, RATE):
+        for head, found in level.log_posteriors.items():
+            assert found.shape[2] == 1 + len(trained.inventories[head])
+            assert np.allclose(np.exp(found).sum(-1), 1, atol=1e-5)
+
+
+def test_without_blank():
+    p = np.array([[0.9, 0.06, 0.04], [0.2, 0.8, 0.0]])
+    with np.errstate(divide="ignore"):
+        found = np.exp(without_blank(np.log(p)))
+    assert np.allclose(found, [[0.6, 0.4], [1, 0]])
+    sure = np.array([[0.0, -200.0, -201.0]], np.float32)  # symbols too rare for float32
+    assert np.allclose(np.exp(without_blank(sure)), [[1 / (1 + np.exp(-1)), 1 / (1 + np.e)]])
+
+
+def test_files_of_any_rate(trained, samples, tmp_path):
+    import soxr
+
+    plain = activations(trained.folder, samples, RATE)
+    slow = tone(tmp_path / "x.wav", samples, RATE)
+    fast = tone(tmp_path / "y.wav", soxr.resample(samples, RATE, 48000), 48000)
+    for path, tolerance in ((slow, 1e-2), (fast, 0.2)):
+        for own, other in zip(activations(trained, path), plain, strict=True):
+            assert own.y.shape == other.y.shape
+        lowest = activations(trained, path)[0].y
+        assert np.abs(lowest - plain[0].y).mean() < tolerance * plain[0].y.std()
+
+
+def test_a_level_without_units(trained, samples):
+    model = trained.config.model
+    bare = {**model, "levels": [dict(level) for level in model["levels"]]}
+    bare["levels"][1]["units"] = 0
+    sizes = {head: len(symbols) for head, symbols in trained.inventories.items()}
+    torch.manual_seed(0)
+    other = trained._replace(model=build_model(bare, 16, sizes).eval())
+    lower, upper = activations(other, samples)
+    assert lower.units is not None and upper.units is None
+    assert len(upper.y) == len(lower.y)
+
+
+def test_bad_input(trained, samples, tmp_path):
+    with pytest.raises(ConfigError, match="8000 Hz where the run hears 16000"):
+        activations(trained, samples, 8000)
+    with pytest.raises(ConfigError, match="shape"):
+        activations(trained, np.zeros((2, 100)), RATE)
+    with pytest.raises(ConfigError, match="columns"):
+        of_features(trained, np.zeros((10, 5), np.float32))
+    with pytest.raises(AudioError):
+        activations(trained, tmp_path / "none.wav")
+    with pytest.raises(CheckpointError, match="no folder of a run"):
+        activations(tmp_path / "none", samples)
+    sizes = {head: len(symbols) for head, symbols in trained.inventories.items()}
+    flat = build_model({"preset": "recurrent"}, 16, sizes).eval()
+    other = trained._replace(model=flat, config=replace(trained.config))
+    with pytest.raises(ConfigError, match="no levels"):
+        activations(other, samples)

@@ -1,0 +1,322 @@
+"""Evaluation of a trained run, on a language of tones: its figures are those of `score`."""
+
+import json
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import called, tone
+from toy import GAP_S, RATE, TONE_S, manifest, toy, utterance
+
+from speechasym.errors import AudioError, ConfigError
+from speechasym.recognition import evaluation
+from speechasym.recognition.decoder import BY_LEXICON, config_of, open_decoder
+from speechasym.recognition.transcription import open_run
+from speechasym.scoring import error_rates
+from speechasym.training import checkpoints
+from speechasym.training.checkpoints import CheckpointError
+
+
+@pytest.fixture
+def made(tmp_path_factory):
+    return toy(tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    folder = toy(tmp_path_factory)
+    return evaluation.evaluate(folder / "run", folder / "test_cuts.jsonl.gz", shown=False)
+
+
+def test_a_learnable_language_is_learned(found):
+    """Else the tests below would compare empty hypotheses."""
+    assert found.scores["phones"].rate < 0.2
+    assert found.scores["words"].rate < 0.4
+    assert set(found.scores) == {"phones", "letters", "letters as words", "words"}
+
+
+def test_score_gives_the_same_figures(found, tmp_path, capsys):
+    names = {path.name for path in evaluation.write_hypotheses(tmp_path, found)}
+    assert names == {
+        *("phones.txt", "letters.txt", "words.txt"),
+        *("phones.ref.txt", "words.ref.txt", "speakers.txt"),
+    }
+    for name, measure, reference, head in (
+        ("phones", "per", "phones", "phones"),
+        ("letters", "ler", "words", "letters"),
+        ("letters as words", "wer", "words", "letters"),
+        ("words", "wer", "words", "words"),
+    ):
+        code, said, _ = called(
+            capsys, "score", measure, tmp_path / f"{reference}.ref.txt", tmp_path / f"{head}.txt",
+            "--speakers", tmp_path / "speakers.txt", "--strict",
+        )  # fmt: skip
+        result = found.scores[name]
+        row = next(line for line in said.splitlines() if line.startswith("- ")).split()
+        c = result.counts
+        assert code == 0 and "7 utterances, 3 speakers" in said
+        assert row[1] == f"{result.rate:.2%}"
+        assert row[2:5] == [f"{result.low:.2%}", "-", f"{result.high:.2%}"]
+        assert row[5:9] == [str(n) for n in (c.length, c.substitutions, c.deletions, c.insertions)]
+
+
+def test_counts_by_speaker(found):
+    for name, result in found.scores.items():
+        own = found.by_speaker(name)
+        assert list(own) == ["s0", "s1", "s2"]
+        assert sum(c.errors for c in own.values()) == result.counts.errors
+        first = [result.utterances[f"test-{n:02d}"] for n in (0, 3, 6)]
+        assert own["s0"].length == sum(c.length for c in first)
+
+
+def test_flows_are_those_of_single_cuts(made, found):
+    """No padded step is counted as one."""
+    from speechasym.plots.units import scenes
+
+    shown, others = scenes(
+        open_run(made / "run"), made / "test_cuts.jsonl.gz", None, None, alone=False
+    )
+    scenes_ = [shown, *others]
+    seconds = sum(scene.seconds for scene in scenes_)
+    assert found.seconds == pytest.approx(seconds) and len(found.flows) == 2
+    for flow in found.flows:
+        levels = [scene.output.levels[flow.level] for scene in scenes_]
+        steps = sum(int(level.mask.sum()) for level in levels)
+        events = sum(int(level.passed_mask.sum()) for level in levels)
+        assert flow.steps == pytest.approx(steps / seconds)
+        assert flow.events == pytest.approx(events / seconds)
+        assert flow.units == 8 and 0 < flow.selectivity < 1 and flow.beta > 0
+    assert found.flows[0].events == pytest.approx(found.flows[1].steps)
+    assert found.flows[0].steps == pytest.approx(100 / 3, rel=0.05)
+
+
+def test_batches_change_nothing(made, found):
+    again = evaluation.evaluate(
+        made / "run", made / "test_cuts.jsonl.gz", heads=["words"], batch_seconds=0.1, shown=False
+    )
+    assert list(again.scores) == ["words"]
+    assert again.hypotheses["words"] == found.hypotheses["words"]
+
+
+def test_json(found, made):
+    content = json.loads(json.dumps(found.as_json()))
+    assert content["checkpoint_sha256"] == open_run(made / "run").fingerprint
+    assert content["parameters"] == open_run(made / "run").parameters > 1000
+    assert content["utterances"] == 7 and content["cuts_sha256"] == found.cuts_sha256
+    score = content["scores"]["phones"]
+    result = found.scores["phones"]
+    assert score["rate"] == result.rate and score["interval_95"] == [result.low, result.high]
+    assert {score[k] for k in "SDI"} == set(result.counts[1:4])
+    assert set(score["speakers"]) == {"s0", "s1", "s2"}
+    assert content["real_time_factor"]["features"] > 0 < content["real_time_factor"]["model"]
+    assert [level["units"] for level in content["levels"]] == [8, 8]
+
+
+def test_one_speaker_has_no_interval(made, tmp_path):
+    cuts = manifest(tmp_path, "one", 2, 5, speakers=1)
+    score = evaluation.evaluate(made / "run", cuts, shown=False).as_json()["scores"]["words"]
+    assert score["interval_95"] == [None, None] and len(score["speakers"]) == 1
+
+
+def test_a_model_without_levels(made):
+    """The baseline has heads only: no events to count."""
+    from speechasym.levels.hierarchy import build_model
+
+    trained = open_run(made / "run")
+    sizes = {head: len(symbols) for head, symbols in trained.inventories.items()}
+    baseline = build_model({"preset": "recurrent", "width": 8, "hidden": 8}, 16, sizes).eval()
+    found = evaluation.evaluate(
+        trained._replace(model=baseline), made / "dev_cuts.jsonl.gz", shown=False
+    )
+    assert found.flows == [] and found.as_json()["levels"] == []
+    assert found.scores["phones"].rate > 0.3  # it was never trained
+
+
+def test_letters_are_words_joined_by_single_spaces():
+    spoken = {"letters": {"a": list("MA AM")}}
+    rows = {"letters": {"a": list("  MA  AM ")}}
+    references, hypotheses, scores = evaluation._scored(spoken, rows, ["a"], {"a": "s"}, 0)
+    assert references == {"words": {"a": ["MA", "AM"]}} and hypotheses["letters"]["a"][1] == "AM"
+    assert scores["letters"].rate == 0 and scores["letters"].counts.length == 5
+    assert scores["letters as words"].counts == error_rates.Counts(hits=2)
+
+
+# --- words by lexicon -----------------------------------------------------------------------------
+
+LEXICON = "AM  AA1 M\nMASS  M AA S\nA  AA0\nSAM  S AA M\n"
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A lexicon and a language model of the toy language, and of one word that is never said."""
+    from speechasym.language import ngrams
+
+    folder = tmp_path_factory.mktemp("words")
+    (folder / "lexicon.txt").write_text(LEXICON)
+    said = [["AM", "A"], ["MASS", "AM", "A"], ["A", "MASS"], ["AM", "AM"], ["SAM"], ["MASS", "A"]]
+    ngrams.estimate(said, 2).write_arpa(folder / "lm.arpa")
+    return folder / "lexicon.txt", folder / "lm.arpa"
+
+
+@pytest.mark.parametrize("source", ["phones", "letters", "both"])
+def test_words_by_lexicon(made, found, files, source):
+    trained = open_run(made / "run")
+    config = config_of(source, **({} if source == "phones" else {"letters_weight": 0.5}))
+    opened = open_decoder(trained, *files, config)
+    cuts = made / "test_cuts.jsonl.gz"
+    own = evaluation.evaluate(trained, cuts, heads=["phones"], shown=False, words=opened)
+    assert list(own.scores) == ["phones", BY_LEXICON]
+    assert own.references["words"] == found.references["words"]
+    result = own.scores[BY_LEXICON]
+    assert result.counts.length == found.scores["words"].counts.length
+    assert result.rate <= 0.1  # the phones alone are right in nearly all of them
+    table = error_rates.score(own.references["words"], own.hypotheses[BY_LEXICON])
+    assert table.counts == result.counts
+    content = json.loads(json.dumps(own.as_json()))
+    assert content["scores"][BY_LEXICON]["measure"] == "WER"
+    decoding = content["decoding"]
+    assert decoding["settings"]["source"] == source and decoding["real_time_factor"] > 0
+    assert decoding["unknown_words"] == {"lm": 0, "lexicon": 0, "either": 0}
+    assert found.as_json()["decoding"] is None
+    batches = evaluation.evaluate(
+        trained, cuts, heads=["phones"], shown=False, words=opened, batch_seconds=0.1
+    )
+    assert batches.hypotheses[BY_LEXICON] == own.hypotheses[BY_LEXICON]
+
+
+def test_command_with_lexicon(made, files, tmp_path, capsys):
+    lexicon, arpa = files
+    cuts, out, folder = made / "test_cuts.jsonl.gz", tmp_path / "x.json", tmp_path / "hyp"
+    words = ("--lexicon", lexicon, "--lm", arpa)
+    code, said, err = called(
+        capsys, "evaluate", made / "run", "--cuts", cuts, "--heads", "words", *words,
+        "--lm-weight", 0.5, "--out", out, "--hypotheses", folder,
+    )  # fmt: skip
+    assert code == 0, err
+    assert BY_LEXICON in said and "language model 0.00%, lexicon 0.00%" in said
+    content = json.loads(out.read_text())
+    assert f"--lexicon {lexicon} --lm {arpa} --from phones --lm-weight 0.5" in content["command"]
+    assert content["decoding"]["settings"]["lm_weight"] == 0.5
+    code, table, _ = called(
+        capsys, "score", "wer", folder / "words.ref.txt", folder / "words-by-lexicon.txt"
+    )
+    assert code == 0 and f"{content['scores'][BY_LEXICON]['rate']:.2%}" in table
+
+
+def test_transcribe_with_lexicon(made, files, tmp_path, capsys):
+    from speechasym.annotations import intervals
+
+    x, times, _ = utterance(["mass", "am", "a"])
+    path = tone(tmp_path / "x.wav", x, RATE)
+    words = ("--lexicon", files[0], "--lm", files[1])
+    code, said, _ = called(
+        capsys, "transcribe", made / "run", path, *words, "--textgrid", tmp_path / "grids"
+    )
+    assert code == 0 and f"  {BY_LEXICON}: MASS AM A" in said.splitlines()
+    tier = intervals.read_tiers(tmp_path / "grids" / "x.TextGrid")[BY_LEXICON]
+    own = [i for i in tier if i.label]
+    assert [i.label for i in own] == ["MASS", "AM", "A"]
+    for interval, (start, end, _) in zip(own, times, strict=True):
+        assert abs(interval.start - start) < 0.1 and abs(interval.end - end) < 0.1
+    silent = tone(tmp_path / "silent.wav", np.zeros(RATE), RATE)
+    code, said, _ = called(capsys, "transcribe", made / "run", silent, *words)
+    assert code == 0 and f"{BY_LEXICON}: (nothing)" in said
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--lm", "no.arpa", "--lexicon", "LEXICON"], "no.arpa"),
+        (["--lm", "LM", "--lexicon", "no.txt"], "no.txt: cannot be read"),
+        (["--lm", "LM"], "--lexicon: is not given"),
+        (["--lexicon", "LEXICON"], "--lexicon: says nothing without a language model"),
+        (["--beam", "7"], "--beam: says nothing without a language model"),
+        (["--lm", "LM", "--lexicon", "LEXICON", "--from", "words"], "source: 'words' is unknown"),
+        (["--lm", "LM", "--lexicon", "LEXICON", "--lm-weight", "-1"], "lm_weight: -1.0 is not"),
+        (["--lm", "LEXICON", "--lexicon", "LEXICON"], "lexicon.txt"),
+        (["--lm", "LM", "--lexicon", "STRANGE"], "does not write ng"),
+    ],
+)
+def test_words_that_cannot_be_found(made, files, tmp_path, capsys, options, says):
+    strange = tmp_path / "strange.txt"
+    strange.write_text(LEXICON + "AM  AA NG\n")
+    names = {"LEXICON": files[0], "LM": files[1], "STRANGE": strange}
+    given = [names.get(option, option) for option in options]
+    cuts = made / "test_cuts.jsonl.gz"
+    code, _, err = called(capsys, "evaluate", made / "run", "--cuts", cuts, *given)
+    assert code == 2 and says in err and "Traceback" not in err
+
+
+def test_words_without_pronunciation_are_told_or_guessed(made, files, tmp_path, capsys):
+    fewer = tmp_path / "fewer.txt"
+    fewer.write_text("AM  AA M\nMASS  M AA S\nSAM  S AA M\n")
+    cuts = made / "test_cuts.jsonl.gz"
+    words = ("--lexicon", fewer, "--lm", files[1])
+    code, said, err = called(capsys, "evaluate", made / "run", "--cuts", cuts, *words)
+    assert code == 0 and "1 words of the language model are not in the lexicon" in err
+    assert "as A; --spelling" in err and "lexicon 0.00%" not in said
+    code, said, err = called(capsys, "evaluate", made / "run", "--cuts", cuts, *words, "--spelling")
+    assert code == 0 and "not in the lexicon" not in err and "lexicon 0.00%" in said
+
+
+# --- errors --------------------------------------------------------------------------------------
+
+
+def copied(run: Path, to: Path) -> Path:
+    """A run's model, to be damaged."""
+    to.mkdir()
+    for name in (checkpoints.MODEL, checkpoints.MODEL_META):
+        (to / name).write_bytes((run / name).read_bytes())
+    return to
+
+
+def test_runs_that_cannot_be_used(made, tmp_path):
+    cuts = made / "test_cuts.jsonl.gz"
+
+    def refused(run: Path) -> str:
+        with pytest.raises(CheckpointError) as error:
+            evaluation.evaluate(run, cuts, shown=False)
+        return str(error.value)
+
+    assert "is no folder of a run" in refused(tmp_path / "none")
+    (tmp_path / "empty").mkdir()
+    assert "holds no model.safetensors" in refused(tmp_path / "empty")
+    begun = tmp_path / "begun"
+    begun.mkdir()
+    (begun / checkpoints.LAST).write_text('{"folder": "step-000001"}')
+    assert "--resume" in refused(begun)
+    other = copied(made / "run", tmp_path / "other")
+    meta = json.loads((other / checkpoints.MODEL_META).read_text())
+    (other / checkpoints.MODEL_META).write_text(json.dumps(meta | {"format": 99}))
+    assert "format 99" in refused(other) and "version" in refused(other)
+    cut = copied(made / "run", tmp_path / "cut")
+    (cut / checkpoints.MODEL).write_bytes((cut / checkpoints.MODEL).read_bytes()[:-9])
+    assert "cut or changed" in refused(cut)
+
+
+def test_cuts_that_cannot_be_used(made, tmp_path):
+    run = made / "run"
+    with pytest.raises(ConfigError, match="no such manifest"):
+        evaluation.evaluate(run, tmp_path / "none.jsonl.gz", shown=False)
+    with pytest.raises(ConfigError, match="no head phrases; it has phones, letters, words"):
+        evaluation.evaluate(run, made / "test_cuts.jsonl.gz", heads=["phrases"], shown=False)
+    for options, message in (
+        ({"heads": []}, "heads: none is given. Use phones"),
+        ({"batch_seconds": 0}, "batch_seconds: 0 s"),
+        ({"seed": -1}, "seed: -1"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            evaluation.evaluate(run, made / "test_cuts.jsonl.gz", shown=False, **options)
+    cuts = manifest(tmp_path, "gone", 2, 4)
+    (tmp_path / "gone" / "gone-01.wav").unlink()
+    with pytest.raises(AudioError, match="cut gone-01"):
+        evaluation.evaluate(run, cuts, shown=False)
+
+
+def test_toy_language():
+    """The test's own corpus: no two phones at a time, and words in order."""
+    x, said, sounds = utterance(["am", "a", "mass"])
+    assert [label for _, _, label in sounds] == ["aa", "m", "aa", "m", "aa", "s"]
+    assert all(a[1] <= b[0] + 1e-9 for rows in (said, sounds) for a, b in pairwise(rows))
+    assert len(x) / RATE == pytest.approx(6 * TONE_S + 4 * GAP_S)

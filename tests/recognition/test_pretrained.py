@@ -1,0 +1,67 @@
+"""The model that comes with the package: it opens, is small, and hears the recordings of data/."""
+
+from pathlib import Path
+
+import pytest
+from helpers import called, tone
+from rapidfuzz.distance import Levenshtein
+
+from speechasym.annotations import intervals
+from speechasym.language import lexicon
+from speechasym.recognition import pretrained
+from speechasym.recognition.transcription import open_run
+from speechasym.training import checkpoints
+
+ROOT = Path(__file__).parents[2]
+DATA = ROOT / "data"
+
+
+def spoken():
+    lines = (DATA / "transcripts.txt").read_text("utf-8").splitlines()
+    return {name: words.upper().split() for name, words in (s.split(" ", 1) for s in lines)}
+
+
+def test_it_is_small_and_tells_no_places():
+    folder = pretrained.folder()
+    assert (folder / checkpoints.MODEL).stat().st_size <= 2_000_000
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 8_000_000
+    text = (folder / checkpoints.MODEL_META).read_text("utf-8")
+    assert "/tmp" not in text and "/home" not in text
+    assert list(open_run(folder).inventories) == ["phones", "letters", "words"]
+
+
+def test_the_card_has_its_size():
+    count = open_run(pretrained.folder()).parameters
+    assert f"{count:,}".replace(",", " ") in (ROOT / "docs" / "model-card.md").read_text("utf-8")
+
+
+def test_what_data_says_is_mostly_heard(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    said = spoken()
+    names = [name for name in said if name.startswith("librivox")]
+    code, out, _ = called(capsys, "transcribe", *(DATA / f"{name}.flac" for name in names))
+    assert code == 0
+    lines = [line for line in out.splitlines() if "words by lexicon:" in line]
+    heard = [line.split(":", 1)[1].split() for line in lines]
+    wrong = sum(Levenshtein.distance(said[n], row) for n, row in zip(names, heard, strict=True))
+    assert wrong < 0.5 * sum(len(said[name]) for name in names)
+    known = lexicon.read(pretrained.lexicon())
+    tiers = intervals.read_tiers(tmp_path / f"{names[0]}.TextGrid")
+    assert list(tiers) == ["phones", "letters", "words", "words by lexicon"]
+    labels = [interval.label for interval in tiers["words by lexicon"] if interval.label]
+    assert labels == heard[0] and set(labels) <= set(known)
+
+
+def test_silence_has_no_words(tmp_path, capsys):
+    import numpy as np
+
+    path = tone(tmp_path / "silence.wav", np.zeros(16000), 16000)
+    code, out, _ = called(capsys, "transcribe", path, "--textgrid", tmp_path)
+    assert code == 0 and out.count("(nothing)") == 4
+
+
+@pytest.mark.parametrize("level", ["phones", "letters", "words"])
+def test_one_level_needs_no_language_model(tmp_path, capsys, level):
+    path = DATA / "cards-001.wav"
+    code, out, _ = called(capsys, "transcribe", path, "--level", level, "--textgrid", "none")
+    assert code == 0 and len(out.splitlines()) == 2 and f"{level}:" in out

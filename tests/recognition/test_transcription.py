@@ -1,0 +1,296 @@
+"""Transcription: any recording, times from CTC's spikes, long ones in stretches."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from helpers import tone
+from toy import GAP_S, RATE, WORDS, toy, utterance
+
+from speechasym.annotations import intervals
+from speechasym.annotations.intervals import Interval
+from speechasym.audio import reading as audio
+from speechasym.errors import AudioError, ConfigError
+from speechasym.feature_extraction import sets
+from speechasym.feature_extraction.sets import FeatureConfig
+from speechasym.recognition import transcription
+from speechasym.recognition.transcription import (
+    GRID,
+    REACH_S,
+    open_run,
+    spread,
+    stretches,
+    transcribe,
+    write_textgrids,
+)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    return open_run(toy(tmp_path_factory) / "run")
+
+
+def test_what_is_said_and_when(trained, tmp_path):
+    words = ["am", "mass", "a"]
+    x, _, sounds = utterance(words)
+    found = transcribe(trained.folder, tone(tmp_path / "x.wav", x, RATE))
+    assert found.text("words") == "AM MASS A" and found.text("phones") == "aa m m aa s aa"
+    assert found.seconds == pytest.approx(len(x) / RATE) and found.stretches == 1
+    for interval, (start, end, _) in zip(found.symbols["phones"], sounds, strict=True):
+        assert min(interval.end, end) - max(interval.start, start) > 0.5 * (end - start)
+    assert " ".join(found.text("letters").split()) == found.text("letters")
+    assert list(transcribe(trained, tmp_path / "x.wav", heads=["words"]).symbols) == ["words"]
+
+
+def test_rate_and_channels_change_nothing(trained, tmp_path):
+    import soxr
+
+    x, _, _ = utterance(["mass", "am"])
+    plain = transcribe(trained, tone(tmp_path / "x.wav", x, RATE))
+    fast = soxr.resample(x, RATE, 44100)
+    both = np.stack([fast, np.zeros_like(fast)], 1)
+    path = tone(tmp_path / "y.wav", both, 44100)
+    for channel in ("mean", 0):
+        other = transcribe(trained, path, channel=channel)
+        assert [other.text(h) for h in other.symbols] == [plain.text(h) for h in plain.symbols]
+    assert transcribe(trained, path, channel=1).text("words") == ""  # silent
+
+
+@pytest.mark.parametrize("samples", [16, 700, 16000])
+def test_silence_says_nothing(trained, tmp_path, samples):
+    found = transcribe(trained, tone(tmp_path / "x.wav", np.zeros(samples), RATE))
+    assert found.symbols == {"phones": [], "letters": [], "words": []}
+    (path,) = write_textgrids(tmp_path, {"x": found})
+    tiers = intervals.read_tiers(path)
+    assert list(tiers) == ["phones", "letters", "words"]
+    assert [i.label for i in tiers["words"]] == [""]
+
+
+def test_short_sound(trained, tmp_path):
+    found = transcribe(trained, tone(tmp_path / "x.wav", np.full(40, 0.1), RATE))
+    assert found.seconds == pytest.approx(40 / RATE)
+
+
+def test_long_recordings(trained, tmp_path):
+    """Stretches are cut between words, and times go on."""
+    words = [list(WORDS)[n] for n in np.random.default_rng(8).integers(len(WORDS), size=40)]
+    x, _, sounds = utterance(words)
+    path = tone(tmp_path / "x.wav", x, RATE)
+    found = transcribe(trained, path, longest=3)
+    assert found.stretches >= len(x) / RATE / 3 and found.seconds == pytest.approx(len(x) / RATE)
+    labels = [label for _, _, label in sounds]
+    from rapidfuzz.distance import Levenshtein
+
+    own = [i.label for i in found.symbols["phones"]]
+    assert Levenshtein.distance(labels, own) < 0.2 * len(labels)
+    for rows in found.symbols.values():
+        assert all(a.start <= a.end <= b.start for a, b in pairwise(rows))
+        assert rows[-1].end <= found.seconds
+    at = [i for i in found.symbols["phones"] if i.label == "s"]
+    real = [row for row in sounds if row[2] == "s"]
+    near = [min(abs(i.start + i.end - a - b) / 2 for a, b, _ in real) for i in at]
+    assert np.median(near) < 0.05
+    (path,) = write_textgrids(tmp_path / "grids", {"a/x": found})
+    tiers = intervals.read_tiers(path)
+    assert [i.label for i in tiers["phones"] if i.label] == own
+    assert all(i.label != " " for i in tiers["letters"])
+    assert intervals.read_tiers(path)["words"][-1].end == found.seconds
+
+
+def test_nothing_is_lost_or_doubled_at_cuts(trained, tmp_path, monkeypatch):
+    """With cuts at any place, in the middle of a phone too, nearly the same is heard as at once."""
+    words = [list(WORDS)[n] for n in np.random.default_rng(9).integers(len(WORDS), size=30)]
+    path = tone(tmp_path / "x.wav", utterance(words)[0], RATE)
+    whole = transcribe(trained, path)
+    assert whole.stretches == 1
+    monkeypatch.setattr(transcription, "_quietest", lambda power, first, last, width: first)
+    # as the whole is normalised, so that the cuts make the only difference
+    rows = np.concatenate(list(plain_frames(trained, path)))
+    mean, deviation = rows.mean(0), rows.std(0)
+    monkeypatch.setattr(
+        transcription, "_normalised", lambda part, config: (part - mean) / deviation
+    )
+    found = transcribe(trained, path, longest=2)
+    assert found.stretches > whole.seconds / 2
+    for head, own in found.symbols.items():
+        assert [i.label for i in own] == [i.label for i in whole.symbols[head]]
+        for a, b in zip(own, whole.symbols[head], strict=True):
+            assert a.start == pytest.approx(b.start, abs=0.1)
+
+
+def plain_frames(trained, path):
+    """Features of a whole recording, not normalised."""
+    config = replace(trained.config.data.features, normalise="none")
+    return sets.frames(audio.blocks(path, RATE), config)
+
+
+def test_join():
+    """The two sides change over in the widest gap near the cut, and no symbol is there twice."""
+
+    def said(text, *times):
+        return [Interval(t - 0.02, t + 0.02, c) for c, t in zip(text, times, strict=True)]
+
+    left = said("abcde", 8.0, 9.2, 9.5, 10.4, 10.9)
+    right = said("bcdef", 9.22, 9.47, 10.43, 10.88, 12.0)
+    before = list(left)
+    transcription.join(before, right, 10.0, 1.0)
+    assert before == left[:3] + right[2:]
+    before = list(left)
+    transcription.join(before, right, 10.0, 0.0)  # at the cut itself
+    assert before == left[:3] + right[2:]
+    before = []
+    transcription.join(before, right, 9.0, 0.0)
+    assert before == right
+    transcription.join(before, [], 9.3, 0.0)
+    assert before == right[:1]
+    before = [Interval(8.0, 9.0, "a"), Interval(9.0, 10.2, "long")]
+    transcription.join(before, [Interval(9.8, 11.0, "next")], 10.0, 0.1)
+    assert [i.label for i in before] == ["a", "long", "next"]
+    assert before[1].end == before[2].start == 10.0
+
+
+def test_silence_between(trained, tmp_path):
+    """Digital silence says nothing, whatever is near; no word of letters goes on over it."""
+    x, _, _ = utterance(["mass", "am"])
+    y, _, _ = utterance(["am", "a"])
+    quiet = np.zeros(8 * RATE)
+    path = tone(tmp_path / "x.wav", np.concatenate([quiet, x, quiet, y, quiet]), RATE)
+    found = transcribe(trained, path, longest=2)
+    assert found.text("words") and found.stretches > 8
+    begin, end = 8 + len(x) / RATE, 16 + len(x) / RATE
+    for rows in found.symbols.values():
+        # stretches may end somewhat after the sound
+        assert not [i for i in rows if i.label.strip() and begin + 2 < i.start and i.end < end - 2]
+        assert not [i for i in rows if i.label.strip() and i.end < 6]
+    between = [i.label for i in found.symbols["letters"] if begin + 1 < i.start < end]
+    assert " " in between
+
+
+def test_music_and_noise_are_heard_without_harm(trained, tmp_path):
+    """They are taken for speech: some symbols, in order, in time; the same at other rates."""
+    time = np.arange(6 * 44100) / 44100
+    chords = sum(
+        np.sin(2 * np.pi * hertz * 2 ** (np.floor(time) / 12) * time) for hertz in (220, 277, 330)
+    )
+    noise = np.random.default_rng(0).normal(size=6 * 8000)
+    for name, x, rate in (("music", chords / 8, 44100), ("noise", noise / 10, 8000)):
+        found = transcribe(trained, tone(tmp_path / f"{name}.wav", x, rate), longest=3)
+        assert found.seconds == pytest.approx(6, abs=1e-3) and found.stretches > 1
+        for rows in found.symbols.values():
+            assert len(rows) <= 6 * 100
+            assert all(a.start <= a.end <= b.start for a, b in pairwise(rows))
+            assert not rows or (rows[0].start >= 0 and rows[-1].end <= found.seconds)
+
+
+FEATURES = (
+    {"features": "gammatone", "channels": 8},
+    {"features": "asymmetry", "compact": True, "channels": 8},
+    {"features": "logmel", "normalise": "running"},
+    {"features": "mfcc", "rate": 50},
+    {"features": "gammatone", "channels": 8, "align": True, "normalise": "utterance"},
+)
+
+
+@pytest.mark.parametrize("options", FEATURES, ids=lambda o: "-".join(map(str, o.values())))
+def test_stretches_are_one_stream(options):
+    """Their rows, margins too, are those of the whole recording; nothing is left out or twice."""
+    config = FeatureConfig(**options)
+    x, said, _ = utterance(["am", "mass", "a", "a", "mass", "am", "am", "mass", "mass", "a"])
+    x = x.astype(np.float32)[:-13]
+    blocks = [x[n : n + 1234] for n in range(0, len(x), 1234)]
+    plain = config if config.normalise == "running" else replace(config, normalise="none")
+    whole = np.concatenate(list(sets.frames(blocks, plain)))
+    done = 0
+    found = list(stretches(blocks, config, 1.5))
+    for part in found:
+        assert part.start == done and 0 < part.end - part.start <= 1.5 * config.rate
+        first = max(0, part.start - 2 * config.rate)
+        assert part.first % GRID == 0 and first - GRID < part.first <= first
+        last = min(len(whole), part.end + round(2 * config.rate))
+        np.testing.assert_array_equal(part.rows, whole[part.first : last])
+        assert not part.silent
+        done = part.end
+        if part is not found[-1]:
+            assert part.until == done / config.rate
+            assert not [a for a, b, _ in said if a + 0.03 < part.until < b - 0.03]
+    assert done == len(whole) and found[-1].until == pytest.approx(len(x) / RATE)
+
+
+def test_stretches_keep_little_in_memory():
+    config = FeatureConfig(features="logmel")
+    noise = np.random.default_rng(1).normal(0, 0.1, RATE).astype(np.float32)
+    read = 0
+
+    def reading():
+        nonlocal read
+        for _ in range(60):
+            read += 1
+            yield noise
+
+    longest = 4
+    for part in stretches(reading(), config, longest):
+        # the stretch, its margin, a block, and what a frame is late by
+        assert read - part.end / config.rate <= longest + 2 + 1 + 0.1
+        assert len(part.rows) <= (longest + 4) * config.rate + GRID
+    assert read == 60
+
+
+def test_stretches_of_what_is_short_silent_or_not_there():
+    config = FeatureConfig(features="logmel")
+    (one,) = stretches([np.ones(5, np.float32)], config, 1.0)
+    assert (one.first, one.start, one.end, one.silent) == (0, 0, 1, False)
+    assert one.until == 5 / RATE
+    assert all(part.silent for part in stretches([np.zeros(5 * RATE, np.float32)], config, 1.0))
+    assert list(stretches([], config)) == []
+    for longest in (0, 0.5, float("nan"), float("inf")):
+        with pytest.raises(ConfigError, match="longest"):
+            list(stretches([], config, longest))
+
+
+def test_quietest():
+    power = np.full(50, 9.0)
+    power[[20, 21, 22, 40]] = 0
+    assert transcription._quietest(power, 10, 48, 3) == 21
+    assert transcription._quietest(power, 30, 48, 1) == 40
+    assert transcription._quietest(power, 1, 2, 99) == 1
+
+
+def test_times_of_steps_that_share_their_frames():
+    first, last = np.array([0, 0, 3, 6, 6, 6]), np.array([3, 3, 6, 9, 9, 9])
+    start, end = transcription.step_times(first, last)
+    np.testing.assert_allclose(start, [0, 1.5, 3, 6, 7, 8])
+    np.testing.assert_allclose(end, [1.5, 3, 6, 7, 8, 9])
+
+
+def test_runs_of_the_best_path():
+    import torch
+
+    best = [0, 2, 2, 0, 2, 1, 1, 0]
+    log_probs = torch.nn.functional.one_hot(torch.tensor(best), 3).float()
+    start = np.arange(8.0)
+    assert transcription._runs(log_probs, start, start + 1) == [(1, 3, 2), (4, 5, 2), (5, 7, 1)]
+    assert transcription._runs(log_probs[:0], start[:0], start[:0]) == []
+
+
+def test_spread():
+    """Near neighbours meet in the middle, far ones reach a little further, ends stay inside."""
+    named = [(0.05, 0.1, "a"), (0.2, 0.3, "b"), (1.0, 1.1, "c"), (1.1, 1.95, "d")]
+    found = spread(named, 0.1, 2.0)
+    for i, want in zip(found, [(0, 0.15), (0.15, 0.4), (0.9, 1.1), (1.1, 2.0)], strict=True):
+        assert i[:2] == pytest.approx(want)
+    assert [i.label for i in found] == list("abcd")
+    assert spread([], 0.1, 1.0) == []
+    assert spread([(0.9, 1.2, "x")], 0.05, 1.0) == [Interval(0.9 - 0.05, 1.0, "x")]
+    assert set(REACH_S) >= {"phones", "letters", "words"}
+    assert GAP_S > 0.08  # so that the tests' pauses are gaps
+
+
+def test_errors(trained, tmp_path):
+    with pytest.raises(ConfigError, match="no head phrases; it has phones, letters, words"):
+        transcribe(trained, tmp_path / "x.wav", heads=["phrases"])
+    with pytest.raises(AudioError):
+        transcribe(trained, tmp_path / "x.wav")
+    (tmp_path / "x.wav").write_bytes(b"no sound")
+    with pytest.raises(AudioError):
+        transcribe(trained, tmp_path / "x.wav")

@@ -1,0 +1,520 @@
+"""The report: what is on the page, on odd runs too, and what a real browser makes of it."""
+
+import base64
+import gzip
+import io
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+
+import browser
+import numpy as np
+import pytest
+import soundfile as sf
+from helpers import called, tone
+from PIL import Image
+from toy import RATE, configuration, toy, utterance
+
+from speechasym.annotations.intervals import Interval
+from speechasym.errors import AudioError, ConfigError, OutputError
+from speechasym.levels.hierarchy import build_model
+from speechasym.recognition import evaluation
+from speechasym.recognition.transcription import open_run
+from speechasym.report import charts, document, material
+from speechasym.report.document import write_report
+from speechasym.report.html import Html, bar, interval, number, percent, tag
+from speechasym.report.scenes import marks
+from speechasym.training import config, loop
+
+CHROMIUM = browser.found()
+SECTIONS = ["training", "errors", "confusions", "ranks", "listen", "configuration"]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return toy(tmp_path_factory)
+
+
+class Parsed(HTMLParser):
+    """Elements of a page, its text, and whether every one is closed that is opened."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict]] = []
+        self.words: list[str] = []
+        self.inside: list[str] = []
+        self.feed(text)
+        assert self.inside == [], self.inside
+
+    def handle_starttag(self, name, attributes):
+        self.elements.append((name, dict(attributes)))
+        if name not in ("meta", "link", "img", "input", "br"):
+            self.inside.append(name)
+
+    def handle_endtag(self, name):
+        assert self.inside.pop() == name
+
+    def handle_data(self, data):
+        if self.inside[-1:] not in (["style"], ["script"]):
+            self.words.append(data)
+
+    def all(self, name: str, **wanted: str) -> list[dict]:
+        return [a for n, a in self.elements if n == name and wanted.items() <= a.items()]
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())  # thin spaces become plain ones
+
+    def tells(self, figure: str) -> bool:
+        return figure.replace("\u202f", " ") in self.text
+
+
+def written(folder: Path, run, **options) -> tuple[Parsed, str]:
+    path = write_report(run, folder / "page.html", shown=False, **options)
+    assert [p.name for p in folder.iterdir() if p.suffix == ".part"] == []
+    text = path.read_text("utf-8")
+    return Parsed(text), text
+
+
+def decoded(uri: str) -> bytes:
+    return base64.b64decode(uri.split(",", 1)[1])
+
+
+@pytest.fixture(scope="module")
+def page(made, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("page")
+    return written(folder, made / "run", cuts=made / "test_cuts.jsonl.gz")
+
+
+# --- the page ------------------------------------------------------------------------------------
+
+
+def test_sections(page):
+    parsed, _ = page
+    assert [a["id"] for a in parsed.all("section")] == SECTIONS
+    linked = [a["href"] for a in parsed.all("a") if a["href"].startswith("#")]
+    assert set(linked) == {f"#{name}" for name in SECTIONS}
+    assert len(parsed.all("h1")) == 1 and parsed.all("html", lang="en-GB")
+    assert "toy0/run" in parsed.text or "/run" in parsed.text  # a folder called run says whose
+    assert len(parsed.all("article")) == 3 and len(parsed.all("svg", role="img")) >= 3 + 1 + 2
+
+
+def test_it_asks_for_nothing(page):
+    parsed, text = page
+    assert not re.search(r"https?://", text)
+    for _, attributes in parsed.elements:
+        for key in ("src", "href"):
+            value = attributes.get(key)
+            assert value is None or value.startswith(("data:", "#")), value
+    policy = parsed.all("meta", **{"http-equiv": "Content-Security-Policy"})[0]["content"]
+    assert policy.startswith("default-src 'none';")
+    assert "url(" not in text and "@import" not in text
+    assert len(text) < 6e6
+
+
+def test_pictures_and_sound_are_whole(page, made):
+    parsed, _ = page
+    pictures = parsed.all("img")
+    # of each recording: spectrogram, four levels of three tracks, two levels of units
+    assert len(pictures) == 3 * (1 + 3 * 4 + 2)
+    for attributes in pictures:
+        picture = Image.open(io.BytesIO(decoded(attributes["src"])))
+        assert attributes["alt"] and np.asarray(picture.convert("RGBA"))[..., 3].std() > 0
+    sounds = [sf.read(io.BytesIO(decoded(a["src"]))) for a in parsed.all("audio")]
+    lanes = [float(a["data-seconds"]) for a in parsed.all("div") if "data-seconds" in a]
+    for (x, rate), seconds in zip(sounds, lanes, strict=True):
+        assert rate == RATE and len(x) / rate == pytest.approx(seconds, abs=1e-4) and x.std() > 0.01
+
+
+def test_its_figures_are_those_of_evaluate(page, made):
+    parsed, _ = page
+    found = evaluation.evaluate(made / "run", made / "test_cuts.jsonl.gz", shown=False)
+    for result in found.scores.values():
+        assert parsed.tells(percent(result.rate))
+        assert parsed.tells(interval(result.low, result.high))
+    c = found.scores["phones"].counts
+    assert f"Of {c.length:,} phones {c.substitutions:,} were taken for others" in parsed.text
+    assert "7 cuts" in parsed.text and "3 speakers" in parsed.text and "24 cuts" in parsed.text
+    assert found.trained.fingerprint in parsed.text and found.cuts_sha256 in parsed.text
+
+
+def test_wins_are_those_of_the_pictures(made):
+    """What the hook counts in padded batches is what `run_plots.shares` counts cut by cut."""
+    from speechasym.plots import runs, units
+
+    trained = open_run(made / "run")
+    cuts = made / "test_cuts.jsonl.gz"
+    with material._heard_by(trained) as counted:
+        evaluation.evaluate(trained, cuts, shown=False)
+    shown, others = units.scenes(trained, cuts, None, None, alone=False)
+    for own, wanted in zip(counted.found(), runs.shares(trained, [shown, *others]), strict=True):
+        assert (own.level, own.law) == (wanted.level, wanted.law)
+        np.testing.assert_array_equal(own.counts, wanted.wins)
+    assert not trained.model._forward_hooks
+
+
+def test_the_same_run_gives_the_same_bytes(made, page, tmp_path):
+    _, again = written(tmp_path, made / "run", cuts=made / "test_cuts.jsonl.gz")
+    assert again == page[1]
+
+
+def test_configuration(page, made):
+    parsed, _ = page
+    assert "model.levels.0.keep" in parsed.text and "0.7" in parsed.text
+    assert f"{made}/train_cuts.jsonl.gz" in parsed.text and "not recorded" in parsed.text
+
+
+# --- odd runs and cuts ---------------------------------------------------------------------------
+
+
+def cuts_changed(made, folder, change) -> Path:
+    """The test cuts, each manifest line changed."""
+    with gzip.open(made / "test_cuts.jsonl.gz", "rt") as file:
+        lines = [json.loads(line) for line in file]
+    for line in lines:
+        change(line)
+    path = folder / "cuts.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+def test_names_are_escaped(made, tmp_path):
+    evil = '<script>alert("x")</script>&'
+
+    def change(line):
+        line["id"] = line["id"] + evil
+        line["supervisions"][0]["speaker"] += evil
+
+    cuts = cuts_changed(made, tmp_path, change)
+    run = tmp_path / "<b>&'run"
+    shutil.copytree(made / "run", run)
+    figures = tmp_path / "<i>.json"
+    found = evaluation.evaluate(run, cuts, shown=False).as_json()
+    figures.write_text(json.dumps(found | {"command": evil}))
+    baselines = {"<u>other</u>": figures}
+    parsed, text = written(
+        tmp_path, run, cuts=cuts, figures=figures, baselines=baselines, command=evil
+    )
+    assert len(parsed.all("script")) == 1 and not parsed.all("b", id="x") and not parsed.all("u")
+    assert evil not in text and evil in parsed.text and "<b>&'run" in parsed.text
+    assert "<u>other</u>" in parsed.text
+
+
+def test_figures_and_baselines(made, tmp_path):
+    cuts = made / "test_cuts.jsonl.gz"
+    found = evaluation.evaluate(made / "run", cuts, shown=False).as_json()
+    figures, other = tmp_path / "test.json", tmp_path / "other.json"
+    found["scores"]["phones"]["rate"] = 0.1234
+    figures.write_text(json.dumps(found | {"command": "speechasym evaluate it"}))
+    found["scores"]["phones"] |= {"rate": 0.4321, "interval_95": [0.3, 0.5]}
+    other.write_text(json.dumps(found | {"cuts_sha256": "another"}))
+    # without cuts: those that the figures are of
+    parsed, _ = written(tmp_path, made / "run", figures=figures, baselines={"gru": other})
+    assert parsed.tells(percent(0.1234)) and parsed.tells(percent(0.4321))
+    assert parsed.tells(interval(0.3, 0.5)) and "gru was judged on other cuts" in parsed.text
+    assert "speechasym evaluate it" in parsed.text and "real-time factor" in parsed.text
+    dev = made / "dev_cuts.jsonl.gz"
+    with pytest.raises(ConfigError, match="figures are of other cuts"):
+        write_report(made / "run", tmp_path / "x.html", figures=figures, cuts=dev, shown=False)
+    figures.write_text(json.dumps(found | {"checkpoint_sha256": "another"}))
+    with pytest.raises(ConfigError, match="of another model"):
+        write_report(made / "run", tmp_path / "x.html", figures=figures, shown=False)
+    for content in ("{", "[]", "{}", '{"scores": {}}', '{"scores": {"phones": {"N": 1}}}'):
+        other.write_text(content)
+        with pytest.raises(ConfigError, match="no figures of a run"):
+            material.read_figures(other)
+    with pytest.raises(ConfigError, match="No such file"):
+        material.read_figures(tmp_path / "none.json")
+    assert not (tmp_path / "x.html").exists()
+
+
+def test_one_speaker_and_cuts_without_phones(made, tmp_path):
+    """No interval; what the cuts do not have is left out, and said."""
+
+    def change(line):
+        line["supervisions"][0]["speaker"] = "me"
+        del line["supervisions"][0]["alignment"]["phone"]
+        line["supervisions"][0]["alignment"]["word"] = []
+
+    cuts = cuts_changed(made, tmp_path, change)
+    parsed, _ = written(tmp_path, made / "run", cuts=cuts)
+    assert "Without phones" in parsed.text and "it has no phones" in parsed.text
+    assert "one speaker: no interval" in parsed.text and "needs two speakers" in parsed.text
+    assert [a["id"] for a in parsed.all("section")] == SECTIONS
+    rows = [a["class"] for a in parsed.all("div") if a.get("class", "").startswith("row tier")]
+    assert "row tier words said" in rows and "row tier phones recognised" in rows
+    assert "row tier phones said" not in rows
+
+
+def small(made, folder, more: str):
+    path = folder / "run.yaml"
+    path.write_text(configuration(made, steps=3))
+    out = folder / "odd"
+    loop.train(config.read(path, more.split()), out, shown=False)
+    return out
+
+
+def test_a_single_head_without_units_or_events(made, tmp_path):
+    plain = "model.levels.0.units=0 model.levels.1.units=0 model.levels.0.events=none"
+    run = small(made, tmp_path, f"heads.phones=0 heads.words=0 {plain}")
+    parsed, _ = written(tmp_path, run)  # on its own dev cuts
+    assert "have no units" in parsed.text and "It has no units." in parsed.text
+    assert "letter error rate" in parsed.text.lower() and "Phone error rate" not in parsed.text
+    assert "dev_cuts.jsonl.gz" in parsed.text and "6 cuts" in parsed.text
+
+
+def test_a_model_without_levels(made, tmp_path):
+    sizes = {head: len(found) for head, found in open_run(made / "run").inventories.items()}
+    model = build_model({"preset": "recurrent"}, 16, sizes).eval()
+    trained = open_run(made / "run")._replace(model=model)
+    parsed, _ = written(tmp_path, trained, cuts=made / "test_cuts.jsonl.gz")
+    assert parsed.text.count("This model has no levels") == 1 + 3
+    assert len(parsed.all("img")) == 3 * 13
+
+
+def test_recordings_and_missing_sound(made, tmp_path):
+    x, said, sounds = utterance(["am", "mass"])
+    path = tone(tmp_path / "mine.wav", x, RATE)
+    for ending, rows in ((".WRD", said), (".PHN", sounds)):
+        lines = (f"{round(a * RATE)} {round(b * RATE)} {w}\n" for a, b, w in rows)
+        path.with_suffix(ending).write_text("".join(lines))
+    bare = tone(tmp_path / "bare.wav", x, RATE)
+    cuts = made / "test_cuts.jsonl.gz"
+    parsed, _ = written(tmp_path, made / "run", cuts=cuts, recordings=[path, bare])
+    assert len(parsed.all("article")) == 2 and "nobody has written down" in parsed.text
+    labels = [a["aria-label"] for a in parsed.all("button")]
+    assert any(label.startswith("MASS: said and recognised") for label in labels)
+    with pytest.raises(AudioError):
+        write_report(
+            made / "run", tmp_path / "x.html", cuts=cuts, recordings=[tmp_path / "no.wav"],
+            shown=False,
+        )  # fmt: skip
+
+    def change(line):
+        line["recording"]["sources"][0]["source"] = str(tmp_path / "gone.wav")
+
+    gone = cuts_changed(made, tmp_path, change)
+    with pytest.raises(AudioError, match="gone"):
+        write_report(made / "run", tmp_path / "x.html", cuts=gone, shown=False)
+    figures = tmp_path / "test.json"
+    found = evaluation.evaluate(made / "run", cuts, shown=False).as_json()
+    sha = material.dataset.sha256(gone)
+    figures.write_text(json.dumps(found | {"cuts_sha256": sha}))
+    parsed, _ = written(tmp_path, made / "run", cuts=gone, figures=figures)
+    assert "Nothing was recognised for this page" in parsed.text and "gone.wav" in parsed.text
+    assert parsed.tells(percent(found["scores"]["words"]["rate"])) and not parsed.all("article")
+
+
+def test_bad_input_writes_nothing(made, tmp_path):
+    with pytest.raises(ConfigError, match=r"End it in \.html"):
+        write_report(made / "run", tmp_path / "x.pdf", shown=False)
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError):
+        cuts = made / "dev_cuts.jsonl.gz"
+        write_report(made / "run", tmp_path / "file" / "x.html", cuts=cuts, shown=False)
+    trained = open_run(made / "run")
+    data = material.replace(trained.config.data, dev=str(tmp_path / "gone.jsonl.gz"))
+    other = trained._replace(config=material.replace(trained.config, data=data))
+    with pytest.raises(ConfigError, match="dev cuts are not at"):
+        write_report(other, tmp_path / "x.html", shown=False)
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_command(made, tmp_path, capsys):
+    out = tmp_path / "r.html"
+    call = ["report", made / "run", "--out", out, "--cuts", made / "dev_cuts.jsonl.gz"]
+    code, said, _ = called(capsys, *call)
+    assert code == 0 and said.strip().endswith(str(out)) and out.stat().st_size > 50_000
+    assert "speechasym report" in Parsed(out.read_text("utf-8")).text
+    code, _, err = called(capsys, *call, "--baseline", "gru.json")
+    assert code == 2 and "NAME=JSON" in err and err.startswith("speechasym: --baseline")
+    code, _, err = called(capsys, "report", tmp_path / "none", "--out", out)
+    assert code == 2 and "is no folder of a run" in err
+
+
+# --- parts ---------------------------------------------------------------------------------------
+
+
+def test_html_and_numbers():
+    assert tag("p", "<&>", Html("<b>"), None, class_="a b", data_t='"') == (
+        '<p class="a b" data-t="&quot;">&lt;&amp;&gt;<b></p>'
+    )
+    assert tag("img", alt=None, hidden=True, open=False) == "<img hidden>"
+    assert percent(0.0919) == "9.2\u202f%" and percent(None) == percent(float("nan")) == "\u2013"
+    assert interval(0.016, 0.22) == "1.6 to 22.0\u202f%" and interval(None, None) == "\u2013"
+    assert [number(v) for v in (1794, 0.99748, 12.345, None)] == [
+        "1,794",
+        "0.997",
+        "12.3",
+        "\u2013",
+    ]
+    assert "width:25.00%" in bar([("s", 1), ("d", 0)], 4) and 'class="d"' not in bar([("d", 0)], 4)
+
+
+def test_marks():
+    """Symbols have their errors, and what was missed lies between its neighbours."""
+    found = [Interval(0.1, 0.2, "a"), Interval(0.2, 0.3, "x"), Interval(0.6, 0.7, "c")]
+    said, below = marks(["a", "b", "d", "c"], None, found, 1.0)
+    assert [(m.label, m.kind) for m in said] in (
+        [("a", ""), ("b", "s"), ("d", "d"), ("c", "")],
+        [("a", ""), ("b", "d"), ("d", "s"), ("c", "")],
+    )
+    assert [m.kind for m in below] == ["", "s", ""]
+    assert all(a.end <= b.start + 1e-9 and a.start < a.end for a, b in pairwise(said))
+    said, below = marks(["a", "c"], None, found, 1.0)
+    assert [m.kind for m in below] == ["", "i", ""] and [m.start for m in said] == [0.1, 0.6]
+    # without room a slot takes some from both neighbours
+    close = [Interval(0.1, 0.2, "a"), Interval(0.2, 0.3, "c")]
+    a, b, c = marks(["a", "b", "c"], None, close, 1.0)[0]
+    assert a.end == pytest.approx(b.start) and b.end == pytest.approx(c.start)
+    assert b.end - b.start == pytest.approx(0.05) and c.end == 0.3
+    assert marks(["a", "b"], None, [], 1.0)[1] == []
+    times = [Interval(0.0, 0.4, "a"), Interval(0.4, 0.5, "c")]
+    assert [m.start for m in marks(["a", "c"], times, found, 1.0)[0]] == [0.0, 0.4]
+
+
+def test_strips():
+    """Pixels are what they show: right way up, clear where there is nothing."""
+    index = np.zeros((3, 2))
+    index[0, 0], index[2, 1] = 1.0, -1.0  # low channel rises first, high channel falls last
+    drawn = Image.open(io.BytesIO(decoded(charts.asymmetry(index)))).convert("RGBA")
+    pixels = np.asarray(drawn)
+    assert pixels.shape == (2, 3, 4)
+    assert tuple(pixels[1, 0]) == (*charts.RISE, 255)
+    assert tuple(pixels[0, 2]) == (*charts.FALL, 255)
+    assert pixels[..., 3].sum() == 2 * 255
+    power = np.array([[1.0, 1e-9]])
+    shown = np.asarray(Image.open(io.BytesIO(decoded(charts.spectrogram(power)))).convert("RGBA"))
+    assert shown[1, 0, 3] == 255 and shown[0, 0, 3] == 0
+
+
+def test_chart_scales():
+    scale = charts._Scale(0.07, 5.0, 0, 100, True)
+    assert scale.ticks() == [0.1, 0.2, 0.5, 1, 2, 5]
+    assert scale(0.07) == 0 and scale(5.0) == pytest.approx(100)
+    assert charts._Scale(0, 60, 0, 1, False).ticks() == [0, 10, 20, 30, 40, 50, 60]
+    line = charts.Line("x", "phones", np.array([1.0, 2.0]), np.array([np.nan, 0.0]))
+    assert "nothing to draw" in charts.chart([line], "t", "x", "y")
+
+
+# --- a real browser ------------------------------------------------------------------------------
+
+LOOK = """
+(async () => {
+  const sounds = [...document.querySelectorAll("audio")];
+  await Promise.all(sounds.map((a) => a.readyState >= 1 ? 0 :
+    new Promise((done) => { a.onloadedmetadata = done; a.onerror = done; })));
+  const pictures = [...document.querySelectorAll("img")];
+  await Promise.all(pictures.map((p) => p.decode().catch(() => 0)));
+  const light = (colour) => {
+    const c = colour.match(/[\\d.]+/g).slice(0, 3).map((v) => v / 255)
+      .map((v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * c[0] + 0.7152 * c[1] + 0.0722 * c[2];
+  };
+  const ground = (e) => {
+    for (let n = e; n; n = n.parentElement) {
+      const colour = getComputedStyle(n).backgroundColor;
+      if (!/, 0\\)$|transparent/.test(colour)) return colour;
+    }
+    return "rgb(255, 255, 255)";
+  };
+  const ratio = (e) => {
+    const style = getComputedStyle(e);
+    const ink = light(e instanceof SVGElement ? style.fill : style.color);
+    const paper = light(ground(e));
+    return (Math.max(ink, paper) + 0.05) / (Math.min(ink, paper) + 0.05);
+  };
+  const texts = [...document.querySelectorAll(
+    "p, h1, h2, h3, a, th, td, caption, small, dt, dd, summary, button, span, text:not(.share)")]
+    .filter((e) => [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim()));
+  const root = document.documentElement;
+  return {
+    pictures: pictures.filter((p) => !(p.naturalWidth > 0)).length, all: pictures.length,
+    sounds: sounds.map((a) => [a.readyState, a.duration]),
+    over: root.scrollWidth - root.clientWidth, wide: root.clientWidth,
+    inside: [...document.querySelectorAll(".scroll")].filter(
+      (b) => b.scrollWidth > b.clientWidth + 1).length,
+    pale: [...new Set(texts.filter((e) => ratio(e) < 4.5).map(
+      (e) => `${e.tagName} ${e.getAttribute("class")} ${ratio(e).toFixed(2)}`))],
+    paper: getComputedStyle(document.body).backgroundColor,
+  };
+})()
+"""
+needs_browser = pytest.mark.skipif(
+    CHROMIUM is None, reason="no Chromium here: install Debian's chromium-headless-shell"
+)
+
+
+@pytest.fixture(scope="module")
+def saved(page, tmp_path_factory):
+    path = tmp_path_factory.mktemp("browser") / "page.html"
+    path.write_text(page[1], "utf-8")
+    return path
+
+
+@needs_browser
+def test_in_a_browser(saved):
+    papers = set()
+    with browser.Page(CHROMIUM) as tab:
+        for width in (390, 1440):
+            for dark in (False, True):
+                tab.open(saved, width, dark)
+                seen = tab.run(LOOK)
+                assert seen["pictures"] == 0 and seen["all"] == 45
+                assert len(seen["sounds"]) == 3
+                assert all(state >= 1 and long > 0.3 for state, long in seen["sounds"])
+                assert (seen["over"], seen["wide"]) == (0, width)
+                assert seen["inside"] > 0 or width == 1440  # wide things scroll in their boxes
+                assert seen["pale"] == []
+                papers.add(seen["paper"])
+        asked = {
+            p["request"]["url"].split(",")[0][:40] for p in tab.told("Network.requestWillBeSent")
+        }
+        told = tab.told("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded")
+    assert told == [] and len(papers) == 2
+    assert all(url.startswith(("data:", saved.as_uri()[:40])) for url in asked), asked
+
+
+@needs_browser
+def test_clicks_and_keys(saved):
+    """A symbol plays itself and stops, the cursor follows, arrows move along a row."""
+    with browser.Page(CHROMIUM) as tab:
+        tab.open(saved, 1440)
+        found = tab.run(
+            """(async () => {
+              const scene = document.querySelector(".hear");
+              const sound = scene.querySelector("audio");
+              const row = [...scene.querySelectorAll(".tier.phones.said button")];
+              const seconds = Number(scene.querySelector(".lanes").dataset.seconds);
+              const from = Number(row[1].style.getPropertyValue("--a")) * seconds / 100;
+              const ended = new Promise((done) => sound.addEventListener("pause", done));
+              row[1].click();
+              await Promise.race([ended, new Promise((done) => setTimeout(done, 5000))]);
+              const cursor = scene.querySelector(".cursor");
+              row[0].focus();
+              const key = {key: "ArrowRight", bubbles: true};
+              row[0].dispatchEvent(new KeyboardEvent("keydown", key));
+              const shown = () => [...scene.querySelectorAll(".kind")].filter(
+                (r) => r.offsetHeight > 0).map((r) => r.className);
+              const before = shown();
+              scene.querySelector("input[value=lead]").click();
+              return {at: sound.currentTime, from, paused: sound.paused,
+                left: parseFloat(cursor.style.left), seconds,
+                moved: document.activeElement === row[1] && row[0].tabIndex === -1,
+                before, after: shown()};
+            })()"""
+        )
+        told = tab.told("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded")
+    assert told == [] and found["paused"] and found["moved"]
+    assert found["from"] < found["at"] < found["from"] + 0.4
+    assert found["left"] == pytest.approx(100 * found["at"] / found["seconds"], abs=8)
+    assert len(found["before"]) == 4 == len(found["after"])
+    assert all("amplitude" in name for name in found["before"])
+    assert all("lead" in name for name in found["after"])
+
+
+def test_report_is_public():
+    assert document.write_report is write_report

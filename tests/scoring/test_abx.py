@@ -1,0 +1,231 @@
+"""ABX against an oracle of plain loops, and against cases worked out by hand."""
+
+import itertools
+import math
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from speechasym.ops import cpu_dtw
+from speechasym.scoring import abx
+
+RNG = np.random.default_rng(5)
+
+
+def local(x, y, angular):
+    if angular:
+        cosine = np.dot(x, y) / (np.linalg.norm(x) * np.linalg.norm(y))
+        return math.acos(max(-1, min(1, cosine))) / math.pi
+    return math.dist(x, y)
+
+
+def warp(a, b, angular):
+    """Plain loops, by recursion over all predecessors, keeping the path's length."""
+    n, m = len(a), len(b)
+    cost = {}
+    for i, j in itertools.product(range(n), range(m)):
+        before = [cost[p] for p in ((i - 1, j - 1), (i, j - 1), (i - 1, j)) if p in cost]
+        cost[i, j] = local(a[i], b[j], angular) + (min(before) if before else 0)
+    i, j, steps = n - 1, m - 1, 1
+    while (i, j) != (0, 0):
+        options = [p for p in ((i - 1, j - 1), (i, j - 1), (i - 1, j)) if p in cost]
+        i, j = min(options, key=lambda p: cost[p])  # the first of equals: the diagonal
+        steps += 1
+    return cost[n - 1, m - 1] / steps
+
+
+@pytest.mark.parametrize("angular", [True, False])
+def test_distances_against_plain_loops(angular):
+    parts = [RNG.standard_normal((n, 5)).astype(np.float32) for n in (1, 2, 7, 4, 13)]
+    starts = np.concatenate([[0], np.cumsum([len(p) for p in parts])])
+    got = cpu_dtw.distances(np.concatenate(parts), starts, angular)
+    for i in range(5):
+        for j in range(i, 5):
+            want = warp(parts[i].astype(float), parts[j].astype(float), angular)
+            assert got[i, j] == got[j, i]
+            # along the diagonal, Euclidean squares cancel to sqrt(eps)
+            assert got[i, j] == pytest.approx(want, abs=4e-4 if i == j else 1e-5)
+
+
+def test_angles_by_hand():
+    frames = np.array([[1, 0], [0, 2], [-3, 0], [1, 1]], np.float32)
+    got = cpu_dtw.distances(frames, np.arange(5))
+    np.testing.assert_allclose(got[0], [0, 0.5, 1, 0.25], atol=1e-4)
+    np.testing.assert_allclose(got[1, 2], 0.5, atol=1e-6)
+
+
+def items_and_features(count=40, speakers=3, contexts=2, seed=0):
+    rng = np.random.default_rng(seed)
+    items, features = [], {}
+    for n in range(count):
+        speaker = f"s{rng.integers(speakers)}"
+        phone = "abc"[rng.integers(3)]
+        around = str(rng.integers(contexts))
+        track = rng.standard_normal((6, 4)).astype(np.float32)
+        track[:, 0] += 2 * (phone == "a") + rng.standard_normal()
+        features[f"f{n}"] = track
+        items.append(abx.Item(f"f{n}", "0.005", "0.045", phone, around, "x", speaker))
+    return items, features
+
+
+def oracle(items, features, across, context):
+    """Every triple, one after the other."""
+
+    def d(i, j):
+        i, j = min(i, j), max(i, j)
+        return warp(*(features[items[k].file][0:5].astype(float) for k in (i, j)), True)
+
+    far = {(i, j): d(i, j) for i in range(len(items)) for j in range(i, len(items))}
+    cells = {}
+    for a, b, x in itertools.permutations(range(len(items)), 3):
+        A, B, X = items[a], items[b], items[x]
+        if A.phone != X.phone or B.phone == A.phone or A.speaker != B.speaker:
+            continue
+        if (X.speaker != A.speaker) != across:
+            continue
+        around = {(t.before, t.after) for t in (A, B, X)}
+        if context and len(around) > 1:
+            continue
+        key = (A.phone, B.phone, A.speaker, X.speaker, min(around) if context else 0)
+        near, other = (far[min(x, t), max(x, t)] for t in (a, b))
+        wrong = 1.0 if near > other else 0.5 if near == other else 0.0
+        cells.setdefault(key, []).append(wrong)
+    by_speaker = {}
+    for key, errors in cells.items():
+        by_speaker.setdefault(key[:3], []).append(np.mean(errors))
+    by_pair = {}
+    for key, errors in by_speaker.items():
+        by_pair.setdefault(key[:2], []).append(np.mean(errors))
+    return np.mean([np.mean(v) for v in by_pair.values()]), sum(map(len, cells.values()))
+
+
+@pytest.mark.parametrize("across", [False, True])
+@pytest.mark.parametrize("context", [False, True])
+def test_score_against_every_triple(across, context):
+    items, features = items_and_features()
+    want, triples = oracle(items, features, across, context)
+    tokens = abx.compare(items, features, 100)
+    got = abx.score(tokens, across, context)
+    assert got.error == pytest.approx(want, abs=1e-6)
+    assert got.triples == triples
+    assert got.low <= got.error <= got.high
+
+
+def test_by_hand():
+    # one speaker; a at angles 0 and 10 degrees, b at 4 degrees: X = 0: A at 10, B at 4: wrong;
+    # X = 10: A at 10, B at 6: wrong. With B at 90 both right; at 5 and 10 apart: one tie.
+    def tokens(*degrees):
+        features = {
+            str(i): np.array([[math.cos(math.radians(d)), math.sin(math.radians(d))]], np.float32)
+            for i, d in enumerate(degrees)
+        }
+        items = [
+            abx.Item(str(i), "0", "0.01", phone, "", "", "s")
+            for i, phone in enumerate("aab"[: len(degrees)])
+        ]
+        return abx.compare(items, features, 100)
+
+    assert abx.score(tokens(0, 10, 4)).error == 1
+    assert abx.score(tokens(0, 10, 90)).error == 0
+    assert abx.score(tokens(0, 10, -2)).error == 0.5
+
+
+def test_frames_are_those_whose_centres_lie_inside():
+    def frames(onset, offset, rate=100):
+        return abx.frames_of(abx.Item("f", onset, offset, "", "", "", ""), rate)
+
+    assert frames("0", "0.01") == (0, 1)
+    assert frames("0.005", "0.015") == (0, 2)  # both centres are on the border
+    assert frames("0.0051", "0.0149") == (1, 1)  # none
+    assert frames("0.1", "0.2") == (10, 20)
+    assert frames("0.29", "0.57") == (29, 57)  # as floats, 0.29 * 100 = 28.999999999999996
+    assert frames("1/3", "2/3", 50) == (17, 33)
+
+
+def test_sampling_is_deterministic_and_close():
+    items, features = items_and_features(count=160)
+    tokens = abx.compare(items, features, 100)
+    whole = abx.score(tokens, across=True)
+    part = abx.score(tokens, across=True, most=8, most_across=1, seed=3)
+    assert part[:5] == abx.score(tokens, across=True, most=8, most_across=1, seed=3)[:5]
+    assert part.triples < whole.triples
+    assert part.error == pytest.approx(whole.error, abs=0.05)
+
+
+def write_timit(root):
+    lines = {
+        "DR1/FAAA0": "0 1600 h#\n1600 3200 sh\n3200 4800 iy\n4800 5000 q\n5000 8000 h#\n",
+        "DR1/MBBB0": "0 1600 h#\n1600 2400 ax-h\n2400 2600 dcl\n2600 3200 d\n3200 8000 h#\n",
+    }
+    for folder, text in lines.items():
+        (root / "TRAIN" / folder).mkdir(parents=True)
+        (root / "TRAIN" / folder / "SX1.PHN").write_text(text)
+        (root / "TRAIN" / folder / "SA1.PHN").write_text(text)
+
+
+def test_timit_items(tmp_path):
+    write_timit(tmp_path)
+    got = abx.timit_items(tmp_path)
+    assert [(i.phone, i.before, i.after, i.speaker) for i in got] == [
+        ("sh", "sil", "iy", "FAAA0"),
+        ("iy", "sh", "sil", "FAAA0"),  # q is dropped
+        ("ah", "sil", "sil", "MBBB0"),
+        ("d", "sil", "sil", "MBBB0"),
+    ]
+    assert got[0].file == "TRAIN/DR1/FAAA0/SX1"
+    assert abx.frames_of(got[0], 100) == (10, 20)
+
+
+def test_item_file(tmp_path):
+    path = tmp_path / "a.item"
+    header = "#file onset offset #phone prev-phone next-phone speaker\n"
+    path.write_text(header + "f 0.1 0.25 AA B K 17\n")
+    assert abx.read_items(path) == [abx.Item("f", "0.1", "0.25", "AA", "B", "K", "17")]
+    for text, words in (
+        ("", "no item header"),
+        ("f 0.1 0.2\n", "no item header"),
+        (header + "f 0.1 0.2 AA B K\n", "a.item:2.*6 columns"),
+        (header + "f 0.3 0.2 AA B K 1\n", "a.item:2.*not a stretch"),
+        (header + "f x 0.2 AA B K 1\n", "not a stretch"),
+        (header + "f -1 0.2 AA B K 1\n", "not a stretch"),
+    ):
+        path.write_text(text)
+        with pytest.raises(abx.ItemError, match=words):
+            abx.read_items(path)
+    with pytest.raises(abx.ItemError, match="cannot be read"):
+        abx.read_items(tmp_path / "none.item")
+    with pytest.raises(abx.ItemError, match=r"no \.PHN files"):
+        abx.timit_items(tmp_path)
+
+
+def test_items_that_do_not_fit_the_features():
+    items, features = items_and_features(4)
+    with pytest.raises(abx.ItemError, match="no features of this recording, of 0 there: nothing"):
+        abx.compare(items, {}, 100)
+    with pytest.raises(abx.ItemError, match="end before an item"):
+        abx.compare(items, features, 1000)
+    with pytest.raises(abx.ConfigError, match="no item is as long"):
+        abx.compare(items, features, 1)
+    one = abx.compare(items[:1], features, 100)
+    with pytest.raises(abx.ConfigError, match="no cell"):
+        abx.score(one)
+    short = items[0]._replace(onset="0.0051", offset="0.0149")
+    assert abx.compare([short, *items[1:]], features, 100).too_short == 1
+
+
+@pytest.mark.corpus("TIMIT_ROOT")
+def test_timit_sample():
+    """The real folder parses, and every token finds its frames in gammatone features."""
+    from speechasym.feature_extraction import sets
+
+    timit = Path(os.environ["TIMIT_ROOT"])
+    items = abx.timit_items(timit)
+    few = [i for i in items if i.speaker == items[0].speaker]
+    features = {
+        f: sets.features(next(timit.glob(f"{f}.[Ww][Aa][Vv]"))) for f in {i.file for i in few}
+    }
+    tokens = abx.compare(few, features, 100)
+    assert len(tokens.items) > 200
+    assert abx.score(tokens).error < 0.4

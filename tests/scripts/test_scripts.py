@@ -1,0 +1,78 @@
+"""Scripts that people call: speakers set apart, and a run put into the package."""
+
+import json
+
+import hold_out
+import pytest
+import ship_model
+import tiny
+
+from speechasym.recognition import pretrained
+from speechasym.recognition.transcription import open_run
+from speechasym.training import checkpoints
+from speechasym.training.checkpoints import CheckpointError
+from speechasym.training.feature_cache import read_cuts
+
+
+def test_every_speaker_is_held_out_once(tmp_path, capsys):
+    tiny.corpus(tmp_path, 9)
+    cuts = tmp_path / "train.jsonl"
+    hold_out.main([str(cuts), "--out", str(tmp_path / "folds"), "--folds", "3"])
+    assert "fold 2: held out s2" in capsys.readouterr().out
+    ids = {cut.id for cut in read_cuts(cuts)}
+    held = []
+    for fold in range(3):
+        parts = [
+            {cut.id for cut in read_cuts(tmp_path / "folds" / f"fold{fold}_{part}_cuts.jsonl.gz")}
+            for part in ("train", "dev")
+        ]
+        assert parts[0] | parts[1] == ids and not parts[0] & parts[1]
+        assert {name.split("-")[0] for name in parts[1]} == {f"s{fold}"}
+        held += parts[1]
+    assert sorted(held) == sorted(ids)
+    hold_out.main([str(cuts), "--out", str(tmp_path / "one"), "--speakers", "s1"])
+    assert {c.id[:2] for c in read_cuts(tmp_path / "one" / "fold0_dev_cuts.jsonl.gz")} == {"s1"}
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--folds", "4"], "4 of 3 speakers"),
+        (["--speakers", "s7"], "s7 is not in"),
+    ],
+)
+def test_speakers_that_cannot_be_held_out(tmp_path, capsys, words, says):
+    tiny.corpus(tmp_path, 6)
+    with pytest.raises(SystemExit) as stop:
+        hold_out.main([str(tmp_path / "train.jsonl"), "--out", str(tmp_path / "x"), *words])
+    assert stop.value.code == 2 and says in capsys.readouterr().err
+
+
+def test_a_run_is_put_into_the_package(tmp_path, monkeypatch, capsys):
+    from speechasym.training import config as configs
+    from speechasym.training import loop
+
+    words = tiny.corpus(tmp_path, 6)
+    small = {"preset": "tiny", "every": {"width": 12, "units": 8}}
+    config = configs.to_dict(tiny.config(words, "epochs=1")) | {"model": small}
+    loop.train(configs.of_dict(config), tmp_path / "run", shown=False)
+    lexicon, lm = tmp_path / "a.txt", tmp_path / "b.arpa.gz"
+    lexicon.write_text("A  AH\n")
+    lm.write_bytes(b"anything")
+    out = tmp_path / "model"
+    options = ["--lexicon", str(lexicon), "--lm", str(lm), "--out", str(out)]
+    ship_model.main([str(tmp_path / "run"), *options])
+    assert "model.safetensors" in capsys.readouterr().out
+    text = (out / checkpoints.MODEL_META).read_text("utf-8")
+    assert (
+        str(tmp_path) not in text and json.loads(text)["config"]["data"]["train"] == "train.jsonl"
+    )
+    monkeypatch.setattr(pretrained, "FOLDER", out)
+    assert open_run(pretrained.folder()).parameters == open_run(tmp_path / "run").parameters
+    lexicon = pretrained.lexicon()
+    lexicon.write_text("B  B IY\n")
+    with pytest.raises(CheckpointError, match="not as it was made"):
+        pretrained.folder()
+    lexicon.unlink()
+    with pytest.raises(CheckpointError, match="is missing"):
+        pretrained.folder()

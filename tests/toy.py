@@ -1,0 +1,102 @@
+"""A language of tones, and a run that has learned it, for the tests of recognition."""
+
+from pathlib import Path
+
+import numpy as np
+from helpers import sine, tone
+
+from speechasym.training import config as configs
+from speechasym.training import loop
+
+RATE = 16000
+HERTZ = {"m": 300, "aa": 700, "s": 3000}  # a tone for each phone
+WORDS = {"am": ("aa", "m"), "mass": ("m", "aa", "s"), "a": ("aa",)}
+TONE_S, GAP_S = 0.12, 0.15  # length of a phone, and of the silence between words
+_MADE: dict[str, Path] = {}
+
+
+def utterance(words, level=0.3) -> tuple[np.ndarray, list, list]:
+    """Samples of words said in tones, and the times (start, end, label) of words and phones."""
+    parts, said, sounds, time = [np.zeros(round(GAP_S * RATE))], [], [], GAP_S
+    for word in words:
+        begun = time
+        for phone in WORDS[word]:
+            parts.append(sine(TONE_S, RATE, HERTZ[phone], level))
+            sounds.append((time, time + TONE_S, phone))
+            time += TONE_S
+        said.append((begun, time, word))
+        parts.append(np.zeros(round(GAP_S * RATE)))
+        time += GAP_S
+    x = np.concatenate(parts)
+    return x + np.random.default_rng(len(x)).normal(0, 1e-3, len(x)), said, sounds
+
+
+def manifest(folder: Path, name: str, count: int, seed: int, speakers: int = 3) -> Path:
+    """Cuts of random words, said by several speakers."""
+    from lhotse import CutSet, Recording, SupervisionSegment
+    from lhotse.supervision import AlignmentItem
+
+    rng = np.random.default_rng(seed)
+    cuts = []
+    for number in range(count):
+        words = [list(WORDS)[k] for k in rng.integers(len(WORDS), size=rng.integers(2, 5))]
+        x, said, sounds = utterance(words, rng.uniform(0.1, 0.5))
+        identity = f"{name}-{number:02d}"
+        path = tone(folder / name / f"{identity}.wav", x, RATE)
+        recording = Recording.from_file(path, recording_id=identity)
+        alignment = {
+            kind: [AlignmentItem(label, a, b - a) for a, b, label in rows]
+            for kind, rows in (("word", said), ("phone", sounds))
+        }
+        cut = recording.to_cut()
+        cut.supervisions = [
+            SupervisionSegment(
+                identity, identity, 0.0, recording.duration, text=" ".join(words),
+                speaker=f"s{number % speakers}", alignment=alignment,
+            )
+        ]  # fmt: skip
+        cuts.append(cut)
+    path = folder / f"{name}_cuts.jsonl.gz"
+    CutSet.from_cuts(cuts).to_file(path)
+    return path
+
+
+def configuration(folder: Path, steps: int = 120) -> str:
+    """YAML of a small run on two levels."""
+    # the lower level hears but a few frames, so that it has to speak where the sound is
+    level, local = (
+        f"width: 24, functions: [{f}], units: 8" for f in ("convolution", "feedforward")
+    )
+    return f"""
+data:
+  train: {folder}/train_cuts.jsonl.gz
+  dev: {folder}/dev_cuts.jsonl.gz
+  features: {{features: gammatone, channels: 16, normalise: utterance}}
+  labels: {{word_least: 1}}
+model:
+  levels:
+    - {{{local}, stride: 3, events: hysteresis, keep: 0.7}}
+    - {{{level}}}
+  heads: {{phones: {{level: 0}}, letters: {{level: 1, slots: 2}}, words: {{level: 1}}}}
+heads: {{phones: 1.0, letters: 0.5, words: 0.5}}
+steps: {steps}
+batch_seconds: 20
+learning_rate: 0.02
+averaging: 0.8
+validate_every: 30
+threads: 1
+device: cpu
+"""
+
+
+def toy(tmp_path_factory) -> Path:
+    """A folder with a corpus of tones, and a run that has learned most of it; made once."""
+    if "toy" not in _MADE:
+        folder = tmp_path_factory.mktemp("toy")
+        manifest(folder, "train", 24, 1)
+        manifest(folder, "dev", 6, 2)
+        manifest(folder, "test", 7, 3)
+        (folder / "run.yaml").write_text(configuration(folder))
+        loop.train(configs.read(folder / "run.yaml"), folder / "run", shown=False)
+        _MADE["toy"] = folder
+    return _MADE["toy"]

@@ -1,0 +1,122 @@
+"""Configurations: every key known, every value of its type, every fault named."""
+
+import pytest
+
+from speechasym.errors import ConfigError
+from speechasym.levels.hierarchy import build_model
+from speechasym.training import config
+
+DATA = ["data.train=a.jsonl", "data.dev=b.jsonl"]
+TEXT = """
+data:
+  train: a.jsonl
+  dev: b.jsonl
+  features: {features: gammatone, channels: 32}
+  augment: {speeds: [0.9, 1, 1.1]}
+model:
+  width: 64
+  levels: [{units: 40}, {units: 80}]
+heads: {letters: 0.3}
+learning_rate: 1e-3
+minutes: null
+"""
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_text(TEXT)
+    return path
+
+
+def test_a_file_and_words_that_win(path):
+    found = config.read(path, ["model.levels.1.units=48", "epochs=7", "data.augment.speeds=1,1.1"])
+    assert found.data.features.features == "gammatone" and found.data.features.channels == 32
+    assert found.data.features.normalise == "utterance"  # of the default, as it is not said
+    assert found.model == {"width": 64, "levels": [{"units": 40}, {"units": 48}]}
+    assert found.heads.used == {"phones": 1.0, "letters": 0.3} and found.chosen == "phones"
+    assert found.learning_rate == 0.001 and found.epochs == 7
+    assert found.data.augment.speeds == (1.0, 1.1) and found.data.augment.variants == 2
+
+
+def test_to_dict_and_back(path):
+    found = config.read(path)
+    assert config.of_dict(config.to_dict(found)) == found
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("epoch=3", r"epoch \(key=value\): there is no such key. Did you mean epochs"),
+        ("data.features.rat=3", "Did you mean rate"),
+        ("qqqq=1", "Known are data, model"),
+        ("epochs=two", "'two' is not a whole number"),
+        ("epochs=2.5", "2.5 is not a whole number"),
+        ("epochs=true", "True is not a whole number"),
+        ("learning_rate=fast", "'fast' is not a number"),
+        ("learning_rate=.nan", "nan is no number above 0"),
+        ("data.features.align=1", "1 is not true or false"),
+        ("data.train=3", "3 is not text"),
+        ("data.labels.silence=loud", "Use drop, merge, keep"),
+        ("data.features=mfcc", "'mfcc' is not a mapping"),
+        ("data.features.rate=0", "data.features.*rate"),
+        ("model=5", "5 is not a mapping"),
+        ("epochs=0", "0 is no number from 1"),
+        ("minutes=0", "0.0 is no number above 0"),
+        ("heads.phones=0", "weights"),
+        ("target=words", "'words' is no head in use. Use phones"),
+        ("warm_up=1", "not from 0 to below 1"),
+        ("data.augment.snr_db=[9, 3]", "no range"),
+        ("data.augment.snr_db=[9]", "has not 2 parts"),
+        ("data.augment.speeds=[3]", "3.0 is not from 0.5 to 2"),
+        ("data.augment.speeds=[]", "none or repeated"),
+        ("epochs", "is no key=value"),
+        ("a..b=1", "is no key=value"),
+        ("epochs=[", "is no value"),
+        ("seed.x=1", "is not a whole number"),
+        ("weight_decay=.nan", "nan is not from 0"),
+    ],
+)
+def test_faults_are_named(word, message):
+    with pytest.raises(ConfigError, match=message):
+        config.read(None, [*DATA, word])
+
+
+@pytest.mark.parametrize("word", ["model.levels.2.units=1", "model.levels.x=1", "model.width.a=1"])
+def test_elements_that_are_not_there(path, word):
+    with pytest.raises(ConfigError, match=r"no element of a list of 2|which has no parts"):
+        config.read(path, [word])
+
+
+def test_what_is_missing_is_named():
+    with pytest.raises(ConfigError, match=r"data\.train: is missing"):
+        config.read(None)
+    with pytest.raises(ConfigError, match=r"data\.dev"):
+        config.read(None, DATA[:1])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("data: [", "is no YAML"),
+        ("- 1", "holds a list, not keys"),
+        ("epochs: 1\nepochs: 2", "'epochs' is there twice"),
+        ("data: {train: a, dev: b}\nepochs: x", "run.yaml: epochs: 'x' is not a whole number"),
+        ("data: {train: a, dev: b, features: {rate: -1}}", r"run.yaml: data\.features\..*rate"),
+        ("", r"run.yaml: data\.train: is missing"),
+    ],
+)
+def test_faults_of_a_file_are_named(path, text, message):
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        config.read(path)
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(ConfigError, match="cannot be read"):
+        config.read(tmp_path / "none.yaml")
+
+
+def test_a_fault_of_another_part_says_where_it_was_asked_for():
+    with pytest.raises(ConfigError, match=r"^model\.levels\.1: heads: 3 does not divide"):
+        build_model({"levels": {1: {"functions": ["attention"], "block": {"heads": 3}}}}, 8, {})

@@ -1,0 +1,67 @@
+"""A run that starts from another: what fits is taken over, symbols by their names."""
+
+import json
+
+import pytest
+import tiny
+import torch
+
+from speechasym.errors import ConfigError
+from speechasym.training import checkpoints, loop
+from speechasym.training.checkpoints import CheckpointError
+from speechasym.training.warm_start import start_from
+
+
+@pytest.fixture(scope="module")
+def before(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("start")
+    tiny.run(tiny.corpus(folder, 8), folder / "run", "epochs=1")
+    return folder / "run"
+
+
+def test_rows_go_to_the_symbols_of_their_name(before):
+    tensors, meta = checkpoints.load_model(before)
+    assert meta["inventories"]["phones"] == ["aa", "b", "iy", "s"]
+    names = ("S", "aa", "zz")  # another order, another case, a new one
+    torch.manual_seed(1)
+    model = tiny.Tiny(meta["columns"], {"phones": 3})
+    fresh = {name: value.clone() for name, value in model.state_dict().items()}
+    taken, total = start_from(model, meta["columns"], {"phones": names}, before)
+    own = model.state_dict()
+    torch.testing.assert_close(own["conv.weight"], tensors["conv.weight"])
+    for part in ("weight", "bias"):
+        rows, old = own[f"heads.phones.{part}"], tensors[f"heads.phones.{part}"]
+        for here, there in ((0, 0), (1, 4), (2, 1)):
+            torch.testing.assert_close(rows[here], old[there])
+        torch.testing.assert_close(rows[3], fresh[f"heads.phones.{part}"][3])
+    width = own["heads.phones.weight"].shape[1]
+    assert total - taken == width + 1
+
+
+def test_a_run_that_starts_from_another_begins_better(before, tmp_path):
+    words = tiny.corpus(tmp_path, 8)
+    lost = {}
+    for name, more in (("anew", []), ("started", [f"start={before}"])):
+        tiny.run(words, tmp_path / name, "epochs=1", "learning_rate=1e-9", *more)
+        text = (tmp_path / name / "metrics.jsonl").read_text("utf-8")
+        lines = [json.loads(line) for line in text.splitlines()]
+        lost[name] = next(line["loss_phones"] for line in lines if "loss_phones" in line)
+    assert lost["started"] < lost["anew"]
+
+
+def test_what_cannot_be_started_from(before, tmp_path):
+    model = tiny.Tiny(5, {"phones": 3})
+    with pytest.raises(ConfigError, match="columns"):
+        start_from(model, 5, {"phones": ("a", "b", "c")}, before)
+    with pytest.raises(CheckpointError):
+        start_from(model, 5, {"phones": ("a", "b", "c")}, tmp_path / "none")
+    columns = checkpoints.load_model(before)[1]["columns"]
+    other = torch.nn.Linear(2, 2)
+    with pytest.raises(ConfigError, match="nothing of"):
+        start_from(other, columns, {"phones": ("a",)}, before)
+    with pytest.raises(CheckpointError):
+        loop.train(
+            tiny.config(tiny.corpus(tmp_path, 4), f"start={tmp_path / 'nothing'}"),
+            tmp_path / "x",
+            shown=False,
+        )

@@ -202,3 +202,9 @@ def to_dict(config: Any) -> Any:
     if isinstance(config, tuple | list):
         return [to_dict(value) for value in config]
     return config
+
+
+def check_seed(seed: int) -> None:
+    """Raise `ConfigError` unless `seed` is an integer >= 0."""
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise ConfigError("seed", f"{seed!r} is not an integer >= 0", "Use 0, 1, 2 ...")

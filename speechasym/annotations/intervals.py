@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from speechasym import files
-from speechasym.errors import SpeechAsymError
+from speechasym.errors import AnnotationError
 
 TIMIT_TIERS = {".wrd": "words", ".phn": "phones"}
 TIMIT_RATE = 16000  # samples a second that TIMIT counts in, whatever its copies are resampled to
@@ -23,10 +23,6 @@ _SIZE = re.compile(
     r"(?:xmax\s*=\s*)?[\d.]+\s+(?:\w+\s*:\s*size\s*=\s*)?(\d+)"
 )
 _NEGATIVE = re.compile(r"^[ \t]*(?:(?:xmin|xmax|number)\s*=\s*)?(-\d[\d.]*)[ \t]*$", re.MULTILINE)
-
-
-class AlignmentError(SpeechAsymError):
-    """An alignment that cannot be read, or whose times cannot be."""
 
 
 class Interval(NamedTuple):
@@ -48,12 +44,12 @@ def read_tiers(path: str | Path, sample_rate: int = TIMIT_RATE) -> dict[str, lis
         sample_rate: samples a second that a .PHN or .WRD counts in; TIMIT's is 16000.
 
     Raises:
-        AlignmentError: not such a file, or empty, cut, not text, or with times that cannot be.
+        AnnotationError: not such a file, or empty, cut, not text, or with times that cannot be.
     """
     path = Path(path)
     kind = path.suffix.lower()
     if kind not in (".textgrid", *TIMIT_TIERS):
-        raise AlignmentError(
+        raise AnnotationError(
             path, "not an alignment file known here", "Give a .TextGrid, .PHN or .WRD"
         )
     text = _text(path)
@@ -87,19 +83,19 @@ def _text(path: Path) -> str:
     try:
         raw = path.read_bytes()
     except OSError as error:
-        raise AlignmentError(path, f"cannot be read ({error.strerror})", "Check it") from error
+        raise AnnotationError(path, f"cannot be read ({error.strerror})", "Check it") from error
     wide = raw[:2] in (b"\xff\xfe", b"\xfe\xff")  # the mark with which Praat begins its UTF-16
     try:
         text = raw.decode("utf-16" if wide else "utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
-        raise AlignmentError(
+        raise AnnotationError(
             f"{path}:{line}",
             f"byte {error.start} is neither UTF-8 nor, with a mark at the beginning, UTF-16 text",
             "Save it as UTF-8",
         ) from error
     if not text.strip():
-        raise AlignmentError(
+        raise AnnotationError(
             path, "is empty; at least one interval is expected", "Align the recording again"
         )
     return text.replace("\r\n", "\n").replace("\r", "\n")
@@ -112,7 +108,7 @@ def _timit(path: Path, text: str, sample_rate: int) -> list[Interval]:
             continue
         parts = line.split(maxsplit=2)
         if len(parts) < 3 or not all(re.fullmatch(r"-?\d+", part) for part in parts[:2]):
-            raise AlignmentError(
+            raise AnnotationError(
                 f"{path}:{number}",
                 f"{line!r} is not `start end label`, with start and end in samples",
                 "Mend the line",
@@ -125,11 +121,11 @@ def _timit(path: Path, text: str, sample_rate: int) -> list[Interval]:
 
 def _check(where: str, start: float, end: float, unit: str) -> None:
     if start < 0:
-        raise AlignmentError(
+        raise AnnotationError(
             where, f"start {start:g} {unit} is before the recording", "Count from its beginning"
         )
     if end < start:
-        raise AlignmentError(
+        raise AnnotationError(
             where,
             f"end {end:g} {unit} is before the start, {start:g}; times rise",
             "Swap them, or align the recording again",
@@ -144,7 +140,7 @@ def _textgrid(path: Path, text: str) -> dict[str, list[Interval]]:
 
     head = text.split("\n", 2)
     if len(head) < 3 or "ooTextFile" not in head[0] or "TextGrid" not in head[1]:
-        raise AlignmentError(
+        raise AnnotationError(
             f"{path}:1",
             'no TextGrid; the first lines should be File type = "ooTextFile" and Object class = '
             '"TextGrid"',
@@ -157,7 +153,7 @@ def _textgrid(path: Path, text: str) -> dict[str, list[Interval]]:
     try:
         tiers = textgrid_io.parseTextgridStr(text + "\n", includeEmptyIntervals=True)["tiers"]
     except (PraatioException, LookupError, ValueError) as error:
-        raise AlignmentError(
+        raise AnnotationError(
             f"{path}:{last}",
             f"no whole TextGrid in its {last} lines ({error or type(error).__name__})",
             "Save it in Praat again",
@@ -167,7 +163,7 @@ def _textgrid(path: Path, text: str) -> dict[str, list[Interval]]:
     held = [len(tier["entries"]) for tier in tiers]
     count = _TIERS.search(text)
     if promised != held or count is None or int(count[1]) != len(held):
-        raise AlignmentError(
+        raise AnnotationError(
             f"{path}:{last}",
             f"the file ends with {held} intervals in its tiers; {promised} in "
             f"{count[1] if count else 'some'} tiers are promised",
@@ -196,7 +192,7 @@ def _interval(path: Path, text: str, entry: Any) -> Interval:
     where = f"{path}:{_line(text, match.start())}" if match else str(path)
     if start > end:
         _check(where, start, end, "s")
-    raise AlignmentError(
+    raise AnnotationError(
         where, f"{entry[0]!r} to {entry[1]!r} are not times in s", "Save it in Praat again"
     )
 
@@ -215,13 +211,13 @@ def write_textgrid(
     ends. Args: duration of the recording in s.
 
     Raises:
-        AlignmentError: no tiers; intervals that overlap, or end before they begin or after the end.
+        AnnotationError: no tiers; intervals that overlap, end before they begin, or pass the end.
         OutputError: it cannot be written.
     """
     from praatio import textgrid
 
     if not tiers:
-        raise AlignmentError(path, "no tiers to write", "Give one at least")
+        raise AnnotationError(path, "no tiers to write", "Give one at least")
     grid = textgrid.Textgrid(0, duration)
     for name, intervals in tiers.items():
         _check_order(f"{path}, tier {name}", intervals, duration)
@@ -239,7 +235,7 @@ def _check_order(place: str, intervals: Sequence[Interval], duration: float) -> 
     before = 0.0
     for i in intervals:
         if not before <= i.start <= i.end <= duration:
-            raise AlignmentError(
+            raise AnnotationError(
                 place,
                 f"{i.label!r} from {i.start:g} to {i.end:g} s begins before {before:g} s, where the"
                 f" one before it ends, or ends before its beginning or after {duration:g} s",
@@ -252,7 +248,7 @@ def write_ctm(path: str | Path, alignments: Mapping[str, Sequence[Interval]]) ->
     """Write {recording: intervals} as CTM: `recording 1 start duration label`, in s; no empty ones.
 
     Durations are differences of decimals, so that `read_ctm` gives the same times to the last bit.
-    Raises `AlignmentError` for a name or label with spaces, `OutputError` if it cannot be written.
+    Raises `AnnotationError` for a name or label with spaces, `OutputError` if it cannot be written.
     """
     lines = []
     for name, intervals in alignments.items():
@@ -260,7 +256,7 @@ def write_ctm(path: str | Path, alignments: Mapping[str, Sequence[Interval]]) ->
             if label == "":
                 continue
             if any(len(part.split()) != 1 for part in (name, label)):
-                raise AlignmentError(
+                raise AnnotationError(
                     path, f"{name!r} or {label!r} has spaces, which CTM has not", "Replace them"
                 )
             first = Decimal(repr(start))
@@ -270,7 +266,7 @@ def write_ctm(path: str | Path, alignments: Mapping[str, Sequence[Interval]]) ->
 
 
 def read_ctm(path: str | Path) -> dict[str, list[Interval]]:
-    """Read a CTM file: {recording: intervals}. Raises `AlignmentError` as `read_tiers`."""
+    """Read a CTM file: {recording: intervals}. Raises `AnnotationError` as `read_tiers`."""
     path = Path(path)
     found: dict[str, list[Interval]] = {}
     for number, line in enumerate(_text(path).split("\n"), 1):
@@ -278,7 +274,7 @@ def read_ctm(path: str | Path) -> dict[str, list[Interval]]:
         if not parts or parts[0].startswith(";;"):
             continue
         if len(parts) not in (5, 6):
-            raise AlignmentError(
+            raise AnnotationError(
                 f"{path}:{number}",
                 f"{line!r} is not `recording channel start duration label`",
                 "Mend the line",
@@ -293,7 +289,7 @@ def _decimals(place: str, start: str, more: str) -> tuple[float, float]:
     try:
         first, length = Decimal(start), Decimal(more)
     except InvalidOperation as error:
-        raise AlignmentError(place, f"{start} {more} are not times in s", "Mend it") from error
+        raise AnnotationError(place, f"{start} {more} are not times in s", "Mend it") from error
     _check(place, float(first), float(first + length), "s")
     return float(first), float(first + length)
 
@@ -306,7 +302,7 @@ def write_labels(path: str | Path, intervals: Sequence[Interval]) -> None:
 
 
 def read_labels(path: str | Path) -> list[Interval]:
-    """Read an Audacity label track. Raises `AlignmentError` as `read_tiers`."""
+    """Read an Audacity label track. Raises `AnnotationError` as `read_tiers`."""
     path = Path(path)
     found = []
     for number, line in enumerate(_text(path).split("\n"), 1):
@@ -316,7 +312,7 @@ def read_labels(path: str | Path) -> list[Interval]:
         try:
             start, end = float(parts[0]), float(parts[1])
         except (ValueError, IndexError) as error:
-            raise AlignmentError(
+            raise AnnotationError(
                 f"{path}:{number}",
                 f"{line!r} is not `start<TAB>end<TAB>label`, in s",
                 "Export the label track anew",

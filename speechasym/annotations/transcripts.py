@@ -8,12 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from speechasym.annotations.intervals import TIMIT_TIERS, read_tiers
-from speechasym.errors import SpeechAsymError
+from speechasym.errors import ScoringError
 from speechasym.files import atomic
-
-
-class ScoringError(SpeechAsymError):
-    """Transcripts that cannot be read, do not belong together, or cannot be scored."""
 
 
 class Transcripts(dict[str, list[str]]):
@@ -55,7 +51,7 @@ def read_transcripts(path: str | Path, tier: str = "phones") -> Transcripts:
 
     Raises:
         ScoringError: not there, not UTF-8, empty, a bad line, no such tier, an id twice.
-        AlignmentError: a TextGrid, .PHN or .WRD that cannot be read.
+        AnnotationError: a TextGrid, .PHN or .WRD that cannot be read.
     """
     path = Path(path)
     if path.is_dir():

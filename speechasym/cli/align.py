@@ -109,7 +109,13 @@ def align_cuts(
     """
     from speechasym import files
     from speechasym.annotations import intervals as alignments
-    from speechasym.errors import ConfigError, OutputError, SpeechAsymError
+    from speechasym.errors import (
+        AlignmentError,
+        ConfigError,
+        MissingWordError,
+        OutputError,
+        SpeechAsymError,
+    )
     from speechasym.language import lexicon as lexicons
     from speechasym.progress import progress
     from speechasym.recognition import alignment
@@ -147,7 +153,7 @@ def align_cuts(
     def one(cut: "Cut") -> "tuple[Alignment, str]":
         try:
             return alignment.align(trained, cut, lexicon=words, head=head, spell=spell), head or ""
-        except alignment.MissingWordError:
+        except MissingWordError:
             if not spelling or head is not None or "letters" not in trained.inventories:
                 raise
             return alignment.align(trained, cut, head="letters"), "letters"
@@ -160,9 +166,7 @@ def align_cuts(
             if entry is None or tiers is None:
                 try:
                     if path is None:
-                        raise alignment.ForcedError(
-                            f"cut {cut.id}", "is no name of a file", "Rename"
-                        )
+                        raise AlignmentError(f"cut {cut.id}", "is no name of a file", "Rename")
                     found, by = one(cut)
                     alignments.write_textgrid(path, found.tiers, found.seconds)
                 except OutputError:
@@ -204,8 +208,8 @@ def _mean(values: Sequence[float]) -> float | None:
 
 def _speller(words: "Lexicon") -> Callable[[str], Sequence[tuple[str, ...]]]:
     """Pronunciations from spelling, as the lexicon's words suggest; learned when first asked."""
+    from speechasym.errors import LexiconError
     from speechasym.language import letter_to_sound
-    from speechasym.language.lexicon import LexiconError
 
     learned: list[letter_to_sound.Guesser] = []
 
@@ -228,10 +232,11 @@ def _path(out: Path, name: str) -> Path | None:
 
 def _kept(path: Path) -> "dict[str, list[Interval]] | None":
     from speechasym.annotations import intervals as alignments
+    from speechasym.errors import AnnotationError
 
     try:
         return alignments.read_tiers(path)
-    except alignments.AlignmentError:  # not there, or cut
+    except AnnotationError:  # not there, or cut
         return None
 
 

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from speechasym.corpora import librispeech, manifests, mini, timit
 from speechasym.corpora.manifests import Corpus, Manifests
-from speechasym.corpora.report import CorpusError, Report
-from speechasym.errors import ConfigError
+from speechasym.corpora.report import Report
+from speechasym.errors import ConfigError, CorpusError
 
 __all__ = ["CORPORA", "Corpus", "CorpusError", "Manifests", "Prepared", "Report", "prepare"]
 

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from speechasym.errors import ConfigError, SpeechAsymError
+from speechasym.errors import ConfigError, SynthesisError
 
 PAUSES = frozenset({"_", "_:", "_!", "_|"})  # phones of no sound
 
@@ -30,10 +30,6 @@ _END_OF_LIST, _WORD, _PHONEME = 0, 1, 7
 _RATE, _PITCH = 1, 3
 _CHARACTERS, _UTF8 = 1, 1
 _STRESS = "',%="  # marks before a vowel's mnemonic
-
-
-class SynthesisError(SpeechAsymError):
-    """Speech that cannot be made: no library, no such voice, or a phone that is not in the map."""
 
 
 @dataclass(frozen=True, kw_only=True)

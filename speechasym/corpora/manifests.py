@@ -18,8 +18,8 @@ import numpy as np
 
 from speechasym import files
 from speechasym.audio import reading
-from speechasym.corpora.report import CorpusError, Count, Problem, Report
-from speechasym.errors import AudioError, OutputError
+from speechasym.corpora.report import Count, Problem, Report
+from speechasym.errors import AudioError, CorpusError, OutputError
 from speechasym.feature_extraction.features_json import only_user
 
 if TYPE_CHECKING:

@@ -25,10 +25,10 @@ from numpy.typing import NDArray
 from speechasym import files
 from speechasym.audio.reading import add_noise
 from speechasym.corpora import espeak, manifests
-from speechasym.corpora.espeak import Phone, Spoken, SynthesisError, Voice
+from speechasym.corpora.espeak import Phone, Spoken, Voice
 from speechasym.corpora.manifests import Corpus, Label, Utterance
 from speechasym.corpora.report import Problem, Report
-from speechasym.errors import ConfigError, OutputError, SpeechAsymError
+from speechasym.errors import ConfigError, OutputError, SpeechAsymError, SynthesisError
 from speechasym.feature_extraction.features_json import only_user
 from speechasym.language.phones import SILENCE
 from speechasym.progress import progress

@@ -4,16 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from speechasym.errors import SpeechAsymError
+from speechasym.errors import CorpusError
 
 SEVERITIES = ("error", "warning", "note")
 SHOWN = 3  # places a kind of problem names on a screen; report.txt and report.json name all
-
-
-class CorpusError(SpeechAsymError):
-    """A corpus that cannot be prepared, or, where strict, one with errors; see `report` then."""
-
-    report: "Report | None" = None
 
 
 class Problem(NamedTuple):

@@ -19,10 +19,10 @@ from typing import NamedTuple
 from speechasym.corpora import manifests
 from speechasym.corpora.manifests import Label, Utterance
 from speechasym.corpora.report import Problem
+from speechasym.corpora.splits import split_names
 from speechasym.errors import ConfigError
 from speechasym.language.phones import TIMIT_61
 from speechasym.progress import progress
-from speechasym.training.batches import split_names
 
 
 def _names(text: str) -> frozenset[str]:

@@ -26,8 +26,9 @@ from numba import njit
 from numpy.typing import NDArray
 
 from speechasym import files
+from speechasym.errors import LexiconError
 from speechasym.language import ngrams
-from speechasym.language.lexicon import Lexicon, LexiconError
+from speechasym.language.lexicon import Lexicon
 
 # letters and phones of a unit. Two letters with two phones are two units; two silent letters too
 KINDS = np.array([[1, 0], [1, 1], [1, 2], [2, 1]])

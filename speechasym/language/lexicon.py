@@ -9,16 +9,12 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from speechasym.errors import SpeechAsymError
+from speechasym.errors import LexiconError
 from speechasym.language import phones
 
 _ALTERNATIVE = re.compile(r"(.+)\(\d+\)")
 _KNOWN = frozenset(phones.ARPABET + phones.ARPABET_STRESSED)
 _BINARY = re.compile(rb"[\x00-\x08\x0e-\x1f]")
-
-
-class LexiconError(SpeechAsymError):
-    """A lexicon that cannot be read, or with lines that are no pronunciations."""
 
 
 class Lexicon(dict[str, list[tuple[str, ...]]]):

@@ -38,7 +38,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from speechasym import files
-from speechasym.errors import ConfigError, SpeechAsymError
+from speechasym.errors import ArpaError, ConfigError
 
 UNKNOWN, START, END = "<unk>", "<s>", "</s>"
 SPECIAL = (UNKNOWN, START, END)  # their numbers are 0, 1, 2 in every model
@@ -47,10 +47,6 @@ FALLBACK = (0.5, 1.0, 1.5)  # discounts of counts 1, 2, 3 and more, where a text
 MOST = 9  # highest order
 
 _log = logging.getLogger(__name__)
-
-
-class ArpaError(SpeechAsymError):
-    """A language model that cannot be read, or that is no ARPA file."""
 
 
 class Perplexity(NamedTuple):

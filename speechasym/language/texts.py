@@ -7,13 +7,9 @@ import unicodedata
 import zlib
 from pathlib import Path
 
-from speechasym.errors import SpeechAsymError
+from speechasym.errors import TextError
 
 _log = logging.getLogger(__name__)
-
-
-class TextError(SpeechAsymError):
-    """A text that cannot be read, or that has no words."""
 
 
 # what LibriSpeech's transcripts have in their place

@@ -186,7 +186,7 @@ def plot(
         at: Hz; hysteresis is drawn of the filterbank's channel nearest to it.
 
     Raises:
-        AlignmentError, AudioError, ConfigError, OutputError: bad input; nothing is written then.
+        AnnotationError, AudioError, ConfigError, OutputError: bad input; nothing is written then.
     """
     source, out = Path(source), Path(out)
     if out.suffix.lower() not in (".png", ".pdf", ".svg"):

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from speechasym.annotations.intervals import Interval
 from speechasym.audio import reading
-from speechasym.errors import ConfigError, SpeechAsymError
+from speechasym.errors import AlignmentError, ConfigError, MissingWordError
 from speechasym.language import phones
 from speechasym.language.lexicon import Lexicon
 from speechasym.recognition import transcription
@@ -47,14 +47,6 @@ MOST = 1 << 28  # steps times symbols that are aligned at once: 30 min of speech
 
 Heads = Literal["phones", "letters"]
 Spell = Callable[[str], Sequence[tuple[str, ...]]]
-
-
-class ForcedError(SpeechAsymError):
-    """Words that cannot be aligned with a recording."""
-
-
-class MissingWordError(ForcedError):
-    """A word without pronunciation."""
 
 
 class Word(NamedTuple):
@@ -99,7 +91,7 @@ def align(
 
     Raises:
         MissingWordError: a word without pronunciation.
-        ForcedError: a symbol that the run does not know, too few steps for the symbols, or nothing
+        AlignmentError: a symbol unknown to the run, too few steps for the symbols, or nothing
             to align.
         AudioError, LabelError: a recording or a text that cannot be read; CheckpointError: see
         `open_run`; ConfigError: a head that the run does not have.
@@ -133,16 +125,18 @@ def align(
 
 
 def head_for(trained: Trained, said: Sequence[Word], head: Heads | None, name: str) -> Heads:
-    """The head that tells the times. Raises `ConfigError`, `ForcedError`."""
+    """The head that tells the times. Raises `ConfigError`, `AlignmentError`."""
     if head is not None:
         trained.check_heads([head], "head")
     known = bool(said) and all(word.pronunciations for word in said)
     if head != "letters" and known and "phones" in trained.inventories:
         return "phones"
     if head == "phones":
-        raise ForcedError(name, "its phones are not known", "Give a lexicon, or align by letters")
+        raise AlignmentError(
+            name, "its phones are not known", "Give a lexicon, or align by letters"
+        )
     if "letters" not in trained.inventories:
-        raise ForcedError(
+        raise AlignmentError(
             name,
             "its phones are not known, and the run has no head for letters",
             "Give a lexicon",
@@ -163,7 +157,7 @@ def spoken(
     Phones of the cut's own alignment go to the word in which the middle of each lies; those
     outside of all words, such as silences, stay alone. Their times are used for nothing else.
 
-    Raises `LabelError` without text, `ForcedError` for what `align` says.
+    Raises `LabelError` without text, `AlignmentError` for what `align` says.
     """
     texts = labels.words_of(cut)
     name = f"cut {cut.id}"
@@ -250,12 +244,12 @@ def _written(trained: Trained, symbols: Sequence[str], name: str) -> tuple[str, 
 
 
 def _known(trained: Trained, symbol: str, name: str) -> str:
-    """A phone in the run's own case. Raises `ForcedError` for one that it does not know."""
+    """A phone in the run's own case. Raises `AlignmentError` for one that it does not know."""
     inventory = trained.inventories["phones"]
     for form in (symbol, symbol.lower(), symbol.upper()):
         if form in inventory:
             return form
-    raise ForcedError(
+    raise AlignmentError(
         name,
         f"the run does not know the phone {symbol!r}; it knows {' '.join(inventory[:5])} ...",
         "Use the phones that it was trained on",
@@ -279,7 +273,7 @@ def _aligned(
 ) -> tuple[dict[str, list[Interval]], float]:
     texts = [word.text for word in said if word.text is not None]
     if not said:
-        raise ForcedError(name, "it has no words", "Leave it out")
+        raise AlignmentError(name, "it has no words", "Leave it out")
     heads = [head]
     if "letters" in trained.inventories and head != "letters" and texts:
         heads.append("letters")
@@ -298,7 +292,7 @@ def _aligned(
             words = np.cumsum([symbol == " " for symbol in symbols]).tolist()
         try:
             found = _places(posteriors, trained.inventories[which], symbols, name)
-        except ForcedError:
+        except AlignmentError:
             if which == head:
                 raise
             continue  # letters are an extra; fewer steps than letters is no reason to fail
@@ -398,17 +392,17 @@ def _losses(log_probs: Tensor, rows: Sequence[Sequence[int]], most: int = 64) ->
 def _places(
     posteriors: Sequence[_Posterior], inventory: Sequence[str], symbols: Sequence[str], name: str
 ) -> _Places:
-    """Mean place of each symbol over what was heard. Raises `ForcedError` for too few steps."""
+    """Mean place of each symbol over what was heard. Raises `AlignmentError` for too few steps."""
     row = _classes(inventory, symbols)
     needed, steps = steps_needed(row), len(posteriors[0].log_probs)
     if needed > steps:
-        raise ForcedError(
+        raise AlignmentError(
             name,
             f"{len(row)} symbols need {needed} steps of the model, and it has {steps}",
             "Check that this text is what is said, or leave it out",
         )
     if steps * len(row) > MOST:
-        raise ForcedError(
+        raise AlignmentError(
             name, f"{len(row)} symbols in {steps} steps are too many at once", "Cut it at pauses"
         )
     centres, scores = [], []

@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from speechasym.errors import ConfigError
+from speechasym.errors import ConfigError, DecodingError
 from speechasym.language import lexicon, ngrams, phones
 from speechasym.language.lexicon import Lexicon
 from speechasym.language.ngrams import Model
@@ -34,7 +34,6 @@ from speechasym.recognition import search
 from speechasym.recognition.search import NOTHING, Chain
 from speechasym.recognition.spellings import (
     SPACE,
-    DecodingError,
     Spellings,
     chain_of,
     pronunciations,

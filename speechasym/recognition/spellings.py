@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from speechasym.errors import SpeechAsymError
+from speechasym.errors import DecodingError
 from speechasym.language import phones
 from speechasym.language.lexicon import Lexicon
 from speechasym.language.ngrams import Model
@@ -19,10 +19,6 @@ SPACE = " "
 FLAP = "dx"  # of the folded phones of TIMIT
 
 Spellings = dict[str, list[tuple[int, ...]]]  # {word: classes of each way to write it}
-
-
-class DecodingError(SpeechAsymError):
-    """A lexicon and a language model that do not fit each other, or the run."""
 
 
 def pronunciations(entries: Lexicon, words: Iterable[str], inventory: Sequence[str]) -> Spellings:

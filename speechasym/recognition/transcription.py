@@ -24,14 +24,13 @@ from speechasym.annotations import intervals as alignments
 from speechasym.annotations.intervals import Interval
 from speechasym.audio import reading
 from speechasym.auditory import filterbank
-from speechasym.errors import ConfigError
+from speechasym.errors import CheckpointError, ConfigError
 from speechasym.feature_extraction import normalise, sets
 from speechasym.feature_extraction.sets import FeatureConfig
 from speechasym.levels import hierarchy
 from speechasym.levels.level import Output
 from speechasym.recognition.decoder import BY_LEXICON, Opened
 from speechasym.training import checkpoints, loop
-from speechasym.training.checkpoints import CheckpointError
 from speechasym.training.config import HEADS, TrainConfig
 from speechasym.training.labels import Inventory
 

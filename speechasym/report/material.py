@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from speechasym.errors import AudioError, ConfigError
+from speechasym.errors import AudioError, ConfigError, LabelError
 from speechasym.language import lexicon, phones
 from speechasym.levels.level import Output
 from speechasym.plots import runs, units
@@ -25,7 +25,6 @@ from speechasym.recognition.evaluation import Evaluation
 from speechasym.recognition.transcription import Trained, open_run
 from speechasym.report.html import percent
 from speechasym.training import dataset, feature_cache, labels
-from speechasym.training.labels import LabelError
 
 if TYPE_CHECKING:
     from lhotse import CutSet

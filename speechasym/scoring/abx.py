@@ -23,15 +23,11 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from speechasym.errors import ConfigError, SpeechAsymError
+from speechasym.errors import ConfigError, ItemError
 from speechasym.language import phones
 from speechasym.ops import cpu_dtw
 
 MOST_ITEMS = 16000  # a matrix of all distances: 1 GiB
-
-
-class ItemError(SpeechAsymError):
-    """An item list that cannot be read, or does not fit the features."""
 
 
 class Item(NamedTuple):

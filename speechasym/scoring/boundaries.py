@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from speechasym.annotations.intervals import Interval
-from speechasym.annotations.transcripts import ScoringError
+from speechasym.errors import ScoringError
 
 TOLERANCE = 0.02  # s
 _SLACK = 1e-9  # s: 0.32 - 0.30 is a little more than 0.02 in floating point

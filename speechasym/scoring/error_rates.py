@@ -22,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 from rapidfuzz.distance import Levenshtein
 
-from speechasym.annotations.transcripts import ScoringError, place_of, read_transcripts
+from speechasym.annotations.transcripts import place_of, read_transcripts
+from speechasym.errors import ScoringError
 from speechasym.language import phones
 
 GAP = ""  # stands for no token: (GAP, x) is an insertion of x, (x, GAP) a deletion
@@ -492,7 +493,7 @@ def report(
         strict, seed: as in `score`.
 
     Raises:
-        ScoringError, AlignmentError: as `read_transcripts`, `score` and `prepare`.
+        ScoringError, AnnotationError: as `read_transcripts`, `score` and `prepare`.
     """
     if unit not in UNITS:
         raise ScoringError(unit, "no such unit", f"They are: {', '.join(UNITS)}")

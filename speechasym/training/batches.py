@@ -7,8 +7,7 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from speechasym.config import check_seed
 from speechasym.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ def sampler(
         raise ConfigError("max_seconds", f"{max_seconds} is not a positive number", "Give s > 0")
     if buckets < 1:
         raise ConfigError("buckets", f"{buckets} is less than 1", "Use 1 or more")
-    _check_seed(seed)
+    check_seed(seed)
     there = sum(1 for _ in itertools.islice(cuts, buckets))
     if not there:
         raise ConfigError("cuts", "there are none", "Give at least one cut")
@@ -85,69 +84,6 @@ def resume(sampler: "DynamicBucketingSampler", state: Mapping[str, Any]) -> None
     sampler.load_state_dict(own)
 
 
-def split_names(
-    names: Iterable[str], shares: Mapping[str, float], seed: int
-) -> dict[str, list[str]]:
-    """Distribute names over sets, at random by `seed`, whatever their order.
-
-    Args:
-        names: to distribute; repetitions count once.
-        shares: {set: its share of the names}, positive, with sum 1. Sizes are rounded by largest
-            remainder, and each set has at least one name.
-
-    Raises:
-        ConfigError: shares that are not positive or do not sum to 1, or fewer names than sets.
-    """
-    pool = sorted(set(names))
-    _check_seed(seed)
-    total = sum(shares.values())
-    if not shares or not all(math.isfinite(s) and s > 0 for s in shares.values()):
-        raise ConfigError("shares", f"{dict(shares)} are not all positive", "Leave empty sets out")
-    if abs(total - 1) > 1e-6:
-        raise ConfigError("shares", f"they sum to {total:g}", "Give shares that sum to 1")
-    if len(pool) < len(shares):
-        raise ConfigError(
-            "shares", f"{len(pool)} speakers are fewer than {len(shares)} sets", "Use fewer sets"
-        )
-    exact = {key: share * len(pool) for key, share in shares.items()}
-    sizes = {key: max(1, math.floor(value)) for key, value in exact.items()}
-    while sum(sizes.values()) < len(pool):
-        sizes[max(exact, key=lambda key: exact[key] - sizes[key])] += 1
-    while sum(sizes.values()) > len(pool):  # sets lifted to one name take it from the fullest
-        sizes[max(exact, key=lambda key: (sizes[key] > 1, sizes[key] - exact[key]))] -= 1
-    order = iter(np.random.default_rng(seed).permutation(len(pool)))
-    return {key: sorted(pool[next(order)] for _ in range(size)) for key, size in sizes.items()}
-
-
-def split_speakers(cuts: "CutSet", shares: Mapping[str, float], seed: int) -> dict[str, "CutSet"]:
-    """Split cuts into sets that share no speaker: {set: its cuts}, in the order they came.
-
-    Args:
-        cuts: each with one speaker; shares, seed: as `split_names`; shares are of speakers.
-
-    Raises:
-        ConfigError: as `split_names`, or a cut without exactly one speaker.
-    """
-    from lhotse import CutSet
-
-    speakers = {}
-    for cut in cuts:
-        named = {supervision.speaker for supervision in cut.supervisions}
-        if len(named) != 1 or None in named:
-            raise ConfigError(
-                f"cut {cut.id}",
-                f"its speakers are {sorted(map(str, named))}, where exactly one is expected",
-                "Cut it to single supervisions with a speaker",
-            )
-        speakers[cut.id] = named.pop()
-    drawn = split_names(speakers.values(), shares, seed)
-    home = {speaker: key for key, names in drawn.items() for speaker in names}
-    kept: dict[str, list[Any]] = {key: [] for key in shares}
-    for cut in cuts:
-        kept[home[speakers[cut.id]]].append(cut)
-    return {key: CutSet.from_cuts(part) for key, part in kept.items()}
-
-
 def with_noise(
     cuts: "CutSet", noise_cuts: "CutSet", snr: float | tuple[float, float], seed: int
 ) -> "CutSet":
@@ -166,7 +102,7 @@ def with_noise(
     ends = list(snr) if isinstance(snr, Sequence) else [snr]
     if len(ends) not in (1, 2) or not all(map(math.isfinite, ends)) or ends != sorted(ends):
         raise ConfigError("snr", f"{snr} is no ratio or range", "Give dB, or (lowest, highest) dB")
-    _check_seed(seed)
+    check_seed(seed)
     noise = list(noise_cuts)
     if not noise:
         raise ConfigError("noise_cuts", "there are none", "Give at least one cut of noise")
@@ -208,8 +144,3 @@ def with_speeds(cuts: "CutSet", factors: Iterable[float] = (0.9, 1.0, 1.1)) -> "
     return CutSet.from_cuts(
         cut if speed == 1 else cut.perturb_speed(speed) for speed in speeds for cut in cuts
     )
-
-
-def _check_seed(seed: int) -> None:
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise ConfigError("seed", f"{seed!r} is not an integer from 0", "Use 0, 1, 2 ...")

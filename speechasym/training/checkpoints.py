@@ -21,16 +21,12 @@ import torch
 from torch import Tensor, nn
 
 from speechasym import files
-from speechasym.errors import OutputError, SpeechAsymError
+from speechasym.errors import CheckpointError, OutputError
 
 FORMAT = 1
 LAST, BEST = "last.json", "best.json"
 TENSORS, META = "tensors.safetensors", "meta.json"
 MODEL, MODEL_META = "model.safetensors", "model.json"
-
-
-class CheckpointError(SpeechAsymError):
-    """A checkpoint or model that is not there, not whole, or of something else."""
 
 
 def save(

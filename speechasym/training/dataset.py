@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from speechasym.errors import AudioError, ConfigError
+from speechasym.errors import AudioError, ConfigError, LabelError
 from speechasym.language import lexicon
 from speechasym.training import batches, feature_cache, labels
 from speechasym.training.config import AugmentConfig, DataConfig
-from speechasym.training.labels import Inventory, LabelError
+from speechasym.training.labels import Inventory
 
 if TYPE_CHECKING:
     from lhotse import CutSet

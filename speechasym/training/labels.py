@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from speechasym.errors import ConfigError, SpeechAsymError
+from speechasym.errors import ConfigError, LabelError
 from speechasym.language import phones
 from speechasym.language.lexicon import Lexicon
 from speechasym.training.config import LabelConfig
@@ -19,10 +19,6 @@ Inventory = dict[str, tuple[str, ...]]
 UNKNOWN = "<unk>"
 SILENCES = frozenset(("sil", "SIL", "sp", "SP", "h#", "pau", "epi"))
 _PUNCTUATION = frozenset('.,;:!?"()[]{}-–—_/…“”«»*&%\n\t ')  # noqa: RUF001  they part words
-
-
-class LabelError(SpeechAsymError):
-    """A cut whose labels cannot be read, or are none that the training cuts have."""
 
 
 def tokens(cut: "Cut", head: str, config: LabelConfig, lexicon: Lexicon | None) -> list[str]:

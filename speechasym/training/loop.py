@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from speechasym.errors import ConfigError
+from speechasym.errors import CheckpointError, ConfigError, TrainingError
 from speechasym.feature_extraction import features_json
 from speechasym.levels import presets
 from speechasym.progress import shares
@@ -35,18 +35,10 @@ from speechasym.training import (
     warm_start,
 )
 from speechasym.training import config as configs
-from speechasym.training.checkpoints import CheckpointError
 from speechasym.training.config import TrainConfig
 from speechasym.training.dataset import Batch, Dataset
 from speechasym.training.labels import Inventory
-from speechasym.training.optimiser import (
-    Average,
-    TrainingError,
-    adamw,
-    clipped,
-    culprit,
-    rate_factor,
-)
+from speechasym.training.optimiser import Average, adamw, clipped, culprit, rate_factor
 from speechasym.training.run_folder import Note, Place, Run
 
 log = logging.getLogger(__name__)

@@ -13,11 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from speechasym.errors import SpeechAsymError
-
-
-class TrainingError(SpeechAsymError):
-    """Training that cannot go on."""
+from speechasym.errors import TrainingError
 
 
 def adamw(model: nn.Module, learning_rate: float, weight_decay: float) -> torch.optim.AdamW:

@@ -23,14 +23,19 @@ from torch import nn
 
 from speechasym import config as settings
 from speechasym import files
-from speechasym.errors import ConfigError, OutputError, SpeechAsymError
+from speechasym.errors import (
+    CheckpointError,
+    ConfigError,
+    OutputError,
+    SpeechAsymError,
+    TrainingError,
+)
 from speechasym.training import checkpoints
 from speechasym.training import config as configs
-from speechasym.training.checkpoints import CheckpointError
 from speechasym.training.config import TrainConfig
 from speechasym.training.dataset import Dataset
 from speechasym.training.distributed import Team
-from speechasym.training.optimiser import Average, TrainingError, moments, set_moments
+from speechasym.training.optimiser import Average, moments, set_moments
 
 CONFIG, METRICS = "config.json", "metrics.jsonl"
 PACKAGES = ("speechasym", "torch", "numpy", "lhotse", "safetensors")

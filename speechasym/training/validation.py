@@ -14,10 +14,9 @@ import torch.nn.functional as nnf
 from rapidfuzz.distance import Levenshtein
 from torch import Tensor, nn
 
-from speechasym.errors import ConfigError
+from speechasym.errors import ConfigError, TrainingError
 from speechasym.levels import ctc as decoding
 from speechasym.training.dataset import Batch, Dataset
-from speechasym.training.optimiser import TrainingError
 
 log = logging.getLogger(__name__)
 SMOOTHING = 0.1  # of the framewise loss; without it the loss learns the training speakers by heart

@@ -7,9 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from speechasym.errors import ConfigError
+from speechasym.errors import CheckpointError, ConfigError
 from speechasym.training import checkpoints
-from speechasym.training.checkpoints import CheckpointError
 from speechasym.training.labels import Inventory
 
 log = logging.getLogger(__name__)

@@ -7,7 +7,8 @@ import pytest
 
 import speechasym
 from speechasym.annotations import intervals as alignments
-from speechasym.annotations.intervals import AlignmentError, Interval
+from speechasym.annotations.intervals import Interval
+from speechasym.errors import AnnotationError
 
 
 def tier(seed=0, count=40, seconds=30):
@@ -78,7 +79,7 @@ def test_ctm_and_labels(tmp_path):
 def test_bad_files(tmp_path, name, text, says):
     (tmp_path / name).write_text(text)
     read = alignments.read_ctm if name.endswith("ctm") else alignments.read_labels
-    with pytest.raises(AlignmentError, match=says):
+    with pytest.raises(AnnotationError, match=says):
         read(tmp_path / name)
 
 
@@ -92,15 +93,15 @@ def test_bad_files(tmp_path, name, text, says):
     ],
 )
 def test_bad_intervals_leave_nothing(tmp_path, intervals):
-    with pytest.raises(AlignmentError, match="in order"):
+    with pytest.raises(AnnotationError, match="in order"):
         alignments.write_textgrid(tmp_path / "x.TextGrid", {"phones": intervals}, 30.0)
     assert not list(tmp_path.iterdir())
 
 
 def test_what_formats_cannot_hold(tmp_path):
-    with pytest.raises(AlignmentError, match="spaces"):
+    with pytest.raises(AnnotationError, match="spaces"):
         alignments.write_ctm(tmp_path / "x.ctm", {"a": [Interval(0, 1, "two words")]})
-    with pytest.raises(AlignmentError, match="no tiers"):
+    with pytest.raises(AnnotationError, match="no tiers"):
         alignments.write_textgrid(tmp_path / "x.TextGrid", {}, 1.0)
     (tmp_path / "folder").write_text("")
     with pytest.raises(speechasym.OutputError):

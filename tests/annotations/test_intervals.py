@@ -7,7 +7,8 @@ from helpers import tone
 from praatio import textgrid
 from praatio.utilities.constants import Interval as Written
 
-from speechasym.annotations.intervals import AlignmentError, Interval, read_tiers, tiers_beside
+from speechasym.annotations.intervals import Interval, read_tiers, tiers_beside
+from speechasym.errors import AnnotationError
 
 WORDS = [Interval(0, 0.5, 'he "said"'), Interval(0.5, 0.6, ""), Interval(0.6, 1.5, "ə $x^$")]
 PHONES = [Interval(0, 0.25, "a"), Interval(0.25, 1.5, "b")]
@@ -41,7 +42,7 @@ def test_textgrid_cut_anywhere_is_no_textgrid(grid):
     text = grid.read_text("utf-8")
     for size in range(1, len(text.rstrip()) - 4, 3):
         grid.write_text(text[:size], "utf-8")
-        with pytest.raises(AlignmentError, match=r"TextGrid|Copy it again"):
+        with pytest.raises(AnnotationError, match=r"TextGrid|Copy it again"):
             read_tiers(grid)
 
 
@@ -61,14 +62,14 @@ def test_tiers_of_one_name(grid):
 )
 def test_textgrid_that_cannot_be(grid, old, new, says):
     grid.write_text(re.sub(old, new, grid.read_text("utf-8")), "utf-8")
-    with pytest.raises(AlignmentError, match=says):
+    with pytest.raises(AnnotationError, match=says):
         read_tiers(grid)
 
 
 def test_line_of_a_reversed_interval(grid):
     lines = re.sub(r"0\.25\b", "1.75", grid.read_text("utf-8")).split("\n")
     grid.write_text("\n".join(lines), "utf-8")
-    with pytest.raises(AlignmentError) as caught:
+    with pytest.raises(AnnotationError) as caught:
         read_tiers(grid)
     number = int(str(caught.value.args[0]).rsplit(":", 1)[1])
     assert "1.75" in lines[number - 1] and "1.5" in lines[number]
@@ -98,14 +99,14 @@ def test_timit(tmp_path, name, tier):
 )
 def test_timit_that_cannot_be(tmp_path, text, says):
     (tmp_path / "x.PHN").write_bytes(text)
-    with pytest.raises(AlignmentError, match=says):
+    with pytest.raises(AnnotationError, match=says):
         read_tiers(tmp_path / "x.PHN")
 
 
 def test_files_that_are_none(tmp_path):
-    with pytest.raises(AlignmentError, match=r"x\.lab: not an alignment file known here"):
+    with pytest.raises(AnnotationError, match=r"x\.lab: not an alignment file known here"):
         read_tiers(tmp_path / "x.lab")
-    with pytest.raises(AlignmentError, match=r"x.PHN: cannot be read \(No such file"):
+    with pytest.raises(AnnotationError, match=r"x.PHN: cannot be read \(No such file"):
         read_tiers(tmp_path / "x.PHN")
 
 

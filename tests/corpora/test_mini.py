@@ -13,8 +13,8 @@ from helpers import contents, leftovers
 from speechasym import files
 from speechasym.corpora import espeak, mini
 from speechasym.corpora import manifests as common
-from speechasym.corpora.espeak import Phone, Spoken, SynthesisError, Voice
-from speechasym.errors import ConfigError, OutputError
+from speechasym.corpora.espeak import Phone, Spoken, Voice
+from speechasym.errors import ConfigError, OutputError, SynthesisError
 from speechasym.language.phones import FOLD_39
 
 try:

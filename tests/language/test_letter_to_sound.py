@@ -8,9 +8,11 @@ import pytest
 from helpers import called
 from helpers import text_manifest as manifest
 
+from speechasym import errors
+from speechasym.errors import LexiconError
 from speechasym.language import letter_to_sound, lexicon, ngrams
 from speechasym.language.letter_to_sound import Pair, align, complete, learn, pairs_of, restricted
-from speechasym.language.lexicon import Lexicon, LexiconError
+from speechasym.language.lexicon import Lexicon
 
 PLAIN = {
     "A": "AA1", "B": "B", "D": "D", "E": "EH0", "I": "IH1", "M": "M", "N": "N", "O": "OW2",
@@ -200,7 +202,7 @@ def test_files_of_something_else(tmp_path):
     ngrams.estimate([["THE", "SUN"]], 2).write_arpa(path)
     with pytest.raises(LexiconError, match="'SUN' is no joint unit"):
         letter_to_sound.read(path)
-    with pytest.raises(ngrams.ArpaError):
+    with pytest.raises(errors.ArpaError):
         letter_to_sound.read(tmp_path / "none")
 
 

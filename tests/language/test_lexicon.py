@@ -4,7 +4,8 @@ import re
 
 import pytest
 
-from speechasym.language.lexicon import Lexicon, LexiconError, read
+from speechasym.errors import LexiconError
+from speechasym.language.lexicon import Lexicon, read
 
 CMUDICT = """;;; a comment
 'BOUT  B AW1 T

@@ -8,10 +8,10 @@ import pytest
 from helpers import called
 from helpers import text_manifest as manifest
 
-from speechasym.errors import ConfigError
+from speechasym.errors import ArpaError, ConfigError, TextError
 from speechasym.language import ngrams
-from speechasym.language.ngrams import ArpaError, estimate, read_arpa
-from speechasym.language.texts import TextError, read_text, words_of_text
+from speechasym.language.ngrams import estimate, read_arpa
+from speechasym.language.texts import read_text, words_of_text
 
 ARRAYS = ("word", "first", "suffix", "probability", "backoff")
 

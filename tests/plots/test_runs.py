@@ -12,14 +12,13 @@ from matplotlib.image import imread
 from toy import HERTZ, RATE, WORDS, toy, utterance
 
 from speechasym.annotations.intervals import Interval
-from speechasym.errors import ConfigError
+from speechasym.errors import CheckpointError, ConfigError
 from speechasym.language import phones
 from speechasym.levels.hierarchy import build_model
 from speechasym.plots import runs, units
 from speechasym.plots.runs import plot_run
 from speechasym.recognition.transcription import Trained, open_run
 from speechasym.scoring import error_rates
-from speechasym.training.checkpoints import CheckpointError
 from speechasym.training.run_folder import METRICS
 
 

@@ -8,11 +8,10 @@ import torch
 from helpers import tone
 from toy import RATE, toy, utterance
 
-from speechasym.errors import AudioError, ConfigError
+from speechasym.errors import AudioError, CheckpointError, ConfigError
 from speechasym.levels.hierarchy import build_model
 from speechasym.recognition import transcription
 from speechasym.recognition.activations import activations, of_features, without_blank
-from speechasym.training.checkpoints import CheckpointError
 
 WIDTH, UNITS = 24, 8  # of both levels of the toy run
 

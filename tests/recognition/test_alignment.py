@@ -13,11 +13,11 @@ from speechasym.annotations import intervals
 from speechasym.annotations.intervals import Interval
 from speechasym.cli import align as align_commands
 from speechasym.cli.align import align_cuts
-from speechasym.errors import ConfigError, OutputError
+from speechasym.errors import AlignmentError, ConfigError, MissingWordError, OutputError
 from speechasym.language.lexicon import Lexicon
 from speechasym.recognition import alignment as forced
 from speechasym.recognition import transcription
-from speechasym.recognition.alignment import Alignment, ForcedError, MissingWordError, Word, align
+from speechasym.recognition.alignment import Alignment, Word, align
 from speechasym.recognition.transcription import open_run
 from speechasym.training import feature_cache
 
@@ -187,20 +187,20 @@ def test_spell(trained, cuts):
 def test_what_cannot_be_aligned(trained, cuts):
     x, _, _ = utterance(["mass", "a"])
     rows = transcription.features_of(trained, x.astype(np.float32))
-    with pytest.raises(ForcedError, match="does not know the phone 'ZH'"):
+    with pytest.raises(AlignmentError, match="does not know the phone 'ZH'"):
         align(trained, rows, "x", lexicon=lexicon(X=[("ZH", "AA0")]))
-    with pytest.raises(ForcedError, match="200 symbols need 399 steps of the model"):
+    with pytest.raises(AlignmentError, match="200 symbols need 399 steps of the model"):
         align(trained, rows, "a " * 200, lexicon=lexicon())
-    with pytest.raises(ForcedError, match="no words"):
+    with pytest.raises(AlignmentError, match="no words"):
         align(trained, rows, "")
-    with pytest.raises(ForcedError, match="phones are not known"):
+    with pytest.raises(AlignmentError, match="phones are not known"):
         align(trained, rows, "mass a", head="phones")
     with pytest.raises(ConfigError, match="words"):
         align(trained, rows)
     with pytest.raises(ConfigError, match="columns"):
         align(trained, rows[:0], "a", lexicon=lexicon())
     plain = trained._replace(inventories={"phones": trained.inventories["phones"]})
-    with pytest.raises(ForcedError, match="no head for letters"):
+    with pytest.raises(AlignmentError, match="no head for letters"):
         align(plain, rows, "mass a")
     with pytest.raises(ConfigError, match="no head letters"):
         align(plain, rows, "mass a", head="letters")

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from speechasym.errors import ConfigError
+from speechasym.errors import ArpaError, ConfigError, DecodingError
 from speechasym.language import ngrams
 from speechasym.language.lexicon import Lexicon
-from speechasym.language.ngrams import ArpaError
 from speechasym.recognition import decoder as word_decoding
 from speechasym.recognition.decoder import (
     Decoder,
@@ -20,7 +19,7 @@ from speechasym.recognition.decoder import (
     config_of,
     open_decoder,
 )
-from speechasym.recognition.spellings import DecodingError, pronunciations, spellings
+from speechasym.recognition.spellings import pronunciations, spellings
 from speechasym.recognition.tuning import tune
 
 TEXT = ["A AB BA", "B AB", "AB A A", "BA B A", "A", "BA AB B"]

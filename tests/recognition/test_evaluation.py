@@ -9,13 +9,12 @@ import pytest
 from helpers import called, tone
 from toy import GAP_S, RATE, TONE_S, manifest, toy, utterance
 
-from speechasym.errors import AudioError, ConfigError
+from speechasym.errors import AudioError, CheckpointError, ConfigError
 from speechasym.recognition import evaluation
 from speechasym.recognition.decoder import BY_LEXICON, config_of, open_decoder
 from speechasym.recognition.transcription import open_run
 from speechasym.scoring import error_rates
 from speechasym.training import checkpoints
-from speechasym.training.checkpoints import CheckpointError
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from speechasym import errors as errors_module
 from speechasym.ops import cpu_dtw
 from speechasym.scoring import abx
 
@@ -192,19 +193,21 @@ def test_item_file(tmp_path):
         (header + "f -1 0.2 AA B K 1\n", "not a stretch"),
     ):
         path.write_text(text)
-        with pytest.raises(abx.ItemError, match=words):
+        with pytest.raises(errors_module.ItemError, match=words):
             abx.read_items(path)
-    with pytest.raises(abx.ItemError, match="cannot be read"):
+    with pytest.raises(errors_module.ItemError, match="cannot be read"):
         abx.read_items(tmp_path / "none.item")
-    with pytest.raises(abx.ItemError, match=r"no \.PHN files"):
+    with pytest.raises(errors_module.ItemError, match=r"no \.PHN files"):
         abx.timit_items(tmp_path)
 
 
 def test_items_that_do_not_fit_the_features():
     items, features = items_and_features(4)
-    with pytest.raises(abx.ItemError, match="no features of this recording, of 0 there: nothing"):
+    with pytest.raises(
+        errors_module.ItemError, match="no features of this recording, of 0 there: nothing"
+    ):
         abx.compare(items, {}, 100)
-    with pytest.raises(abx.ItemError, match="end before an item"):
+    with pytest.raises(errors_module.ItemError, match="end before an item"):
         abx.compare(items, features, 1000)
     with pytest.raises(abx.ConfigError, match="no item is as long"):
         abx.compare(items, features, 1)

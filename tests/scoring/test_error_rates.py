@@ -15,7 +15,7 @@ from praatio.utilities.constants import Interval as Written
 
 from speechasym.annotations import transcripts
 from speechasym.annotations.intervals import Interval
-from speechasym.annotations.transcripts import ScoringError
+from speechasym.errors import ScoringError
 from speechasym.scoring import boundaries, error_rates
 from speechasym.scoring.error_rates import Counts
 

@@ -7,10 +7,10 @@ import pytest
 import ship_model
 import tiny
 
+from speechasym.errors import CheckpointError
 from speechasym.recognition import pretrained
 from speechasym.recognition.transcription import open_run
 from speechasym.training import checkpoints
-from speechasym.training.checkpoints import CheckpointError
 from speechasym.training.feature_cache import read_cuts
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
+from speechasym.corpora import splits
 from speechasym.errors import ConfigError
 from speechasym.training import batches as sampling
 
@@ -119,22 +120,22 @@ def test_splits_share_no_speaker(cuts):
     from lhotse import CutSet
 
     shares = {"train": 0.5, "dev": 0.25, "test": 0.25}
-    parts = sampling.split_speakers(cuts, shares, seed=5)
+    parts = splits.split_speakers(cuts, shares, seed=5)
     speakers = [{cut.supervisions[0].speaker for cut in part} for part in parts.values()]
     assert [len(group) for group in speakers] == [2, 1, 1]
     assert len(set.union(*speakers)) == 4
     assert sorted(cut.id for part in parts.values() for cut in part) == sorted(cuts.ids)
     backwards = CutSet.from_cuts(reversed(list(cuts)))
-    again = sampling.split_speakers(backwards, shares, seed=5)
+    again = splits.split_speakers(backwards, shares, seed=5)
     assert {k: set(v.ids) for k, v in again.items()} == {k: set(v.ids) for k, v in parts.items()}
-    drawn = {tuple(sampling.split_speakers(cuts, shares, seed)["dev"].ids) for seed in range(9)}
+    drawn = {tuple(splits.split_speakers(cuts, shares, seed)["dev"].ids) for seed in range(9)}
     assert len(drawn) > 1
 
 
 @pytest.mark.parametrize("count", [3, 4, 10, 462])
 def test_shares_are_rounded_by_largest_remainder(count):
     shares = {"train": 0.8, "dev": 0.15, "test": 0.05}
-    parts = sampling.split_names([f"s{n}" for n in range(count)], shares, 0)
+    parts = splits.split_names([f"s{n}" for n in range(count)], shares, 0)
     assert sum(map(len, parts.values())) == count and min(map(len, parts.values())) >= 1
     assert len(set().union(*parts.values())) == count
     if count > 4:
@@ -190,11 +191,11 @@ def test_speeds_move_the_times_too(cuts):
         (lambda c, n: sampling.sampler(c, 4, buckets=0), "buckets"),
         (lambda c, n: sampling.sampler(c, 4, seed=-1), "seed"),
         (lambda c, n: sampling.sampler(c.subset(cut_ids=[]), 4), "there are none"),
-        (lambda c, n: sampling.split_speakers(c, {}, 0), "shares"),
-        (lambda c, n: sampling.split_speakers(c, {"a": 0.5}, 0), "sum to 0.5"),
-        (lambda c, n: sampling.split_speakers(c, {"a": 1.5, "b": -0.5}, 0), "not all positive"),
-        (lambda c, n: sampling.split_speakers(c, dict.fromkeys("abcde", 0.2), 0), "fewer than 5"),
-        (lambda c, n: sampling.split_speakers(n, {"a": 1.0}, 0), "exactly one is expected"),
+        (lambda c, n: splits.split_speakers(c, {}, 0), "shares"),
+        (lambda c, n: splits.split_speakers(c, {"a": 0.5}, 0), "sum to 0.5"),
+        (lambda c, n: splits.split_speakers(c, {"a": 1.5, "b": -0.5}, 0), "not all positive"),
+        (lambda c, n: splits.split_speakers(c, dict.fromkeys("abcde", 0.2), 0), "fewer than 5"),
+        (lambda c, n: splits.split_speakers(n, {"a": 1.0}, 0), "exactly one is expected"),
         (lambda c, n: sampling.with_noise(c, n, math.inf, 0), "snr"),
         (lambda c, n: sampling.with_noise(c, n, (20, 0), 0), "snr"),
         (lambda c, n: sampling.with_noise(c, n.subset(cut_ids=[]), 10, 0), "there are none"),

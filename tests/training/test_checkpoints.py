@@ -9,9 +9,8 @@ import torch
 from torch import nn
 
 from speechasym import files
-from speechasym.errors import OutputError
+from speechasym.errors import CheckpointError, OutputError
 from speechasym.training import checkpoints
-from speechasym.training.checkpoints import CheckpointError
 
 TENSORS = {"model.w": torch.arange(6.0).reshape(2, 3), "model.n": torch.tensor(4)}
 

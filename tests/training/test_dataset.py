@@ -11,13 +11,12 @@ import tiny
 import torch
 from helpers import sine, tone
 
-from speechasym.errors import AudioError, ConfigError
+from speechasym.errors import AudioError, ConfigError, LabelError
 from speechasym.feature_extraction import sets
 from speechasym.language import lexicon, phones
 from speechasym.levels import ctc
 from speechasym.training import dataset, feature_cache, labels
 from speechasym.training.config import AugmentConfig, LabelConfig
-from speechasym.training.labels import LabelError
 
 HEADS = ["phones", "letters", "words"]
 

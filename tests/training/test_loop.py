@@ -16,12 +16,10 @@ import tiny
 import torch
 from torch import nn
 
-from speechasym.errors import ConfigError, OutputError
+from speechasym.errors import CheckpointError, ConfigError, OutputError, TrainingError
 from speechasym.feature_extraction import features_json
 from speechasym.training import checkpoints, loop, optimiser, run_folder, validation
 from speechasym.training import config as configs
-from speechasym.training.checkpoints import CheckpointError
-from speechasym.training.optimiser import TrainingError
 
 SPEEDS = ["data.augment.speeds=0.9,1,1.1", "data.augment.time_masks=1", "model.drop=0.2"]
 

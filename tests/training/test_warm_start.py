@@ -6,9 +6,8 @@ import pytest
 import tiny
 import torch
 
-from speechasym.errors import ConfigError
+from speechasym.errors import CheckpointError, ConfigError
 from speechasym.training import checkpoints, loop
-from speechasym.training.checkpoints import CheckpointError
 from speechasym.training.warm_start import start_from
 
 

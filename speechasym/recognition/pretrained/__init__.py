@@ -8,7 +8,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from speechasym.training.checkpoints import CheckpointError
+from speechasym.errors import CheckpointError
 
 FOLDER = Path(__file__).parent
 LEXICON, LM, SUMS = "lexicon.txt", "lm.arpa.gz", "SHA256SUMS.json"

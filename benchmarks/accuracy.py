@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from rows import cascade, design, nearest_bands, pool
 
 from speechasym.auditory import erb, filterbank
-from speechasym.ops import cpu, scan
+from speechasym.ops import cpu_gammatone, scan
 
 Tracks = dict[str, NDArray]
 
@@ -37,7 +37,7 @@ def errors(x: NDArray[np.float32]) -> str:
 
 def _cpu(x: NDArray[np.float32], c: filterbank.Coefficients) -> Tracks:
     tracks, _ = filterbank.pool(x[None], c)
-    z, _ = cpu.gammatone(x[None], c.pole, c.order)
+    z, _ = cpu_gammatone.gammatone(x[None], c.pole, c.order)
     return {"power": tracks.power[0], "lag 1": tracks.lag1[0], "sample": tracks.sample[0],
             "full rate": z[0]}  # fmt: skip
 
@@ -61,7 +61,7 @@ def against_pyfar(x: NDArray[np.float32]) -> str:
     part = x[: 5 * RATE]
     real, imag = made.process(pyfar.Signal(part.astype(np.float64), RATE))
     right = real.time.squeeze() + 1j * imag.time.squeeze()
-    z, _ = cpu.gammatone(part[None], np.asarray(made.coefficients), 4)
+    z, _ = cpu_gammatone.gammatone(part[None], np.asarray(made.coefficients), 4)
     off = np.linalg.norm(z[0] - right, axis=1) / np.linalg.norm(right, axis=1)
     return (
         f"Against pyfar, which implements the same filter (Hohmann 2002) with scipy's `sosfilt` in "
@@ -98,7 +98,7 @@ def responses(x: NDArray[np.float32]) -> str:
         bands = [each[(c.frequency >= a) & (c.frequency < b)] for a, b in zip(*EDGES, strict=True)]
         body.append([name, *(f"{band.max():.4f}" for band in bands), f"{np.median(each):.4f}"])
     names = [f"{a}-{b} Hz" for a, b in zip(*EDGES, strict=True)]
-    z, _ = cpu.gammatone(x[None], c.pole, c.order)
+    z, _ = cpu_gammatone.gammatone(x[None], c.pole, c.order)
     right = filters.erb_filterbank(x.astype(np.float64), equal)
     off = np.linalg.norm(z[0].real / gain[:, None] - right, axis=1) / np.linalg.norm(right, axis=1)
     return (

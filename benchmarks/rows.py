@@ -20,7 +20,7 @@ CHANNELS, LOW, HIGH = 64, 50.0, 7600.0
 MEL = "torchaudio MelSpectrogram 80"
 MATMUL, COPY = "matmul, float32, 1024 x 1024", "copy, numpy, 256 MB"
 
-# Counted in the inner loop of ops/cpu.py, order 4, a sample and channel, two samples a turn:
+# Counted in the inner loop of ops/cpu_gammatone.py, order 4, a sample and channel, two a turn:
 #   multiplications: input into re, im 2; out of the block's growth 2; power 2; lag 1 2   =  8
 #   additions: four running sums of re, im 8; power 2; lag 1 4                            = 14
 POOLED_FLOPS = 22.0

@@ -41,7 +41,6 @@ from numpy.typing import NDArray
 from speechasym import config as settings
 from speechasym import files
 from speechasym.errors import ConfigError, OutputError, SpeechAsymError
-from speechasym.feature_extraction import features_json
 from speechasym.training import config as configs
 from speechasym.training import dataset, run_folder
 from speechasym.training.config import TrainConfig
@@ -601,7 +600,7 @@ def run(options: argparse.Namespace, command: str) -> int:
     wanted = chosen(systems, options.only, f"Use one of {', '.join(s.name for s in systems)}")
     if options.seeds < 1:
         raise ConfigError("--seeds", f"{options.seeds} is less than 1", "Use 5")
-    with features_json.only_user(options.out):
+    with files.locked_folder(options.out):
         results, failed = options.out / RESULTS, 0
         if not options.report:
             decoder = words_of(options.lexicon, options.lm, options.decode)

@@ -45,6 +45,37 @@ def atomic(path: Path) -> Iterator[BinaryIO]:
         raise
 
 
+@contextmanager
+def locked_folder(out: Path) -> Iterator[None]:
+    """Hold a folder, created if missing, locked against a second run that would write into it.
+
+    Raises:
+        OutputError: the folder cannot be created, or another process holds it.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            out, f"cannot be created ({error.strerror})", "Choose another folder"
+        ) from error
+    if os.name != "posix":
+        yield
+        return
+    import fcntl
+
+    handle = os.open(out, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise OutputError(
+                out, "another run is writing into this folder", "Wait for it, or choose another"
+            ) from error
+        yield
+    finally:
+        os.close(handle)  # frees the lock, as the end of the process would
+
+
 def _remove(part: Path) -> None:
     with suppress(OSError):  # it may never have been made
         part.unlink()

@@ -16,7 +16,7 @@ from math import sqrt
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from speechasym.feature_extraction import features_json
+from speechasym import files
 from speechasym.training import config
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for `compare`
@@ -221,7 +221,7 @@ def run(options: argparse.Namespace) -> int:
     if options.list:
         print("".join(f"{v.name}: {v.shows}. {' '.join(v.words)}\n" for v in variants), end="")
         return 0
-    with features_json.only_user(options.out):
+    with files.locked_folder(options.out):
         failed = 0
         if not options.report:
             own = [*options.set, *([] if options.epochs is None else [f"epochs={options.epochs}"])]

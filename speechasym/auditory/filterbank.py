@@ -16,7 +16,7 @@ from speechasym.auditory import erb
 from speechasym.errors import ConfigError
 
 if TYPE_CHECKING:
-    from speechasym.ops import cpu
+    from speechasym.ops import cpu_gammatone
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +151,7 @@ def derive(config: BankConfig, frequency: NDArray, bandwidth: NDArray) -> Coeffi
 class BankState(NamedTuple):
     """What time changes, carried from chunk to chunk."""
 
-    cascade: "cpu.State | None"  # the filters' stages
+    cascade: "cpu_gammatone.State | None"  # the filters' stages
     waiting: NDArray[np.float32]  # (B, n) samples of delay, then of a frame not yet complete
 
 
@@ -173,7 +173,7 @@ def pool(
 
     Any chunking gives the bits of the whole. Samples of an unfinished frame wait in the state.
     """
-    from speechasym.ops import cpu  # numba: 0.4 s that `--help` need not pay
+    from speechasym.ops import cpu_gammatone  # numba: 0.4 s that `--help` need not pay
 
     c = coefficients
     if state is None:
@@ -181,7 +181,7 @@ def pool(
     heard = np.concatenate([state.waiting, x], 1) if state.waiting.size else x
     used = (heard.shape[1] - c.latency) // c.hop * c.hop
     ready = heard[:, : c.latency + used]
-    power, lag1, sample, cascade = cpu.gammatone_pooled(
+    power, lag1, sample, cascade = cpu_gammatone.gammatone_pooled(
         ready, c.pole, c.order, c.hop, state.cascade, c.delay, threads
     )
     if c.turn is not None:
@@ -196,10 +196,10 @@ def channels(
     threads: int = 1,
 ) -> tuple[NDArray[np.complex64], BankState]:
     """x (B, T) -> the full-rate channels z (B, C, T), without alignment delays, and the state."""
-    from speechasym.ops import cpu
+    from speechasym.ops import cpu_gammatone
 
     cascade = None if state is None else state.cascade
-    z, cascade = cpu.gammatone(x, coefficients.pole, coefficients.order, cascade, threads)
+    z, cascade = cpu_gammatone.gammatone(x, coefficients.pole, coefficients.order, cascade, threads)
     return z, BankState(cascade, np.zeros((len(x), 0), np.float32))
 
 

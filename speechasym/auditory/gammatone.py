@@ -270,9 +270,9 @@ def _to_numpy(state: "filterbank.BankState | GammatoneState | None") -> filterba
         return state
     cascade = None
     if state.stages is not None:
-        from speechasym.ops import cpu
+        from speechasym.ops import cpu_gammatone
 
-        cascade = cpu.State(state.stages.detach().cpu().numpy().astype(np.complex128), 0)
+        cascade = cpu_gammatone.State(state.stages.detach().cpu().numpy().astype(np.complex128), 0)
     return filterbank.BankState(cascade, state.waiting.detach().cpu().float().numpy())
 
 
@@ -286,7 +286,7 @@ def _to_torch(
         return state
     stages = None
     if state.cascade is not None:
-        from speechasym.ops import cpu
+        from speechasym.ops import cpu_gammatone
 
-        stages = torch.from_numpy(cpu.settle(state.cascade, c.pole)).to(like.device)
+        stages = torch.from_numpy(cpu_gammatone.settle(state.cascade, c.pole)).to(like.device)
     return GammatoneState(stages, torch.from_numpy(state.waiting).to(like))

@@ -20,7 +20,7 @@ from speechasym import files
 from speechasym.audio import reading
 from speechasym.corpora.report import Count, Problem, Report
 from speechasym.errors import AudioError, CorpusError, OutputError
-from speechasym.feature_extraction.features_json import only_user
+from speechasym.files import locked_folder
 
 if TYPE_CHECKING:
     from lhotse import CutSet, RecordingSet, SupervisionSet
@@ -359,7 +359,7 @@ def write(corpus: Corpus, out: Path) -> list[Path]:
 
     Raises `OutputError` if it cannot be written, or another run is writing there.
     """
-    with only_user(out):
+    with locked_folder(out):
         return _write(corpus, out)
 
 

@@ -29,7 +29,7 @@ from speechasym.corpora.espeak import Phone, Spoken, Voice
 from speechasym.corpora.manifests import Corpus, Label, Utterance
 from speechasym.corpora.report import Problem, Report
 from speechasym.errors import ConfigError, OutputError, SpeechAsymError, SynthesisError
-from speechasym.feature_extraction.features_json import only_user
+from speechasym.files import locked_folder
 from speechasym.language.phones import SILENCE
 from speechasym.progress import progress
 
@@ -456,7 +456,7 @@ def _build(
 ) -> None:
     """Everything into a folder beside `root`, which then takes its place."""
     part = root.with_name(f".{root.name}{files.SUFFIX}")
-    with only_user(part):
+    with locked_folder(part):
         try:
             for old in part.iterdir():  # of a run that was killed
                 if old.is_dir():

@@ -86,7 +86,7 @@ def extract(
     out = Path(out)
     if workers < 1:
         raise ConfigError("workers", f"{workers} is less than 1", "Use 1 or more")
-    with features_json.only_user(out):
+    with files.locked_folder(out):
         head = {
             "format": 1,
             "config": config.as_json(),
@@ -192,7 +192,7 @@ def _run(tasks: list[Task], workers: int) -> Iterator[Outcome]:
     # or thread of this process is copied.
     context = get_context("forkserver" if os.name == "posix" else "spawn")
     if os.name == "posix":
-        context.set_forkserver_preload([__name__, "speechasym.ops.cpu"])
+        context.set_forkserver_preload([__name__, "speechasym.ops.cpu_gammatone"])
     size = max(1, min(16, len(tasks) // (workers * 4)))
     parts = [tasks[i : i + size] for i in range(0, len(tasks), size)]
     level = reading.log.getEffectiveLevel()

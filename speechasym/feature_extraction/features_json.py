@@ -5,7 +5,6 @@ that a run that was cut goes on.
 """
 
 import json
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,33 +15,6 @@ from speechasym.errors import OutputError
 
 INDEX = "features.json"
 JOURNAL = ".features.journal"
-
-
-@contextmanager
-def only_user(out: Path) -> Iterator[None]:
-    """The folder, made if need be, and locked against a second run into it."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            out, f"no folder can be made there ({error.strerror})", "Choose another place"
-        ) from error
-    if os.name != "posix":
-        yield
-        return
-    import fcntl
-
-    handle = os.open(out, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise OutputError(
-                out, "another run is writing into this folder", "Wait for it, or choose another"
-            ) from error
-        yield
-    finally:
-        os.close(handle)  # frees the lock, as the end of the process would
 
 
 def known_records(out: Path, head: dict[str, Any], overwrite: bool) -> dict[str, dict[str, Any]]:

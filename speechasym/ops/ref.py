@@ -1,6 +1,6 @@
 """The plain definition of every recurrence, one loop each. Slow, float64, and always right.
 
-`ops/cpu` and `ops/scan` have functions of the same names and must give the same values.
+`ops/cpu_gammatone` and `ops/scan` have functions of the same names and must give the same values.
 
 Shapes: T samples, C channels, F frames, N order.
 """

@@ -22,8 +22,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from speechasym import files
 from speechasym.errors import CheckpointError, ConfigError, TrainingError
-from speechasym.feature_extraction import features_json
 from speechasym.levels import presets
 from speechasym.progress import shares
 from speechasym.training import (
@@ -95,7 +95,7 @@ def train(
             device = torch.device("cuda", int(own))
             torch.cuda.set_device(device)
         if team.first:
-            stack.enter_context(features_json.only_user(out))
+            stack.enter_context(files.locked_folder(out))
             run_folder.begin(config, out, resume)
         distributed.wait(team)
         stack.enter_context(run_folder.repeatable(config.threads))

@@ -16,7 +16,6 @@ from speechasym import corpora, files
 from speechasym.annotations import intervals
 from speechasym.corpora import librispeech, timit
 from speechasym.errors import ConfigError, OutputError
-from speechasym.feature_extraction import features_json
 
 SHAPES = {
     "disc": {},
@@ -225,7 +224,7 @@ def test_a_failure_leaves_nothing_half_written(disc, tmp_path, monkeypatch):
 
 @pytest.mark.skipif(os.name != "posix", reason="folders are locked on POSIX systems only")
 def test_two_runs_into_one_folder(disc, tmp_path):
-    with features_json.only_user(tmp_path), pytest.raises(OutputError, match="another run"):
+    with files.locked_folder(tmp_path), pytest.raises(OutputError, match="another run"):
         corpora.prepare("timit", disc, tmp_path)
     assert not list(tmp_path.iterdir())
 

@@ -7,7 +7,7 @@ import torch
 from scipy.signal import lfilter
 
 from speechasym.auditory import filterbank
-from speechasym.ops import cpu, ref, scan
+from speechasym.ops import cpu_gammatone, ref, scan
 
 RATE = 16000
 
@@ -59,7 +59,7 @@ def test_impulse_response_is_the_closed_form():
     c = design(5)
     x = np.zeros((1, 400), np.float32)
     x[0, 0] = 1
-    z, _ = cpu.gammatone(x, c.pole, 4)
+    z, _ = cpu_gammatone.gammatone(x, c.pole, 4)
     t, _ = scan.gammatone(torch.from_numpy(x).double(), torch.from_numpy(c.pole), 4)
     for i in range(5):
         want = [
@@ -74,7 +74,7 @@ def test_impulse_response_against_the_gammatone_function():
     c = design(5)
     x = np.zeros((1, 4000), np.float32)
     x[0, 0] = 1
-    z, _ = cpu.gammatone(x, c.pole, 4)
+    z, _ = cpu_gammatone.gammatone(x, c.pole, 4)
     k = np.arange(4000)
     for i in range(5):
         t = (k + 2) / RATE
@@ -93,9 +93,9 @@ def test_full_rate_equals_definition(length):
     x = noise(2, length)
     want = np.stack([ref.gammatone(row, c.pole, 4)[0] for row in x])
     state = np.stack([ref.gammatone(row, c.pole, 4)[1] for row in x])
-    z, after = cpu.gammatone(x, c.pole, 4)
+    z, after = cpu_gammatone.gammatone(x, c.pole, 4)
     assert error(z, want) < 1e-6
-    assert error(cpu.settle(after, c.pole), state) < 2e-6
+    assert error(cpu_gammatone.settle(after, c.pole), state) < 2e-6
     z, after = scan.gammatone(torch.from_numpy(x), torch.from_numpy(c.pole), 4)
     assert error(z, want) < 1e-6
     assert error(after, state) < 2e-6
@@ -112,7 +112,7 @@ def test_pooled_equals_definition(hop, channels, aligned):
     whole = x[:, : lead + 5 * hop]
     want = [ref.gammatone_pooled(row, c.pole, 4, hop, None, delay) for row in whole]
     want = [np.stack(t) for t in zip(*want, strict=True)]
-    got = cpu.gammatone_pooled(whole, c.pole, 4, hop, None, delay)
+    got = cpu_gammatone.gammatone_pooled(whole, c.pole, 4, hop, None, delay)
     also = scan.gammatone_pooled(
         torch.from_numpy(whole), torch.from_numpy(c.pole), 4, hop, None,
         None if delay is None else torch.from_numpy(delay),
@@ -121,7 +121,7 @@ def test_pooled_equals_definition(hop, channels, aligned):
         assert got[k].shape == want[k].shape == (2, channels, 5)
         assert error(got[k], want[k]) < 5e-6  # five frames of onset: the least energy there is
         assert error(also[k], want[k]) < 5e-6
-    assert error(cpu.settle(got[3], c.pole), want[3]) < 2e-6
+    assert error(cpu_gammatone.settle(got[3], c.pole), want[3]) < 2e-6
     assert error(also[3], want[3]) < 2e-6
 
 
@@ -143,10 +143,10 @@ def test_accuracy_against_an_independent_cascade(rate):
     x = noise(1, rate // 2)
     want = scipy_cascade(x[0], c.pole, 4)
     bound = 1.5e-6 if rate <= 16000 else 2e-5
-    assert error(cpu.gammatone(x, c.pole, 4)[0][0], want) < bound
+    assert error(cpu_gammatone.gammatone(x, c.pole, 4)[0][0], want) < bound
     hop = rate // 100
     frames = want.reshape(64, -1, hop)
-    got = cpu.gammatone_pooled(x, c.pole, 4, hop)
+    got = cpu_gammatone.gammatone_pooled(x, c.pole, 4, hop)
     also = scan.gammatone_pooled(torch.from_numpy(x), torch.from_numpy(c.pole), 4, hop)
     before = np.concatenate([np.zeros((64, 1)), want[:, :-1]], 1).reshape(frames.shape)
     for k, truth in enumerate(
@@ -163,9 +163,9 @@ def test_accuracy_where_float32_is_not_enough():
     c = filterbank.design(config)
     x = noise(1, rate)
     want = scipy_cascade(x[0], c.pole, 4)
-    assert error(cpu.gammatone(x, c.pole, 4)[0][0], want) < 1e-6
+    assert error(cpu_gammatone.gammatone(x, c.pole, 4)[0][0], want) < 1e-6
     power = (np.abs(want.reshape(3, -1, hop)) ** 2).mean(2)
-    assert error(cpu.gammatone_pooled(x, c.pole, 4, hop)[0][0], power) < 1e-6
+    assert error(cpu_gammatone.gammatone_pooled(x, c.pole, 4, hop)[0][0], power) < 1e-6
 
 
 @pytest.mark.parametrize("order", [1, 2, 5, 9])
@@ -173,7 +173,7 @@ def test_any_order(order):
     c = design(20, order=order)
     x = noise(1, 960)
     want = ref.gammatone_pooled(x[0], c.pole, order, 160)
-    got = cpu.gammatone_pooled(x, c.pole, order, 160)
+    got = cpu_gammatone.gammatone_pooled(x, c.pole, order, 160)
     also = scan.gammatone_pooled(torch.from_numpy(x), torch.from_numpy(c.pole), order, 160)
     for k in range(3):
         assert error(got[k][0], want[k]) < 5e-6
@@ -184,17 +184,19 @@ def test_very_wide_filters_do_not_overflow():
     pole = np.exp(np.array([-8.0 + 1j, -2.0 + 2j, -0.01 + 0.1j]))  # |pole|^-160 passes float32
     x = noise(1, 1600)
     want = ref.gammatone_pooled(x[0], pole, 4, 160)
-    got = cpu.gammatone_pooled(x, pole, 4, 160)
+    got = cpu_gammatone.gammatone_pooled(x, pole, 4, 160)
     for k in range(3):
         assert error(got[k][0], want[k]) < 2e-6
 
 
 def test_buffers_are_written_throughout(monkeypatch):
     """Outputs come from memory full of NaN and must hold none afterwards."""
-    monkeypatch.setattr(cpu.np, "empty", lambda shape, dtype=float: np.full(shape, np.nan, dtype))
+    monkeypatch.setattr(
+        cpu_gammatone.np, "empty", lambda shape, dtype=float: np.full(shape, np.nan, dtype)
+    )
     c = design(19)
-    for got in (cpu.gammatone_pooled(noise(3, 480), c.pole, 4, 160)[:3],
-                cpu.gammatone(noise(3, 500), c.pole, 4)[:1]):  # fmt: skip
+    for got in (cpu_gammatone.gammatone_pooled(noise(3, 480), c.pole, 4, 160)[:3],
+                cpu_gammatone.gammatone(noise(3, 500), c.pole, 4)[:1]):  # fmt: skip
         for array in got:
             assert np.isfinite(array).all()
 
@@ -204,18 +206,18 @@ def test_silence_after_sound_ends_in_exact_zero():
     c = design(64)
     x = np.zeros((1, RATE * 4), np.float32)
     x[0, :100] = 1
-    power, lag1, sample, state = cpu.gammatone_pooled(x, c.pole, 4, 160)
+    power, lag1, sample, state = cpu_gammatone.gammatone_pooled(x, c.pole, 4, 160)
     assert power[0, :, 1].min() > 0
     assert not power[0, :, -1].any() and not sample[0, :, -1].any() and not lag1[0, :, -1].any()
     assert not state.stages.any()
 
 
 def test_threads_give_the_same_bits(monkeypatch):
-    monkeypatch.setattr(cpu, "PARALLEL_WORK", 1)
+    monkeypatch.setattr(cpu_gammatone, "PARALLEL_WORK", 1)
     c = design(40)
     x = noise(3, 1600)
-    one = cpu.gammatone_pooled(x, c.pole, 4, 160, threads=1)
-    two = cpu.gammatone_pooled(x, c.pole, 4, 160, threads=2)
+    one = cpu_gammatone.gammatone_pooled(x, c.pole, 4, 160, threads=1)
+    two = cpu_gammatone.gammatone_pooled(x, c.pole, 4, 160, threads=2)
     for k in range(3):
         assert np.array_equal(one[k], two[k])
 

@@ -16,8 +16,8 @@ import tiny
 import torch
 from torch import nn
 
+from speechasym import files
 from speechasym.errors import CheckpointError, ConfigError, OutputError, TrainingError
-from speechasym.feature_extraction import features_json
 from speechasym.training import checkpoints, loop, optimiser, run_folder, validation
 from speechasym.training import config as configs
 
@@ -189,7 +189,7 @@ def test_a_folder_of_another_run_is_named(tmp_path, words):
     again = tiny.run(words, tmp_path, "steps=2", "save_every=9", resume=True)
     assert again["finished"]
     with (
-        features_json.only_user(tmp_path),
+        files.locked_folder(tmp_path),
         pytest.raises(OutputError, match="another run is writing"),
     ):
         tiny.run(words, tmp_path, "steps=2", resume=True)

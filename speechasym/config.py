@@ -1,4 +1,4 @@
-"""From YAML and `key=value` words to dataclasses: every key known, every value of its type."""
+"""Read YAML files and `key=value` overrides into dataclasses, checking every key and type."""
 
 import dataclasses
 import difflib
@@ -14,6 +14,7 @@ C = TypeVar("C")
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping. Raises `ConfigError` for anything else, and for duplicate keys."""
     import yaml
 
     class Loader(yaml.SafeLoader):
@@ -22,7 +23,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
             if twice := [key for key in keys if keys.count(key) > 1]:
                 mark = node.start_mark
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"key {twice[0]!r} is there twice", mark
+                    None, None, f"duplicate key {twice[0]!r}", mark
                 )
             return super().construct_mapping(node, deep)
 
@@ -34,25 +35,31 @@ def read_yaml(path: Path) -> dict[str, Any]:
         found = yaml.load(text, Loader)
     except yaml.YAMLError as error:
         problem = " ".join(str(error).split())
-        raise ConfigError(path, f"is no YAML ({problem})", "Mend it") from error
+        raise ConfigError(path, f"is not valid YAML ({problem})", "Fix the syntax") from error
     if found is None:
         return {}
     if not isinstance(found, dict):
-        raise ConfigError(path, f"holds a {type(found).__name__}, not keys", "Write key: value")
+        raise ConfigError(
+            path, f"holds a {type(found).__name__}, not a mapping", "Write key: value"
+        )
     return found
 
 
 def override(mapping: dict[str, Any], word: str) -> str:
-    """Set `a.b.0.c=value` in nested mappings and lists; returns the key."""
+    """Apply the override `a.b.0.c=value` to nested mappings and lists; return its key."""
     import yaml
 
     key, equals, text = word.partition("=")
     if not equals or not all(key.split(".")):
-        raise ConfigError(word, "is no key=value", "Such as epochs=10, or data.features.rate=50")
+        raise ConfigError(
+            word, "is not of the form key=value", "Write epochs=10 or data.features.rate=50"
+        )
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ConfigError(word, f"{text!r} is no value", "Write it as in YAML") from error
+        raise ConfigError(
+            word, f"{text!r} is not a valid YAML value", "Write it as in YAML"
+        ) from error
     *steps, last = key.split(".")
     here: Any = mapping
     for step in steps:
@@ -71,23 +78,26 @@ def override(mapping: dict[str, Any], word: str) -> str:
 
 def _number(key: str, here: Any, step: str) -> int:
     if not isinstance(here, list):
-        raise ConfigError(key, f"{step!r} is asked of {here!r}, which has no parts", "Mend the key")
+        raise ConfigError(key, f"{here!r} has no element {step!r}", "Fix the key")
     if not step.isdecimal() or int(step) >= len(here):
         raise ConfigError(
-            key, f"{step!r} is no element of a list of {len(here)}", "Count from 0, or give it all"
+            key,
+            f"index {step!r} is out of range for a list of {len(here)}",
+            "Count from 0, or give the whole list",
         )
     return int(step)
 
 
 def build(cls: type[C], mapping: Any, place: Any = str, key: str = "", base: Any = None) -> C:
-    """A dataclass from nested mappings, each value checked against its field's type.
+    """Build a dataclass from nested mappings, checking each value against its field's type.
 
     Args:
-        place: from a key with dots to how a message names it.
-        key: where `mapping` stands; base: an instance whose values are the defaults.
+        place: maps a dotted key to the way a message names it.
+        key: dotted key of `mapping` itself.
+        base: an instance whose values are the defaults.
     """
     if not isinstance(mapping, Mapping):
-        raise ConfigError(place(key), f"{mapping!r} is not a mapping of keys", "Write key: value")
+        raise ConfigError(place(key), f"must be a mapping, got {mapping!r}", "Write key: value")
     known = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
     hints = typing.get_type_hints(cls)
     values: dict[str, Any] = {name: getattr(base, name) for name in known} if base else {}
@@ -95,23 +105,23 @@ def build(cls: type[C], mapping: Any, place: Any = str, key: str = "", base: Any
         full = f"{key}.{name}" if key else str(name)
         if name not in known:
             near = difflib.get_close_matches(str(name), known, 1, 0.5)
-            remedy = f"Did you mean {near[0]}?" if near else f"Known are {', '.join(known)}"
-            raise ConfigError(place(full), "there is no such key", remedy.rstrip("?"))
+            remedy = f"Did you mean {near[0]}?" if near else f"Known keys: {', '.join(known)}"
+            raise ConfigError(place(full), "unknown key", remedy)
         values[name] = _value(hints[name], value, place, full, _default(known[name], base))
     for name, entry in known.items():
         if name not in values and _default(entry, base) is None and _required(entry):
             full = f"{key}.{name}" if key else name
-            if dataclasses.is_dataclass(hints[name]):  # so that what it lacks is named
+            if dataclasses.is_dataclass(hints[name]):  # names the key that it lacks
                 values[name] = _value(hints[name], {}, place, full, None)
             else:
-                raise ConfigError(place(full), "is missing", f"Give {full}")
+                raise ConfigError(place(full), "is missing", f"Set {full}")
     try:
         return cls(**values)
     except ConfigError as error:
         subject, problem, remedy = error.args
         own = all(part in known for part in subject.split(", "))
         inner = f"{key}.{subject}" if key and own else subject
-        if not own and key:  # a check of another part, called from here
+        if not own and key:  # raised by a check of another class, called from this one
             subject = f"{place(key)}: {subject}"
         raise ConfigError(place(inner) if own else subject, problem, remedy) from error
 
@@ -130,7 +140,7 @@ def _default(entry: dataclasses.Field, base: Any) -> Any:
 
 
 def _value(hint: Any, value: Any, place: Any, key: str, default: Any) -> Any:
-    """A value as its field's type wants it, or `ConfigError`."""
+    """Convert a value to its field's type. Raises `ConfigError` where it does not fit."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if dataclasses.is_dataclass(hint):
         return build(hint, value, place, key, default)  # type: ignore[arg-type]
@@ -149,13 +159,17 @@ def _value(hint: Any, value: Any, place: Any, key: str, default: Any) -> Any:
     if origin is Literal:
         if value in args:
             return value
-        raise ConfigError(place(key), f"{value!r} is not known", f"Use {', '.join(args)}")
+        raise ConfigError(place(key), f"unknown value {value!r}", f"Use one of {', '.join(args)}")
     if origin is tuple:
         parts = value.split(",") if isinstance(value, str) else value
         if not isinstance(parts, list | tuple):
             parts = [parts]
         if args[-1] is not Ellipsis and len(parts) != len(args):
-            raise ConfigError(place(key), f"{value!r} has not {len(args)} parts", "Give as many")
+            raise ConfigError(
+                place(key),
+                f"must have {len(args)} values, got {value!r}",
+                f"Give {len(args)} values",
+            )
         nested = dataclasses.is_dataclass(args[0])
         return tuple(
             _value(
@@ -169,7 +183,7 @@ def _value(hint: Any, value: Any, place: Any, key: str, default: Any) -> Any:
         )
     if isinstance(origin, type) and issubclass(origin, Mapping):
         if not isinstance(value, Mapping):
-            raise ConfigError(place(key), f"{value!r} is not a mapping of keys", "Write key: value")
+            raise ConfigError(place(key), f"must be a mapping, got {value!r}", "Write key: value")
         return dict(value)
     return _plain(hint, value, place, key)
 
@@ -187,13 +201,15 @@ def _plain(hint: Any, value: Any, place: Any, key: str) -> Any:
         return int(value)
     if (hint is int and whole) or (hint in (bool, str) and isinstance(value, hint)):
         return value
-    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
-    raise ConfigError(place(key), f"{value!r} is not {names.get(hint, hint)}", "Mend the value")
+    names = {int: "an integer", float: "a number", bool: "true or false", str: "a string"}
+    raise ConfigError(
+        place(key), f"must be {names.get(hint, hint)}, got {value!r}", "Fix the value"
+    )
 
 
 def to_dict(config: Any) -> Any:
-    """A config as JSON and YAML know it; `build` takes it back."""
-    if hasattr(config, "as_json"):  # leaves out what says nothing
+    """Convert a configuration to plain JSON and YAML types; `build` reads it back."""
+    if hasattr(config, "as_json"):  # leaves out the options of other feature sets
         return config.as_json()
     if dataclasses.is_dataclass(config) and not isinstance(config, type):
         return {f.name: to_dict(getattr(config, f.name)) for f in dataclasses.fields(config)}

@@ -18,7 +18,8 @@ class SpeechAsymError(Exception):
     def __str__(self) -> str:
         subject, problem, remedy = self.args
         stop = "" if problem.endswith("?") else "."
-        return f"{subject}: {problem}{stop} {remedy}."
+        end = "" if remedy.endswith("?") else "."
+        return f"{subject}: {problem}{stop} {remedy}{end}"
 
 
 class AlignmentError(SpeechAsymError):

@@ -147,7 +147,7 @@ def test_keys_override_the_preset():
         ({"preset": "recurrent", "hidden": 0}, "hidden"),
         ({"preset": "recurrent", "hiden": 5}, "Did you mean hidden"),
         ({"preset": "recurrent", "every": {"law": "power"}}, "recurrent has no levels"),
-        ({"preset": "tiny", "levels": {"0": {"width": "wide"}}}, "width.*whole number"),
+        ({"preset": "tiny", "levels": {"0": {"width": "wide"}}}, "width.*must be an integer"),
     ],
 )
 def test_a_wrong_configuration_is_named(mapping, message):

@@ -439,7 +439,7 @@ def test_a_model_of_another_version_is_named(tmp_path, words):
         loop.open_model(tmp_path, wide)
     meta = json.loads((tmp_path / "model.json").read_text())
     meta["config"]["klip"] = meta["config"].pop("clip")
-    for content, what in ((meta, "klip: there is no such key"), (meta | {"config": []}, "mapping")):
+    for content, what in ((meta, "klip: unknown key"), (meta | {"config": []}, "mapping")):
         (tmp_path / "model.json").write_text(json.dumps(content))
         with pytest.raises(CheckpointError, match=rf"of another version: .*{what}.* made it"):
             loop.open_model(tmp_path, tiny.build)

@@ -27,8 +27,8 @@ from torch import Tensor, nn
 
 from speechasym.feature_extraction import sets
 from speechasym.feature_extraction.sets import FeatureConfig
-from speechasym.levels import hierarchy
-from speechasym.training import dataset, validation
+from speechasym.levels import ctc, hierarchy
+from speechasym.training import dataset
 from speechasym.training import optimiser as optimisation
 from speechasym.training.config import HEADS, DataConfig, HeadWeights
 from speechasym.training.dataset import Batch
@@ -160,7 +160,7 @@ def step(row: Row, number: int) -> tuple[float, float]:
         log_probs, lengths = output.heads[head]
         before = time.perf_counter()
         leaf = log_probs.detach().requires_grad_()  # so that its gradient can be timed alone
-        lost, _ = validation.ctc(leaf, lengths, *batch.targets[head])
+        lost, _ = ctc.loss(leaf, lengths, *batch.targets[head])
         (weight * lost / batch.targets[head][1].sum()).backward()
         spent += time.perf_counter() - before
         heads.append(log_probs)
@@ -179,9 +179,9 @@ def measured(rows: Sequence[Row], rounds: int) -> None:
         first = turn % len(rows)
         for row in [*rows[first:], *rows[:first]]:
             times = [step(row, number) for number in range(len(row.data.batches))]
-            whole, ctc = (sum(column) for column in zip(*times, strict=True))
+            whole, in_ctc = (sum(column) for column in zip(*times, strict=True))
             row.speeds.append(sum(row.data.seconds) / whole)
-            row.shares.append(ctc / whole)
+            row.shares.append(in_ctc / whole)
 
 
 def spread(values: Sequence[float], form: str) -> str:

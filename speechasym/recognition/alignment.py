@@ -21,7 +21,6 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -30,6 +29,7 @@ from speechasym.audio import reading
 from speechasym.errors import AlignmentError, ConfigError, MissingWordError
 from speechasym.language import phones
 from speechasym.language.lexicon import Lexicon
+from speechasym.levels import ctc
 from speechasym.recognition import transcription
 from speechasym.recognition.transcription import Trained, open_run
 from speechasym.training import feature_cache, labels
@@ -346,11 +346,6 @@ def _classes(inventory: Sequence[str], symbols: Sequence[str]) -> list[int]:
     return [known[symbol] for symbol in symbols]
 
 
-def steps_needed(row: Sequence[int]) -> int:
-    """Steps that CTC needs at least: one a symbol, and a blank between two that are the same."""
-    return len(row) + sum(a == b for a, b in pairwise(row))
-
-
 def _pronounced(
     trained: Trained, posterior: _Posterior, said: Sequence[Word], name: str
 ) -> list[tuple[str, ...]]:
@@ -364,29 +359,12 @@ def _pronounced(
     for number, row in tried:
         changed = [*first[:number], row, *first[number + 1 :]]
         whole.append([p for own in changed for p in own])
-    losses = _losses(log_probs, [_classes(inventory, row) for row in whole])
-    best = {number: (losses[0], first[number]) for number in range(len(said))}
-    for (number, row), loss in zip(tried, losses[1:], strict=True):
-        if loss < best[number][0]:
-            best[number] = (loss, row)
+    scores = ctc.log_likelihoods(log_probs, [_classes(inventory, row) for row in whole])
+    best = {number: (scores[0], first[number]) for number in range(len(said))}
+    for (number, row), score in zip(tried, scores[1:], strict=True):
+        if score > best[number][0]:
+            best[number] = (score, row)
     return [best[number][1] for number in range(len(said))]
-
-
-def _losses(log_probs: Tensor, rows: Sequence[Sequence[int]], most: int = 64) -> list[float]:
-    """Minus log probability of each row of classes, infinite where there are too few steps."""
-    found: list[float] = []
-    for begin in range(0, len(rows), most):
-        part = rows[begin : begin + most]
-        sizes = torch.tensor([len(row) for row in part])
-        losses = torch.nn.functional.ctc_loss(
-            log_probs[:, None].expand(-1, len(part), -1),
-            torch.tensor([label for row in part for label in row]),
-            torch.full((len(part),), len(log_probs)),
-            sizes,
-            reduction="none",
-        )
-        found += losses.tolist()
-    return found
 
 
 def _places(
@@ -394,7 +372,7 @@ def _places(
 ) -> _Places:
     """Mean place of each symbol over what was heard. Raises `AlignmentError` for too few steps."""
     row = _classes(inventory, symbols)
-    needed, steps = steps_needed(row), len(posteriors[0].log_probs)
+    needed, steps = ctc.steps_needed(row), len(posteriors[0].log_probs)
     if needed > steps:
         raise AlignmentError(
             name,
@@ -411,32 +389,13 @@ def _places(
             continue  # a shifted one may have a step less
         values = posterior.log_probs.exp().numpy()
         centre, score = np.empty(len(row)), 0.0
-        for number, (a, b) in enumerate(best_path(posterior.log_probs, row)):
+        for number, (a, b) in enumerate(ctc.align(posterior.log_probs, row)):
             weight = values[a:b, row[number]].astype(np.float64) + 1e-9
             centre[number] = (weight * posterior.centre[a:b]).sum() / weight.sum()
             score += float(np.log(weight.max()))
         centres.append(centre)
         scores.append(score / len(row))
     return _Places(np.mean(centres, 0), float(np.mean(scores)))
-
-
-def best_path(log_probs: Tensor, row: Sequence[int]) -> list[tuple[int, int]]:
-    """CTC's best path (S, V) through classes: first step of each, and the one after its last.
-
-    There must be `steps_needed` steps.
-    """
-    from torchaudio.functional import forced_align
-
-    path, _ = forced_align(log_probs[None].contiguous(), torch.tensor([row], dtype=torch.int32))
-    found: list[tuple[int, int]] = []
-    before = 0
-    for step, label in enumerate(path[0].tolist()):
-        if label and label != before:
-            found.append((step, step + 1))
-        elif label:
-            found[-1] = (found[-1][0], step + 1)
-        before = label
-    return found
 
 
 def boundaries(

@@ -22,7 +22,6 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -30,6 +29,7 @@ from speechasym.errors import ConfigError, DecodingError
 from speechasym.language import lexicon, ngrams, phones
 from speechasym.language.lexicon import Lexicon
 from speechasym.language.ngrams import Model
+from speechasym.levels import ctc
 from speechasym.recognition import search
 from speechasym.recognition.search import NOTHING, Chain
 from speechasym.recognition.spellings import (
@@ -313,7 +313,8 @@ class Decoder:
                 labels.encode(words if head == "words" else list(SPACE.join(words)), known)
                 for words in lacking
             ]
-            for words, value in zip(lacking, _ctc(log_probs, rows), strict=True):
+            values = ctc.log_likelihoods(torch.from_numpy(log_probs), rows)
+            for words, value in zip(lacking, values, strict=True):
                 found[words][head] = value
         finite = [s[head] for s in found.values() if s[head] > NOTHING]
         low = min(finite) - FLOOR if finite else 0.0
@@ -352,20 +353,6 @@ def _array(log_probs: Tensor | NDArray, penalty: float) -> NDArray[np.float32]:
     values = np.array(values, np.float32, order="C")
     values[:, 0] -= penalty
     return values
-
-
-def _ctc(log_probs: NDArray[np.float32], rows: Sequence[Sequence[int]]) -> list[float]:
-    """log p of each row of classes."""
-    if not rows:
-        return []
-    lengths = torch.tensor([len(row) for row in rows])
-    targets = torch.zeros(len(rows), max(1, int(lengths.max())), dtype=torch.int64)
-    for number, row in enumerate(rows):
-        targets[number, : len(row)] = torch.tensor(row, dtype=torch.int64)
-    given = torch.from_numpy(log_probs)[:, None].expand(-1, len(rows), -1)
-    steps = torch.full((len(rows),), len(log_probs))
-    losses = F.ctc_loss(given, targets, steps, lengths, reduction="none")
-    return [-value for value in losses.tolist()]
 
 
 def _strangers(own: Sequence[str], entries: Lexicon, known: int) -> DecodingError:

@@ -17,7 +17,7 @@ import torch
 
 from speechasym.annotations import transcripts
 from speechasym.errors import ConfigError
-from speechasym.levels import ctc as decoding
+from speechasym.levels import ctc
 from speechasym.levels.level import LevelOutput, Output
 from speechasym.progress import progress
 from speechasym.recognition.decoder import BY_LEXICON, Opened, unknown_rates
@@ -178,8 +178,8 @@ def evaluate(
             with run_folder.enough_memory(too_much):
                 output = model(batch.features.to(place), batch.lengths.to(place))
             for head in heads:
-                for name, row in zip(batch.ids, decoding.greedy(*output.heads[head]), strict=True):
-                    rows[head][name] = decoding.symbols(row, inventories[head])
+                for name, row in zip(batch.ids, ctc.greedy(*output.heads[head]), strict=True):
+                    rows[head][name] = ctc.symbols(row, inventories[head])
             if words is not None:
                 start = time.monotonic()
                 found |= _words(words, batch.ids, output)

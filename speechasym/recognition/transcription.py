@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from speechasym.annotations import intervals as alignments
 from speechasym.annotations.intervals import Interval
@@ -27,7 +27,7 @@ from speechasym.auditory import filterbank
 from speechasym.errors import CheckpointError, ConfigError
 from speechasym.feature_extraction import normalise, sets
 from speechasym.feature_extraction.sets import FeatureConfig
-from speechasym.levels import hierarchy
+from speechasym.levels import ctc, hierarchy
 from speechasym.levels.level import Output
 from speechasym.recognition.decoder import BY_LEXICON, Opened
 from speechasym.training import checkpoints, loop
@@ -333,14 +333,14 @@ def _places(
     for head in heads:
         log_probs, steps = output.heads[head]
         first, last = (span[0, : int(steps[0])].numpy() for span in output.spans[head])
-        runs = _runs(log_probs[0, : int(steps[0])], *step_times(first, last))
+        start, end = (times.tolist() for times in step_times(first, last))
         found[head] = [
             Interval(
-                max(0.0, a / config.rate + offset),
-                max(0.0, b / config.rate + offset),
+                max(0.0, start[a] / config.rate + offset),
+                max(0.0, end[b - 1] / config.rate + offset),
                 trained.inventories[head][k - 1],
             )
-            for a, b, k in runs
+            for a, b, k in ctc.runs(log_probs[0, : int(steps[0])].argmax(-1))
         ]
     return found
 
@@ -383,17 +383,6 @@ def step_times(first: NDArray, last: NDArray) -> tuple[NDArray, NDArray]:
     rank = np.arange(len(first)) - np.flatnonzero(new)[group]
     part = (last - first) / sharing
     return first + rank * part, first + (rank + 1) * part
-
-
-def _runs(log_probs: Tensor, start: NDArray, end: NDArray) -> list[tuple[float, float, int]]:
-    """CTC's best path (S, V) -> start, end and class of each symbol, blanks left out."""
-    best = log_probs.argmax(-1).numpy()
-    edges = [0, *(np.flatnonzero(best[1:] != best[:-1]) + 1).tolist(), len(best)]
-    return [
-        (float(start[a]), float(end[b - 1]), int(best[a]))
-        for a, b in pairwise(edges)
-        if b > a and best[a]
-    ]
 
 
 def spread(

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from speechasym import files
 from speechasym.errors import CheckpointError, ConfigError, TrainingError
-from speechasym.levels import presets
+from speechasym.levels import ctc, presets
 from speechasym.progress import shares
 from speechasym.training import (
     checkpoints,
@@ -268,7 +268,7 @@ def _loss(
     left_out = {}
     for head, weight in weights.items():
         log_probs, lengths = output.heads[head]
-        lost, fits = validation.ctc(log_probs, lengths, *batch.targets[head])
+        lost, fits = ctc.loss(log_probs, lengths, *batch.targets[head])
         lost = lost / totals[head]
         loss = loss + weight * lost
         parts[head] = lost.detach()

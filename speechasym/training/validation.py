@@ -15,7 +15,7 @@ from rapidfuzz.distance import Levenshtein
 from torch import Tensor, nn
 
 from speechasym.errors import ConfigError, TrainingError
-from speechasym.levels import ctc as decoding
+from speechasym.levels import ctc
 from speechasym.training.dataset import Batch, Dataset
 
 log = logging.getLogger(__name__)
@@ -36,31 +36,6 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any
     if precision == "bfloat16" or (precision == "auto" and device.type == "cuda"):
         return torch.autocast(device.type, torch.bfloat16)
     return nullcontext()
-
-
-def ctc(
-    log_probs: Tensor, lengths: Tensor, targets: Tensor, counts: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Sum of -log p over the utterances that fit, and which of them fit (B,), on the CPU.
-
-    An utterance fits where it has a frame for each label, and one between equal neighbours.
-
-    Args:
-        log_probs: (B, F', V); lengths: (B,); targets: (B, L) classes from 1; counts: (B,).
-    """
-    lengths, rows, counts = lengths.cpu(), targets.cpu(), counts.cpu()
-    inside = torch.arange(1, rows.shape[1]) < counts[:, None]
-    again = ((rows[:, 1:] == rows[:, :-1]) & inside).sum(1)
-    fits = (counts + again <= lengths) & (lengths > 0)
-    log_probs = log_probs.float()
-    if not bool(fits.all()):
-        chosen = fits.to(log_probs.device)
-        log_probs, targets = log_probs[chosen], targets[fits.to(targets.device)]
-        lengths, counts = lengths[fits], counts[fits]
-    if not len(log_probs):
-        return log_probs.sum() * 0, fits
-    lost = nnf.ctc_loss(log_probs.transpose(0, 1), targets, lengths, counts, reduction="sum")
-    return lost, fits
 
 
 def framewise(
@@ -113,12 +88,12 @@ def evaluate(
                 output = model(batch.features, batch.lengths)
             for head, inventory in data.inventories.items():
                 log_probs, lengths = output.heads[head]
-                lost, fits = ctc(log_probs, lengths, *batch.targets[head])
+                lost, fits = ctc.loss(log_probs, lengths, *batch.targets[head])
                 sums[head] += float(lost)
                 labels[head] += int(batch.targets[head][1].cpu()[fits].sum())
                 left_out[head] += [n for n, fit in zip(batch.ids, fits, strict=True) if not fit]
-                for name, row in zip(batch.ids, decoding.greedy(log_probs, lengths), strict=True):
-                    hypotheses[head][name] = decoding.symbols(row, inventory)
+                for name, row in zip(batch.ids, ctc.greedy(log_probs, lengths), strict=True):
+                    hypotheses[head][name] = ctc.symbols(row, inventory)
     finally:
         model.train(training)
     return Evaluation(
@@ -166,7 +141,7 @@ def probe(model: nn.Module, batch: Batch, classes: Mapping[str, int]) -> None:
                 f"its head {head} has {log_probs.shape[1]} frames, and says {int(lengths.max())}",
                 "Mend its lengths",
             )
-        _, fits = ctc(log_probs, lengths, *batch.targets[head])
+        _, fits = ctc.loss(log_probs, lengths, *batch.targets[head])
         if 2 * int((~fits).sum()) > len(fits):
             first = int(fits.long().argmin())
             raise TrainingError(

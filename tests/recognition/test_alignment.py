@@ -1,11 +1,10 @@
 """Forced alignment: places by CTC, boundaries by the features, and everything that can go wrong."""
 
 import json
-from itertools import pairwise, product
+from itertools import pairwise
 
 import numpy as np
 import pytest
-import torch
 from helpers import called, tone
 from toy import RATE, toy, utterance
 
@@ -41,38 +40,6 @@ def cuts(made):
 
 def lexicon(**more):
     return Lexicon(LEXICON | more)
-
-
-def brute(log_probs, row):
-    """The best path by trying all of them."""
-    best, found = -np.inf, None
-    steps, classes = log_probs.shape
-    for path in product(range(classes), repeat=steps):
-        joined = [c for n, c in enumerate(path) if n == 0 or c != path[n - 1]]
-        if [c for c in joined if c] == list(row):
-            score = sum(float(log_probs[n, c]) for n, c in enumerate(path))
-            if score > best:
-                best, found = score, path
-    spans, before = [], 0
-    for n, c in enumerate(found):
-        if c and c != before:
-            spans.append([n, n + 1])
-        elif c:
-            spans[-1][1] = n + 1
-        before = c
-    return [tuple(span) for span in spans]
-
-
-@pytest.mark.parametrize("row", [[1], [1, 1], [1, 2, 1], [2, 2, 1]])
-def test_best_path_is_that_of_all_paths(row):
-    generator = torch.Generator().manual_seed(len(row))
-    for steps in (forced.steps_needed(row), 6):
-        log_probs = torch.randn(steps, 3, generator=generator).log_softmax(-1)
-        assert forced.best_path(log_probs, row) == brute(log_probs, row)
-
-
-def test_steps_needed():
-    assert [forced.steps_needed(row) for row in ([], [1], [1, 1], [1, 2, 2, 2])] == [0, 1, 3, 6]
 
 
 def test_boundaries_lie_where_features_change():

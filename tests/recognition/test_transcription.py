@@ -6,20 +6,18 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from helpers import tone
-from toy import GAP_S, RATE, WORDS, toy, utterance
+from toy import RATE, WORDS, toy, utterance
 
 from speechasym.annotations import intervals
 from speechasym.annotations.intervals import Interval
 from speechasym.audio import reading as audio
-from speechasym.errors import AudioError, ConfigError
+from speechasym.errors import ConfigError
 from speechasym.feature_extraction import sets
 from speechasym.feature_extraction.sets import FeatureConfig
 from speechasym.recognition import transcription
 from speechasym.recognition.transcription import (
     GRID,
-    REACH_S,
     open_run,
-    spread,
     stretches,
     transcribe,
     write_textgrids,
@@ -261,36 +259,3 @@ def test_times_of_steps_that_share_their_frames():
     start, end = transcription.step_times(first, last)
     np.testing.assert_allclose(start, [0, 1.5, 3, 6, 7, 8])
     np.testing.assert_allclose(end, [1.5, 3, 6, 7, 8, 9])
-
-
-def test_runs_of_the_best_path():
-    import torch
-
-    best = [0, 2, 2, 0, 2, 1, 1, 0]
-    log_probs = torch.nn.functional.one_hot(torch.tensor(best), 3).float()
-    start = np.arange(8.0)
-    assert transcription._runs(log_probs, start, start + 1) == [(1, 3, 2), (4, 5, 2), (5, 7, 1)]
-    assert transcription._runs(log_probs[:0], start[:0], start[:0]) == []
-
-
-def test_spread():
-    """Near neighbours meet in the middle, far ones reach a little further, ends stay inside."""
-    named = [(0.05, 0.1, "a"), (0.2, 0.3, "b"), (1.0, 1.1, "c"), (1.1, 1.95, "d")]
-    found = spread(named, 0.1, 2.0)
-    for i, want in zip(found, [(0, 0.15), (0.15, 0.4), (0.9, 1.1), (1.1, 2.0)], strict=True):
-        assert i[:2] == pytest.approx(want)
-    assert [i.label for i in found] == list("abcd")
-    assert spread([], 0.1, 1.0) == []
-    assert spread([(0.9, 1.2, "x")], 0.05, 1.0) == [Interval(0.9 - 0.05, 1.0, "x")]
-    assert set(REACH_S) >= {"phones", "letters", "words"}
-    assert GAP_S > 0.08  # so that the tests' pauses are gaps
-
-
-def test_errors(trained, tmp_path):
-    with pytest.raises(ConfigError, match="no head phrases; it has phones, letters, words"):
-        transcribe(trained, tmp_path / "x.wav", heads=["phrases"])
-    with pytest.raises(AudioError):
-        transcribe(trained, tmp_path / "x.wav")
-    (tmp_path / "x.wav").write_bytes(b"no sound")
-    with pytest.raises(AudioError):
-        transcribe(trained, tmp_path / "x.wav")

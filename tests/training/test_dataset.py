@@ -391,10 +391,3 @@ def test_labels_that_are_missing_name_manifest_cut_and_key(tmp_path):
     path.write_text(json.dumps(cut) + "\n")
     with pytest.raises(LabelError, match=r"m\.jsonl: cut s-1: .*data\.labels\.lexicon"):
         load([f"data.train={path}", "data.dev=x"])
-
-
-def test_greedy_decoding():
-    best = torch.tensor([[0, 2, 2, 0, 2, 1, 1], [3, 3, 3, 3, 1, 1, 1]])
-    log_probs = torch.nn.functional.one_hot(best, 4).float()
-    assert ctc.greedy(log_probs, torch.tensor([7, 4])) == [[2, 2, 1], [3]]
-    assert ctc.greedy(log_probs, torch.tensor([0, 1])) == [[], [3]]

@@ -22,13 +22,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from speechasym import files
 from speechasym.errors import LexiconError
 from speechasym.language import ngrams
 from speechasym.language.lexicon import Lexicon
+from speechasym.ops import cpu_letter_to_sound
 
 # letters and phones of a unit. Two letters with two phones are two units; two silent letters too
 KINDS = np.array([[1, 0], [1, 1], [1, 2], [2, 1]])
@@ -105,18 +105,6 @@ def _corpus(pairs: list[Pair]) -> _Corpus:
     )
 
 
-@njit(cache=True)
-def _unit(x, i, letters, y, j, phones, a, p):  # type: ignore[no-untyped-def]
-    """Number of the unit of so many letters from i and phones from j, of a letters, p phones."""
-    if letters == 2:
-        return a * (1 + p + p * p) + (x[i] * a + x[i + 1]) * p + y[j]
-    if phones == 0:
-        return x[i]
-    if phones == 1:
-        return a + x[i] * p + y[j]
-    return a * (1 + p) + (x[i] * p + y[j]) * p + y[j + 1]
-
-
 def _units(a: int, p: int) -> int:
     return a * (1 + p + p * p) + a * a * p
 
@@ -135,71 +123,6 @@ def _name(number: int, alphabet: tuple[str, ...], inventory: tuple[str, ...]) ->
     return f"{alphabet[rest // a]}{alphabet[rest % a]}:{inventory[phone]}"
 
 
-@njit(cache=True)
-def _expected(letters, phones, lb, pb, probability, a, p, kinds):  # type: ignore[no-untyped-def]
-    """How often each unit is expected, and the log likelihood of what can be aligned."""
-    counts = np.zeros(len(probability))
-    total = 0.0
-    for w in range(len(lb) - 1):
-        x, y = letters[lb[w] : lb[w + 1]], phones[pb[w] : pb[w + 1]]
-        n, m = len(x), len(y)
-        before, after = np.zeros((n + 1, m + 1)), np.zeros((n + 1, m + 1))
-        before[0, 0] = after[n, m] = 1.0
-        for i in range(n + 1):
-            for j in range(m + 1):
-                for k in range(len(kinds)):
-                    di, dj = kinds[k]
-                    if i >= di and j >= dj and before[i - di, j - dj] > 0:
-                        u = _unit(x, i - di, di, y, j - dj, dj, a, p)
-                        before[i, j] += before[i - di, j - dj] * probability[u]
-        if before[n, m] <= 0:
-            continue
-        total += np.log(before[n, m])
-        for i in range(n, -1, -1):
-            for j in range(m, -1, -1):
-                for k in range(len(kinds)):
-                    di, dj = kinds[k]
-                    if i + di <= n and j + dj <= m and after[i + di, j + dj] > 0:
-                        u = _unit(x, i, di, y, j, dj, a, p)
-                        both = probability[u] * after[i + di, j + dj]
-                        after[i, j] += both
-                        counts[u] += before[i, j] * both / before[n, m]
-    return counts, total
-
-
-@njit(cache=True)
-def _aligned(letters, phones, lb, pb, probability, a, p, kinds):  # type: ignore[no-untyped-def]
-    """The likeliest units of each word, from the place of its first letter on, and how many."""
-    found, lengths = np.zeros(len(letters), np.int64), np.zeros(len(lb) - 1, np.int64)
-    for w in range(len(lb) - 1):
-        x, y = letters[lb[w] : lb[w + 1]], phones[pb[w] : pb[w + 1]]
-        n, m = len(x), len(y)
-        best = np.full((n + 1, m + 1), -np.inf)
-        chosen = np.zeros((n + 1, m + 1), np.int64)
-        best[0, 0] = 0.0
-        for i in range(n + 1):
-            for j in range(m + 1):
-                for k in range(len(kinds)):
-                    di, dj = kinds[k]
-                    if i >= di and j >= dj and best[i - di, j - dj] > -np.inf:
-                        u = _unit(x, i - di, di, y, j - dj, dj, a, p)
-                        if probability[u] > 0:
-                            score = best[i - di, j - dj] + np.log(probability[u])
-                            if score > best[i, j]:
-                                best[i, j], chosen[i, j] = score, k
-        if best[n, m] == -np.inf:
-            continue
-        i, j, at = n, m, lb[w + 1]
-        while i > 0:
-            di, dj = kinds[chosen[i, j]]
-            i, j, at = i - di, j - dj, at - 1
-            found[at] = _unit(x, i, di, y, j, dj, a, p)
-        lengths[w] = lb[w + 1] - at
-        for k in range(lengths[w]):
-            found[lb[w] + k] = found[at + k]
-    return found, lengths
-
-
 def align(pairs: list[Pair]) -> list[list[str]]:
     """The joint units of each pair; none for one that has more than two phones a letter.
 
@@ -211,12 +134,14 @@ def align(pairs: list[Pair]) -> list[list[str]]:
     arrays = (data.letters, data.phones, data.letter_begins, data.phone_begins)
     probability = np.full(_units(*data.sizes), 1e-3)
     for number in range(ROUNDS):
-        counts, total = _expected(*arrays, probability, *data.sizes, KINDS)
+        counts, total = cpu_letter_to_sound.expected_counts(
+            *arrays, probability, *data.sizes, KINDS
+        )
         if not counts.sum():
             break
         probability = counts / counts.sum()
         _log.info("alignment %d: log likelihood %.0f", number, total)
-    found, lengths = _aligned(*arrays, probability, *data.sizes, KINDS)
+    found, lengths = cpu_letter_to_sound.best_alignment(*arrays, probability, *data.sizes, KINDS)
     names = {u: _name(u, data.alphabet, data.inventory) for u in np.unique(found).tolist()}
     return [
         [names[u] for u in found[begin : begin + length].tolist()]
@@ -276,7 +201,7 @@ class Guesser:
             )
         model = self.model
         numbers = np.array([spelled.number[letter] for letter in capitals])
-        units = _search(
+        units = cpu_letter_to_sound.search(
             numbers, len(spelled.alphabet), spelled.begins, spelled.units, spelled.audible,
             model.word, model.first, model.suffix, model.probability, model.backoff,
             model.state_of, model.start, BEAM,
@@ -336,68 +261,6 @@ def _spelled(model: ngrams.Model) -> _Spelled:
     return _Spelled(
         alphabet, number, begins, order + special, np.array([bool(p) for p in phones]), phones
     )
-
-
-@njit(cache=True)
-def _search(  # type: ignore[no-untyped-def]
-    x, a, begins, units, audible, word, first, suffix, probability, backoff, state_of, start, beam
-):
-    """The likeliest units that spell letters x and are heard; none if there are none.
-
-    At each letter the best `beam` hypotheses go on; of those that predict the same, one.
-    """
-    n = len(x)
-    most = 1
-    for place in range(len(begins) - 1):
-        most = max(most, begins[place + 1] - begins[place])
-    room = 2 * beam * most  # a letter is reached from the one before it, and from one more
-    state, score = np.zeros((n + 1, room), np.int64), np.full((n + 1, room), -np.inf)
-    unit, back = np.zeros((n + 1, room), np.int64), np.zeros((n + 1, room), np.int64)
-    came, heard = np.zeros((n + 1, room), np.int64), np.zeros((n + 1, room), np.bool_)
-    count = np.zeros(n + 1, np.int64)
-    state[0, 0], score[0, 0], count[0] = start, 0.0, 1
-    best, last = -np.inf, -1
-    for i in range(n + 1):
-        kept = np.zeros(beam, np.int64)
-        taken = 0
-        for h in np.argsort(-score[i, : count[i]]):
-            again = False
-            for k in range(taken):
-                same = state[i, kept[k]] == state[i, h] and heard[i, kept[k]] == heard[i, h]
-                again = again or same
-            if again:
-                continue
-            kept[taken] = h
-            taken += 1
-            if i == n:
-                end, _ = ngrams.next_state(
-                    word, first, suffix, probability, backoff, state[i, h], 2
-                )
-                if heard[i, h] and score[i, h] + end > best:
-                    best, last = score[i, h] + end, h
-            for letters in range(1, min(2, n - i) + 1):
-                place = x[i] if letters == 1 else a * (x[i] + 1) + x[i + 1]
-                to = i + letters
-                for at in range(begins[place], begins[place + 1]):
-                    u = units[at]
-                    p, node = ngrams.next_state(
-                        word, first, suffix, probability, backoff, state[i, h], u
-                    )
-                    c = count[to]
-                    state[to, c], score[to, c] = state_of[node], score[i, h] + p
-                    unit[to, c], back[to, c], came[to, c] = u, h, i
-                    heard[to, c] = heard[i, h] or audible[u]
-                    count[to] += 1
-            if taken == beam:
-                break
-    found = np.zeros(n, np.int64)
-    length = 0
-    i = n
-    while last >= 0 and i > 0:
-        found[length] = unit[i, last]
-        length += 1
-        i, last = came[i, last], back[i, last]
-    return found[:length][::-1]
 
 
 # --- a lexicon for a list of words ----------------------------------------------------------------

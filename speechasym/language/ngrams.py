@@ -34,11 +34,11 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from speechasym import files
 from speechasym.errors import ArpaError, ConfigError
+from speechasym.ops import cpu_ngrams
 
 UNKNOWN, START, END = "<unk>", "<s>", "</s>"
 SPECIAL = (UNKNOWN, START, END)  # their numbers are 0, 1, 2 in every model
@@ -90,7 +90,7 @@ class Model:
     @cached_property
     def state_of(self) -> NDArray[np.int32]:
         """(M,) the shortest history that predicts the same as each node: states to remember."""
-        return _shortest(self.first, self.suffix, self.backoff)
+        return cpu_ngrams.shortest_states(self.first, self.suffix, self.backoff)
 
     @property
     def start(self) -> int:
@@ -103,7 +103,7 @@ class Model:
 
     def step(self, state: int, number: int) -> tuple[float, int]:
         """log10 p(word | state), and the state after the word. Equal states are equal futures."""
-        total, node = next_state(
+        total, node = cpu_ngrams.next_state(
             self.word, self.first, self.suffix, self.probability, self.backoff, state, number
         )
         return total, int(self.state_of[node])
@@ -133,7 +133,7 @@ class Model:
             numbers += [self.number(word) for word in sentence] + [SPECIAL.index(END)]
             count += 1
         told = np.array(numbers, np.int32)
-        scores = _scored(
+        scores = cpu_ngrams.sentence_scores(
             self.word, self.first, self.suffix, self.probability, self.backoff, self.start, told
         )
         return scores, told, count
@@ -201,56 +201,6 @@ class Model:
 
 
 # --- the tree -------------------------------------------------------------------------------------
-
-
-@njit(cache=True)
-def _child(word, first, node, number):  # type: ignore[no-untyped-def]
-    """The child of a node for a word; -1 if there is none."""
-    if node == 0:
-        return number + 1  # every word is a unigram
-    low, high = first[node], first[node + 1]
-    while low < high:
-        middle = (low + high) // 2
-        if word[middle] < number:
-            low = middle + 1
-        else:
-            high = middle
-    return low if low < first[node + 1] and word[low] == number else -1
-
-
-@njit(cache=True)
-def next_state(word, first, suffix, probability, backoff, state, number):  # type: ignore[no-untyped-def]
-    """log10 p(word | state), and the longest n-gram that ends there."""
-    total = 0.0
-    child = _child(word, first, state, number)
-    while child < 0:
-        total += backoff[state]
-        state = suffix[state]
-        child = _child(word, first, state, number)
-    return total + probability[child], child
-
-
-@njit(cache=True)
-def _scored(word, first, suffix, probability, backoff, start, numbers):  # type: ignore[no-untyped-def]
-    """log10 of each of the words of sentences that end with </s> each."""
-    scores = np.empty(len(numbers))
-    state = start
-    for at in range(len(numbers)):
-        scores[at], state = next_state(
-            word, first, suffix, probability, backoff, state, numbers[at]
-        )
-        if numbers[at] == 2:
-            state = start
-    return scores
-
-
-@njit(cache=True)
-def _shortest(first, suffix, backoff):  # type: ignore[no-untyped-def]
-    out = np.zeros(len(suffix), np.int32)
-    for node in range(1, len(suffix)):  # a suffix has the smaller number
-        alone = first[node] == first[node + 1] and backoff[node] == 0
-        out[node] = out[suffix[node]] if alone else node
-    return out
 
 
 def _built(

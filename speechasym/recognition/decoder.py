@@ -30,8 +30,8 @@ from speechasym.language import lexicon, ngrams, phones
 from speechasym.language.lexicon import Lexicon
 from speechasym.language.ngrams import Model
 from speechasym.levels import ctc
-from speechasym.recognition import search
-from speechasym.recognition.search import NOTHING, Chain
+from speechasym.ops import cpu_search
+from speechasym.ops.cpu_search import NOTHING, Chain
 from speechasym.recognition.spellings import (
     SPACE,
     Spellings,
@@ -161,7 +161,7 @@ class WordSearch:
         enough. Where it does hide all that end with a whole word, an unfinished word is left out.
         """
         lm = self.lm
-        parent, word, ending, sums, logs = search.search(
+        parent, word, ending, sums, logs = cpu_search.search(
             log_probs, *self.tree, lm.word, lm.first, lm.suffix, lm.probability, lm.backoff,
             lm.state_of, lm.start, config.lm_weight, config.word_score, config.beam, config.width,
             config.symbol_width, config.histories,
@@ -186,14 +186,14 @@ class WordSearch:
         """log p of words, summed over all ways to write them and all alignments; -inf: none."""
         if any(word not in self.written for word in words):
             return NOTHING
-        return float(search.likelihood(log_probs, *self.chain(words)[:4]))
+        return float(cpu_search.likelihood(log_probs, *self.chain(words)[:4]))
 
     def spans(
         self, log_probs: NDArray[np.float32], words: Sequence[str]
     ) -> list[tuple[int, int]] | None:
         """First and last step of each word in the best alignment; None where none fits."""
         chain = self.chain(words)
-        states = search.align(log_probs, *chain[:4])
+        states = cpu_search.align(log_probs, *chain[:4])
         place = np.where(states >= 0, chain.word[states], -1)
         found = []
         for number in range(len(words)):

@@ -12,7 +12,7 @@ from speechasym.errors import DecodingError
 from speechasym.language import phones
 from speechasym.language.lexicon import Lexicon
 from speechasym.language.ngrams import Model
-from speechasym.recognition.search import NOTHING, Chain, Tree
+from speechasym.ops.cpu_search import NOTHING, Chain, Tree
 from speechasym.training import labels
 
 SPACE = " "

@@ -17,15 +17,14 @@ from collections import defaultdict
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from speechasym.errors import ConfigError, ItemError
 from speechasym.language import phones
-from speechasym.ops import cpu_dtw
+from speechasym.ops import cpu_abx, cpu_dtw
 
 MOST_ITEMS = 16000  # a matrix of all distances: 1 GiB
 
@@ -268,22 +267,6 @@ def evaluate(
     return results, tokens
 
 
-@numba.njit(nogil=True, cache=True)
-def _cell_errors(distance: Any, a: Any, b: Any, x: Any) -> tuple[float, int]:
-    """Sum of errors and number of triples of one cell; a token is never its own A."""
-    wrong, count = 0.0, 0
-    for t in x:
-        for i in a:
-            if i == t:
-                continue
-            near = distance[t, i]
-            for j in b:
-                far = distance[t, j]
-                wrong += 1.0 if near > far else (0.5 if near == far else 0.0)
-            count += len(b)
-    return wrong, count
-
-
 def score(
     tokens: Tokens,
     across: bool = False,
@@ -342,7 +325,7 @@ def score(
                         continue
                     b = some(other)
                     for speaker_x, x in xs:
-                        wrong, count = _cell_errors(tokens.distance, a, b, x)
+                        wrong, count = cpu_abx.cell_errors(tokens.distance, a, b, x)
                         errors[phone_a, phone_b, speaker, speaker_x].append(wrong / count)
                         triples += count
     if not errors:

@@ -19,7 +19,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from speechasym.language.ngrams import next_state
+from speechasym.ops.cpu_ngrams import next_state
 
 NOTHING = -math.inf
 _END = 2  # number of </s> in every n-gram model

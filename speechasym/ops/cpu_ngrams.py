@@ -1,0 +1,60 @@
+"""Look-ups in an n-gram model, compiled with numba.
+
+A model is a tree in flat arrays (`speechasym.language.ngrams.Model`): node 0 is the empty history,
+the children of node n are first[n] to first[n + 1] - 1, sorted by `word`. The symbol </s> is number
+2 in every model.
+"""
+
+import numpy as np
+from numba import njit
+
+
+@njit(cache=True)
+def _child(word, first, node, number):  # type: ignore[no-untyped-def]
+    """Return the child of a node for a word, or -1 if it has none."""
+    if node == 0:
+        return number + 1  # every word is a unigram
+    low, high = first[node], first[node + 1]
+    while low < high:
+        middle = (low + high) // 2
+        if word[middle] < number:
+            low = middle + 1
+        else:
+            high = middle
+    return low if low < first[node + 1] and word[low] == number else -1
+
+
+@njit(cache=True)
+def next_state(word, first, suffix, probability, backoff, state, number):  # type: ignore[no-untyped-def]
+    """Return log10 p(word | state) and the node of the longest n-gram that ends with the word."""
+    total = 0.0
+    child = _child(word, first, state, number)
+    while child < 0:
+        total += backoff[state]
+        state = suffix[state]
+        child = _child(word, first, state, number)
+    return total + probability[child], child
+
+
+@njit(cache=True)
+def sentence_scores(word, first, suffix, probability, backoff, start, numbers):  # type: ignore[no-untyped-def]
+    """Return log10 p of each word of concatenated sentences, each of which ends with </s>."""
+    scores = np.empty(len(numbers))
+    state = start
+    for at in range(len(numbers)):
+        scores[at], state = next_state(
+            word, first, suffix, probability, backoff, state, numbers[at]
+        )
+        if numbers[at] == 2:
+            state = start
+    return scores
+
+
+@njit(cache=True)
+def shortest_states(first, suffix, backoff):  # type: ignore[no-untyped-def]
+    """Return, for each node, its longest suffix that has children or a backoff weight."""
+    out = np.zeros(len(suffix), np.int32)
+    for node in range(1, len(suffix)):  # a suffix has the smaller number
+        alone = first[node] == first[node + 1] and backoff[node] == 0
+        out[node] = out[suffix[node]] if alone else node
+    return out

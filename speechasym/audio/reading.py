@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from speechasym.audio import containers
 from speechasym.errors import AudioError, ConfigError
@@ -144,6 +144,27 @@ def load(
         log.warning("%s: %s", path, header.warning)
     rate = header.sample_rate if sample_rate is None else sample_rate
     return np.concatenate(list(blocks(path, sample_rate, channel))), rate
+
+
+def check_samples(source: ArrayLike) -> NDArray[np.float32]:
+    """Return samples (T,) as float32, full scale 1.
+
+    Raises `ConfigError` unless they are floating point, mono, and finite.
+    """
+    x = np.asarray(source)
+    if x.dtype.kind != "f":
+        raise ConfigError(
+            "source",
+            f"samples of type {x.dtype}; floating point is expected",
+            "Scale integers to full scale 1: x = x / 32768 for 16 bits",
+        )
+    if x.ndim != 1 or not x.size:
+        raise ConfigError("source", f"shape {x.shape}; mono samples (T,) are expected", "Mix down")
+    x = x.astype(np.float32)
+    if not np.isfinite(x).all():
+        first = int(np.isfinite(x).argmin())
+        raise ConfigError("source", f"sample {first} is {x[first]}", "Give finite samples")
+    return x
 
 
 def add_noise(

@@ -222,21 +222,7 @@ def features(
         if sample_rate is None:
             raise ConfigError("sample_rate", "needed with samples", "Say sample_rate=16000")
         config = FeatureConfig(**options)
-        x = np.asarray(source)
-        if x.dtype.kind != "f":
-            raise ConfigError(
-                "source",
-                f"samples of type {x.dtype}; floating point is expected",
-                "Scale integers to full scale 1: x = x / 32768 for 16 bits",
-            )
-        if x.ndim != 1 or not x.size:
-            raise ConfigError(
-                "source", f"shape {x.shape}; mono samples (T,) are expected", "Mix it down"
-            )
-        x = x.astype(np.float32)
-        if not np.isfinite(x).all():
-            first = int(np.isfinite(x).argmin())
-            raise ConfigError("source", f"sample {first} is {x[first]}", "Give finite samples")
+        x = reading.check_samples(source)
         parts = iter([x])
     return np.concatenate(list(frames(parts, config)))
 

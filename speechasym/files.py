@@ -1,7 +1,9 @@
-"""Nothing is ever half-written: a temporary file beside the target, fsync, then a rename."""
+"""Files read as text, and files that are never half-written: a temporary file, then a rename."""
 
+import gzip
 import json
 import os
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -10,9 +12,43 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from speechasym.errors import OutputError
+from speechasym.errors import OutputError, SpeechAsymError
 
 SUFFIX = ".part"
+
+
+def read_text(
+    path: str | Path, error: type[SpeechAsymError], *, utf16: bool = False, latin1: bool = False
+) -> str:
+    """Read a text file in UTF-8, gzipped or not; its lines end with line feeds alone.
+
+    Args:
+        error: class of the error to raise.
+        utf16: also accept UTF-16 that starts with a byte order mark.
+        latin1: take what is not UTF-8 for Latin-1.
+
+    Raises:
+        error: the file cannot be read, or is not text.
+    """
+    try:
+        raw = Path(path).read_bytes()
+        if raw.startswith(b"\x1f\x8b"):
+            raw = gzip.decompress(raw)
+    except (OSError, EOFError, zlib.error) as cause:
+        reason = (isinstance(cause, OSError) and cause.strerror) or cause
+        raise error(path, f"cannot be read ({reason})", "Check the path and the file") from cause
+    wide = utf16 and raw.startswith((b"\xff\xfe", b"\xfe\xff"))
+    kind = "UTF-8 or marked UTF-16" if utf16 else "UTF-8"
+    try:
+        text = raw.decode("utf-16" if wide else "utf-8-sig")
+        position = -1 if wide else raw.find(0)
+    except UnicodeDecodeError as cause:
+        text, position = raw.decode("latin-1"), raw.find(0) if latin1 else cause.start
+    if position >= 0:
+        line = raw.count(b"\n", 0, position) + 1
+        problem = f"byte {position} is not {'text' if raw[position] == 0 else kind + ' text'}"
+        raise error(f"{path}:{line}", problem, "Save the file as UTF-8 text")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 @contextmanager

@@ -9,7 +9,8 @@ import torch
 from helpers import sine, tone
 from torch import nn
 
-from speechasym.corpora.manifests import Label, Utterance, manifests_of
+from speechasym.annotations.intervals import SampleInterval
+from speechasym.corpora.manifests import Utterance, manifests_of
 from speechasym.training import config as configs
 from speechasym.training import loop
 
@@ -32,7 +33,7 @@ def utterance(folder: Path, name: str, words: list[str]) -> Utterance:
         frames=len(samples),
         text=" ".join(words),
         speaker=name.split("-")[0],
-        phones=tuple(Label(i * PHONE, (i + 1) * PHONE, p) for i, p in enumerate(phones)),
+        phones=tuple(SampleInterval(i * PHONE, (i + 1) * PHONE, p) for i, p in enumerate(phones)),
     )
 
 

@@ -108,7 +108,8 @@ def align_cuts(
         written.
     """
     from speechasym import files
-    from speechasym.annotations import intervals as alignments
+    from speechasym.annotations.ctm import write_ctm
+    from speechasym.annotations.textgrid import write_textgrid
     from speechasym.errors import (
         AlignmentError,
         ConfigError,
@@ -168,7 +169,7 @@ def align_cuts(
                     if path is None:
                         raise AlignmentError(f"cut {cut.id}", "is no name of a file", "Rename")
                     found, by = one(cut)
-                    alignments.write_textgrid(path, found.tiers, found.seconds)
+                    write_textgrid(path, found.tiers, found.seconds)
                 except OutputError:
                     raise
                 except SpeechAsymError as error:
@@ -194,7 +195,7 @@ def align_cuts(
     done = Aligned(folder=out, kept=kept, **result)
     for tier, table in tables.items():
         if table:
-            alignments.write_ctm(out / f"{tier}.ctm", table)
+            write_ctm(out / f"{tier}.ctm", table)
     content = asdict(done) | {"boundaries": done.within(), "folder": str(out), **log.key}
     content["mean_score"] = _mean(list(done.scores.values()))
     del content["late"]
@@ -231,11 +232,11 @@ def _path(out: Path, name: str) -> Path | None:
 
 
 def _kept(path: Path) -> "dict[str, list[Interval]] | None":
-    from speechasym.annotations import intervals as alignments
+    from speechasym.annotations.tiers import read_tiers
     from speechasym.errors import AnnotationError
 
     try:
-        return alignments.read_tiers(path)
+        return read_tiers(path)
     except AnnotationError:  # not there, or cut
         return None
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from speechasym import files
+from speechasym.annotations.intervals import SampleInterval
 from speechasym.audio import reading
 from speechasym.corpora.report import Count, Problem, Report
 from speechasym.errors import AudioError, CorpusError, OutputError
@@ -27,14 +28,6 @@ if TYPE_CHECKING:
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".7z", ".rar", ".iso")
 PARTS = ("recordings", "supervisions", "cuts")
-
-
-class Label(NamedTuple):
-    """A phone or word and when it is said."""
-
-    begin: int  # samples from the beginning
-    end: int  # samples; the first one after it
-    symbol: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +42,8 @@ class Utterance:
     text: str
     speaker: str
     gender: str | None = None  # "female" or "male" where known
-    words: tuple[Label, ...] = ()
-    phones: tuple[Label, ...] = ()
+    words: tuple[SampleInterval, ...] = ()
+    phones: tuple[SampleInterval, ...] = ()
     more: Mapping[str, str] = field(default_factory=dict)  # such as the dialect
 
     @property
@@ -309,9 +302,9 @@ def manifests_of(utterances: list[Utterance]) -> Manifests:
             speaker=utterance.speaker,
             gender=utterance.gender,
             alignment={
-                tier: [_item(label, utterance.sample_rate) for label in labels]
-                for tier, labels in tiers.items()
-                if labels
+                tier: [_item(interval, utterance.sample_rate) for interval in intervals]
+                for tier, intervals in tiers.items()
+                if intervals
             }
             or None,
             custom=dict(utterance.more) or None,
@@ -334,10 +327,11 @@ def manifests_of(utterances: list[Utterance]) -> Manifests:
     )
 
 
-def _item(label: Label, rate: int) -> Any:
+def _item(interval: SampleInterval, rate: int) -> Any:
     from lhotse.supervision import AlignmentItem
 
-    return AlignmentItem(label.symbol, label.begin / rate, (label.end - label.begin) / rate)
+    start, end, label = interval
+    return AlignmentItem(label, start / rate, (end - start) / rate)
 
 
 def check_writable(out: str | Path) -> Path:

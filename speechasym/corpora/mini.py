@@ -23,10 +23,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speechasym import files
+from speechasym.annotations.intervals import SampleInterval
 from speechasym.audio.reading import add_noise
 from speechasym.corpora import espeak, manifests
 from speechasym.corpora.espeak import Phone, Spoken, Voice
-from speechasym.corpora.manifests import Corpus, Label, Utterance
+from speechasym.corpora.manifests import Corpus, Utterance
 from speechasym.corpora.report import Problem, Report
 from speechasym.errors import ConfigError, OutputError, SpeechAsymError, SynthesisError
 from speechasym.files import locked_folder
@@ -186,7 +187,9 @@ def plan(seed: int, minutes: float) -> list[Line]:
     return planned
 
 
-def labels(spoken: Spoken, accent: str, lead: int, length: int) -> tuple[list[Label], list[Label]]:
+def labels(
+    spoken: Spoken, accent: str, lead: int, length: int
+) -> tuple[list[SampleInterval], list[SampleInterval]]:
     """The words, and the phones that tile the whole sound, pauses as `sil`.
 
     A phone begins at its event and ends at the next one's. A stop's event is its burst, so that
@@ -213,11 +216,13 @@ def labels(spoken: Spoken, accent: str, lead: int, length: int) -> tuple[list[La
     if begun[1][1] == 0:  # no silence comes before the first phone
         del begun[0]
     ends = [start for _, start, _ in begun[1:]] + [length]
-    phones = [Label(at, end, symbol) for (symbol, at, _), end in zip(begun, ends, strict=True)]
+    phones = [
+        SampleInterval(at, end, symbol) for (symbol, at, _), end in zip(begun, ends, strict=True)
+    ]
     words = []
     for number, text in enumerate(spoken.words):
         own = [p for p, (_, _, word) in zip(phones, begun, strict=True) if word == number]
-        words.append(Label(own[0].begin, own[-1].end, text))
+        words.append(SampleInterval(own[0].start, own[-1].end, text))
     return words, phones
 
 
@@ -531,8 +536,8 @@ def _utterance(root: Path, row: dict[str, Any]) -> Utterance:
         text=row["text"],
         speaker=row["speaker"],
         gender=who.gender,
-        words=tuple(Label(*label) for label in row["words"]),
-        phones=tuple(Label(*label) for label in row["phones"]),
+        words=tuple(SampleInterval(*label) for label in row["words"]),
+        phones=tuple(SampleInterval(*label) for label in row["phones"]),
         more={"accent": who.accent} | {key: str(v) for key, v in row["conditions"].items()},
     )
 
@@ -541,11 +546,11 @@ def _notes(index: dict[str, Any], sets: dict[str, list[Utterance]]) -> list[Prob
     """What else the report tells: different words and phones, silence, versions, one checksum."""
     notes = []
     for name, own in sets.items():
-        words = {label.symbol for u in own for label in u.words}
+        words = {word.label for u in own for word in u.words}
         phones = [label for u in own for label in u.phones]
-        silent = sum(p.end - p.begin for p in phones if p.symbol == SILENCE) / SAMPLE_RATE
+        silent = sum(p.end - p.start for p in phones if p.label == SILENCE) / SAMPLE_RATE
         detail = (
-            f"{len(words)} different words, {len({p.symbol for p in phones})} different phones, "
+            f"{len(words)} different words, {len({p.label for p in phones})} different phones, "
             f"{silent / 60:.2f} minutes of silence"
         )
         notes.append(Problem("note", "contents", name, detail))

@@ -16,8 +16,10 @@ from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from speechasym.annotations.intervals import SampleInterval
+from speechasym.annotations.timit import parse_lines
 from speechasym.corpora import manifests
-from speechasym.corpora.manifests import Label, Utterance
+from speechasym.corpora.manifests import Utterance
 from speechasym.corpora.report import Problem
 from speechasym.corpora.splits import split_names
 from speechasym.errors import ConfigError
@@ -29,7 +31,7 @@ def _names(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-RATE = 16000  # Hz, also of the times in .PHN and .WRD
+RATE = 16000  # Hz
 CORE_TEST = _names(
     """MDAB0 MWBT0 FELC0 MTAS1 MWEW0 FPAS0 MJMP0 MLNT0 FPKT0 MLLL0 MTLS0 FJLM0 MBPM0 MKLT0 FNLP0
     MCMJ0 MJDH0 FMGD0 MGRT0 MNJM0 FDHC0 MJLN0 MPAM0 FMLD0"""
@@ -322,18 +324,16 @@ def _sound(root: Path, entry: _Found, problems: list[Problem]) -> tuple[str, int
     return entry.audio[0], 0
 
 
-def _rows(text: str, place: str, faults: list[Problem]) -> list[Label]:
+def _rows(text: str, place: str, faults: list[Problem]) -> list[SampleInterval]:
     """Lines `begin end symbol`, with those that cannot be, or whose times cannot, in `faults`."""
     rows = []
-    for number, line in enumerate(text.splitlines(), 1):
-        match = re.fullmatch(r"\s*(-?[0-9]+)\s+(-?[0-9]+)\s+(\S+)\s*", line)
-        if match:
-            row = Label(int(match[1]), int(match[2]), match[3])
-            if row.begin < 0 or row.end <= row.begin:
+    for number, line, row in parse_lines(text):
+        if row is not None and len(row.label.split()) == 1:
+            if row.start < 0 or row.end <= row.start:
                 faults.append(Problem("error", "reversed times", f"{place}:{number}", line.strip()))
             rows.append(row)
-        elif line.strip():
-            detail = f"{line.strip()[:40]!r} is not `begin end symbol`"
+        else:
+            detail = f"{line.strip()[:40]!r} is not `start end label`"
             faults.append(
                 Problem("error", "label that cannot be read", f"{place}:{number}", detail)
             )
@@ -342,20 +342,20 @@ def _rows(text: str, place: str, faults: list[Problem]) -> list[Label]:
 
 def _phones(
     text: str, place: str, frames: int, problems: list[Problem]
-) -> tuple[Label, ...] | None:
+) -> tuple[SampleInterval, ...] | None:
     """Phones that are known and follow one another, or None; frames 0: of an unknown length."""
     faults: list[Problem] = []
     rows = _rows(text, place, faults)
     whole = not faults  # else what is covered cannot be said
-    unknown = sorted({row.symbol for row in rows} - set(TIMIT_61))
+    unknown = sorted({row.label for row in rows} - set(TIMIT_61))
     if unknown:
         faults.append(Problem("error", "unknown phone symbols", place, " ".join(unknown)))
     end = 0
     for row in rows:
-        detail = f"{row.symbol} begins at {row.begin}, after {end}"
-        if row.begin < end:
+        detail = f"{row.label} begins at {row.start}, after {end}"
+        if row.start < end:
             faults.append(Problem("error", "overlapping phones", place, detail))
-        elif row.begin > end and whole:
+        elif row.start > end and whole:
             faults.append(Problem("warning", "phones that leave a gap", place, detail))
         end = row.end
     if whole and frames - end > UNCOVERED:
@@ -366,7 +366,9 @@ def _phones(
     return None if any(fault.severity == "error" for fault in faults) else tuple(rows)
 
 
-def _words(text: str, place: str, frames: int, problems: list[Problem]) -> tuple[Label, ...] | None:
+def _words(
+    text: str, place: str, frames: int, problems: list[Problem]
+) -> tuple[SampleInterval, ...] | None:
     """Words; where TIMIT's overlap they stay so. None, and warnings, where they cannot be."""
     faults: list[Problem] = []
     rows = _clip(_rows(text, place, faults), place, frames, faults)
@@ -374,12 +376,14 @@ def _words(text: str, place: str, frames: int, problems: list[Problem]) -> tuple
     for fault in faults:
         detail = f"{fault.detail}; the words' times are left out" if bad else fault.detail
         problems.append(fault._replace(severity="warning", detail=detail))
-    if any(row.begin < before.end for before, row in pairwise(rows)):
+    if any(row.start < before.end for before, row in pairwise(rows)):
         problems.append(Problem("note", "overlapping words, kept", place))
     return None if bad else tuple(rows)
 
 
-def _clip(rows: list[Label], place: str, frames: int, faults: list[Problem]) -> list[Label]:
+def _clip(
+    rows: list[SampleInterval], place: str, frames: int, faults: list[Problem]
+) -> list[SampleInterval]:
     """Labels that end with the audio, if they ended just after it."""
     over = max((row.end for row in rows), default=0) - frames
     if over <= 0 or not frames:
@@ -389,4 +393,4 @@ def _clip(rows: list[Label], place: str, frames: int, faults: list[Problem]) -> 
         faults.append(Problem("error", "audio shorter than its labels", place, detail))
         return rows
     faults.append(Problem("warning", "labels clipped to the audio", place, detail))
-    return [row._replace(end=min(row.end, frames)) for row in rows if row.begin < frames]
+    return [row._replace(end=min(row.end, frames)) for row in rows if row.start < frames]

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speechasym import files
-from speechasym.annotations import intervals
 from speechasym.annotations.intervals import Interval
+from speechasym.annotations.tiers import read_tiers, tiers_beside
 from speechasym.audio import reading
 from speechasym.auditory import erb, filterbank
 from speechasym.errors import AudioError, ConfigError, OutputError
@@ -215,8 +215,8 @@ def _spoken(source: Path, tiers: str | Path | None, drawn: bool) -> dict[str, li
             "Draw levels, or waveform and what else you like, of the recording itself",
         )  # fmt: skip
     if tiers is None:
-        return intervals.tiers_beside(source)
-    return {} if str(tiers) == "none" else intervals.read_tiers(tiers)
+        return tiers_beside(source)
+    return {} if str(tiers) == "none" else read_tiers(tiers)
 
 
 def _panels(

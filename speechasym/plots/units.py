@@ -21,8 +21,8 @@ from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from speechasym.annotations import intervals as alignments
 from speechasym.annotations.intervals import Interval
+from speechasym.annotations.tiers import tiers_beside
 from speechasym.audio import reading
 from speechasym.errors import ConfigError
 from speechasym.levels.level import LevelOutput, Output
@@ -109,7 +109,7 @@ def _of_recording(trained: Trained, path: Path) -> Scene:
     x, rate = reading.load(path, config.sample_rate, config.channel)
     shorter = x[: round(LONGEST_S * rate)]
     title = path.name + (f", its first {LONGEST_S:g} s" if len(shorter) < len(x) else "")
-    said = alignments.tiers_beside(path)
+    said = tiers_beside(path)
     rows = transcription.features_of(trained, shorter)
     return _scene(trained, title, shorter, rate, rows, said)
 

@@ -20,8 +20,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from speechasym.annotations import intervals as alignments
 from speechasym.annotations.intervals import Interval
+from speechasym.annotations.textgrid import write_textgrid
 from speechasym.audio import reading
 from speechasym.auditory import filterbank
 from speechasym.errors import CheckpointError, ConfigError
@@ -409,6 +409,6 @@ def write_textgrids(folder: str | Path, transcripts: Mapping[str, Transcript]) -
     paths = []
     for stem, transcript in transcripts.items():
         path = Path(folder) / f"{stem}.TextGrid"
-        alignments.write_textgrid(path, transcript.tiers(), transcript.seconds)
+        write_textgrid(path, transcript.tiers(), transcript.seconds)
         paths.append(path)
     return paths

@@ -7,7 +7,7 @@ from helpers import called, tone
 from toy import RATE, configuration, toy, utterance
 
 import speechasym
-from speechasym.annotations import intervals
+from speechasym.annotations.tiers import read_tiers
 from speechasym.recognition import pretrained
 
 
@@ -104,7 +104,7 @@ def test_transcribe(made, tmp_path, capsys):
     assert lines[0] == f"{path}  ({len(x) / RATE:.2f} s)"
     assert lines[1:5:3] == ["  phones:  m aa s aa m", f"  -> {grids / '$x.TextGrid'}"]
     assert lines[3] == "  words:   MASS AM"
-    assert list(intervals.read_tiers(grids / "$x.TextGrid")) == ["phones", "letters", "words"]
+    assert list(read_tiers(grids / "$x.TextGrid")) == ["phones", "letters", "words"]
     found = speechasym.transcribe(made / "run", path)
     assert found.text("words") == "MASS AM"
     only = ("--level", "words", "--textgrid", "none")

@@ -13,7 +13,7 @@ import soundfile as sf
 from helpers import ROOT, contents, leftovers
 
 from speechasym import corpora, files
-from speechasym.annotations import intervals
+from speechasym.annotations.tiers import read_tiers
 from speechasym.corpora import librispeech, timit
 from speechasym.errors import ConfigError, OutputError
 
@@ -84,7 +84,7 @@ def test_times_are_those_of_the_files(disc):
     supervision = timit.prepare(disc).sets["train"].supervisions["FCJF0_SX1"]
     path = one(disc)
     for tier, suffix, name in (("phone", ".PHN", "phones"), ("word", ".WRD", "words")):
-        expected = intervals.read_tiers(path.with_suffix(suffix))[name]
+        expected = read_tiers(path.with_suffix(suffix))[name]
         found = [(i.start, i.end, i.symbol) for i in supervision.alignment[tier]]
         assert found == [tuple(interval) for interval in expected]
     words = [item.symbol for item in supervision.alignment["word"]]

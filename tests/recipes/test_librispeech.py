@@ -7,7 +7,7 @@ import pytest
 from helpers import ROOT
 from recipe_commands import Commands, after, config_of, speakers_of
 
-from speechasym.annotations import intervals
+from speechasym.annotations.tiers import read_tiers
 from speechasym.language import lexicon, ngrams
 from speechasym.recognition.decoder import BY_LEXICON
 
@@ -77,7 +77,7 @@ def test_every_step_leaves_what_it_promises(official):
     assert (out / "report.html").read_text().startswith("<!")
     scores = json.loads((out / "test-clean.json").read_text())["scores"]
     assert {"phones", "letters", "words", BY_LEXICON} <= set(scores)
-    assert BY_LEXICON in intervals.read_tiers(next((out / "textgrids").glob("*.TextGrid")))
+    assert BY_LEXICON in read_tiers(next((out / "textgrids").glob("*.TextGrid")))
     assert json.loads((out / "aligned" / "report.json").read_text())["failed"] == {}
     assert "the corpus's own subsets" in found.stdout and "said:" in found.stdout
 

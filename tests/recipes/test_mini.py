@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from helpers import ROOT, let_go
 
-from speechasym.annotations import intervals
+from speechasym.annotations.tiers import read_tiers
 from speechasym.cli import main
 
 RUN = ROOT / "recipes" / "mini" / "run.sh"
@@ -82,7 +82,7 @@ def test_every_step_leaves_what_it_promises(done):
         assert (out / "pictures" / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
         assert f"{name}" in found.stdout
     grid = next((out / "textgrids").glob("*.TextGrid"))
-    assert {"phones", "letters", "words"} <= set(intervals.read_tiers(grid))
+    assert {"phones", "letters", "words"} <= set(read_tiers(grid))
     assert (out / "run" / "model.safetensors").exists()
     assert "said:" in found.stdout
 

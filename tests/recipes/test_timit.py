@@ -12,7 +12,7 @@ import pytest
 from helpers import ROOT
 from recipe_commands import Commands, after, config_of, speakers_of
 
-from speechasym.annotations import intervals
+from speechasym.annotations.tiers import read_tiers
 from speechasym.language import ngrams
 
 RUN = ROOT / "recipes" / "timit" / "run.sh"
@@ -53,7 +53,7 @@ def test_the_disc_goes_through_every_step(disc):
     for name in ("curves", "confusion", "units", "ranks", "levels"):
         assert (out / "pictures" / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
     assert (out / "report.html").read_text().startswith("<!")
-    assert {"phones"} <= set(intervals.read_tiers(next((out / "textgrids").glob("*.TextGrid"))))
+    assert {"phones"} <= set(read_tiers(next((out / "textgrids").glob("*.TextGrid"))))
     assert json.loads((out / "aligned" / "report.json").read_text())["failed"] == {}
     assert "said:" in found.stdout and "official split" in found.stdout
 

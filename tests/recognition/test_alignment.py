@@ -8,8 +8,9 @@ import pytest
 from helpers import called, tone
 from toy import RATE, toy, utterance
 
-from speechasym.annotations import intervals
+from speechasym.annotations.ctm import read_ctm
 from speechasym.annotations.intervals import Interval
+from speechasym.annotations.tiers import read_tiers
 from speechasym.cli import align as align_commands
 from speechasym.cli.align import align_cuts
 from speechasym.errors import AlignmentError, ConfigError, MissingWordError, OutputError
@@ -195,10 +196,10 @@ def test_command(made, tmp_path, capsys, monkeypatch):
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert set(report["scores"]) == {f"test-{n:02d}" for n in range(7)} and not report["failed"]
     assert report["boundaries"]["words"]["within_0.05_s"] > 0.8
-    tiers = intervals.read_tiers(tmp_path / "out" / "test-00.TextGrid")
+    tiers = read_tiers(tmp_path / "out" / "test-00.TextGrid")
     assert list(tiers) == ["phones", "words", "letters"]
     for tier in ("phones", "words"):
-        table = intervals.read_ctm(tmp_path / "out" / f"{tier}.ctm")
+        table = read_ctm(tmp_path / "out" / f"{tier}.ctm")
         assert len(table) == 7
         assert table["test-00"] == [i for i in tiers[tier] if i.label]
     # what is there is kept, what a kill left half is made again

@@ -204,7 +204,7 @@ def test_command_with_lexicon(made, files, tmp_path, capsys):
 
 
 def test_transcribe_with_lexicon(made, files, tmp_path, capsys):
-    from speechasym.annotations import intervals
+    from speechasym.annotations.tiers import read_tiers
 
     x, times, _ = utterance(["mass", "am", "a"])
     path = tone(tmp_path / "x.wav", x, RATE)
@@ -213,7 +213,7 @@ def test_transcribe_with_lexicon(made, files, tmp_path, capsys):
         capsys, "transcribe", made / "run", path, *words, "--textgrid", tmp_path / "grids"
     )
     assert code == 0 and f"  {BY_LEXICON}: MASS AM A" in said.splitlines()
-    tier = intervals.read_tiers(tmp_path / "grids" / "x.TextGrid")[BY_LEXICON]
+    tier = read_tiers(tmp_path / "grids" / "x.TextGrid")[BY_LEXICON]
     own = [i for i in tier if i.label]
     assert [i.label for i in own] == ["MASS", "AM", "A"]
     for interval, (start, end, _) in zip(own, times, strict=True):

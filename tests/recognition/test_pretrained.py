@@ -6,7 +6,7 @@ import pytest
 from helpers import called, tone
 from rapidfuzz.distance import Levenshtein
 
-from speechasym.annotations import intervals
+from speechasym.annotations.tiers import read_tiers
 from speechasym.language import lexicon
 from speechasym.recognition import pretrained
 from speechasym.recognition.transcription import open_run
@@ -46,7 +46,7 @@ def test_what_data_says_is_mostly_heard(tmp_path, monkeypatch, capsys):
     wrong = sum(Levenshtein.distance(said[n], row) for n, row in zip(names, heard, strict=True))
     assert wrong < 0.5 * sum(len(said[name]) for name in names)
     known = lexicon.read(pretrained.lexicon())
-    tiers = intervals.read_tiers(tmp_path / f"{names[0]}.TextGrid")
+    tiers = read_tiers(tmp_path / f"{names[0]}.TextGrid")
     assert list(tiers) == ["phones", "letters", "words", "words by lexicon"]
     labels = [interval.label for interval in tiers["words by lexicon"] if interval.label]
     assert labels == heard[0] and set(labels) <= set(known)

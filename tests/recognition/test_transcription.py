@@ -8,8 +8,8 @@ import pytest
 from helpers import tone
 from toy import RATE, WORDS, toy, utterance
 
-from speechasym.annotations import intervals
 from speechasym.annotations.intervals import Interval
+from speechasym.annotations.tiers import read_tiers
 from speechasym.audio import reading as audio
 from speechasym.errors import ConfigError
 from speechasym.feature_extraction import sets
@@ -60,7 +60,7 @@ def test_silence_says_nothing(trained, tmp_path, samples):
     found = transcribe(trained, tone(tmp_path / "x.wav", np.zeros(samples), RATE))
     assert found.symbols == {"phones": [], "letters": [], "words": []}
     (path,) = write_textgrids(tmp_path, {"x": found})
-    tiers = intervals.read_tiers(path)
+    tiers = read_tiers(path)
     assert list(tiers) == ["phones", "letters", "words"]
     assert [i.label for i in tiers["words"]] == [""]
 
@@ -90,10 +90,10 @@ def test_long_recordings(trained, tmp_path):
     near = [min(abs(i.start + i.end - a - b) / 2 for a, b, _ in real) for i in at]
     assert np.median(near) < 0.05
     (path,) = write_textgrids(tmp_path / "grids", {"a/x": found})
-    tiers = intervals.read_tiers(path)
+    tiers = read_tiers(path)
     assert [i.label for i in tiers["phones"] if i.label] == own
     assert all(i.label != " " for i in tiers["letters"])
-    assert intervals.read_tiers(path)["words"][-1].end == found.seconds
+    assert read_tiers(path)["words"][-1].end == found.seconds
 
 
 def test_nothing_is_lost_or_doubled_at_cuts(trained, tmp_path, monkeypatch):

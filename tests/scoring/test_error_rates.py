@@ -10,8 +10,6 @@ import numpy as np
 import oracle
 import pytest
 from helpers import ROOT, run_python
-from praatio import textgrid
-from praatio.utilities.constants import Interval as Written
 
 from speechasym.annotations import transcripts
 from speechasym.annotations.intervals import Interval
@@ -362,9 +360,7 @@ def test_boundaries_of_intervals_and_bad_ones():
             boundaries.score_boundaries(references, {"u": [1]}, **options)
 
 
-# --- Readers --------------------------------------------------------------------------------------
-
-SAID = {"b-1": ["x", "ŋ"], "a-1": [], "c-1": ["it's"]}
+# --- Report ---------------------------------------------------------------------------------------
 
 
 def write(path, text, encoding="utf-8"):
@@ -372,98 +368,10 @@ def write(path, text, encoding="utf-8"):
     return path
 
 
-def grid(path, rows, tier="phones"):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    made = textgrid.Textgrid()
-    made.addTier(textgrid.IntervalTier(tier, [Written(*row) for row in rows], 0, 1))
-    made.save(str(path), "short_textgrid", includeBlankSpaces=True)
-
-
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
-@pytest.mark.parametrize("end", ["\n", "\r\n"])
-def test_text_goes_round(tmp_path, encoding, end):
-    path = tmp_path / "a b.txt"
-    transcripts.write_text(path, SAID)
-    write(path, path.read_text("utf-8").replace("\n", end), encoding)
-    found = transcripts.read_transcripts(path)
-    assert found == SAID and list(found) == list(SAID)
-    assert found.places["c-1"] == f"{path}:3"
-
-
-@pytest.mark.parametrize("said", [{"a b": ["x"]}, {"a": ["x", ""]}, {"a": ["x\n"]}, {"": []}])
-def test_text_that_would_not_come_back(tmp_path, said):
-    with pytest.raises(ScoringError, match="is empty or holds a space"):
-        transcripts.write_text(tmp_path / "x.txt", said)
-    assert not list(tmp_path.iterdir())
-
-
-def test_ctm(tmp_path):
-    """By start, whatever the order of lines; comments and confidences are passed over."""
-    text = ";; made by\nu 1 0.5 0.1 a 0.9\n\nv 1 0 1 c\nu 1 0.10 0.2 c\nu 1 0.10 0 b\n"
-    found = transcripts.read_transcripts(write(tmp_path / "x.CTM", text))
-    assert found == {"u": ["c", "b", "a"], "v": ["c"]}
-
-
-def test_textgrids_and_folders(tmp_path):
-    grid(tmp_path / "in" / "s1" / "u.TextGrid", [(0, 0.2, "a"), (0.2, 0.3, "b"), (0.5, 1, "c")])
-    grid(tmp_path / "in" / "s2" / "u.textgrid", [(0, 1, "b")])
-    write(tmp_path / "in" / "s2" / "._u.TextGrid", "junk")
-    found = transcripts.read_transcripts(tmp_path / "in")
-    assert found == {"s1/u": ["a", "b", "c"], "s2/u": ["b"]}
-    assert transcripts.read_transcripts(tmp_path / "in" / "s2" / "u.textgrid") == {"u": ["b"]}
-    with pytest.raises(ScoringError, match=r"u.TextGrid: has no tier 'words'; it has 'phones'"):
-        transcripts.read_transcripts(tmp_path / "in", "words")
-    with pytest.raises(ScoringError, match=r"no \.textgrid or \.wrd below this folder"):
-        (tmp_path / "none").mkdir()
-        transcripts.read_transcripts(tmp_path / "none", "words")
-
-
-def test_timit_folder(tmp_path):
-    write(tmp_path / "SI1.PHN", "0 10 h#\n10 20 aa\n20 30 h#\n")
-    write(tmp_path / "SI1.WRD", "10 20 ah\n")
-    assert transcripts.read_transcripts(tmp_path) == {"SI1": ["h#", "aa", "h#"]}
-    assert transcripts.read_transcripts(tmp_path, "words") == {"SI1": ["ah"]}
-    write(tmp_path / "SI1.TextGrid", "")
-    with pytest.raises(Exception, match="is empty"):
-        transcripts.read_transcripts(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("name", "raw", "says"),
-    [
-        ("x.txt", b"a x\nb y\na z\n", r"x.txt:3: utterance 'a' is there already, at .*:1"),
-        ("x.txt", b"a x\nb \xff\n", r"x.txt:2: byte 6 is not UTF-8 text"),
-        ("x.txt", "a x\n".encode("utf-16"), r"x.txt:1: byte 0 is not UTF-8 text"),
-        ("x.txt", "a x\n".encode("utf-16-le"), r"x.txt:1: is not text: it holds a zero byte"),
-        ("x.txt", b" \n\n", r"x.txt: is empty; a line for each utterance is expected"),
-        ("x.ctm", b"", r"x.ctm: is empty"),
-        ("x.ctm", b"a 1 0 1 x\na 1 one 1 y\n", r"x.ctm:2: 'a 1 one 1 y' is not `id channel start"),
-        ("x.ctm", b"a 1 0 1\n", r"x.ctm:1: 'a 1 0 1' is not"),
-        ("x.ctm", b"a 1 -1 1 x\n", r"x.ctm:1: 'a 1 -1 1 x' is not"),
-        ("x.ctm", b"a 1 nan 1 x\n", r"x.ctm:1: 'a 1 nan 1 x' is not"),
-        ("x.ctm", b"a 1 0 inf x\n", r"x.ctm:1: 'a 1 0 inf x' is not"),
-        ("x.ctm", b"a 1 0 1 x\na 2 0 1 y\n", r"x.ctm:2: channel 2 of 'a', which began with .*:1"),
-    ],
-)
-def test_bad_transcripts(tmp_path, name, raw, says):
-    path = tmp_path / name
-    path.write_bytes(raw)
-    with pytest.raises(ScoringError, match=says):
-        transcripts.read_transcripts(path)
-
-
-def test_not_there(tmp_path):
-    with pytest.raises(ScoringError, match=r"nothing.txt: cannot be read"):
-        transcripts.read_transcripts(tmp_path / "nothing.txt")
-
-
 def test_speaker_list(tmp_path):
     assert error_rates.read_speakers(write(tmp_path / "s", "u 1\nv 2\n")) == {"u": "1", "v": "2"}
     with pytest.raises(ScoringError, match=r"s:2: 3 columns instead of `utterance speaker`"):
         error_rates.read_speakers(write(tmp_path / "s", "u 1\nv 2 3\n"))
-
-
-# --- Report ---------------------------------------------------------------------------------------
 
 
 def test_report(tmp_path):

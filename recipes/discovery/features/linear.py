@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from speechasym.annotations.timit import read_samples
 from speechasym.language import phones
 
 FOLDS = 4
@@ -17,11 +18,9 @@ def labels(root: Path, file: str, frames: int, rate: int = 100) -> np.ndarray:
     path = next(p for p in root.glob(f"{file}.*") if p.suffix.lower() == ".phn")
     out = np.full(frames, -1)
     centre = (np.arange(frames) + 0.5) * 16000 / rate
-    for line in path.read_text().splitlines():
-        begin, end, symbol = line.split()
+    for start, end, symbol in read_samples(path):
         if symbol in phones.FOLD_39:
-            inside = (centre >= int(begin)) & (centre < int(end))
-            out[inside] = names.index(phones.FOLD_39[symbol])
+            out[(centre >= start) & (centre < end)] = names.index(phones.FOLD_39[symbol])
     return out
 
 

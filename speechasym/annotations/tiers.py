@@ -1,0 +1,54 @@
+"""Tiers of a recording, whichever of the formats with tiers they are in."""
+
+from pathlib import Path
+
+from speechasym.annotations import timit
+from speechasym.annotations.intervals import Interval
+from speechasym.annotations.textgrid import read_textgrid
+from speechasym.errors import AnnotationError
+
+SUFFIXES = (".textgrid", *timit.TIERS)
+
+
+def read_tiers(path: str | Path, sample_rate: int = timit.SAMPLE_RATE) -> dict[str, list[Interval]]:
+    """Read an annotation file: {tier: its intervals}, in the file's order.
+
+    A .PHN gives the tier "phones", a .WRD the tier "words".
+
+    Args:
+        path: a .TextGrid, .PHN or .WRD, in any letter case.
+        sample_rate: Hz, the unit of the times in a .PHN or .WRD.
+
+    Raises:
+        AnnotationError: another kind of file, or one that cannot be read.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in SUFFIXES:
+        raise AnnotationError(
+            path, "not a known annotation format", "Give a .TextGrid, .PHN or .WRD file"
+        )
+    if suffix == ".textgrid":
+        return read_textgrid(path)
+    return {timit.TIERS[suffix]: timit.read_timit(path, sample_rate)}
+
+
+def tiers_beside(
+    recording: str | Path, sample_rate: int = timit.SAMPLE_RATE
+) -> dict[str, list[Interval]]:
+    """Read NAME.TextGrid beside a recording, else NAME.WRD and NAME.PHN; {} if there are none.
+
+    The suffixes may have any letter case. Args and errors as `read_tiers`.
+    """
+    recording = Path(recording)
+    paths = {
+        path.suffix.lower(): path
+        for path in sorted(recording.parent.glob("*"))
+        if path.stem == recording.stem and path.is_file()
+    }
+    if ".textgrid" in paths:
+        return read_tiers(paths[".textgrid"])
+    tiers: dict[str, list[Interval]] = {}
+    for suffix in timit.TIERS:
+        if suffix in paths:
+            tiers |= read_tiers(paths[suffix], sample_rate)
+    return tiers

@@ -42,7 +42,7 @@ from speechasym import config as settings
 from speechasym import files
 from speechasym.errors import ConfigError, OutputError, SpeechAsymError
 from speechasym.training import config as configs
-from speechasym.training import dataset, run_folder
+from speechasym.training import run_folder
 from speechasym.training.config import TrainConfig
 
 # heads and what is made of them, as `evaluation` names them -> measures
@@ -109,7 +109,7 @@ def planned(
     test = test or Path(config.data.train).with_name("test_cuts.jsonl.gz")
     known = {k: v for k, v in configs.to_dict(config).items() if k not in run_folder.FREE}
     known["data"] = {k: v for k, v in known["data"].items() if f"data.{k}" not in run_folder.FREE}
-    sets = [dataset.sha256(Path(path)) for path in (config.data.train, config.data.dev, test)]
+    sets = [files.sha256(Path(path)) for path in (config.data.train, config.data.dev, test)]
     if words is not None and not set(words.config.heads) <= set(config.heads.used):
         words = None
     told = [known, sets, *([] if words is None else [words.told])]
@@ -366,7 +366,7 @@ def words_of(lexicon: Path | None, lm: Path | None, given: Sequence[str]) -> Wor
         raise ConfigError(
             "--lexicon", "is not given", "Give pronunciations, or --decode source=letters"
         )
-    sums = [None if path is None else dataset.sha256(path) for path in (lexicon, lm)]
+    sums = [None if path is None else files.sha256(path) for path in (lexicon, lm)]
     return Words(lexicon, lm, config, spelling, [*sums, asdict(config), spelling])
 
 

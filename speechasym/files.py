@@ -1,6 +1,7 @@
 """Files read as text, and files that are never half-written: a temporary file, then a rename."""
 
 import gzip
+import hashlib
 import json
 import os
 import zlib
@@ -12,7 +13,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from speechasym.errors import OutputError, SpeechAsymError
+from speechasym.errors import ConfigError, OutputError, SpeechAsymError
 
 SUFFIX = ".part"
 
@@ -49,6 +50,17 @@ def read_text(
         problem = f"byte {position} is not {'text' if raw[position] == 0 else kind + ' text'}"
         raise error(f"{path}:{line}", problem, "Save the file as UTF-8 text")
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def sha256(
+    path: Path, error: type[SpeechAsymError] = ConfigError, remedy: str = "Check the path"
+) -> str:
+    """Return the sha256 of a file, in hexadecimal. Raises `error` if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as cause:
+        raise error(path, f"cannot be read ({cause.strerror})", remedy) from cause
 
 
 @contextmanager

@@ -121,7 +121,7 @@ def align_cuts(
     from speechasym.progress import progress
     from speechasym.recognition import alignment
     from speechasym.recognition.transcription import open_run
-    from speechasym.training import dataset, feature_cache
+    from speechasym.training import feature_cache
 
     trained, out = open_run(run), Path(out)
     if head not in (None, "phones", "letters"):
@@ -140,8 +140,8 @@ def align_cuts(
         {
             "format": FORMAT,
             "run": trained.fingerprint,
-            "cuts": dataset.sha256(Path(cuts)),
-            "lexicon": None if lexicon is None else dataset.sha256(Path(lexicon)),
+            "cuts": files.sha256(Path(cuts)),
+            "lexicon": None if lexicon is None else files.sha256(Path(lexicon)),
             "head": head,
             "spelling": spelling,
         },

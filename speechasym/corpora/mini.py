@@ -10,12 +10,8 @@ import hashlib
 import io
 import json
 import shutil
-import signal
-from collections.abc import Iterator
-from contextlib import suppress
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed
-from multiprocessing import connection, get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,10 +25,11 @@ from speechasym.corpora import espeak, manifests
 from speechasym.corpora.espeak import Phone, Spoken, Voice
 from speechasym.corpora.manifests import Corpus, Utterance
 from speechasym.corpora.report import Problem, Report
-from speechasym.errors import ConfigError, OutputError, SpeechAsymError, SynthesisError
+from speechasym.errors import ConfigError, OutputError, SynthesisError
 from speechasym.files import locked_folder
 from speechasym.language.phones import SILENCE
 from speechasym.progress import progress
+from speechasym.workers import run_tasks
 
 SAMPLE_RATE = 16000  # Hz
 SETS = {"train": 0.72, "dev": 0.12, "test": 0.16}  # share of the sentences
@@ -310,10 +307,11 @@ def _noise(length: int, tilt: float, rng: np.random.Generator) -> NDArray[np.flo
     return np.fft.irfft(np.fft.rfft(rng.standard_normal(size)) * hertz ** (-tilt / 2))[:length]
 
 
-def _make(line: Line, seed: int, folder: Path) -> dict[str, Any]:
+def _make(task: tuple[Line, int, Path]) -> dict[str, Any]:
     """Speak one utterance into its file; returns what is known about it."""
     import soundfile
 
+    line, seed, folder = task
     x, known = _say(line, seed)
     flac = io.BytesIO()
     soundfile.write(flac, x, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
@@ -321,64 +319,6 @@ def _make(line: Line, seed: int, folder: Path) -> dict[str, Any]:
     with files.atomic(folder / path) as file:
         file.write(flac.getvalue())
     return known | {"path": path, "sha256": hashlib.sha256(flac.getvalue()).hexdigest()}
-
-
-def _work(results: Any, lines: list[Line], seed: int, folder: Path) -> None:
-    """A worker: sends what is known about each utterance, or the error that ends it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to every process
-    with suppress(BrokenPipeError):  # the run has ended without its workers
-        try:
-            for line in lines:
-                results.send(_make(line, seed, folder))
-        except SpeechAsymError as error:
-            results.send(error)
-    results.close()
-
-
-def _make_all(
-    planned: list[Line], seed: int, folder: Path, workers: int
-) -> Iterator[dict[str, Any]]:
-    # In their own processes even if only one: each forks for every utterance, and must hold no
-    # threads or locks of this one.
-    context = get_context("forkserver")
-    context.set_forkserver_preload(["speechasym.corpora.mini", "soxr", "soundfile"])
-    pipes, started = [], []
-    try:
-        for first in range(min(workers, len(planned))):
-            here, there = context.Pipe(duplex=False)
-            part = planned[first::workers]
-            process = context.Process(target=_work, args=(there, part, seed, folder), daemon=True)
-            process.start()
-            there.close()  # so that its end here tells of the worker's end
-            pipes.append(here)
-            started.append(process)
-        waiting: list[Any] = list(pipes)
-        missing = len(planned)
-        while waiting:
-            ready: list[Any] = connection.wait(waiting)
-            for pipe in ready:
-                try:
-                    known = pipe.recv()
-                except EOFError:
-                    waiting.remove(pipe)
-                    continue
-                if isinstance(known, SpeechAsymError):
-                    raise known
-                missing -= 1
-                yield known
-        if missing:
-            raise OutputError(
-                "workers",
-                "a worker process died: out of memory, or started by a script without"
-                " `if __name__ == '__main__':`",
-                "Use fewer workers, or guard the script",
-            )
-    finally:
-        for process in started:
-            process.terminate()
-            process.join()
-        for pipe in pipes:
-            pipe.close()
 
 
 def prepare(
@@ -434,8 +374,8 @@ def _holds(root: Path, head: dict[str, Any], overwrite: bool) -> bool:
     try:
         index = json.loads((root / INDEX).read_text("utf-8"))
         same = all(index[key] == head[key] for key in head)
-        whole = all(_sha256(root / name) == digest for name, digest in index["sha256"].items())
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        whole = all(files.sha256(root / name) == digest for name, digest in index["sha256"].items())
+    except (OSError, ConfigError, ValueError, LookupError, TypeError, AttributeError):
         same = whole = False
         if not (root / INDEX).exists():
             raise OutputError(
@@ -469,15 +409,19 @@ def _build(
                 else:
                     old.unlink()
             made = []
+            tasks = [(line, head["seed"], part) for line in planned]
+            # in their own processes even if only one: each forks for every utterance, and must
+            # hold no locks of this one
+            preload = [__name__, "soxr", "soundfile"]
             with progress(len(planned), "mini", show_progress) as step:
-                for known in _make_all(planned, head["seed"], part, workers):
+                for known in run_tasks(_make, tasks, workers, preload=preload):
                     made.append(known)
                     step()
             made.sort(key=lambda known: known["number"])
             with files.atomic(part / UTTERANCES) as file:
                 file.writelines(f"{json.dumps(known)}\n".encode() for known in made)
             digests = {known["path"]: known["sha256"] for known in made}
-            digests[UTTERANCES] = _sha256(part / UTTERANCES)
+            digests[UTTERANCES] = files.sha256(part / UTTERANCES)
             files.write_json(part / INDEX, head | {"sha256": digests})
             _replace(part, root)
         except BaseException:
@@ -564,11 +508,6 @@ def checksum(index: dict[str, Any]) -> str:
     """One sha256 of the files that an index (the content of mini.json) names."""
     rows = "".join(f"{digest}  {name}\n" for name, digest in sorted(index["sha256"].items()))
     return hashlib.sha256(rows.encode()).hexdigest()
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _version(name: str) -> str:

@@ -7,21 +7,13 @@ from there and ends with the same bytes.
 """
 
 import glob
-import hashlib
-import logging
 import os
 import platform
-import signal
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from itertools import takewhile
-from multiprocessing import get_context, parent_process
 from pathlib import Path
-from threading import Thread, current_thread, main_thread
 from typing import Any
 
 import numpy as np
@@ -33,6 +25,7 @@ from speechasym.errors import AudioError, ConfigError, OutputError, SpeechAsymEr
 from speechasym.feature_extraction import features_json, sets
 from speechasym.feature_extraction.sets import FeatureConfig
 from speechasym.progress import progress
+from speechasym.workers import run_tasks, stop_if_ended
 
 PACKAGES = ("speechasym", "numpy", "numba", "soundfile", "soxr", "torch", "torchaudio")
 
@@ -188,83 +181,11 @@ def _run(tasks: list[Task], workers: int) -> Iterator[Outcome]:
     if workers == 1:
         yield from map(_one, tasks)
         return
-    # A server that has imported everything once forks the workers: started at once, and no lock
-    # or thread of this process is copied.
-    context = get_context("forkserver" if os.name == "posix" else "spawn")
-    if os.name == "posix":
-        context.set_forkserver_preload([__name__, "speechasym.ops.cpu_gammatone"])
-    size = max(1, min(16, len(tasks) // (workers * 4)))
-    parts = [tasks[i : i + size] for i in range(0, len(tasks), size)]
-    level = reading.log.getEffectiveLevel()
-    ended, end = context.Pipe(duplex=False)
-    with ended, end, ProcessPoolExecutor(workers, context, _start_worker, (level, ended)) as pool:
-        futures: list[Future[list[Outcome]]] = []
-        try:
-            with _interrupts_later():
-                futures.extend(pool.submit(_several, part) for part in parts)
-            for future in as_completed(futures):
-                yield from future.result()
-        except BrokenProcessPool as error:
-            raise OutputError(
-                "workers",
-                "a worker process died: out of memory, or started by a script without"
-                " `if __name__ == '__main__':`",
-                "Use fewer workers, or guard the script; the same call goes on where it stopped",
-            ) from error
-        finally:
-            end.close()
-            for future in futures:
-                future.cancel()
-
-
-@contextmanager
-def _interrupts_later() -> Iterator[None]:
-    """Ctrl-C waits inside, so that no process is left half-started, and never reaches what is
-    started inside: a terminal sends it to every process, and each would show a traceback."""
-    if os.name != "posix":
-        yield
-        return
-    from multiprocessing import resource_tracker
-
-    resource_tracker.ensure_running()  # before, because it unblocks the signal when it starts
-    # What is started inside inherits the mask. It is no help here, where a thread of numpy may get
-    # the signal; but Python's own handler runs in the main thread only.
-    waiting: list[int] = []
-    here = current_thread() is main_thread()
-    handler = signal.signal(signal.SIGINT, lambda n, _: waiting.append(n)) if here else None
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        if here:
-            signal.signal(signal.SIGINT, handler or signal.default_int_handler)
-        if waiting:
-            signal.raise_signal(signal.SIGINT)
-
-
-_ended: Any = None  # in a worker: the end of a pipe that is ready when the run has ended
-
-
-def _start_worker(level: int, ended: Any) -> None:
-    global _ended
-    _ended = ended
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where `_interrupts_later` could not
-    Thread(target=_end_with_parent, daemon=True).start()
-    os.environ["OMP_NUM_THREADS"] = "1"  # for libraries not loaded yet: torch, if it is needed
-    logging.basicConfig(level=level, format="%(message)s")
-
-
-def _end_with_parent() -> None:
-    """A worker whose run was killed would wait for ever, or write beside the next run."""
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _several(tasks: list[Task]) -> list[Outcome]:
-    return [_one(task) for task in tasks]
+    yield from run_tasks(
+        _one, tasks, workers,
+        chunk=max(1, min(16, len(tasks) // (workers * 4))),
+        preload=[__name__, "speechasym.ops.cpu_gammatone"],
+    )  # fmt: skip
 
 
 def _one(task: Task) -> Outcome:
@@ -272,7 +193,8 @@ def _one(task: Task) -> Outcome:
     stem, source, out, config, known = task
     target = out / f"{stem}.npy"
     try:
-        digest = _sha256(source)
+        reading.info(source)  # first, for the better error
+        digest = files.sha256(source, AudioError)
         if known is not None and known["sha256"] == digest and target.is_file():
             return stem, known, "", True
         samples = 0
@@ -281,8 +203,7 @@ def _one(task: Task) -> Outcome:
         def heard() -> Iterator[Any]:
             nonlocal samples
             for block in reading.blocks(source, config.sample_rate, config.channel):
-                if _ended is not None and _ended.poll():
-                    raise KeyboardInterrupt
+                stop_if_ended()
                 if config.noise_test and samples < surrogates.LONGEST_S * config.sample_rate:
                     beginning.append(block)
                 samples += len(block)
@@ -312,15 +233,6 @@ def _one(task: Task) -> Outcome:
             for verdict in found
         ]
     return stem, record, "", False
-
-
-def _sha256(path: Path) -> str:
-    reading.info(path)  # first, for the better error
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise AudioError(path, f"cannot be read ({error.strerror})", "Check the disk") from error
 
 
 def _version(name: str) -> str:

@@ -25,6 +25,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from speechasym import files
 from speechasym.errors import ConfigError, DecodingError
 from speechasym.language import lexicon, ngrams, phones
 from speechasym.language.lexicon import Lexicon
@@ -40,7 +41,7 @@ from speechasym.recognition.spellings import (
     spellings,
     tree_of,
 )
-from speechasym.training import dataset, labels
+from speechasym.training import labels
 from speechasym.training.config import HEADS
 
 BY_LEXICON = "words by lexicon"
@@ -388,9 +389,9 @@ class Opened(NamedTuple):
         return {
             "settings": asdict(self.decoder.config),
             "lexicon": None if self.lexicon is None else str(self.lexicon),
-            "lexicon_sha256": None if self.lexicon is None else dataset.sha256(self.lexicon),
+            "lexicon_sha256": None if self.lexicon is None else files.sha256(self.lexicon),
             "lm": str(self.lm),
-            "lm_sha256": dataset.sha256(self.lm),
+            "lm_sha256": files.sha256(self.lm),
             "lm_ngrams": list(self.decoder.lm.sizes),
             "words": {
                 "known": vocabulary.known,

@@ -34,7 +34,7 @@ from speechasym.report.html import (
 )
 from speechasym.report.material import Material, gather
 from speechasym.report.scenes import listen
-from speechasym.training import checkpoints, dataset, feature_cache, run_folder
+from speechasym.training import checkpoints, feature_cache, run_folder
 
 
 def write_report(
@@ -99,7 +99,7 @@ def _training_cuts(m: Material) -> tuple[str, set[str]]:
     name = "/".join(path.parts[-2:])
     try:
         meta = json.loads((m.trained.folder / checkpoints.MODEL_META).read_text("utf-8"))
-        if dataset.sha256(path) != meta["manifests"]["train"]:
+        if files.sha256(path) != meta["manifests"]["train"]:
             return f"{name} (changed since)", set()
         cuts = list(feature_cache.read_cuts(path))
     except (ConfigError, OSError, ValueError, LookupError, TypeError):

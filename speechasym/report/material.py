@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from speechasym import files
 from speechasym.errors import AudioError, ConfigError, LabelError
 from speechasym.language import lexicon, phones
 from speechasym.levels.level import Output
@@ -24,7 +25,7 @@ from speechasym.recognition import evaluation
 from speechasym.recognition.evaluation import Evaluation
 from speechasym.recognition.transcription import Trained, open_run
 from speechasym.report.html import percent
-from speechasym.training import dataset, feature_cache, labels
+from speechasym.training import feature_cache, labels
 
 if TYPE_CHECKING:
     from lhotse import CutSet
@@ -320,7 +321,7 @@ def gather(
     course = runs.read_course(trained.folder)
     manifest = _cuts(trained, cuts, given)
     known = feature_cache.read_cuts(manifest)
-    fingerprint = dataset.sha256(manifest)
+    fingerprint = files.sha256(manifest)
     if given is not None and given.content.get("cuts_sha256") != fingerprint:
         raise ConfigError(
             given.path, f"its figures are of other cuts than {manifest}",

@@ -3,7 +3,6 @@
 Shapes: B utterances, F frames, D columns, L labels.
 """
 
-import hashlib
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from speechasym import files
 from speechasym.errors import AudioError, ConfigError, LabelError
 from speechasym.language import lexicon
 from speechasym.training import batches, feature_cache, labels
@@ -307,7 +307,7 @@ def load(
         classes=classes,
         references=references,
         inventories={head: tuple(inventories[head]) for head in heads},
-        fingerprint=sha256(Path(path)),
+        fingerprint=files.sha256(Path(path)),
         rate=config.features.rate,
         timed=placed,
     )
@@ -350,15 +350,6 @@ def _naming(path: str) -> Iterator[None]:
 def _speaker(cut: Any) -> str:
     named = [s.speaker for s in cut.supervisions if s.speaker]
     return named[0] if named else ""
-
-
-def sha256(path: Path) -> str:
-    """Of a file's bytes. Raises `ConfigError`."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise ConfigError(path, f"cannot be read ({error.strerror})", "Check the path") from error
 
 
 def check_fits(data: Dataset, batch_seconds: float) -> None:

@@ -8,15 +8,11 @@ Shapes: T samples, F frames, D columns.
 import hashlib
 import json
 import os
-import signal
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from functools import cache
 from importlib.metadata import version
-from multiprocessing import get_context, parent_process
 from pathlib import Path
-from threading import Thread
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
@@ -30,6 +26,7 @@ from speechasym.feature_extraction import sets
 from speechasym.feature_extraction.sets import FeatureConfig
 from speechasym.progress import progress
 from speechasym.training.config import AugmentConfig
+from speechasym.workers import run_tasks
 
 if TYPE_CHECKING:
     from lhotse.cut import Cut
@@ -135,29 +132,9 @@ def compute(
                 yield of(task)
                 step()
             return
-        context = get_context("forkserver" if os.name == "posix" else "spawn")
-        with ProcessPoolExecutor(workers, context, _start) as pool:
-            try:
-                for made in pool.map(of, tasks, chunksize=4):
-                    yield made
-                    step()
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
-
-
-def _start() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the run itself is told, and ends the workers
-    os.environ["OMP_NUM_THREADS"] = "1"
-    Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """A worker whose run was killed would wait for ever."""
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+        for rows in run_tasks(of, tasks, workers, in_order=True, chunk=4):
+            yield rows
+            step()
 
 
 def of(task: Task) -> NDArray[np.float32]:

@@ -18,6 +18,7 @@ from helpers import called, tone
 from PIL import Image
 from toy import RATE, configuration, toy, utterance
 
+from speechasym import files
 from speechasym.annotations.intervals import Interval
 from speechasym.errors import AudioError, ConfigError, OutputError
 from speechasym.levels.hierarchy import build_model
@@ -301,7 +302,7 @@ def test_recordings_and_missing_sound(made, tmp_path):
         write_report(made / "run", tmp_path / "x.html", cuts=gone, shown=False)
     figures = tmp_path / "test.json"
     found = evaluation.evaluate(made / "run", cuts, shown=False).as_json()
-    sha = material.dataset.sha256(gone)
+    sha = files.sha256(gone)
     figures.write_text(json.dumps(found | {"cuts_sha256": sha}))
     parsed, _ = written(tmp_path, made / "run", cuts=gone, figures=figures)
     assert "Nothing was recognised for this page" in parsed.text and "gone.wav" in parsed.text

@@ -4,10 +4,10 @@ Its card, with what it was trained on, how often it errs and under which licence
 docs/model-card.md. The files are checked against their sha256 as they are opened.
 """
 
-import hashlib
 import json
 from pathlib import Path
 
+from speechasym import files
 from speechasym.errors import CheckpointError
 
 FOLDER = Path(__file__).parent
@@ -24,11 +24,7 @@ def folder() -> Path:
         ) from error
     for name, wanted in sums.items():
         path = FOLDER / name
-        try:
-            found = hashlib.sha256(path.read_bytes()).hexdigest()
-        except OSError as error:
-            raise CheckpointError(path, "is missing", "Install the package again") from error
-        if found != wanted:
+        if files.sha256(path, CheckpointError, "Install the package again") != wanted:
             raise CheckpointError(path, "is not as it was made", "Install the package again")
     return FOLDER
 

@@ -1,0 +1,137 @@
+"""Tasks in several processes, which end with the process that started them."""
+
+import logging
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing import get_context, parent_process
+from threading import Thread, current_thread, main_thread
+from typing import Any, TypeVar
+
+from speechasym.errors import OutputError
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+_log = logging.getLogger("speechasym")
+_ended: Any = None  # in a worker: the end of a pipe that is readable once the run has ended
+
+
+def run_tasks(
+    function: Callable[[Task], Result],
+    tasks: Sequence[Task],
+    workers: int,
+    *,
+    in_order: bool = False,
+    chunk: int = 1,
+    preload: Sequence[str] = (),
+) -> Iterator[Result]:
+    """Apply a function to each task in worker processes.
+
+    Args:
+        function: of a module, so that workers can import it.
+        workers: processes, at most one per task.
+        in_order: yield results in the order of the tasks, else as they are completed.
+        chunk: tasks sent to a worker at a time.
+        preload: modules to import once, before the workers are forked.
+
+    Raises:
+        OutputError: a worker process died.
+    """
+    if not tasks:
+        return
+    # A server that has imported everything once forks the workers: they start at once, and no lock
+    # or thread of this process is copied.
+    context = get_context("forkserver" if os.name == "posix" else "spawn")
+    if os.name == "posix" and preload:
+        context.set_forkserver_preload(list(preload))
+    workers = min(workers, len(tasks))
+    ended, end = context.Pipe(duplex=False)
+    arguments = (_log.getEffectiveLevel(), ended)
+    with ended, end, ProcessPoolExecutor(workers, context, _start_worker, arguments) as pool:
+        futures: list[Future[list[Result]]] = []
+        try:
+            with _interrupts_later():
+                for first in range(0, len(tasks), chunk):
+                    futures.append(pool.submit(_run, function, tasks[first : first + chunk]))
+            if in_order:
+                futures.reverse()
+                while futures:  # popped, so that results can be freed
+                    yield from futures.pop().result()
+            else:
+                for future in as_completed(futures):
+                    yield from future.result()
+        except BrokenProcessPool as error:
+            raise OutputError(
+                "workers",
+                "a worker process died: out of memory, or started by a script without"
+                " `if __name__ == '__main__':`",
+                "Use fewer workers or guard the script, then run it again",
+            ) from error
+        finally:
+            end.close()
+            for future in futures:
+                future.cancel()
+
+
+def stop_if_ended() -> None:
+    """Raise `KeyboardInterrupt` in a worker whose run has ended; for use within long tasks."""
+    if _ended is not None and _ended.poll():
+        raise KeyboardInterrupt
+
+
+def _run(function: Callable[[Task], Result], tasks: Sequence[Task]) -> list[Result]:
+    results = []
+    for task in tasks:
+        stop_if_ended()
+        results.append(function(task))
+    return results
+
+
+def _start_worker(level: int, ended: Any) -> None:
+    global _ended
+    _ended = ended
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where `_interrupts_later` could not
+    Thread(target=_end_with_parent, daemon=True).start()
+    os.environ["OMP_NUM_THREADS"] = "1"  # for libraries not loaded yet: torch, if it is needed
+    logging.basicConfig(level=level, format="%(message)s")
+
+
+def _end_with_parent() -> None:
+    """End a worker whose parent was killed: it would wait forever, or write beside the next run."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+@contextmanager
+def _interrupts_later() -> Iterator[None]:
+    """Hold back Ctrl-C inside the block, also from the processes started inside.
+
+    So no process is left half-started. A terminal sends Ctrl-C to every process, and each would
+    print a traceback.
+    """
+    if os.name != "posix":
+        yield
+        return
+    from multiprocessing import resource_tracker
+
+    resource_tracker.ensure_running()  # first, because it unblocks the signal when it starts
+    # Processes started inside inherit the mask. It does not help here, where a thread of numpy may
+    # get the signal; but Python's own handler runs in the main thread only.
+    waiting: list[int] = []
+    in_main = current_thread() is main_thread()
+    handler = signal.signal(signal.SIGINT, lambda n, _: waiting.append(n)) if in_main else None
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if in_main:
+            signal.signal(signal.SIGINT, handler or signal.default_int_handler)
+        if waiting:
+            signal.raise_signal(signal.SIGINT)

@@ -80,27 +80,18 @@ def run_score(options: Namespace) -> int:
 
 
 def _abx(chosen: Namespace) -> int:
-    from speechasym.scoring.abx import evaluate
+    from speechasym.scoring.abx import abx
 
-    results, tokens = evaluate(
+    result = abx(
         chosen["items"],  # `chosen.items` is a method of every namespace
         chosen.features,
         chosen.rate,
-        angular=chosen.distance == "angular",
+        distance=chosen.distance,
         most=chosen.most,
         most_across=chosen.most_across,
         seed=chosen.seed,
     )
-    speakers = len({item.speaker for item in tokens.items})
-    short = f", {tokens.too_short} left out as shorter than a frame" if tokens.too_short else ""
-    print(f"{len(tokens.items)} tokens of {speakers} speakers{short}")
-    print(f"{'ABX':<30} error   95 % interval      cells    triples")
-    for name, found in results.items():
-        low, high = 100 * found.low, 100 * found.high
-        print(
-            f"{name:<30} {100 * found.error:4.1f} %  {low:4.1f} to {high:4.1f} %"
-            f"  {found.cells:7}  {found.triples:9}"
-        )
+    print(result)
     return 0
 
 

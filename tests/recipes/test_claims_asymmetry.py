@@ -8,6 +8,7 @@ import pytest
 from helpers import ROOT, environment, run_python
 
 from speechasym.scoring import abx
+from speechasym.scoring.abx_items import Item
 
 RECIPE = ROOT / "recipes" / "claims" / "asymmetry"
 FILES = ("common", "ramped", "reversal", "reverberation")
@@ -139,11 +140,11 @@ def test_errors_by_speaker_are_those_of_abx(recipe):
         features[speaker] = rng.standard_normal((60, 4)).astype(np.float32)
         for i in range(12):
             times = str(i * 5 / 100), str((i * 5 + 4) / 100)
-            items.append(abx.Item(speaker, *times, "abc"[i % 3], "x", "y", speaker))
+            items.append(Item(speaker, *times, "abc"[i % 3], "x", "y", speaker))
     corpus = common.Corpus({}, items)
     alone = common.per_speaker(corpus, features)
-    tokens = abx.compare([i for i in items if i.speaker == "bob"], features, 100)
-    assert alone[0, 1] == alone[1, 1] == pytest.approx(abx.score(tokens).error, abs=1e-12)
+    tokens = abx.token_distances([i for i in items if i.speaker == "bob"], features, 100)
+    assert alone[0, 1] == alone[1, 1] == pytest.approx(abx.abx_score(tokens).error, abs=1e-12)
     # X equal to the originals: the crossed task is the plain one
     assert np.allclose(common.per_speaker(corpus, features, dict(features)), alone, atol=1e-6)
 

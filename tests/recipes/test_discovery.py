@@ -60,7 +60,7 @@ def called(recipe, monkeypatch, corpus, run):
 
 def test_levels_beside_frozen_features(recipe, corpus, monkeypatch, tmp_path_factory):
     run = toy(tmp_path_factory) / "run"
-    monkeypatch.setattr(abx, "_collapse", partial(abx._collapse, rounds=20))  # 1000 take long
+    monkeypatch.setattr(abx, "_average", partial(abx._average, rounds=20))  # 1000 take long
     known, text = called(recipe, monkeypatch, corpus, run)
     kinds = {"y": 24, "units": 8, "posteriors of phones": 3}
     upper = {"y": 24, "units": 8, "posteriors of letters": 2 * 28, "posteriors of words": 4}

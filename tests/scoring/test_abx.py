@@ -11,6 +11,7 @@ import pytest
 from speechasym import errors as errors_module
 from speechasym.ops import cpu_dtw
 from speechasym.scoring import abx
+from speechasym.scoring.abx_items import Item, frames_of, read_items, timit_items
 
 RNG = np.random.default_rng(5)
 
@@ -67,7 +68,7 @@ def items_and_features(count=40, speakers=3, contexts=2, seed=0):
         track = rng.standard_normal((6, 4)).astype(np.float32)
         track[:, 0] += 2 * (phone == "a") + rng.standard_normal()
         features[f"f{n}"] = track
-        items.append(abx.Item(f"f{n}", "0.005", "0.045", phone, around, "x", speaker))
+        items.append(Item(f"f{n}", "0.005", "0.045", phone, around, "x", speaker))
     return items, features
 
 
@@ -107,8 +108,8 @@ def oracle(items, features, across, context):
 def test_score_against_every_triple(across, context):
     items, features = items_and_features()
     want, triples = oracle(items, features, across, context)
-    tokens = abx.compare(items, features, 100)
-    got = abx.score(tokens, across, context)
+    tokens = abx.token_distances(items, features, 100)
+    got = abx.abx_score(tokens, across, context)
     assert got.error == pytest.approx(want, abs=1e-6)
     assert got.triples == triples
     assert got.low <= got.error <= got.high
@@ -123,19 +124,19 @@ def test_by_hand():
             for i, d in enumerate(degrees)
         }
         items = [
-            abx.Item(str(i), "0", "0.01", phone, "", "", "s")
+            Item(str(i), "0", "0.01", phone, "", "", "s")
             for i, phone in enumerate("aab"[: len(degrees)])
         ]
-        return abx.compare(items, features, 100)
+        return abx.token_distances(items, features, 100)
 
-    assert abx.score(tokens(0, 10, 4)).error == 1
-    assert abx.score(tokens(0, 10, 90)).error == 0
-    assert abx.score(tokens(0, 10, -2)).error == 0.5
+    assert abx.abx_score(tokens(0, 10, 4)).error == 1
+    assert abx.abx_score(tokens(0, 10, 90)).error == 0
+    assert abx.abx_score(tokens(0, 10, -2)).error == 0.5
 
 
 def test_frames_are_those_whose_centres_lie_inside():
     def frames(onset, offset, rate=100):
-        return abx.frames_of(abx.Item("f", onset, offset, "", "", "", ""), rate)
+        return frames_of(Item("f", onset, offset, "", "", "", ""), rate)
 
     assert frames("0", "0.01") == (0, 1)
     assert frames("0.005", "0.015") == (0, 2)  # both centres are on the border
@@ -147,10 +148,10 @@ def test_frames_are_those_whose_centres_lie_inside():
 
 def test_sampling_is_deterministic_and_close():
     items, features = items_and_features(count=160)
-    tokens = abx.compare(items, features, 100)
-    whole = abx.score(tokens, across=True)
-    part = abx.score(tokens, across=True, most=8, most_across=1, seed=3)
-    assert part[:5] == abx.score(tokens, across=True, most=8, most_across=1, seed=3)[:5]
+    tokens = abx.token_distances(items, features, 100)
+    whole = abx.abx_score(tokens, across=True)
+    part = abx.abx_score(tokens, across=True, most=8, most_across=1, seed=3)
+    assert part[:5] == abx.abx_score(tokens, across=True, most=8, most_across=1, seed=3)[:5]
     assert part.triples < whole.triples
     assert part.error == pytest.approx(whole.error, abs=0.05)
 
@@ -168,7 +169,7 @@ def write_timit(root):
 
 def test_timit_items(tmp_path):
     write_timit(tmp_path)
-    got = abx.timit_items(tmp_path)
+    got = timit_items(tmp_path)
     assert [(i.phone, i.before, i.after, i.speaker) for i in got] == [
         ("sh", "sil", "iy", "FAAA0"),
         ("iy", "sh", "sil", "FAAA0"),  # q is dropped
@@ -176,46 +177,65 @@ def test_timit_items(tmp_path):
         ("d", "sil", "sil", "MBBB0"),
     ]
     assert got[0].file == "TRAIN/DR1/FAAA0/SX1"
-    assert abx.frames_of(got[0], 100) == (10, 20)
+    assert frames_of(got[0], 100) == (10, 20)
 
 
 def test_item_file(tmp_path):
     path = tmp_path / "a.item"
     header = "#file onset offset #phone prev-phone next-phone speaker\n"
     path.write_text(header + "f 0.1 0.25 AA B K 17\n")
-    assert abx.read_items(path) == [abx.Item("f", "0.1", "0.25", "AA", "B", "K", "17")]
+    assert read_items(path) == [Item("f", "0.1", "0.25", "AA", "B", "K", "17")]
     for text, words in (
-        ("", "no item header"),
-        ("f 0.1 0.2\n", "no item header"),
-        (header + "f 0.1 0.2 AA B K\n", "a.item:2.*6 columns"),
-        (header + "f 0.3 0.2 AA B K 1\n", "a.item:2.*not a stretch"),
-        (header + "f x 0.2 AA B K 1\n", "not a stretch"),
-        (header + "f -1 0.2 AA B K 1\n", "not a stretch"),
+        ("", "first line must be the header"),
+        ("f 0.1 0.2\n", "first line must be the header"),
+        (header + "f 0.1 0.2 AA B K\n", "a.item:2.*expected 7 columns, got 6"),
+        (header + "f 0.3 0.2 AA B K 1\n", "a.item:2.*not increasing times"),
+        (header + "f x 0.2 AA B K 1\n", "not increasing times"),
+        (header + "f -1 0.2 AA B K 1\n", "not increasing times"),
     ):
         path.write_text(text)
         with pytest.raises(errors_module.ItemError, match=words):
-            abx.read_items(path)
+            read_items(path)
     with pytest.raises(errors_module.ItemError, match="cannot be read"):
-        abx.read_items(tmp_path / "none.item")
+        read_items(tmp_path / "none.item")
     with pytest.raises(errors_module.ItemError, match=r"no \.PHN files"):
-        abx.timit_items(tmp_path)
+        timit_items(tmp_path)
+    (tmp_path / "x.PHN").write_text("0 10 xx\n")
+    with pytest.raises(errors_module.ItemError, match="'xx' is not one of TIMIT's 61"):
+        timit_items(tmp_path)
 
 
 def test_items_that_do_not_fit_the_features():
     items, features = items_and_features(4)
     with pytest.raises(
-        errors_module.ItemError, match="no features of this recording, of 0 there: nothing"
+        errors_module.ItemError, match="no features of this recording among the 0 loaded: none"
     ):
-        abx.compare(items, {}, 100)
+        abx.token_distances(items, {}, 100)
     with pytest.raises(errors_module.ItemError, match="end before an item"):
-        abx.compare(items, features, 1000)
-    with pytest.raises(abx.ConfigError, match="no item is as long"):
-        abx.compare(items, features, 1)
-    one = abx.compare(items[:1], features, 100)
+        abx.token_distances(items, features, 1000)
+    with pytest.raises(abx.ConfigError, match="shorter than a frame"):
+        abx.token_distances(items, features, 1)
+    one = abx.token_distances(items[:1], features, 100)
     with pytest.raises(abx.ConfigError, match="no cell"):
-        abx.score(one)
+        abx.abx_score(one)
     short = items[0]._replace(onset="0.0051", offset="0.0149")
-    assert abx.compare([short, *items[1:]], features, 100).too_short == 1
+    assert abx.token_distances([short, *items[1:]], features, 100).too_short == 1
+
+
+def test_result_in_memory_and_its_report():
+    items, features = items_and_features()
+    result = abx.abx(items, features, 100, distance="euclidean", seed=2)
+    tokens = abx.token_distances(items, features, 100, "euclidean")
+    expected = abx.abx_score(tokens, across=True, seed=2)
+    assert result.tasks["across speakers, any context"][:5] == expected[:5]
+    lines = str(result).splitlines()
+    assert lines[0] == "40 tokens of 3 speakers"
+    assert [line[:30].rstrip() for line in lines[1:]] == ["ABX", *result.tasks]
+    assert lines[4].split()[4:6] == [f"{100 * expected.error:.1f}", "%"]
+    with pytest.raises(abx.ConfigError, match="rate: missing"):
+        abx.abx(items, features)
+    with pytest.raises(abx.ConfigError, match="distance: unknown: 'cosine'"):
+        abx.abx(items, features, 100, distance="cosine")
 
 
 @pytest.mark.corpus("TIMIT_ROOT")
@@ -224,11 +244,11 @@ def test_timit_sample():
     from speechasym.feature_extraction import sets
 
     timit = Path(os.environ["TIMIT_ROOT"])
-    items = abx.timit_items(timit)
+    items = timit_items(timit)
     few = [i for i in items if i.speaker == items[0].speaker]
     features = {
         f: sets.features(next(timit.glob(f"{f}.[Ww][Aa][Vv]"))) for f in {i.file for i in few}
     }
-    tokens = abx.compare(few, features, 100)
+    tokens = abx.token_distances(few, features, 100)
     assert len(tokens.items) > 200
-    assert abx.score(tokens).error < 0.4
+    assert abx.abx_score(tokens).error < 0.4

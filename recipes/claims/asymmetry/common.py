@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 import speechasym
 from speechasym.asymmetry import cepstra, tracks
 from speechasym.scoring import abx
+from speechasym.scoring.abx_items import Item, timit_items
 
 RATE = 16000  # samples a second
 FRAMES = 100  # a second
@@ -95,7 +96,7 @@ class Corpus(NamedTuple):
     """Sentences and the phones in them."""
 
     sounds: dict[str, NDArray[np.float32]]  # by file
-    items: list[abx.Item]
+    items: list[Item]
 
     @property
     def speakers(self) -> list[str]:
@@ -105,7 +106,7 @@ class Corpus(NamedTuple):
 
 def timit(root: str | Path, most_speakers: int | None = None) -> Corpus:
     """SI and SX sentences below a TIMIT folder, of all speakers or of the first few."""
-    items = abx.timit_items(root)
+    items = timit_items(root)
     if most_speakers is not None:
         known = sorted({item.speaker for item in items})[:most_speakers]
         items = [item for item in items if item.speaker in known]
@@ -129,8 +130,8 @@ def of_all(
     return {name: {file: each[name] for file, each in made.items()} for name in names}
 
 
-def error_of(items: list[abx.Item], distance: NDArray) -> float:
-    """ABX error of one speaker's tokens, any context: `abx.score` without its interval.
+def error_of(items: list[Item], distance: NDArray) -> float:
+    """ABX error of one speaker's tokens, any context: `abx.abx_score` without its interval.
 
     Args:
         distance: (N, N) of X, the rows, from A and B, the columns.
@@ -165,13 +166,13 @@ def per_speaker(
     for speaker in corpus.speakers:
         items = [item for item in corpus.items if item.speaker == speaker]
         if original is None:
-            tokens = abx.compare(items, changed, FRAMES)
+            tokens = abx.token_distances(items, changed, FRAMES)
             out.append([error_of(tokens.items, tokens.distance)] * 2)
             continue
         other = [item._replace(file="original/" + item.file) for item in items]
         both = {item.file: changed[item.file] for item in items}
         both |= {"original/" + item.file: original[item.file] for item in items}
-        tokens = abx.compare(items + other, both, FRAMES)
+        tokens = abx.token_distances(items + other, both, FRAMES)
         n = len(tokens.items) // 2  # equally long: the same tokens are too short in both
         near, cross = tokens.distance[:n, :n], tokens.distance[:n, n:]
         out.append([error_of(tokens.items[:n], d) for d in (near, cross)])

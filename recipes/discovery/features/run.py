@@ -26,6 +26,7 @@ from rich.progress import Progress
 import speechasym
 from speechasym import errors, files
 from speechasym.scoring import abx
+from speechasym.scoring.abx_items import timit_items
 
 SNRS = (20, 10, 5, 0)
 TASKS = {"within": (False, False), "across": (True, False), "same": (True, True)}
@@ -55,9 +56,9 @@ def abx_errors(items: list, matrices: dict, groups: tuple[str, ...] = ("all", "u
     for group in groups:
         chosen = group == "chosen"
         own = [i for i in items if group == "all" or i.file.startswith(CHOSEN_ON) == chosen]
-        tokens = abx.compare(own, matrices, 100)
+        tokens = abx.token_distances(own, matrices, 100)
         for task, (across, context) in TASKS.items():
-            s = abx.score(tokens, across, context)
+            s = abx.abx_score(tokens, across, context)
             out[f"{group} {task}"] = {
                 "error": s.error, "low": s.low, "high": s.high, "triples": s.triples,
                 "samples": [round(float(v), 6) for v in s.samples],
@@ -75,7 +76,7 @@ class Corpus:
 
     def __init__(self, root: Path, noises: dict[str, Path]) -> None:
         self.root, self.noises = root, noises
-        self.items = abx.timit_items(root)
+        self.items = timit_items(root)
         self.stems = sorted({item.file for item in self.items})
 
     def sounds(self, noise: str, snr: float) -> dict:

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
+from speechasym.corpora.manifests import read_cuts
 from speechasym.errors import ConfigError, SpeechAsymError
-from speechasym.training.feature_cache import read_cuts
 
 
 def folds_of(speakers: Sequence[str], folds: int) -> list[list[str]]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from helpers import ROOT, let_go
 
 from speechasym.cli import main
-from speechasym.training import feature_cache
+from speechasym.corpora import manifests
 
 SHIM = """#!/bin/sh
 case "$1" in -*) exec {python} "$@" ;; esac
@@ -103,4 +103,4 @@ def config_of(run: Path) -> dict:
 
 
 def speakers_of(path: Path) -> set[str]:
-    return {cut.supervisions[0].speaker for cut in feature_cache.read_cuts(Path(path))}
+    return {cut.supervisions[0].speaker for cut in manifests.read_cuts(Path(path))}

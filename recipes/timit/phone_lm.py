@@ -26,6 +26,7 @@ from rapidfuzz.distance import Levenshtein
 
 from speechasym import files
 from speechasym.annotations import transcripts
+from speechasym.corpora import manifests
 from speechasym.errors import SpeechAsymError
 from speechasym.language import ngrams
 from speechasym.language.ngrams import Model
@@ -33,7 +34,7 @@ from speechasym.levels import ctc
 from speechasym.recognition.decoder import DecodingConfig, WordSearch
 from speechasym.recognition.transcription import Trained, open_run
 from speechasym.scoring import error_rates
-from speechasym.training import dataset, feature_cache, labels
+from speechasym.training import dataset, labels
 
 BATCH_S = 120.0  # of audio at a time
 # Of the bigram's log p; of each phone, which makes up for it; taken from the blank's log p
@@ -92,7 +93,7 @@ def hear(trained: Trained, cuts: str) -> Heard:
 def bigram(trained: Trained) -> Model:
     """Of the phones that a run was trained on. Raises `ConfigError` where they are gone."""
     config = trained.config.data
-    cuts = feature_cache.read_cuts(Path(config.train))
+    cuts = manifests.read_cuts(Path(config.train))
     rows = [labels.tokens(cut, "phones", config.labels, None) for cut in cuts]
     return ngrams.estimate(rows, 2, vocabulary=trained.inventories["phones"])
 

@@ -110,6 +110,7 @@ def align_cuts(
     from speechasym import files
     from speechasym.annotations.ctm import write_ctm
     from speechasym.annotations.textgrid import write_textgrid
+    from speechasym.corpora import manifests
     from speechasym.errors import (
         AlignmentError,
         ConfigError,
@@ -121,14 +122,13 @@ def align_cuts(
     from speechasym.progress import progress
     from speechasym.recognition import alignment
     from speechasym.recognition.transcription import open_run
-    from speechasym.training import feature_cache
 
     trained, out = open_run(run), Path(out)
     if head not in (None, "phones", "letters"):
         raise ConfigError("--head", f"{head!r} tells no times", "Use phones or letters")
     if head is not None:
         trained.check_heads([head], "--head")
-    rows = list(feature_cache.read_cuts(Path(cuts)))
+    rows = list(manifests.read_cuts(Path(cuts)))
     if out.exists() and not out.is_dir():
         raise OutputError(out, "is a file", "Give a folder as --out")
     own = trained.config.data.labels.lexicon

@@ -76,11 +76,12 @@ def _listed(values: list[str]) -> list[str]:
 
 def _sentences(path: str) -> list[list[str]]:
     """Of a manifest of cuts, else of a plain text."""
+    from speechasym.corpora import manifests
     from speechasym.language import texts
-    from speechasym.training import feature_cache, labels
+    from speechasym.training import labels
 
-    if Path(path).name.removesuffix(".gz").endswith(feature_cache.MANIFESTS):
-        return [labels.words_of(cut) for cut in feature_cache.read_cuts(Path(path))]
+    if Path(path).name.removesuffix(".gz").endswith(manifests.MANIFEST_SUFFIXES):
+        return [labels.words_of(cut) for cut in manifests.read_cuts(Path(path))]
     return texts.read_text(path)
 
 

@@ -1,6 +1,6 @@
-"""Corpora as lhotse manifests: one function `prepare(root, ...) -> Corpus` for each.
+"""Corpora as lhotse manifests: one function `prepare(root, ...) -> Corpus` for each corpus.
 
-To add a corpus, write one file with such a function and add one line to `CORPORA`.
+To add a corpus, write a module with such a function and add a line to `CORPORA`.
 """
 
 import inspect
@@ -8,22 +8,31 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from speechasym.corpora import librispeech, manifests, mini, timit
+from speechasym.corpora import librispeech, manifests, timit
 from speechasym.corpora.manifests import Corpus, Manifests
-from speechasym.corpora.report import Report
+from speechasym.corpora.mini import preparation
+from speechasym.corpora.report import PreparationReport
 from speechasym.errors import ConfigError, CorpusError
 
-__all__ = ["CORPORA", "Corpus", "CorpusError", "Manifests", "Prepared", "Report", "prepare"]
+__all__ = [
+    "CORPORA",
+    "Corpus",
+    "CorpusError",
+    "Manifests",
+    "PreparationReport",
+    "Prepared",
+    "prepare",
+]
 
 CORPORA: dict[str, Callable[..., Corpus]] = {
     "timit": timit.prepare,
     "librispeech": librispeech.prepare,
-    "mini": mini.prepare,
+    "mini": preparation.prepare,
 }
 
 
 class Prepared(NamedTuple):
-    """What was written."""
+    """A prepared corpus, and the files that were written."""
 
     corpus: Corpus
     out: Path
@@ -31,42 +40,42 @@ class Prepared(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The report, to be printed."""
+        """The report as text."""
         return self.corpus.report.text()
 
 
 def prepare(
-    name: str, root: str | Path, out: str | Path, strict: bool = False, **options: Any
+    corpus: str, root: str | Path, out: str | Path, strict: bool = False, **options: Any
 ) -> Prepared:
-    """Prepare a corpus: read its files below `root`, write manifests and a report to `out`.
+    """Read a corpus's files below `root`; write its lhotse manifests and a report to `out`.
 
-    Written are SET_recordings.jsonl.gz, SET_supervisions.jsonl.gz and SET_cuts.jsonl.gz for each
-    set, report.txt and report.json; `common.write` says how.
+    The files are SET_recordings.jsonl.gz, SET_supervisions.jsonl.gz and SET_cuts.jsonl.gz for each
+    set, report.txt and report.json; see `manifests.write`.
 
     Args:
-        name: one of `CORPORA`.
+        corpus: name of the corpus, one of `CORPORA`.
         root: the corpus's folder.
-        out: the folder for what is written, made if need be.
+        out: output folder, created if needed.
         strict: raise an error, and write nothing, if the report has errors.
-        options: those of the corpus's own function.
+        options: options of the corpus's own function.
 
     Raises:
-        CorpusError: nothing to prepare there, or errors where strict.
-        ConfigError: no such corpus or option, or an option's value is wrong.
-        OutputError: `out` cannot be written.
+        CorpusError: there is nothing to prepare, or the report has errors and `strict` is set.
+        ConfigError: an unknown corpus or option, or an invalid value.
+        OutputError: `out` cannot be written to.
 
     Example:
-        >>> print(corpora.prepare("timit", "TIMIT", "out/timit").text)
+        >>> print(speechasym.prepare("timit", "TIMIT", "out/timit").text)
     """
-    if name not in CORPORA:
-        raise ConfigError("corpus", f"{name!r} is not known", f"Use one of {', '.join(CORPORA)}")
-    allowed = [key for key in inspect.signature(CORPORA[name]).parameters if key != "root"]
+    if corpus not in CORPORA:
+        raise ConfigError("corpus", f"{corpus!r} is unknown", f"Use one of {', '.join(CORPORA)}")
+    allowed = [key for key in inspect.signature(CORPORA[corpus]).parameters if key != "root"]
     if unknown := sorted(set(options) - set(allowed)):
         raise ConfigError(
-            unknown[0], f"no option of {name}", f"Its options are {', '.join(allowed)}"
+            unknown[0], f"not an option of {corpus}", f"Its options are {', '.join(allowed)}"
         )
     folder = manifests.check_writable(out)
-    corpus = CORPORA[name](root, **options)
+    prepared = CORPORA[corpus](root, **options)
     if strict:
-        corpus.report.check(root)
-    return Prepared(corpus, folder, manifests.write(corpus, folder))
+        prepared.report.check(root)
+    return Prepared(prepared, folder, manifests.write(prepared, folder))

@@ -1,7 +1,7 @@
 """Speech from text by espeak-ng, with the sample at which each word and phone begins.
 
 The library is GPL-3: it comes with the extra `synth` (espeakng-loader) and is loaded through ctypes
-when the first word is spoken, never before. espeak-ng keeps state from one utterance to the next
+when the first text is spoken, never before. espeak-ng keeps state from one utterance to the next
 (the phase of its voice, its noise), so each is spoken by a fork of a process that has spoken none:
 the same text, voice and version give the same samples, in any order.
 """
@@ -34,7 +34,7 @@ _STRESS = "',%="  # marks before a vowel's mnemonic
 
 @dataclass(frozen=True, kw_only=True)
 class Voice:
-    """How to speak.
+    """A voice of espeak-ng.
 
     Args:
         espeak: language and variant, such as "en-us+f1" or "gmw/en+m3".
@@ -50,19 +50,21 @@ class Voice:
         for name, low, high in (("pitch", 0, 100), ("words_per_minute", 80, 450)):
             value = getattr(self, name)
             if not low <= value <= high:
-                raise ConfigError(name, f"{value} is not in {low}..{high}", "Choose one that is")
+                raise ConfigError(
+                    name, f"must be from {low} to {high}, got {value}", "Choose another value"
+                )
 
 
 class Phone(NamedTuple):
-    """A phone's place in the sound."""
+    """A phone and where it begins."""
 
-    sample: int  # where it begins
-    mnemonic: str  # espeak's, without its stress
-    word: int  # which of the words it belongs to; -1 for a pause
+    sample: int
+    mnemonic: str  # of espeak-ng, without its stress
+    word: int  # index of the word it belongs to; -1 for a pause
 
 
 class Spoken(NamedTuple):
-    """What was said."""
+    """Synthetic speech with its words and phones."""
 
     samples: NDArray[np.int16]  # (T,)
     sample_rate: int  # Hz
@@ -94,10 +96,10 @@ _Callback = ctypes.CFUNCTYPE(
 
 @cache
 def engine() -> tuple[Any, int]:
-    """The library, loaded and initialised once a process, and its sample rate in Hz.
+    """Load and initialise the library, once a process; return it and its sample rate in Hz.
 
     Raises:
-        SynthesisError: it is not installed, cannot be loaded, or this system cannot fork.
+        SynthesisError: the library cannot be loaded, or this system cannot fork.
     """
     remedy = "pip install speechasym[synth] (espeakng-loader brings the library and its data)"
     if not hasattr(os, "fork"):
@@ -118,27 +120,27 @@ def engine() -> tuple[Any, int]:
 
 
 def version() -> str:
-    """espeak-ng's version, such as "1.52.0". Errors as `engine`."""
-    about = engine()[0].espeak_Info
-    about.restype = ctypes.c_char_p
-    return about(None).decode().split(" ")[0]
+    """Return espeak-ng's version, for example "1.52.0". Errors as `engine`."""
+    info = engine()[0].espeak_Info
+    info.restype = ctypes.c_char_p
+    return info(None).decode().split(" ")[0]
 
 
 def say(text: str, voice: Voice) -> Spoken:
     """Speak a sentence.
 
     Raises:
-        SynthesisError: as `engine`; espeak-ng has no such voice, or gave no sound.
+        SynthesisError: as `engine`, or espeak-ng does not have the voice or produces no sound.
     """
     _, rate = engine()
     with warnings.catch_warnings():
-        # of Python 3.12: the child of a process with threads may wait for one for ever. This one
-        # calls espeak-ng only, which has no threads when synchronous, and ends.
+        # Python 3.12 warns that the child of a process with threads may deadlock. This one only
+        # calls espeak-ng, which has no threads when synchronous, and exits.
         warnings.simplefilter("ignore", DeprecationWarning)
         end, begin = os.pipe()
         child = os.fork()
     if child == 0:
-        os.close(end)  # or it would wait for ever to write to a parent that has died
+        os.close(end)  # otherwise it would block when writing to a parent that has died
         _speak_and_exit(begin, text, voice)
     os.close(begin)
     with os.fdopen(end, "rb") as pipe:
@@ -147,52 +149,55 @@ def say(text: str, voice: Voice) -> Spoken:
     if not sound:
         reason = head.decode("utf-8", "replace") or "its process died"
         raise SynthesisError(
-            f"{voice.espeak}: {text!r}", f"espeak-ng gave no sound: {reason}", "Try another voice"
+            f"{voice.espeak}: {text!r}",
+            f"espeak-ng produced no sound: {reason}",
+            "Try another voice",
         )
-    found = json.loads(head)
-    words, owners = _words(text, found["starts"], found["groups"])
-    heard = [mnemonic for _, mnemonic in found["phones"] if mnemonic not in PAUSES]
-    if heard != [phone for group in found["groups"] for phone in group]:
+    events = json.loads(head)
+    words, word_of = _words(text, events["starts"], events["groups"])
+    spoken = [mnemonic for _, mnemonic in events["phones"] if mnemonic not in PAUSES]
+    if spoken != [phone for group in events["groups"] for phone in group]:
         raise SynthesisError(
-            repr(text), f"its sound has other phones than its text: {heard}", "Use other words"
+            repr(text), f"its sound has other phones than its text: {spoken}", "Use other words"
         )
-    owner = iter(owners)
-    phones = [Phone(at, m, -1 if m in PAUSES else next(owner)) for at, m in found["phones"]]
+    numbers = iter(word_of)
+    phones = [Phone(at, m, -1 if m in PAUSES else next(numbers)) for at, m in events["phones"]]
     return Spoken(np.frombuffer(sound, "<i2"), rate, words, phones)
 
 
 def _words(text: str, starts: list[int], groups: list[list[str]]) -> tuple[list[str], list[int]]:
-    """The words, and the word that each phone belongs to.
+    """Return the words, and the index of the word that each phone belongs to.
 
-    espeak-ng says some pairs, such as "in the", as one word of its lexicon: one event, one group
-    of phones. The second is always "the", and has the group's last two phones.
+    espeak-ng speaks some pairs, such as "in the", as one word of its lexicon: one event, one group
+    of phones. The second word is always "the", and has the group's last two phones.
 
     Args:
-        starts: where in the text each group of phones begins. groups: the phones of each.
+        starts: where in the text each group of phones begins.
+        groups: the phones of each group.
 
     Raises:
-        SynthesisError: the groups do not fit the words.
+        SynthesisError: the groups do not match the words.
     """
-    found = list(re.finditer(r"[\w']+", text))
+    matches = list(re.finditer(r"[\w']+", text))
     group_of = {start: number for number, start in enumerate(starts)}
-    problem = SynthesisError(repr(text), "its phones do not fit its words", "Use other words")
-    if len(group_of) != len(groups) or not group_of.keys() <= {w.start() for w in found}:
+    problem = SynthesisError(repr(text), "its phones do not match its words", "Use other words")
+    if len(group_of) != len(groups) or not group_of.keys() <= {word.start() for word in matches}:
         raise problem
-    owners: list[int] = []
-    for number, word in enumerate(found):
+    word_of: list[int] = []
+    for number, word in enumerate(matches):
         if word.start() in group_of:
-            owners += [number] * len(groups[group_of[word.start()]])
-        elif word.group() == "the" and owners[-3:] == [number - 1] * 3:
-            owners[-2:] = [number] * 2
+            word_of += [number] * len(groups[group_of[word.start()]])
+        elif word.group() == "the" and word_of[-3:] == [number - 1] * 3:
+            word_of[-2:] = [number] * 2
         else:
             raise problem
-    return [word.group() for word in found], owners
+    return [word.group() for word in matches], word_of
 
 
 def _speak_and_exit(pipe: int, text: str, voice: Voice) -> None:
-    """In the child: a line of JSON and the samples, or a line that says why not; then the end.
+    """Write a line of JSON and the samples, or a line with an error; then exit this child.
 
-    It leaves by `_exit`, so that nothing of the parent's (buffers, exit handlers) happens twice.
+    It exits by `_exit`, so that the parent's buffers and exit handlers do not run twice.
     """
     code = 1
     try:
@@ -226,7 +231,7 @@ def _speak(text: str, voice: Voice) -> bytes:
     callback = _Callback(collect)
     library.espeak_SetSynthCallback(callback)
     if library.espeak_SetVoiceByName(voice.espeak.encode()):
-        return b"it has no such voice\n"
+        return b"no such voice\n"
     library.espeak_SetParameter(_PITCH, voice.pitch, 0)
     library.espeak_SetParameter(_RATE, voice.words_per_minute, 0)
     groups = _groups(library, text)
@@ -241,15 +246,18 @@ def _speak(text: str, voice: Voice) -> bytes:
 
 
 def _groups(library: Any, text: str) -> list[list[str]]:
-    """The phones of each word, without pauses: the events' own order does not tell, because that
-    of a word with a first vowel comes before the last n or l of the word before."""
+    """Return the phones of each word, without pauses.
+
+    The order of the events does not show them: the event of a word with a first vowel comes before
+    the last n or l of the previous word.
+    """
     translate = library.espeak_TextToPhonemes
     translate.restype = ctypes.c_char_p
     rest = ctypes.c_char_p(text.encode())
     groups: list[list[str]] = []
-    while rest.value:  # a clause a call
-        said = translate(ctypes.byref(rest), _UTF8, ord("\t") << 8).decode()
-        for group in said.split(" "):
+    while rest.value:  # each call translates a clause
+        clause = translate(ctypes.byref(rest), _UTF8, ord("\t") << 8).decode()
+        for group in clause.split(" "):
             phones = [phone.lstrip(_STRESS) for phone in group.split("\t")]
             groups.append([phone for phone in phones if phone and phone not in PAUSES])
     return [group for group in groups if group]

@@ -10,8 +10,8 @@ from collections import defaultdict
 from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 
-from speechasym.corpora import manifests
-from speechasym.corpora.manifests import Utterance
+from speechasym.corpora import checks
+from speechasym.corpora.manifests import Corpus, Utterance
 from speechasym.corpora.report import Problem
 from speechasym.errors import ConfigError
 from speechasym.progress import progress
@@ -27,7 +27,7 @@ PUBLISHED = {  # speakers, utterances [1]
     "test-other": (33, 2939),
 }
 ALPHABET = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ' ")
-ENDINGS = ("flac", "wav", "sph")  # the first of them that is there is taken
+ENDINGS = ("flac", "wav", "sph")  # in order of preference
 
 _AUDIO = re.compile(r"([0-9]+)-([0-9]+)-([0-9]+)\.(flac|wav|sph)", re.IGNORECASE)
 _TEXT = re.compile(r"[0-9]+-[0-9]+\.trans\.txt", re.IGNORECASE)
@@ -36,21 +36,21 @@ _APOSTROPHES = str.maketrans(dict.fromkeys("\u2019\u2018\u02bc\uff07`\u00b4", "'
 
 def prepare(
     root: str | Path, *, subsets: Collection[str] | None = None, show_progress: bool = False
-) -> manifests.Corpus:
-    """LibriSpeech as lhotse manifests: a set for each subset found below `root`.
+) -> Corpus:
+    """Return LibriSpeech as lhotse manifests: a set for each subset found below `root`.
 
-    Headers are read, samples are not. Texts are brought to the 28 letters of `letters`.
+    Only the headers of recordings are read. Texts are reduced to the 28 letters of `letters`.
 
     Args:
         root: the folder of the subsets, one above it, or one subset.
-        subsets: names of those to prepare; None: all.
-        show_progress: a bar, or lines, on stderr.
+        subsets: names of the subsets to prepare; None: all.
+        show_progress: show progress on stderr.
 
     Raises:
-        CorpusError: no LibriSpeech there.
-        ConfigError: a subset that is not there.
+        CorpusError: the folder contains no LibriSpeech.
+        ConfigError: a subset is missing.
     """
-    root, places = manifests.files_below(root)
+    root, places = checks.files_below(root)
     problems: list[Problem] = []
     audio: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)  # (subset, id): {form: place}
     texts: dict[tuple[str, str], tuple[str, str]] = {}  # (subset, id): text, place
@@ -68,20 +68,20 @@ def prepare(
                 _transcripts(root, place, subset, texts, problems)
         elif path.name.upper() == "SPEAKERS.TXT":
             tables.append(place)
-    found = sorted({subset for subset, _ in (*audio, *texts)})
-    if not found:
-        raise manifests.nothing_found(root, places, "files such as 84/121123/84-121123-0000.flac")
-    names = found if subsets is None else list(subsets)
-    if missing := sorted(set(names) - set(found)):
+    available = sorted({subset for subset, _ in (*audio, *texts)})
+    if not available:
+        raise checks.nothing_found(root, places, "files such as 84/121123/84-121123-0000.flac")
+    names = available if subsets is None else list(subsets)
+    if missing := sorted(set(names) - set(available)):
         raise ConfigError(
-            "subsets", f"{missing[0]!r} is not below {root}", f"There are {', '.join(found)}"
+            "subsets", f"{missing[0]!r} is not below {root}", f"Use {', '.join(available)}"
         )
     problems += clashes
     genders = _speakers(root, tables, problems)
-    wanted = sorted(key for key in {*audio, *texts} if key[0] in names)
+    selected = sorted(key for key in {*audio, *texts} if key[0] in names)
     sets: dict[str, list[Utterance]] = {name: [] for name in names}
-    with progress(len(wanted), "LibriSpeech", show_progress) as step:
-        for key in wanted:
+    with progress(len(selected), "LibriSpeech", show_progress) as step:
+        for key in selected:
             utterance = _read(root, key[1], audio.get(key, {}), texts.get(key), genders, problems)
             if utterance is not None:
                 sets[key[0]].append(utterance)
@@ -92,24 +92,24 @@ def prepare(
     if local:
         split = f"local split, no official subsets: {', '.join(local)}; say so beside every figure"
     published = {name: PUBLISHED[name] for name in names if name in PUBLISHED}
-    return manifests.gather("librispeech", split, sets, problems, published)
+    return checks.check_sets("librispeech", split, sets, problems, published)
 
 
 def letters(text: str) -> tuple[str, str]:
-    """Text in 28 letters, and what could not be written in them.
+    """Return a text in 28 letters, and the characters that cannot be written in them.
 
-    The letters are A to Z, apostrophe and space. Lower case becomes upper, accents go, curly
-    apostrophes become straight; other signs become spaces. Digits and letters of other scripts
-    cannot be written: they are given as the second string.
+    The letters are A to Z, apostrophe and space. Lower case becomes upper case, accents are
+    removed, curly apostrophes become straight, and other characters become spaces. Digits and
+    letters of other scripts cannot be written; the second string lists them.
     """
     plain = unicodedata.normalize("NFKD", text.translate(_APOSTROPHES)).upper()
     plain = "".join(sign for sign in plain if not unicodedata.combining(sign))
-    strange = "".join(sorted({s for s in plain if s.isalnum() and s not in ALPHABET}))
-    return " ".join("".join(s if s in ALPHABET else " " for s in plain).split()), strange
+    unknown = "".join(sorted({s for s in plain if s.isalnum() and s not in ALPHABET}))
+    return " ".join("".join(s if s in ALPHABET else " " for s in plain).split()), unknown
 
 
 def _subset(root: Path, path: PurePosixPath) -> str:
-    """The folder above reader and chapter; the root's own name where that is the root."""
+    """Return the name of the folder above reader and chapter, which may be the root."""
     return path.parts[-4] if len(path.parts) >= 4 else root.name
 
 
@@ -120,7 +120,7 @@ def _transcripts(
     texts: dict[tuple[str, str], tuple[str, str]],
     problems: list[Problem],
 ) -> None:
-    """Read a file of lines `ID TEXT` into `texts`; a line that is not UTF-8 spoils no other."""
+    """Read a file of lines `ID TEXT` into `texts`, each line decoded by itself."""
     try:
         raw = (root / place).read_bytes().removeprefix(b"\xef\xbb\xbf")
     except OSError as error:
@@ -147,11 +147,11 @@ def _transcripts(
         except UnicodeDecodeError as error:
             detail = f"byte {error.start} of the text is {rest[error.start]:#04x}"
             problems.append(Problem("error", "transcript not UTF-8", where, detail))
-            texts[key] = "", ""  # reported; its audio is not without a text
+            texts[key] = "", ""  # so that its audio is not reported as being without text
 
 
 def _speakers(root: Path, tables: list[str], problems: list[Problem]) -> dict[str, str]:
-    """{reader: gender} of the files SPEAKERS.TXT."""
+    """Return {reader: gender} of the files SPEAKERS.TXT."""
     genders = {}
     if not tables:
         problems.append(Problem("warning", "no SPEAKERS.TXT, genders unknown", "all"))
@@ -182,7 +182,7 @@ def _read(
     genders: dict[str, str],
     problems: list[Problem],
 ) -> Utterance | None:
-    """One utterance, or None where an error leaves it out."""
+    """Return one utterance, or None if an error leaves it out."""
     if not audio:
         if text is not None and text != ("", ""):
             problems.append(Problem("error", "text without audio", text[1], name))
@@ -191,15 +191,15 @@ def _read(
     if len(audio) > 1:
         detail = f"{place} is used"
         problems.append(Problem("note", "several copies of one recording", place, detail))
-    frames = manifests.header(root / place, place, RATE, problems)
+    frames = checks.usable_frames(root / place, place, RATE, problems)
     if text is None:
         problems.append(Problem("error", "audio without text", place))
         return None
     if text == ("", ""):
         return None
-    plain, strange = letters(text[0])
-    if strange:
-        detail = f"{name}: {strange}"
+    plain, unknown = letters(text[0])
+    if unknown:
+        detail = f"{name}: {unknown}"
         problems.append(Problem("error", "text beyond the 28 letters", text[1], detail))
         return None
     if not plain:

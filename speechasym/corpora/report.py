@@ -1,4 +1,4 @@
-"""What preparing a corpus found: counts for each set, and every problem, in one report."""
+"""The preparation report of a corpus: counts for each set, and every problem."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,24 +7,24 @@ from typing import Any, NamedTuple
 from speechasym.errors import CorpusError
 
 SEVERITIES = ("error", "warning", "note")
-SHOWN = 3  # places a kind of problem names on a screen; report.txt and report.json name all
+MOST_PLACES = 3  # named on a screen for each kind of problem; report.txt and report.json name all
 
 
 class Problem(NamedTuple):
-    """One finding.
+    """One problem of a file, an utterance or a set.
 
-    An error about one utterance leaves it out; one about the sets leaves them as they are. What a
-    warning or a note is about is kept, unless the note says that it is left out.
+    An error leaves its utterance out; an error about sets leaves them unchanged. What a warning or
+    a note is about is kept, unless the note says that it is left out.
     """
 
     severity: str  # one of SEVERITIES
-    kind: str  # the same words for the same finding
+    kind: str  # the same words for the same kind of problem
     place: str  # path below the corpus's root, id, or names of sets
     detail: str = ""
 
 
 class Count(NamedTuple):
-    """What a set holds."""
+    """The size of a set."""
 
     speakers: int
     sentences: int
@@ -34,50 +34,54 @@ class Count(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
+class PreparationReport:
     """Counts and problems of a prepared corpus."""
 
     corpus: str
-    split: str  # which split it is, in words: official or local
+    split: str  # description of the split, official or local
     counts: Mapping[str, Count]
     published: Mapping[str, tuple[int, int]]  # speakers and sentences of the official sets
     problems: list[Problem] = field(default_factory=list)
 
     def number(self, severity: str) -> int:
-        """How many problems are of this severity."""
+        """Return the number of problems of a severity."""
         return sum(problem.severity == severity for problem in self.problems)
 
     def summary(self) -> str:
-        """Such as "1 error, 0 warnings, 3 notes"."""
+        """Return the numbers of problems, for example "1 error, 0 warnings, 3 notes"."""
         numbers = {severity: self.number(severity) for severity in SEVERITIES}
         return ", ".join(f"{n} {severity}{'s' * (n != 1)}" for severity, n in numbers.items())
 
     def kinds(self, severity: str) -> dict[str, list[Problem]]:
-        """Problems of one severity, by kind, in the order of their first places."""
-        found: dict[str, list[Problem]] = {}
+        """Return the problems of a severity by kind, in the order of their first places."""
+        kinds: dict[str, list[Problem]] = {}
         for problem in self.problems:
             if problem.severity == severity:
-                found.setdefault(problem.kind, []).append(problem)
-        return found
+                kinds.setdefault(problem.kind, []).append(problem)
+        return kinds
 
-    def text(self, shown: int | None = SHOWN) -> str:
-        """The report for a person; `shown`: places named for each kind of problem, None: all."""
+    def text(self, limit: int | None = MOST_PLACES) -> str:
+        """Return the report as text.
+
+        Args:
+            limit: number of places named for each kind of problem; None names all.
+        """
         lines = [f"{self.corpus}: {self.split}", ""]
         lines += _table(self.counts, self.published)
         lines += ["", self.summary()]
         for severity in SEVERITIES:
             for kind, problems in self.kinds(severity).items():
                 lines.append(f"{severity}: {kind} ({len(problems)})")
-                for problem in problems[:shown]:
+                for problem in problems[:limit]:
                     colon = ": " if problem.detail else ""
                     lines.append(f"    {problem.place}{colon}{problem.detail}")
-                if shown is not None and len(problems) > shown:
-                    lines.append(f"    and {len(problems) - shown} more: see report.txt")
+                if limit is not None and len(problems) > limit:
+                    lines.append(f"    and {len(problems) - limit} more: see report.txt")
         text = "\n".join(lines) + "\n"
-        return text.encode("utf-8", "backslashreplace").decode()  # names that are no UTF-8
+        return text.encode("utf-8", "backslashreplace").decode()  # file names may not be UTF-8
 
     def as_dict(self) -> dict[str, Any]:
-        """The report for a program."""
+        """Return the content of report.json."""
         return {
             "corpus": self.corpus,
             "split": self.split,
@@ -90,35 +94,28 @@ class Report:
         }
 
     def check(self, root: object) -> None:
-        """Raises `CorpusError`, with this report, if there are errors."""
+        """Raise `CorpusError`, which carries this report, if there are errors."""
         if self.number("error"):
-            listed = [f"{kind} ({len(found)})" for kind, found in self.kinds("error").items()]
+            kinds = [f"{kind} ({len(places)})" for kind, places in self.kinds("error").items()]
             error = CorpusError(
                 root,
-                f"{self.summary()}: {', '.join(listed)}",
-                "Mend them, or prepare it without strict, which leaves such utterances out",
+                f"{self.summary()}: {', '.join(kinds)}",
+                "Fix them, or prepare without strict, which leaves such utterances out",
             )
             error.report = self
             raise error
 
 
 def _table(counts: Mapping[str, Count], published: Mapping[str, tuple[int, int]]) -> list[str]:
-    rows = [("set", "speakers", "sentences", "minutes", "words", "phones", "published")]
+    rows: list[tuple[str, ...]] = [
+        ("set", "speakers", "sentences", "minutes", "words", "phones", "published")
+    ]
     for name, count in counts.items():
         official = ""
         if name in published:
             official = "{} speakers, {} sentences".format(*published[name])
-        rows.append(
-            (
-                name,
-                str(count.speakers),
-                str(count.sentences),
-                f"{count.seconds / 60:.2f}",
-                str(count.words),
-                str(count.phones or "-"),
-                official,
-            )
-        )
+        numbers = (count.speakers, count.sentences, f"{count.seconds / 60:.2f}", count.words)
+        rows.append((name, *map(str, numbers), str(count.phones or "-"), official))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for first, *middle, last in rows:

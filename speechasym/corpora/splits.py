@@ -1,4 +1,4 @@
-"""Splits of a corpus into sets that share no speaker, repeatable by a seed."""
+"""Splits of a corpus into sets that share no speaker, reproducible by a seed."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -16,23 +16,26 @@ if TYPE_CHECKING:
 def split_names(
     names: Iterable[str], shares: Mapping[str, float], seed: int
 ) -> dict[str, list[str]]:
-    """Distribute names over sets, at random by `seed`, whatever their order.
+    """Distribute names over sets, at random by `seed`, independent of their order.
 
     Args:
-        names: to distribute; repetitions count once.
+        names: the names; repetitions count once.
         shares: {set: its share of the names}, positive, with sum 1. Sizes are rounded by largest
             remainder, and each set has at least one name.
+        seed: seed of the random order.
 
     Raises:
-        ConfigError: shares that are not positive or do not sum to 1, or fewer names than sets.
+        ConfigError: shares are not positive or do not sum to 1, or there are fewer names than sets.
     """
     pool = sorted(set(names))
     check_seed(seed)
     total = sum(shares.values())
     if not shares or not all(math.isfinite(s) and s > 0 for s in shares.values()):
-        raise ConfigError("shares", f"{dict(shares)} are not all positive", "Leave empty sets out")
+        raise ConfigError(
+            "shares", f"must all be positive, got {dict(shares)}", "Leave empty sets out"
+        )
     if abs(total - 1) > 1e-6:
-        raise ConfigError("shares", f"they sum to {total:g}", "Give shares that sum to 1")
+        raise ConfigError("shares", f"must sum to 1, got a sum of {total:g}", "Change them")
     if len(pool) < len(shares):
         raise ConfigError(
             "shares", f"{len(pool)} speakers are fewer than {len(shares)} sets", "Use fewer sets"
@@ -41,20 +44,21 @@ def split_names(
     sizes = {key: max(1, math.floor(value)) for key, value in exact.items()}
     while sum(sizes.values()) < len(pool):
         sizes[max(exact, key=lambda key: exact[key] - sizes[key])] += 1
-    while sum(sizes.values()) > len(pool):  # sets lifted to one name take it from the fullest
+    while sum(sizes.values()) > len(pool):  # sets raised to one name take it from the fullest
         sizes[max(exact, key=lambda key: (sizes[key] > 1, sizes[key] - exact[key]))] -= 1
     order = iter(np.random.default_rng(seed).permutation(len(pool)))
     return {key: sorted(pool[next(order)] for _ in range(size)) for key, size in sizes.items()}
 
 
 def split_speakers(cuts: "CutSet", shares: Mapping[str, float], seed: int) -> dict[str, "CutSet"]:
-    """Split cuts into sets that share no speaker: {set: its cuts}, in the order they came.
+    """Split cuts into sets that share no speaker: {set: its cuts}, in their order.
 
     Args:
-        cuts: each with one speaker; shares, seed: as `split_names`; shares are of speakers.
+        cuts: cuts with one speaker each.
+        shares, seed: as `split_names`; shares are of speakers.
 
     Raises:
-        ConfigError: as `split_names`, or a cut without exactly one speaker.
+        ConfigError: as `split_names`, or a cut does not have exactly one speaker.
     """
     from lhotse import CutSet
 
@@ -64,13 +68,13 @@ def split_speakers(cuts: "CutSet", shares: Mapping[str, float], seed: int) -> di
         if len(named) != 1 or None in named:
             raise ConfigError(
                 f"cut {cut.id}",
-                f"its speakers are {sorted(map(str, named))}, where exactly one is expected",
-                "Cut it to single supervisions with a speaker",
+                f"must have exactly one speaker, got {sorted(map(str, named))}",
+                "Trim it to single supervisions with a speaker",
             )
         speakers[cut.id] = named.pop()
     drawn = split_names(speakers.values(), shares, seed)
-    home = {speaker: key for key, names in drawn.items() for speaker in names}
-    kept: dict[str, list[Any]] = {key: [] for key in shares}
+    set_of = {speaker: key for key, names in drawn.items() for speaker in names}
+    sets: dict[str, list[Any]] = {key: [] for key in shares}
     for cut in cuts:
-        kept[home[speakers[cut.id]]].append(cut)
-    return {key: CutSet.from_cuts(part) for key, part in kept.items()}
+        sets[set_of[speakers[cut.id]]].append(cut)
+    return {key: CutSet.from_cuts(part) for key, part in sets.items()}

@@ -18,8 +18,8 @@ from typing import NamedTuple
 
 from speechasym.annotations.intervals import SampleInterval
 from speechasym.annotations.timit import parse_lines
-from speechasym.corpora import manifests
-from speechasym.corpora.manifests import Utterance
+from speechasym.corpora import checks
+from speechasym.corpora.manifests import Corpus, Utterance
 from speechasym.corpora.report import Problem
 from speechasym.corpora.splits import split_names
 from speechasym.errors import ConfigError
@@ -31,7 +31,7 @@ def _names(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-RATE = 16000  # Hz
+RATE = 16000  # Hz, also of the times in .PHN and .WRD
 CORE_TEST = _names(
     """MDAB0 MWBT0 FELC0 MTAS1 MWEW0 FPAS0 MJMP0 MLNT0 FPKT0 MLLL0 MTLS0 FJLM0 MBPM0 MKLT0 FNLP0
     MCMJ0 MJDH0 FMGD0 MGRT0 MNJM0 FDHC0 MJLN0 MPAM0 FMLD0"""
@@ -44,32 +44,32 @@ DEVELOPMENT = _names(  # [2]
 )
 PUBLISHED = {"train": (462, 3696), "dev": (50, 400), "test": (24, 192)}  # speakers, sentences
 SHARES = {"train": 0.8, "dev": 0.1, "test": 0.1}
-CLIPPED = 320  # samples; labels that end no later than this after the audio are cut to it
+CLIPPED = 320  # samples; intervals that end no later than this after the audio are clipped to it
 UNCOVERED = 8000  # samples of audio after the last phone; TIMIT's own files have some 3000
 
 _SPEAKER = re.compile(r"(?:dr([1-8])[-_])?([fm][a-z]{3}[0-9])", re.IGNORECASE)
 _DIALECT = re.compile(r"dr([1-8])", re.IGNORECASE)
 _AUDIO = re.compile(r"(s[aix][0-9]+)((?:\.(?:wav|sph|nist|flac))+)", re.IGNORECASE)
-_LABELS = re.compile(r"(s[aix][0-9]+)\.(phn|wrd|txt)", re.IGNORECASE)
-_SOUND = re.compile(r".*\.(?:wav|sph|nist|flac)", re.IGNORECASE)
+_ANNOTATION = re.compile(r"(s[aix][0-9]+)\.(phn|wrd|txt)", re.IGNORECASE)
+_OTHER_AUDIO = re.compile(r".*\.(?:wav|sph|nist|flac)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
-class _Found:
-    """The files of one sentence of one speaker, by their paths below the root."""
+class _Sentence:
+    """The files of one sentence of one speaker, as paths below the root."""
 
     folder: str
     speaker: str
-    dialect: str  # "DR1" to "DR8", or "" where no folder says
+    dialect: str  # "DR1" to "DR8", or "" where no folder names it
     part: str  # "TRAIN", "TEST" or ""
-    sentence: str
+    name: str
     audio: tuple[str, ...]  # one, or copies of it in several forms
-    labels: Mapping[str, str]  # of "phn", "wrd" and "txt"
+    annotations: Mapping[str, str]  # {"phn", "wrd" or "txt": path}
 
 
 class _Split(NamedTuple):
-    words: str  # how the report describes it
-    home: Mapping[tuple[str, str], str]  # set of a (speaker, part); others are left out
+    description: str  # for the report
+    set_of: Mapping[tuple[str, str], str]  # {(speaker, part): set}; other speakers are left out
     official: bool
     sets: tuple[str, ...]
 
@@ -82,56 +82,56 @@ def prepare(
     shares: Mapping[str, float] = SHARES,
     lists: Mapping[str, Iterable[str]] | None = None,
     show_progress: bool = False,
-) -> manifests.Corpus:
-    """TIMIT as lhotse manifests, with the times of its words and its 61 phones.
+) -> Corpus:
+    """Return TIMIT as lhotse manifests, with the times of its words and its 61 phones.
 
-    Sets are, by the first of these that holds: `lists`; the official train, dev and test where
+    The sets are the first of these that applies: `lists`; the official train, dev and test if
     TEST has all 50 development and 24 core-test speakers (the other TEST speakers are left out);
-    the folders TRAIN and TEST, and with a seed a dev taken from TRAIN's speakers; with a seed, a
-    split of all speakers by `shares`; else one set, "all". All but the official are local: their
-    figures compare with no published ones.
+    the folders TRAIN and TEST, and with a seed a dev set of some of TRAIN's speakers; with a seed,
+    a split of all speakers by `shares`; otherwise one set, "all". All but the official one are
+    local splits, whose figures cannot be compared with published ones.
 
     Args:
         root: a folder; TRAIN and TEST may lie anywhere below it, or be missing.
         sa: keep the sentences SA1 and SA2, which every speaker reads.
-        seed: of a split by speakers, where the corpus has no official one.
+        seed: seed of a split by speakers, if there is no official one.
         shares: {set: share of the speakers} of such a split.
-        lists: {set: its speakers} instead.
-        show_progress: a bar, or lines, on stderr.
+        lists: {set: its speakers}, used instead.
+        show_progress: show progress on stderr.
 
     Raises:
-        CorpusError: no TIMIT there.
-        ConfigError: a speaker in two lists, or shares that cannot be.
+        CorpusError: the folder contains no TIMIT.
+        ConfigError: a speaker is in two lists, or the shares are invalid.
     """
-    root, places = manifests.files_below(root)
+    root, places = checks.files_below(root)
     problems: list[Problem] = []
-    found = _scan(places, problems)
-    if not any(entry.audio for entry in found):
-        raise manifests.nothing_found(root, places, "recordings such as TRAIN/DR1/FCJF0/SI648.WAV")
-    split = _split(found, seed, shares, lists, problems)
+    sentences = _scan(places, problems)
+    if not any(sentence.audio for sentence in sentences):
+        raise checks.nothing_found(root, places, "recordings such as TRAIN/DR1/FCJF0/SI648.WAV")
+    split = _split(sentences, seed, shares, lists, problems)
     sets: dict[str, list[Utterance]] = {name: [] for name in split.sets}
     left_out = Counter[str]()
-    wanted = []
-    for entry in found:
-        if not sa and entry.sentence.startswith("SA"):
+    selected = []
+    for sentence in sentences:
+        if not sa and sentence.name.startswith("SA"):
             left_out["SA sentences"] += 1
-        elif (entry.speaker, entry.part) not in split.home:
+        elif (sentence.speaker, sentence.part) not in split.set_of:
             left_out["recordings of speakers in no set"] += 1
         else:
-            wanted.append(entry)
+            selected.append(sentence)
     problems += [Problem("note", "left out", f"{n} {kind}") for kind, n in left_out.items()]
-    _check_complete(wanted, sa, problems)
-    with progress(len(wanted), "TIMIT", show_progress) as step:
-        for entry in wanted:
-            utterance = _read(root, entry, problems)
+    _check_complete(selected, sa, problems)
+    with progress(len(selected), "TIMIT", show_progress) as step:
+        for sentence in selected:
+            utterance = _read(root, sentence, problems)
             if utterance is not None:
-                sets[split.home[entry.speaker, entry.part]].append(utterance)
+                sets[split.set_of[sentence.speaker, sentence.part]].append(utterance)
             step()
     published = {
-        name: (speakers, sentences * 10 // 8 if sa else sentences)
-        for name, (speakers, sentences) in PUBLISHED.items()
+        name: (speakers, count * 10 // 8 if sa else count)
+        for name, (speakers, count) in PUBLISHED.items()
     }
-    corpus = manifests.gather("timit", split.words, sets, problems, published)
+    corpus = checks.check_sets("timit", split.description, sets, problems, published)
     if split.official:
         for name, count in corpus.report.counts.items():
             if (count.speakers, count.sentences) != published[name]:
@@ -142,255 +142,254 @@ def prepare(
     return corpus
 
 
-def _scan(places: Iterable[str], problems: list[Problem]) -> list[_Found]:
-    """Sentences, sorted by folder and name, from paths below the root."""
+def _scan(places: Iterable[str], problems: list[Problem]) -> list[_Sentence]:
+    """Return the sentences, sorted by folder and name, of paths below the root."""
     audio = defaultdict(list)
-    labels: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
+    annotations: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
     speakers = {}
     for place in places:
         path = PurePosixPath(place)
+        folder = str(path.parent)
         speaker = _SPEAKER.fullmatch(path.parent.name)
-        sound = _AUDIO.fullmatch(path.name)
-        label = _LABELS.fullmatch(path.name)
-        if speaker and (sound or label):
-            speakers[str(path.parent)] = speaker
-        if speaker and sound:
-            audio[str(path.parent), sound[1].upper()].append(place)
-        elif speaker and label:
-            labels[str(path.parent), label[1].upper()][label[2].lower()] = place
-        elif _SOUND.fullmatch(path.name):
+        if speaker and (match := _AUDIO.fullmatch(path.name)):
+            speakers[folder] = speaker
+            audio[folder, match[1].upper()].append(place)
+        elif speaker and (match := _ANNOTATION.fullmatch(path.name)):
+            speakers[folder] = speaker
+            annotations[folder, match[1].upper()][match[2].lower()] = place
+        elif _OTHER_AUDIO.fullmatch(path.name):
             problems.append(Problem("note", "audio that is not TIMIT's by its path", place))
-    found = []
-    for key in sorted(set(audio) | set(labels)):
-        folder, sentence = key
+    sentences = []
+    for folder, name in sorted({*audio, *annotations}):
         above = PurePosixPath(folder).parts
-        region, name = speakers[folder].groups()
+        region, speaker_name = speakers[folder].groups()
         regions = [match[1] for match in map(_DIALECT.fullmatch, above) if match]
         region = region or (regions[-1] if regions else "")
         parts = [part.upper() for part in above if part.upper() in ("TRAIN", "TEST")]
-        entry = _Found(
+        sentence = _Sentence(
             folder,
-            name.upper(),
+            speaker_name.upper(),
             f"DR{region}" if region else "",
             parts[-1] if parts else "",
-            sentence,
-            tuple(sorted(audio[key], key=lambda place: (len(place), place))),
-            labels[key],
+            name,
+            tuple(sorted(audio[folder, name], key=lambda place: (len(place), place))),
+            annotations[folder, name],
         )
-        found.append(entry)
-    return found
+        sentences.append(sentence)
+    return sentences
 
 
 def _split(
-    found: list[_Found],
+    sentences: list[_Sentence],
     seed: int | None,
     shares: Mapping[str, float],
     lists: Mapping[str, Iterable[str]] | None,
     problems: list[Problem],
 ) -> _Split:
-    """Which split it is, and the set of each speaker."""
-    keys = sorted({(entry.speaker, entry.part) for entry in found})
+    """Choose the split; see `prepare`."""
+    keys = sorted({(sentence.speaker, sentence.part) for sentence in sentences})
     if lists is not None:
         return _listed(keys, lists, problems)
     parts = {part for _, part in keys if part}
     test = {speaker for speaker, part in keys if part == "TEST"}
     train = {speaker for speaker, part in keys if part == "TRAIN"}
     if test >= CORE_TEST | DEVELOPMENT:
-        home = {key: "train" for key in keys if key[1] == "TRAIN"}
-        home |= {(speaker, "TEST"): "dev" for speaker in DEVELOPMENT}
-        home |= {(speaker, "TEST"): "test" for speaker in CORE_TEST}
-        words = "official split: TRAIN, the 50 development and the 24 core-test speakers"
-        return _Split(words, home, True, ("train", "dev", "test"))
+        set_of = {key: "train" for key in keys if key[1] == "TRAIN"}
+        set_of |= {(speaker, "TEST"): "dev" for speaker in DEVELOPMENT}
+        set_of |= {(speaker, "TEST"): "test" for speaker in CORE_TEST}
+        description = "official split: TRAIN, the 50 development and the 24 core-test speakers"
+        return _Split(description, set_of, True, ("train", "dev", "test"))
     local = "no figure of the core test can be claimed"
     if not parts:
         if seed is None:
-            words = f"local split: no TRAIN or TEST folder, all speakers in one set; {local}"
-            return _Split(words, dict.fromkeys(keys, "all"), False, ("all",))
+            description = f"local split: no TRAIN or TEST folder, all speakers in one set; {local}"
+            return _Split(description, dict.fromkeys(keys, "all"), False, ("all",))
         drawn = split_names((speaker for speaker, _ in keys), shares, seed)
-        home = {(speaker, ""): name for name, group in drawn.items() for speaker in group}
-        return _Split(f"local split: speakers by seed {seed}; {local}", home, False, tuple(shares))
-    home = {key: key[1].lower() for key in keys if key[1]}
-    words = "local split: the folders TRAIN and TEST as they are"
+        set_of = {(speaker, ""): name for name, group in drawn.items() for speaker in group}
+        description = f"local split: speakers by seed {seed}; {local}"
+        return _Split(description, set_of, False, tuple(shares))
+    set_of = {key: key[1].lower() for key in keys if key[1]}
+    description = "local split: the folders TRAIN and TEST as they are"
     names = [name for name in ("train", "test") if name.upper() in parts]
     if seed is not None and "TRAIN" in parts:
         share = shares.get("dev", SHARES["dev"])
         drawn = split_names(train, {"train": 1 - share, "dev": share}, seed)
-        home |= {(speaker, "TRAIN"): "dev" for speaker in drawn["dev"]}
+        set_of |= {(speaker, "TRAIN"): "dev" for speaker in drawn["dev"]}
         names.insert(1, "dev")
-        words += f", a dev set of TRAIN's speakers by seed {seed}"
-    return _Split(f"{words}; {local}", home, False, tuple(names))
+        description += f", a dev set of TRAIN's speakers by seed {seed}"
+    return _Split(f"{description}; {local}", set_of, False, tuple(names))
 
 
 def _listed(
     keys: list[tuple[str, str]], lists: Mapping[str, Iterable[str]], problems: list[Problem]
 ) -> _Split:
-    wanted: dict[str, str] = {}
+    set_of: dict[str, str] = {}
     for name, speakers in lists.items():
         for speaker in speakers:
-            if wanted.setdefault(speaker.upper(), name) != name:
+            if set_of.setdefault(speaker.upper(), name) != name:
                 raise ConfigError(
-                    "lists", f"{speaker} is in {wanted[speaker.upper()]} and {name}", "Use one"
+                    "lists", f"{speaker} is in {set_of[speaker.upper()]} and {name}", "Use one"
                 )
-    for speaker in sorted(set(wanted) - {speaker for speaker, _ in keys}):
+    for speaker in sorted(set(set_of) - {speaker for speaker, _ in keys}):
         problems.append(Problem("warning", "speaker of a list not there", speaker))
-    home = {key: wanted[key[0]] for key in keys if key[0] in wanted}
-    return _Split("local split: speakers by given lists", home, False, tuple(lists))
+    by_key = {key: set_of[key[0]] for key in keys if key[0] in set_of}
+    return _Split("local split: speakers by given lists", by_key, False, tuple(lists))
 
 
-def _check_complete(wanted: list[_Found], sa: bool, problems: list[Problem]) -> None:
-    """Every speaker reads 2 SA, 5 SX and 3 SI sentences."""
-    read: dict[str, set[str]] = defaultdict(set)
-    for entry in wanted:
-        read[entry.speaker].add(entry.sentence)
+def _check_complete(sentences: list[_Sentence], sa: bool, problems: list[Problem]) -> None:
+    """Warn of speakers that do not have all 2 SA, 5 SX and 3 SI sentences."""
+    names: dict[str, set[str]] = defaultdict(set)
+    for sentence in sentences:
+        names[sentence.speaker].add(sentence.name)
     expected = 10 if sa else 8
-    for speaker, sentences in sorted(read.items()):
-        if len(sentences) != expected:
-            detail = f"{len(sentences)}, not {expected}"
+    for speaker, read in sorted(names.items()):
+        if len(read) != expected:
+            detail = f"{len(read)}, not {expected}"
             problems.append(Problem("warning", "number of sentences", speaker, detail))
 
 
-def _read(root: Path, entry: _Found, problems: list[Problem]) -> Utterance | None:
-    """One sentence, or None where an error leaves it out."""
-    stem = f"{entry.folder}/{entry.sentence}"
-    if not entry.audio:
+def _read(root: Path, sentence: _Sentence, problems: list[Problem]) -> Utterance | None:
+    """Return one sentence, or None if an error leaves it out."""
+    stem = f"{sentence.folder}/{sentence.name}"
+    if not sentence.audio:
         problems.append(Problem("error", "labels without audio", stem))
         return None
-    place, frames = _sound(root, entry, problems)
+    place, frames = _recording(root, sentence, problems)
     texts = {}
     for kind, what in (("txt", "transcript"), ("phn", "phone file"), ("wrd", "word file")):
-        if kind in entry.labels:
-            severe: list[Problem] = []
-            texts[kind] = manifests.read_text(
-                root / entry.labels[kind], entry.labels[kind], what, severe
-            )
-            if kind == "wrd":  # no utterance is lost by its words' times
-                severe = [problem._replace(severity="warning") for problem in severe]
-            problems += severe
-        else:
-            severity = "warning" if kind == "wrd" else "error"
+        severity = "warning" if kind == "wrd" else "error"  # a word file leaves no utterance out
+        if kind not in sentence.annotations:
             problems.append(Problem(severity, f"{what} missing", stem))
-    sentence = None
+            continue
+        faults: list[Problem] = []
+        path = sentence.annotations[kind]
+        texts[kind] = checks.read_text(root / path, path, what, faults)
+        problems += [fault._replace(severity=severity) for fault in faults]
+    prompt = phones = words = None
     if text := texts.get("txt"):
-        match = re.fullmatch(r"\s*-?[0-9]+\s+(-?[0-9]+)\s+(\S.*)", text, re.DOTALL)
-        if match:
-            sentence = " ".join(match[2].split())
-            if 0 < frames < int(match[1]):
-                detail = f"{frames} samples, {match[1]} in its .TXT"
-                problems.append(
-                    Problem("warning", "audio shorter than its transcript says", place, detail)
-                )
-        else:
-            detail = f"{text.strip()[:40]!r} is not `begin end sentence`"
-            problems.append(
-                Problem("error", "transcript that cannot be read", entry.labels["txt"], detail)
-            )
-    phones = words = None
+        prompt = _prompt(text, sentence, place, frames, problems)
     if text := texts.get("phn"):
-        phones = _phones(text, entry.labels["phn"], frames, problems)
+        phones = _phones(text, sentence.annotations["phn"], frames, problems)
     if text := texts.get("wrd"):
-        words = _words(text, entry.labels["wrd"], frames, problems)
-    if not frames or sentence is None or phones is None:
+        words = _words(text, sentence.annotations["wrd"], frames, problems)
+    if not frames or prompt is None or phones is None:
         return None
     return Utterance(
-        id=f"{entry.speaker}_{entry.sentence}",
+        id=f"{sentence.speaker}_{sentence.name}",
         path=root / place,
         place=place,
         sample_rate=RATE,
         frames=frames,
-        text=sentence,
-        speaker=entry.speaker,
-        gender="female" if entry.speaker[0] == "F" else "male",
+        text=prompt,
+        speaker=sentence.speaker,
+        gender="female" if sentence.speaker[0] == "F" else "male",
         words=words or (),
         phones=phones,
-        more={"dialect": entry.dialect} if entry.dialect else {},
+        custom={"dialect": sentence.dialect} if sentence.dialect else {},
     )
 
 
-def _sound(root: Path, entry: _Found, problems: list[Problem]) -> tuple[str, int]:
-    """The first copy that can be used, and its samples; 0 where none can."""
+def _recording(root: Path, sentence: _Sentence, problems: list[Problem]) -> tuple[str, int]:
+    """Return the first copy that can be used and its length in samples, 0 if none can."""
     faults: list[Problem] = []
-    for number, place in enumerate(entry.audio):
-        frames = manifests.header(root / place, place, RATE, faults)
+    for number, place in enumerate(sentence.audio):
+        frames = checks.usable_frames(root / place, place, RATE, faults)
         if frames:
-            if len(entry.audio) > 1:
+            if len(sentence.audio) > 1:
                 detail = f"{place} is used"
                 problems.append(Problem("note", "several copies of one recording", place, detail))
-            # of copies that could not be used, one that could makes warnings
+            # a later copy can be used: the errors of the earlier ones become warnings
             problems += [
                 fault._replace(severity="warning") if number else fault for fault in faults
             ]
             return place, frames
     problems += faults
-    return entry.audio[0], 0
+    return sentence.audio[0], 0
 
 
-def _rows(text: str, place: str, faults: list[Problem]) -> list[SampleInterval]:
-    """Lines `begin end symbol`, with those that cannot be, or whose times cannot, in `faults`."""
-    rows = []
-    for number, line, row in parse_lines(text):
-        if row is not None and len(row.label.split()) == 1:
-            if row.start < 0 or row.end <= row.start:
-                faults.append(Problem("error", "reversed times", f"{place}:{number}", line.strip()))
-            rows.append(row)
-        else:
-            detail = f"{line.strip()[:40]!r} is not `start end label`"
-            faults.append(
-                Problem("error", "label that cannot be read", f"{place}:{number}", detail)
-            )
-    return rows
+def _prompt(
+    text: str, sentence: _Sentence, place: str, frames: int, problems: list[Problem]
+) -> str | None:
+    """Return the sentence of a .TXT `begin end sentence`, or None if it has another form."""
+    match = re.fullmatch(r"\s*-?[0-9]+\s+(-?[0-9]+)\s+(\S.*)", text, re.DOTALL)
+    if not match:
+        detail = f"{text.strip()[:40]!r} is not `begin end sentence`"
+        path = sentence.annotations["txt"]
+        problems.append(Problem("error", "transcript that cannot be read", path, detail))
+        return None
+    if 0 < frames < int(match[1]):
+        detail = f"{frames} samples, {match[1]} in its .TXT"
+        kind = "audio shorter than its transcript says"
+        problems.append(Problem("warning", kind, place, detail))
+    return " ".join(match[2].split())
+
+
+def _intervals(text: str, place: str, faults: list[Problem]) -> list[SampleInterval]:
+    """Return the lines of a .PHN or .WRD; malformed lines and reversed times are faults."""
+    intervals = []
+    for number, line, interval in parse_lines(text):
+        if interval is None or len(interval.label.split()) != 1:
+            kind, detail = "label that cannot be read", f"{line.strip()[:40]!r}"
+            detail += " is not `start end label`"
+            faults.append(Problem("error", kind, f"{place}:{number}", detail))
+            continue
+        if interval.start < 0 or interval.end <= interval.start:
+            faults.append(Problem("error", "reversed times", f"{place}:{number}", line.strip()))
+        intervals.append(interval)
+    return intervals
 
 
 def _phones(
     text: str, place: str, frames: int, problems: list[Problem]
 ) -> tuple[SampleInterval, ...] | None:
-    """Phones that are known and follow one another, or None; frames 0: of an unknown length."""
+    """Return the phones of a .PHN, or None after an error; frames is 0 if it is not known."""
     faults: list[Problem] = []
-    rows = _rows(text, place, faults)
-    whole = not faults  # else what is covered cannot be said
-    unknown = sorted({row.label for row in rows} - set(TIMIT_61))
+    phones = _intervals(text, place, faults)
+    well_formed = not faults  # otherwise gaps cannot be judged
+    unknown = sorted({symbol for *_, symbol in phones} - set(TIMIT_61))
     if unknown:
         faults.append(Problem("error", "unknown phone symbols", place, " ".join(unknown)))
-    end = 0
-    for row in rows:
-        detail = f"{row.label} begins at {row.start}, after {end}"
-        if row.start < end:
+    last = 0
+    for start, end, symbol in phones:
+        detail = f"{symbol} begins at {start}, after {last}"
+        if start < last:
             faults.append(Problem("error", "overlapping phones", place, detail))
-        elif row.start > end and whole:
+        elif start > last and well_formed:
             faults.append(Problem("warning", "phones that leave a gap", place, detail))
-        end = row.end
-    if whole and frames - end > UNCOVERED:
-        detail = f"the last ends at {end} of {frames} samples"
+        last = end
+    if well_formed and frames - last > UNCOVERED:
+        detail = f"the last ends at {last} of {frames} samples"
         faults.append(Problem("warning", "phones that end before the audio", place, detail))
-    rows = _clip(rows, place, frames, faults)
+    phones = _clipped(phones, place, frames, faults)
     problems += faults
-    return None if any(fault.severity == "error" for fault in faults) else tuple(rows)
+    return None if any(fault.severity == "error" for fault in faults) else tuple(phones)
 
 
 def _words(
     text: str, place: str, frames: int, problems: list[Problem]
 ) -> tuple[SampleInterval, ...] | None:
-    """Words; where TIMIT's overlap they stay so. None, and warnings, where they cannot be."""
+    """Return the words of a .WRD, some of which overlap in TIMIT, or None after a fault."""
     faults: list[Problem] = []
-    rows = _clip(_rows(text, place, faults), place, frames, faults)
-    bad = any(fault.severity == "error" for fault in faults)
+    words = _clipped(_intervals(text, place, faults), place, frames, faults)
+    unusable = any(fault.severity == "error" for fault in faults)
     for fault in faults:
-        detail = f"{fault.detail}; the words' times are left out" if bad else fault.detail
+        detail = f"{fault.detail}; the words' times are left out" if unusable else fault.detail
         problems.append(fault._replace(severity="warning", detail=detail))
-    if any(row.start < before.end for before, row in pairwise(rows)):
+    if any(word.start < before.end for before, word in pairwise(words)):
         problems.append(Problem("note", "overlapping words, kept", place))
-    return None if bad else tuple(rows)
+    return None if unusable else tuple(words)
 
 
-def _clip(
-    rows: list[SampleInterval], place: str, frames: int, faults: list[Problem]
+def _clipped(
+    intervals: list[SampleInterval], place: str, frames: int, faults: list[Problem]
 ) -> list[SampleInterval]:
-    """Labels that end with the audio, if they ended just after it."""
-    over = max((row.end for row in rows), default=0) - frames
-    if over <= 0 or not frames:
-        return rows
-    detail = f"labels end {over} samples after the audio's {frames}"
-    if over > CLIPPED:
+    """Return intervals that end with the audio, if they ended shortly after it."""
+    excess = max((interval.end for interval in intervals), default=0) - frames
+    if excess <= 0 or not frames:
+        return intervals
+    detail = f"labels end {excess} samples after the audio's {frames}"
+    if excess > CLIPPED:
         faults.append(Problem("error", "audio shorter than its labels", place, detail))
-        return rows
+        return intervals
     faults.append(Problem("warning", "labels clipped to the audio", place, detail))
-    return [row._replace(end=min(row.end, frames)) for row in rows if row.start < frames]
+    return [i._replace(end=min(i.end, frames)) for i in intervals if i.start < frames]

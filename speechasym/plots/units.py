@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from speechasym.annotations.intervals import Interval
 from speechasym.annotations.tiers import tiers_beside
 from speechasym.audio import reading
+from speechasym.corpora import manifests
 from speechasym.errors import ConfigError
 from speechasym.levels.level import LevelOutput, Output
 from speechasym.plots import signal
@@ -87,7 +88,7 @@ def scenes(
         raise ConfigError("cuts", "there is nothing to hear", "Give cuts or a recording")
     if cuts is None:
         return shown, []
-    known = list(feature_cache.read_cuts(Path(cuts)))
+    known = list(manifests.read_cuts(Path(cuts)))
     if recording is None:
         at = next((n for n, c in enumerate(known) if cut in (None, c.id)), None)
         if at is None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from speechasym import files
+from speechasym.corpora import manifests
 from speechasym.errors import ConfigError
 from speechasym.recognition.transcription import Trained
 from speechasym.report import charts as report_plots
@@ -34,7 +35,7 @@ from speechasym.report.html import (
 )
 from speechasym.report.material import Material, gather
 from speechasym.report.scenes import listen
-from speechasym.training import checkpoints, feature_cache, run_folder
+from speechasym.training import checkpoints, run_folder
 
 
 def write_report(
@@ -101,7 +102,7 @@ def _training_cuts(m: Material) -> tuple[str, set[str]]:
         meta = json.loads((m.trained.folder / checkpoints.MODEL_META).read_text("utf-8"))
         if files.sha256(path) != meta["manifests"]["train"]:
             return f"{name} (changed since)", set()
-        cuts = list(feature_cache.read_cuts(path))
+        cuts = list(manifests.read_cuts(path))
     except (ConfigError, OSError, ValueError, LookupError, TypeError):
         return name, set()
     voices = {s.speaker for cut in cuts for s in cut.supervisions if s.speaker}

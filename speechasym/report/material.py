@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from speechasym import files
+from speechasym.corpora import manifests
 from speechasym.errors import AudioError, ConfigError, LabelError
 from speechasym.language import lexicon, phones
 from speechasym.levels.level import Output
@@ -25,7 +26,7 @@ from speechasym.recognition import evaluation
 from speechasym.recognition.evaluation import Evaluation
 from speechasym.recognition.transcription import Trained, open_run
 from speechasym.report.html import percent
-from speechasym.training import feature_cache, labels
+from speechasym.training import labels
 
 if TYPE_CHECKING:
     from lhotse import CutSet
@@ -320,7 +321,7 @@ def gather(
         )  # fmt: skip
     course = runs.read_course(trained.folder)
     manifest = _cuts(trained, cuts, given)
-    known = feature_cache.read_cuts(manifest)
+    known = manifests.read_cuts(manifest)
     fingerprint = files.sha256(manifest)
     if given is not None and given.content.get("cuts_sha256") != fingerprint:
         raise ConfigError(

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from speechasym import files
+from speechasym.corpora import manifests
 from speechasym.errors import AudioError, ConfigError, LabelError
 from speechasym.language import lexicon
 from speechasym.training import batches, feature_cache, labels
@@ -246,7 +247,7 @@ def load(
     """
     augment = augment or AugmentConfig()
     feature_cache.check_cache(config.cache)
-    cuts = feature_cache.read_cuts(Path(path))
+    cuts = manifests.read_cuts(Path(path))
     words = None if config.labels.lexicon is None else lexicon.read(config.labels.lexicon)
     with _naming(path):
         references = {

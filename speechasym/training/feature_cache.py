@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from speechasym import files
 from speechasym.audio import reading
+from speechasym.corpora.manifests import read_cuts
 from speechasym.errors import AudioError, ConfigError, OutputError, SpeechAsymError
 from speechasym.feature_extraction import sets
 from speechasym.feature_extraction.sets import FeatureConfig
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from lhotse.cut import Cut
 
 FORMAT = 1  # of the cache
-MANIFESTS = (".jsonl", ".json", ".yaml")  # endings, and .gz after them
 # packages whose code decides what features are: a change of theirs makes the cache stale
 _SOURCES = ("ops", "audio", "auditory", "asymmetry", "feature_extraction")
 
@@ -84,42 +84,6 @@ def read_noises(place: str) -> "list[Cut]":
         raise ConfigError(path, "no recordings below this folder", "Give a folder of noise")
     named = [Recording.from_file(p, recording_id=p.relative_to(path).as_posix()) for p in found]
     return list(CutSet.from_cuts(recording.to_cut() for recording in named))
-
-
-def read_cuts(path: Path) -> Any:
-    """A manifest of cuts, in memory. Raises `ConfigError` where it is none."""
-    from lhotse import CutSet
-    from lhotse.cut import Cut
-
-    if path.is_dir() or not path.name.removesuffix(".gz").endswith(MANIFESTS):
-        raise ConfigError(
-            path,
-            "is no manifest of cuts, such as .jsonl.gz" if path.exists() else "no such manifest",
-            "Give one that `speechasym prepare` wrote",
-        )
-    try:
-        found = CutSet.from_file(path)
-        cuts = None if found is None else found.to_eager()  # None: the file is empty
-        strange = next((one for one in cuts or () if not isinstance(one, Cut)), None)
-        ids = [] if strange is not None else [cut.id for cut in cuts or ()]
-    except FileNotFoundError as error:
-        raise ConfigError(path, "no such manifest", "Make it with `speechasym prepare`") from error
-    except Exception as error:  # lhotse, json and gzip have each their own
-        raise ConfigError(
-            path, f"cannot be read as a manifest of cuts ({error})", "Make it again"
-        ) from error
-    if strange is not None:
-        raise ConfigError(
-            path,
-            f"holds a {type(strange).__name__}, not cuts",
-            "Give the manifest of cuts beside it",
-        )
-    if not ids:
-        raise ConfigError(path, "holds no cuts", "Check how it was made")
-    if len(set(ids)) < len(ids):
-        twice = next(name for name in ids if ids.count(name) > 1)
-        raise ConfigError(path, f"cut {twice} is there twice", "Make the manifest again")
-    return cuts
 
 
 def compute(

@@ -6,7 +6,7 @@ import make_stub_corpora as stubs
 import pytest
 from helpers import called
 
-from speechasym.corpora import mini
+from speechasym.corpora.mini import preparation
 
 
 def test_prepare_timit(tmp_path, capsys):
@@ -54,7 +54,7 @@ def test_prepare_mini(tmp_path, capsys):
         capsys, "prepare", "mini", "--out", out, "--minutes", 0.3, "--workers", 1, "--seed", 3
     )
     assert code == 0 and "train" in said
-    assert (out / "train_cuts.jsonl.gz").exists() and mini.read(out).sets["train"].cuts
+    assert (out / "train_cuts.jsonl.gz").exists() and preparation.read(out).sets["train"].cuts
 
 
 def test_scores(tmp_path, capsys):

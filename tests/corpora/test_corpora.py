@@ -410,7 +410,7 @@ def test_same_samples_under_two_ids_in_any_coding(copy):
     shutil.copy(path.with_suffix(".WRD"), other.with_suffix(".WRD"))
     found = timit.prepare(copy)
     assert kinds(found.report) == {"same audio under two ids": 1}
-    assert "MDAC0_SX2 sounds as FCJF0_SX1" in found.report.text()
+    assert "MDAC0_SX2 has the samples of FCJF0_SX1" in found.report.text()
     assert "MDAC0_SX2" not in ids(found)["train"] and "FCJF0_SX1" in ids(found)["train"]
 
 
@@ -447,7 +447,7 @@ def test_librispeech_in_any_form_and_depth(libri, tmp_path):
     alone = librispeech.prepare(libri / "stub-dev")
     assert ids(alone) == ids(dev)
     assert kinds(alone.report, "warning") == {"no SPEAKERS.TXT, genders unknown": 1}
-    with pytest.raises(ConfigError, match="There are stub-dev, stub-train"):
+    with pytest.raises(ConfigError, match="Use stub-dev, stub-train"):
         librispeech.prepare(libri, subsets=["dev-clean"])
 
 
@@ -494,7 +494,7 @@ def test_same_samples_in_flac_and_wav(books):
     (chapter / "12-112-0001.flac").unlink()
     sf.write(chapter / "12-112-0001.wav", samples, 16000)
     found = librispeech.prepare(books)
-    assert "12-112-0001 sounds as 12-112-0000" in found.report.text()
+    assert "12-112-0001 has the samples of 12-112-0000" in found.report.text()
 
 
 def test_librispeech_reader_in_two_subsets(books):

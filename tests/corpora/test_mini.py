@@ -11,9 +11,9 @@ import soxr
 from helpers import contents, leftovers
 
 from speechasym import files
-from speechasym.corpora import espeak, mini
-from speechasym.corpora import manifests as common
+from speechasym.corpora import espeak, manifests
 from speechasym.corpora.espeak import Phone, Spoken, Voice
+from speechasym.corpora.mini import preparation, rendering, sentences, voices
 from speechasym.errors import ConfigError, OutputError, SynthesisError
 from speechasym.language.phones import FOLD_39
 
@@ -24,7 +24,7 @@ except SynthesisError as error:
 
 MINUTES = 0.3
 VOICES = [
-    Voice(espeak=f"{mini.LANGUAGE[who.accent]}+{who.variant}") for who in mini.SPEAKERS.values()
+    Voice(espeak=f"{voices.LANGUAGE[who.accent]}+{who.variant}") for who in voices.SPEAKERS.values()
 ]
 
 
@@ -32,11 +32,11 @@ VOICES = [
 def made(tmp_path_factory):
     """A small corpus and its folder."""
     root = tmp_path_factory.mktemp("mini") / "with space ü"
-    return mini.prepare(root, minutes=MINUTES, workers=2), root
+    return preparation.prepare(root, minutes=MINUTES, workers=2), root
 
 
 def test_same_seed_same_bytes_whatever_the_number_of_workers(made, tmp_path):
-    again = mini.prepare(tmp_path / "again", minutes=MINUTES, workers=1)
+    again = preparation.prepare(tmp_path / "again", minutes=MINUTES, workers=1)
     assert contents(tmp_path / "again") == contents(made[1])
     notes = [
         [p for p in corpus.report.problems if "sha256" in p.kind] for corpus in (again, made[0])
@@ -45,7 +45,7 @@ def test_same_seed_same_bytes_whatever_the_number_of_workers(made, tmp_path):
 
 
 def test_another_seed_gives_other_sentences_and_sounds(made, tmp_path):
-    other = mini.prepare(tmp_path / "other", minutes=0.05, seed=1)
+    other = preparation.prepare(tmp_path / "other", minutes=0.05, seed=1)
     here = {cut.supervisions[0].text for cuts in made[0].sets.values() for cut in cuts.cuts}
     there = {cut.supervisions[0].text for cuts in other.sets.values() for cut in cuts.cuts}
     assert not here & there
@@ -85,10 +85,10 @@ def test_phones_tile_the_sound_and_words_are_made_of_them(made):
 
 def test_manifests_are_lhotse_s_and_say_the_same(made, tmp_path):
     corpus, _ = made
-    written = common.write(corpus, tmp_path)
+    written = manifests.write(corpus, tmp_path)
     assert any(path.name == "train_cuts.jsonl.gz" for path in written)
-    for name, manifests in corpus.sets.items():
-        cut = next(iter(manifests.cuts))
+    for name, made_set in corpus.sets.items():
+        cut = next(iter(made_set.cuts))
         assert cut.load_audio().shape == (1, cut.num_samples)
         supervision = cut.supervisions[0]
         assert cut.id.startswith(f"mini-{name}-{supervision.speaker}-")
@@ -100,30 +100,43 @@ def test_manifests_are_lhotse_s_and_say_the_same(made, tmp_path):
 
 
 def test_voices_and_sentences_are_held_out():
-    planned = mini.plan(0, 25)
-    by_set = {name: [line for line in planned if line.set == name] for name in mini.SETS}
+    planned = sentences.plan(0, 25)
+    by_set = {name: [line for line in planned if line.set == name] for name in sentences.SETS}
     speakers = {name: {line.speaker for line in own} for name, own in by_set.items()}
     assert len({line.text for line in planned}) == len(planned)
     assert speakers["train"] == speakers["dev"] and len(speakers["train"]) == 16
     assert len(speakers["test"]) == 3 and not speakers["test"] & speakers["train"]
     for part in (speakers["train"], speakers["test"]):
-        assert {mini.SPEAKERS[key].accent for key in part} == {"us", "gb"}
-        assert {mini.SPEAKERS[key].gender for key in part} == {"male", "female"}
+        assert {voices.SPEAKERS[key].accent for key in part} == {"us", "gb"}
+        assert {voices.SPEAKERS[key].gender for key in part} == {"male", "female"}
     words = {name: set(" ".join(line.text for line in own).split()) for name, own in by_set.items()}
     assert 60 <= len(words["train"]) <= 100
     assert words["dev"] <= words["train"] and words["test"] <= words["train"]
-    assert mini.plan(0, 25) == planned != mini.plan(1, 25)
+    assert sentences.plan(0, 25) == planned != sentences.plan(1, 25)
 
 
 def test_every_word_has_its_phones_in_both_accents():
-    lists = [mini.BEINGS, mini.THINGS, mini.FOODS, mini.QUALITIES, mini.COLOURS, mini.SEEN]
-    lists += [mini.DONE, mini.EATEN, mini.TIMES, *mini.PLACES, *mini.PLACES.values()]
+    lists = [
+        sentences.BEINGS,
+        sentences.THINGS,
+        sentences.FOODS,
+        sentences.QUALITIES,
+        sentences.COLOURS,
+        sentences.SEEN,
+    ]
+    lists += [
+        sentences.DONE,
+        sentences.EATEN,
+        sentences.TIMES,
+        *sentences.PLACES,
+        *sentences.PLACES.values(),
+    ]
     words = sorted(set(" ".join(lists).split()))
     found = set()
     for accent, voice in (("us", VOICES[0]), ("gb", VOICES[4])):
         for first in range(0, len(words), 6):
             spoken = espeak.say(" ".join(words[first : first + 6]) + ".", voice)
-            _, phones = mini.labels(spoken, accent, 0, 1 << 30)
+            _, phones = rendering.intervals_of(spoken, accent, 0, 1 << 30)
             found |= {phone.label for phone in phones}
     # dh is in "the"; a flap only where a US t stands between vowels
     assert found | {"dh", "dx"} == set(FOLD_39.values())
@@ -150,7 +163,7 @@ def test_a_stop_has_its_closure():
     samples = np.ones(2000, np.int16)
     samples[500:900] = samples[1200:] = 0
     spoken = Spoken(samples, 16000, ["at"], [Phone(*phone) for phone in closed])
-    words, phones = mini.labels(spoken, "us", 100, 2200)
+    words, phones = rendering.intervals_of(spoken, "us", 100, 2200)
     assert [tuple(p) for p in phones] == [
         (0, 100, "sil"), (100, 600, "ae"), (600, 1300, "t"), (1300, 2200, "sil"),
     ]  # fmt: skip
@@ -167,7 +180,7 @@ def test_a_room_does_not_delay_and_noise_is_as_loud_as_asked():
     rng = np.random.default_rng(0)
     click = np.zeros(8000)
     click[1000] = 1
-    wet = mini._in_room(click, 0.2, 10.0, rng)
+    wet = rendering.in_room(click, 0.2, 10.0, rng)
     assert np.abs(wet[:1000]).max() < 1e-9 and wet[1000] == pytest.approx(1)
     assert 10 * np.log10(np.sum(wet[1001:] ** 2)) == pytest.approx(-10, abs=0.01)
 
@@ -175,7 +188,7 @@ def test_a_room_does_not_delay_and_noise_is_as_loud_as_asked():
 def test_unknown_phone():
     spoken = Spoken(np.ones(100, np.int16), 22050, ["x"], [Phone(0, "X@", 0)])
     with pytest.raises(SynthesisError, match=r"'X@'.*not in the map.*PHONE_MAP"):
-        mini.labels(spoken, "us", 0, 100)
+        rendering.intervals_of(spoken, "us", 0, 100)
 
 
 def test_no_library(monkeypatch, tmp_path):
@@ -183,7 +196,7 @@ def test_no_library(monkeypatch, tmp_path):
     espeak.engine.cache_clear()
     try:
         with pytest.raises(SynthesisError, match=r"pip install speechasym\[synth\]"):
-            mini.prepare(tmp_path / "out", minutes=MINUTES)
+            preparation.prepare(tmp_path / "out", minutes=MINUTES)
     finally:
         monkeypatch.undo()
         espeak.engine.cache_clear()
@@ -203,39 +216,39 @@ def test_no_such_voice():
 )
 def test_options_out_of_range(option, tmp_path):
     with pytest.raises(ConfigError, match=next(iter(option))):
-        mini.prepare(tmp_path / "out", **option)
+        preparation.prepare(tmp_path / "out", **option)
     assert not list(tmp_path.iterdir())
 
 
 def test_made_once_and_never_over_other_files(made, tmp_path, monkeypatch):
     corpus, root = made
-    monkeypatch.setattr(mini, "_build", None)  # nothing is built again
-    assert mini.prepare(root, minutes=MINUTES).report == corpus.report
+    monkeypatch.setattr(preparation, "_build", None)  # nothing is built again
+    assert preparation.prepare(root, minutes=MINUTES).report == corpus.report
     with pytest.raises(OutputError, match="another seed"):
-        mini.prepare(root, minutes=MINUTES, seed=1)
+        preparation.prepare(root, minutes=MINUTES, seed=1)
     (tmp_path / "mine.txt").write_text("precious")
-    with pytest.raises(OutputError, match="other files"):
-        mini.prepare(tmp_path, minutes=MINUTES, overwrite=True)
+    with pytest.raises(OutputError, match="contains other files"):
+        preparation.prepare(tmp_path, minutes=MINUTES, overwrite=True)
     with pytest.raises(ConfigError, match="no mini corpus"):
-        mini.read(tmp_path)
+        preparation.read(tmp_path)
 
 
 def test_damage_is_found_and_overwritten(tmp_path):
     root = tmp_path / "m"
-    mini.prepare(root, minutes=0.02)
+    preparation.prepare(root, minutes=0.02)
     before = contents(root)
     victim = next(root.rglob("*.flac"))
     victim.write_bytes(victim.read_bytes()[:-9])
     with pytest.raises(OutputError, match="damaged"):
-        mini.prepare(root, minutes=0.02)
+        preparation.prepare(root, minutes=0.02)
     (root / "features").mkdir()
     with pytest.raises(OutputError, match="features: would be lost"):
-        mini.prepare(root, minutes=0.02, overwrite=True)
+        preparation.prepare(root, minutes=0.02, overwrite=True)
     (root / "features").rmdir()
     victim.unlink()
     with pytest.raises(OutputError, match="damaged"):
-        mini.prepare(root, minutes=0.02)
-    mini.prepare(root, minutes=0.02, overwrite=True)
+        preparation.prepare(root, minutes=0.02)
+    preparation.prepare(root, minutes=0.02, overwrite=True)
     assert contents(root) == before and len(list(tmp_path.iterdir())) == 1
 
 
@@ -245,5 +258,5 @@ def test_all_or_nothing(tmp_path, monkeypatch):
 
     monkeypatch.setattr(files, "write_json", fail)
     with pytest.raises(OutputError, match="full"):
-        mini.prepare(tmp_path / "out", minutes=0.02)
+        preparation.prepare(tmp_path / "out", minutes=0.02)
     assert not list(tmp_path.iterdir())

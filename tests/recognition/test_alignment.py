@@ -13,13 +13,13 @@ from speechasym.annotations.intervals import Interval
 from speechasym.annotations.tiers import read_tiers
 from speechasym.cli import align as align_commands
 from speechasym.cli.align import align_cuts
+from speechasym.corpora import manifests
 from speechasym.errors import AlignmentError, ConfigError, MissingWordError, OutputError
 from speechasym.language.lexicon import Lexicon
 from speechasym.recognition import alignment as forced
 from speechasym.recognition import transcription
 from speechasym.recognition.alignment import Alignment, Word, align
 from speechasym.recognition.transcription import open_run
-from speechasym.training import feature_cache
 
 LEXICON = {"AM": [("AA1", "S"), ("AA1", "M")], "MASS": [("M", "AA0", "S")], "A": [("AA1",)]}
 
@@ -36,7 +36,7 @@ def trained(made):
 
 @pytest.fixture(scope="module")
 def cuts(made):
-    return list(feature_cache.read_cuts(made / "test_cuts.jsonl.gz"))
+    return list(manifests.read_cuts(made / "test_cuts.jsonl.gz"))
 
 
 def lexicon(**more):
@@ -264,7 +264,7 @@ def test_bad_calls(made, trained, tmp_path, capsys):
     with pytest.raises(OutputError, match="is a file"):
         align_cuts(trained, cuts, file)
     (tmp_path / "empty.jsonl").write_text("")
-    with pytest.raises(ConfigError, match="holds no cuts"):
+    with pytest.raises(ConfigError, match="contains no cuts"):
         align_cuts(trained, tmp_path / "empty.jsonl", tmp_path / "out")
     with pytest.raises(ConfigError, match="tells no times"):
         align_cuts(trained, cuts, tmp_path / "out", head="words")

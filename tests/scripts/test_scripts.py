@@ -7,11 +7,11 @@ import pytest
 import ship_model
 import tiny
 
+from speechasym.corpora.manifests import read_cuts
 from speechasym.errors import CheckpointError
 from speechasym.recognition import pretrained
 from speechasym.recognition.transcription import open_run
 from speechasym.training import checkpoints
-from speechasym.training.feature_cache import read_cuts
 
 
 def test_every_speaker_is_held_out_once(tmp_path, capsys):

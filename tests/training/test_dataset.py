@@ -11,6 +11,7 @@ import tiny
 import torch
 from helpers import sine, tone
 
+from speechasym.corpora import manifests
 from speechasym.errors import AudioError, ConfigError, LabelError
 from speechasym.feature_extraction import sets
 from speechasym.language import lexicon, phones
@@ -345,22 +346,22 @@ def test_faults_are_named(tmp_path, words):
     config = tiny.config([f"data.train={tmp_path / 'no.jsonl'}", words[1]]).data
     with pytest.raises(ConfigError, match="no such manifest"):
         dataset.load(config, config.train, ["phones"], shown=False)
-    for raw, message in ((b"", "holds no cuts"), (b"{", "cannot be read as a manifest")):
+    for raw, message in ((b"", "contains no cuts"), (b"{", "cannot be read as a manifest")):
         (tmp_path / "bad.jsonl.gz").write_bytes(gzip.compress(raw))
         with pytest.raises(ConfigError, match=message):
-            feature_cache.read_cuts(tmp_path / "bad.jsonl.gz")
+            manifests.read_cuts(tmp_path / "bad.jsonl.gz")
     path = tiny.manifest(tmp_path / "m.jsonl", {"s-1": "a bee", "s-2": "a"})
     path.write_text(2 * path.read_text())
-    with pytest.raises(ConfigError, match="cut s-1 is there twice"):
-        feature_cache.read_cuts(path)
+    with pytest.raises(ConfigError, match="contains the cut s-1 twice"):
+        manifests.read_cuts(path)
     for other in (tmp_path, tmp_path / "audio" / "s-1.wav"):
-        with pytest.raises(ConfigError, match="is no manifest of cuts"):
-            feature_cache.read_cuts(other)
+        with pytest.raises(ConfigError, match="is not a manifest of cuts"):
+            manifests.read_cuts(other)
     (cut, *_) = [json.loads(line) for line in path.read_text().splitlines()]
     for part, name in ((cut["recording"], "Recording"), (cut["supervisions"][0], "Supervision")):
         (tmp_path / "parts.jsonl").write_text(json.dumps(part) + "\n")
-        with pytest.raises(ConfigError, match=f"holds a {name}.*, not cuts"):
-            feature_cache.read_cuts(tmp_path / "parts.jsonl")
+        with pytest.raises(ConfigError, match=f"contains a {name}.*, not cuts"):
+            manifests.read_cuts(tmp_path / "parts.jsonl")
     with pytest.raises(ConfigError, match="no recordings below"):
         (tmp_path / "empty").mkdir()
         feature_cache.read_noises(str(tmp_path / "empty"))

@@ -1,0 +1,1 @@
+"""The embedded corpus: short sentences spoken by espeak-ng, with exact times."""

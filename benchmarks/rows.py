@@ -38,7 +38,7 @@ SCAN_FLOPS = 2 * (8 + 64 + 8 * 64 / 32) + 256 * 16 / 15 / 32 + 12
 def design(channels: int = CHANNELS, rate: float = 100.0) -> filterbank.Coefficients:
     """The bank that everything here is about."""
     return filterbank.design(
-        filterbank.BankConfig(
+        filterbank.FilterbankConfig(
             sample_rate=RATE, channels=channels, low_hz=LOW, high_hz=HIGH, frame_rate=rate
         )
     )
@@ -67,7 +67,9 @@ def own(x: NDArray[np.float32], brief: bool) -> list[Row]:
     signal, pole = torch.from_numpy(rows), torch.from_numpy(c.pole)
     start = x[: RATE // 10 if brief else RATE]
     part = signal[:, : 5 * RATE]
-    learnable = gammatone.Gammatone(RATE, CHANNELS, LOW, HIGH, learnable=True)
+    learnable = gammatone.Gammatone(
+        RATE, channels=CHANNELS, low_hz=LOW, high_hz=HIGH, learnable=True
+    )
 
     def no_grad() -> object:
         with torch.no_grad():
@@ -76,7 +78,7 @@ def own(x: NDArray[np.float32], brief: bool) -> list[Row]:
     def learn() -> None:
         learnable.zero_grad()
         frames, _ = learnable(part)
-        learnable.level(frames).mean().backward()
+        learnable.level_db(frames).mean().backward()
 
     return [
         Row(

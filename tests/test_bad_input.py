@@ -227,7 +227,7 @@ def low_sample_rate(shared, tmp_path):
 
 
 def rate_that_does_not_divide(shared, tmp_path):
-    error = refused(tmp_path, "rate", "99.9 frames a second do not divide 16000", rate=99.9)
+    error = refused(tmp_path, "rate", "99.9 frames per second do not divide 16000", rate=99.9)
     suggested = re.search(r"such as (\S+) or (\S+),", error)
     assert suggested
     for rate in suggested.groups():  # the remedy is one

@@ -58,9 +58,9 @@ def noise_test(
         ConfigError: fewer than 1 noise, or x is not (T,) finite samples.
     """
     if isinstance(config, int):
-        from speechasym.auditory.filterbank import BankConfig
+        from speechasym.auditory.filterbank import FilterbankConfig
 
-        config = tracks.AsymmetryConfig(bank=BankConfig(sample_rate=config))
+        config = tracks.AsymmetryConfig(bank=FilterbankConfig(sample_rate=config))
     x = np.asarray(x, np.float32)
     if noises < 1:
         raise ConfigError("noises", f"{noises} is less than 1", "39 tell apart at 5 %")

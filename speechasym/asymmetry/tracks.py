@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from speechasym.auditory import erb
 from speechasym.auditory import filterbank as bank
-from speechasym.auditory.filterbank import BankConfig
+from speechasym.auditory.filterbank import FilterbankConfig
 from speechasym.errors import ConfigError
 
 TRACKS = {"amplitude": "dB", "frequency": "ERB", "carrier": "cycle", "lead": "cycle"}
@@ -68,7 +68,7 @@ LEVELS = (
 class AsymmetryConfig:
     """What a person chooses. Raises `ConfigError` on values that cannot be."""
 
-    bank: BankConfig
+    bank: FilterbankConfig
     levels: tuple[Level, ...] = LEVELS
 
     def __post_init__(self) -> None:
@@ -125,7 +125,7 @@ def design(config: AsymmetryConfig) -> Design:
     b = config.bank
     hop = bank.hop(b.sample_rate, b.frame_rate)
     count = inner_per_frame(hop, b.sample_rate)
-    inner = BankConfig(
+    inner = FilterbankConfig(
         sample_rate=b.sample_rate, channels=b.channels, low_hz=b.low_hz, high_hz=b.high_hz,
         order=b.order, bandwidth_factor=b.bandwidth_factor,
         frame_rate=b.sample_rate * count / hop, align=b.align,
@@ -163,7 +163,7 @@ def _mid_lead(c: bank.Coefficients, sample_rate: int) -> NDArray[np.complex64]:
 class State(NamedTuple):
     """What time changes, carried from chunk to chunk."""
 
-    cascade: bank.BankState
+    cascade: bank.FilterbankState
     waiting: NDArray[np.float32]  # samples of a frame not yet complete
     heard: int  # frames
     noise: NDArray | None
@@ -248,7 +248,7 @@ def rows(
 def start(d: Design) -> State:
     """Before any sound."""
     late = -(-d.latency // d.hop) * d.hop - d.latency  # so that frames are late by whole frames
-    cascade = bank.BankState(None, np.zeros((1, d.latency), np.float32))
+    cascade = bank.FilterbankState(None, np.zeros((1, d.latency), np.float32))
     return State(cascade, np.zeros(late, np.float32), 0, None, None, None, {})
 
 

@@ -1,7 +1,7 @@
 """The gammatone filterbank as a torch module."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -9,23 +9,19 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from speechasym.auditory import erb, filterbank
+from speechasym.auditory.filterbank import Frames
 from speechasym.errors import ConfigError
 from speechasym.ops import scan
 
 
-class Frames(NamedTuple):
-    """The bank at the frame rate. All (..., C, F)."""
-
-    power: Tensor  # mean |z|^2: 1 for a full-scale sine at the centre frequency
-    lag1: Tensor  # complex: mean z(t) conj z(t-1)
-    sample: Tensor  # complex: z at the frame's last sample
-
-
 class GammatoneState(NamedTuple):
-    """Carried from chunk to chunk where torch computes; numba carries `bank.BankState`."""
+    """What torch carries from chunk to chunk; numba carries a `filterbank.FilterbankState`."""
 
-    stages: Tensor | None  # (B, N, C) complex: the cascade's last outputs
-    waiting: Tensor  # (B, n) samples of delay, then of a frame not yet complete
+    stages: Tensor | None  # (B, N, C) complex, the cascade's last outputs; None: silence
+    waiting: Tensor  # (B, n) delayed samples, then those of an incomplete frame
+
+
+State = filterbank.FilterbankState | GammatoneState
 
 
 class Gammatone(nn.Module):
@@ -34,71 +30,46 @@ class Gammatone(nn.Module):
     Channel c is z = h * x with h(t) = t^(order-1) exp(-2 pi b t + 2 pi i f t), centre frequencies
     f equally spaced on the ERB scale, and gain such that |z| = A for a sine of amplitude A at f.
 
-    On the CPU without gradients it runs in numba, at about the speed of a mel spectrogram; where
-    a gradient is wanted, in float64, or on CUDA it runs in torch with the same values.
+    On the CPU without gradients it runs in numba, about as fast as a mel spectrogram; with
+    gradients, in float64, or on CUDA it runs in torch, with the same values.
 
     Args:
         sample_rate: Hz.
-        channels: number of channels C.
-        low_hz, high_hz: lowest and highest centre frequency; high_hz None is the lower of 7600 Hz
-            and 0.95 Nyquist.
-        order: number of equal poles.
-        bandwidth_factor: 1 gives each filter the ear's ERB.
-        frame_rate: frames a second; must divide the sample rate.
-        align: delay faster channels so that an impulse peaks in all together, `latency` samples
-            late, and turn `sample` so that its phase is 0 there. Not for `channels`.
-        learnable: make centre frequencies and bandwidths parameters.
-
-    Example:
-        >>> x, rate = speechasym.load("speech.wav")
-        >>> bank = speechasym.Gammatone(rate)
-        >>> y, state = bank(x)          # y.power, y.lag1, y.sample: (64, frames)
-        >>> bank.level(y)               # dB re a full-scale sine
+        learnable: make centre frequencies and bandwidths parameters, kept as their logarithms.
+        options: the other fields of `filterbank.FilterbankConfig`: channels=64, low_hz=50,
+            high_hz=None, order=4, bandwidth_factor=1, frame_rate=100, align=False. With `align`
+            an impulse peaks in all channels at once, `latency` samples late, where the phase of
+            `sample` is 0; `channels` is not aligned.
 
     Raises:
-        ConfigError: a value outside its range.
+        ConfigError: an option out of range.
+
+    Example:
+        >>> filterbank = speechasym.Gammatone(rate)
+        >>> frames, state = filterbank(x)   # x (..., time) -> power, lag1, sample: (..., 64, F)
+        >>> filterbank.level_db(frames)     # dB re a full-scale sine
 
     [1] V. Hohmann, "Frequency analysis and synthesis using a Gammatone filterbank", Acta Acustica
         united with Acustica 88, 433-442, 2002.
     """
 
-    def __init__(
-        self,
-        sample_rate: int,
-        channels: int = 64,
-        low_hz: float = 50.0,
-        high_hz: float | None = None,
-        order: int = 4,
-        bandwidth_factor: float = 1.0,
-        frame_rate: float = 100.0,
-        align: bool = False,
-        learnable: bool = False,
-    ) -> None:
+    def __init__(self, sample_rate: int, *, learnable: bool = False, **options: Any) -> None:
         super().__init__()
-        self.config = filterbank.BankConfig(
-            sample_rate=sample_rate,
-            channels=channels,
-            low_hz=low_hz,
-            high_hz=high_hz,
-            order=order,
-            bandwidth_factor=bandwidth_factor,
-            frame_rate=frame_rate,
-            align=align,
-        )
-        made = filterbank.design(self.config)
+        self.config = filterbank.FilterbankConfig(sample_rate=sample_rate, **options)
+        design = filterbank.design(self.config)
         # as logarithms, a learning step is a ratio, equally large at 50 Hz and at 5 kHz
-        log_frequency = torch.from_numpy(np.log(made.frequency))
-        log_bandwidth = torch.from_numpy(np.log(made.bandwidth))
+        log_frequency = torch.from_numpy(np.log(design.frequency))
+        log_bandwidth = torch.from_numpy(np.log(design.bandwidth))
         if learnable:
             self.log_frequency: Tensor = nn.Parameter(log_frequency)
             self.log_bandwidth: Tensor = nn.Parameter(log_bandwidth)
         else:
             self.register_buffer("log_frequency", log_frequency)
             self.register_buffer("log_bandwidth", log_bandwidth)
-        self._made = made if not learnable else None
+        self._design = None if learnable else design
 
     def _apply(self, fn, recurse: bool = True):  # type: ignore[no-untyped-def]
-        """Move, but never round: half precision would detune the bank, float32 slightly."""
+        """Move, but never round: half precision would detune the filters, float32 slightly."""
         for name in ("log_frequency", "log_bandwidth"):
             tensor = getattr(self, name)
             tensor.data = tensor.data.to(fn(torch.empty(0, device=tensor.device)).device)
@@ -116,18 +87,18 @@ class Gammatone(nn.Module):
 
     @property
     def hop(self) -> int:
-        """Samples a frame."""
+        """Samples per frame."""
         return filterbank.hop(self.config.sample_rate, self.config.frame_rate)
 
     @property
     def latency(self) -> int:
-        """Samples by which alignment delays everything: 0 without it."""
+        """Samples by which alignment delays the output; 0 without alignment."""
         return self.coefficients().latency
 
     def coefficients(self) -> filterbank.Coefficients:
-        """The design as numpy arrays, from the parameters as they are now."""
-        if self._made is not None:
-            return self._made
+        """Return the coefficients as numpy arrays, from the current parameters."""
+        if self._design is not None:
+            return self._design
         frequency = self.frequency.detach().cpu().numpy()
         bandwidth = self.bandwidth.detach().cpu().numpy()
         return filterbank.derive(self.config, frequency, bandwidth)
@@ -137,29 +108,30 @@ class Gammatone(nn.Module):
         return torch.exp(torch.complex(-self.bandwidth * rate, self.frequency * rate))
 
     def _in_numba(self, x: Tensor) -> bool:
-        wanted = torch.is_grad_enabled() and (x.requires_grad or self.log_frequency.requires_grad)
-        return x.device.type == "cpu" and x.dtype == torch.float32 and not wanted
+        gradient = torch.is_grad_enabled() and (x.requires_grad or self.log_frequency.requires_grad)
+        return x.device.type == "cpu" and x.dtype == torch.float32 and not gradient
 
     def forward(
         self,
         x: Tensor | NDArray,
-        state: filterbank.BankState | GammatoneState | None = None,
+        state: State | None = None,
         lengths: Tensor | None = None,
-    ) -> tuple[Frames, filterbank.BankState | GammatoneState]:
-        """Samples -> complete frames.
+    ) -> tuple[Frames[Tensor], State]:
+        """Filter samples and return the frames that they complete, and the state.
+
+        However a signal is split into chunks, the frames are those of the whole.
 
         Args:
             x: (..., T), full scale 1.
-            state: what the call before returned, to go on from there; None starts from silence.
-            lengths: (B,) valid samples of each row of x (B, T); what lies behind them is heard as
-                silence, and frames that begin behind them are 0.
+            state: returned by the previous call, to continue from there; None: silence before.
+            lengths: (B,) valid samples of each row of x (B, T). Those beyond count as silence, and
+                frames that begin there are 0.
 
         Returns:
-            Frames of (..., C, F), F = whole frames heard so far less those already returned, and
-            the state. Any chunking gives the frames of the whole.
+            Frames (..., C, F), and the state.
 
         Raises:
-            ConfigError: x is not a floating-point signal, or lengths do not fit it.
+            ConfigError: x is not a floating-point signal, or `lengths` do not fit it.
         """
         x = torch.as_tensor(x)
         flat = flat_rows(x)
@@ -168,42 +140,39 @@ class Gammatone(nn.Module):
             inside = torch.arange(x.shape[-1], device=x.device) < lengths.to(x.device)[:, None]
             flat = torch.where(inside, flat, 0)
         c = self.coefficients()
-        after: filterbank.BankState | GammatoneState
+        after: State
         if self._in_numba(flat):
             arrays, after = filterbank.pool(
                 flat.numpy(), c, _to_numpy(state), torch.get_num_threads()
             )
-            tracks = [torch.from_numpy(a) for a in arrays]
+            frames = [torch.from_numpy(a) for a in arrays]
         else:
             stages, waiting = _to_torch(state, c, flat)
-            heard = torch.cat([waiting, flat], 1)
-            used = (heard.shape[1] - c.latency) // c.hop * c.hop
+            samples = torch.cat([waiting, flat], 1)
+            used = (samples.shape[1] - c.latency) // c.hop * c.hop
             delay = None if c.delay is None else torch.from_numpy(c.delay)
-            *tracks, stages = scan.gammatone_pooled(
-                heard[:, : c.latency + used], self._pole(), c.order, c.hop, stages, delay
+            *frames, stages = scan.gammatone_pooled(
+                samples[:, : c.latency + used], self._pole(), c.order, c.hop, stages, delay
             )
             if c.turn is not None:
-                turn = torch.from_numpy(c.turn).to(tracks[2])
-                tracks[2] = tracks[2] * turn[:, None]
-            after = GammatoneState(stages, heard[:, used:].clone())
+                turn = torch.from_numpy(c.turn).to(frames[2])
+                frames[2] = frames[2] * turn[:, None]
+            after = GammatoneState(stages, samples[:, used:].clone())
         if lengths is not None:
-            begun = torch.arange(tracks[0].shape[-1], device=x.device) * c.hop
+            begun = torch.arange(frames[0].shape[-1], device=x.device) * c.hop
             valid = begun < lengths.to(x.device)[:, None]
-            tracks = [torch.where(valid[:, None], t, 0) for t in tracks]
-        shaped = (t.reshape(*x.shape[:-1], *t.shape[1:]) for t in tracks)
-        return Frames(*shaped), after
+            frames = [torch.where(valid[:, None], f, 0) for f in frames]
+        return Frames(*(f.reshape(*x.shape[:-1], *f.shape[1:]) for f in frames)), after
 
-    def channels(
-        self, x: Tensor | NDArray, state: filterbank.BankState | GammatoneState | None = None
-    ) -> tuple[Tensor, filterbank.BankState | GammatoneState]:
-        """The full-rate complex channels: x (..., T) -> z (..., C, T), and the state.
+    def channels(self, x: Tensor | NDArray, state: State | None = None) -> tuple[Tensor, State]:
+        """Filter x (..., T) and return complex z (..., C, T) at the full rate, and the state.
 
-        Without alignment delays; each is 8 bytes x C x T in float32. Raises as `forward`.
+        The channels are not aligned. They take 8 C T bytes in float32. Raises as `forward`.
         """
         x = torch.as_tensor(x)
         flat = flat_rows(x)
         c = self.coefficients()
-        after: filterbank.BankState | GammatoneState
+        after: State
         if self._in_numba(flat):
             z, after = filterbank.channels(
                 flat.numpy(), c, _to_numpy(state), torch.get_num_threads()
@@ -215,21 +184,21 @@ class Gammatone(nn.Module):
             after = GammatoneState(stages, waiting)
         return out.reshape(*x.shape[:-1], *out.shape[1:]), after
 
-    def level(self, frames: Frames) -> Tensor:
-        """(..., C, F) dB re a full-scale sine at the channel's centre, floor -120 dB."""
+    def level_db(self, frames: Frames[Tensor]) -> Tensor:
+        """Return levels (..., C, F) in dB re a full-scale sine at the centre, floor -120 dB."""
         quietest = 10 ** (filterbank.FLOOR_DB / 10 - 1)
         return (10 * torch.log10(frames.power.clamp(min=quietest))).clamp(min=filterbank.FLOOR_DB)
 
-    def deviation(self, frames: Frames) -> Tensor:
-        """(..., C, F) instantaneous frequency less the centre frequency, in ERB; silence gives 0.
+    def deviation(self, frames: Frames[Tensor]) -> Tensor:
+        """Return the instantaneous frequency minus the centre frequency (..., C, F), in ERBs.
 
-        The instantaneous frequency is weighted by energy over the frame.
+        It is weighted by energy over the frame. Silence gives 0.
         """
         turn = torch.exp(torch.complex(0 * self.frequency, -self._pole().angle()))
-        own = frames.lag1 * turn[:, None].to(frames.lag1.dtype)
-        scale = self.config.sample_rate / (2 * math.pi) / self._erb()
-        # silence has no frequency: an argument of exactly 0, and a gradient that is not NaN
-        return torch.where(own == 0, 1, own).angle() * scale[:, None].to(frames.power.dtype)
+        relative = frames.lag1 * turn[:, None].to(frames.lag1.dtype)
+        scale = (self.config.sample_rate / (2 * math.pi) / self._erb()).to(frames.power.dtype)
+        # for silence, an argument of exactly 0 and a gradient that is not NaN
+        return torch.where(relative == 0, 1, relative).angle() * scale[:, None]
 
     def _erb(self) -> Tensor:
         return erb.MIN_BANDWIDTH + self.frequency / erb.EAR_Q
@@ -243,7 +212,7 @@ class Gammatone(nn.Module):
 
 
 def flat_rows(x: Tensor) -> Tensor:
-    """Samples (..., T) -> (B, T). Raises `ConfigError` where they are no floating-point signal."""
+    """Reshape samples (..., T) to (B, T). Raises `ConfigError` unless they are floating point."""
     if not x.is_floating_point() or x.ndim == 0:
         raise ConfigError(
             "x",
@@ -264,8 +233,8 @@ def _check_lengths(lengths: Tensor, x: Tensor) -> None:
         )
 
 
-def _to_numpy(state: "filterbank.BankState | GammatoneState | None") -> filterbank.BankState | None:
-    """A state of either implementation, for numba."""
+def _to_numpy(state: State | None) -> filterbank.FilterbankState | None:
+    """Convert the state of either implementation for numba."""
     if not isinstance(state, GammatoneState):
         return state
     cascade = None
@@ -273,13 +242,11 @@ def _to_numpy(state: "filterbank.BankState | GammatoneState | None") -> filterba
         from speechasym.ops import cpu_gammatone
 
         cascade = cpu_gammatone.State(state.stages.detach().cpu().numpy().astype(np.complex128), 0)
-    return filterbank.BankState(cascade, state.waiting.detach().cpu().float().numpy())
+    return filterbank.FilterbankState(cascade, state.waiting.detach().cpu().float().numpy())
 
 
-def _to_torch(
-    state: "filterbank.BankState | GammatoneState | None", c: filterbank.Coefficients, like: Tensor
-) -> GammatoneState:
-    """A state of either implementation, for torch, on the device and in the precision of `like`."""
+def _to_torch(state: State | None, c: filterbank.Coefficients, like: Tensor) -> GammatoneState:
+    """Convert the state of either implementation for torch, with device and dtype of `like`."""
     if state is None:
         return GammatoneState(None, like.new_zeros(len(like), c.latency))
     if isinstance(state, GammatoneState):

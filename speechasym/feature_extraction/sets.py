@@ -114,9 +114,9 @@ class FeatureConfig:
         if self.features == "asymmetry":
             self.asymmetry()
 
-    def bank(self) -> bank.BankConfig:
+    def bank(self) -> bank.FilterbankConfig:
         """The filterbank's own parameters."""
-        return bank.BankConfig(
+        return bank.FilterbankConfig(
             sample_rate=self.sample_rate, channels=self.channels, low_hz=self.low_hz,
             high_hz=self.high_hz, frame_rate=self.rate, align=self.align,
         )  # fmt: skip
@@ -231,14 +231,14 @@ def _gammatone(blocks: Iterable[NDArray], config: FeatureConfig) -> Iterator[NDA
     c = bank.design(config.bank())
     # alignment makes everything late; rounded up to whole frames, these are left out again
     late = -(-c.latency // c.hop)
-    state = bank.BankState(None, np.zeros((1, late * c.hop), np.float32))
+    state = bank.FilterbankState(None, np.zeros((1, late * c.hop), np.float32))
 
     def made(x: NDArray) -> NDArray[np.float32]:
         nonlocal state
         found, state = bank.pool(x[None], c, state)
         parts = []
         if "level" in config.tracks:
-            parts.append(bank.level(found.power[0]))
+            parts.append(bank.level_db(found.power[0]))
         if "frequency" in config.tracks:
             parts.append(bank.frequency_deviation(found.lag1[0], c, config.sample_rate))
         if "phase" in config.tracks:

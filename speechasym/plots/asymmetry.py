@@ -160,7 +160,7 @@ def design(sample_rate: int) -> Design:
     rate = sample_rate / _hop(sample_rate)
     return extractors.design(
         AsymmetryConfig(
-            bank=filterbank.BankConfig(sample_rate=sample_rate, frame_rate=rate, align=True)
+            bank=filterbank.FilterbankConfig(sample_rate=sample_rate, frame_rate=rate, align=True)
         )
     )
 

@@ -10,7 +10,7 @@ from speechasym.asymmetry import cepstra as compact
 from speechasym.asymmetry import tracks
 from speechasym.asymmetry.tracks import LEVELS, TRACKS, AsymmetryConfig, Level
 from speechasym.auditory import erb, filterbank
-from speechasym.auditory.filterbank import BankConfig
+from speechasym.auditory.filterbank import FilterbankConfig
 from speechasym.feature_extraction import sets
 from speechasym.feature_extraction.sets import FeatureConfig
 from speechasym.ops import cpu_asymmetry, cpu_hysteresis, ref
@@ -36,7 +36,7 @@ def quiet_first(x, seconds=0.5):
 
 
 def designed(**options):
-    return tracks.design(AsymmetryConfig(bank=BankConfig(**{"sample_rate": RATE} | options)))
+    return tracks.design(AsymmetryConfig(bank=FilterbankConfig(**{"sample_rate": RATE} | options)))
 
 
 def pooled(x, **options):
@@ -432,8 +432,8 @@ def test_options_out_of_range(options, says):
 
 def test_no_levels_and_bad_sounds():
     with pytest.raises(speechasym.ConfigError, match="at least one"):
-        AsymmetryConfig(bank=BankConfig(sample_rate=RATE), levels=())
-    assert AsymmetryConfig(bank=BankConfig(sample_rate=RATE), levels=(Level(5, 1, 1, 1),))
+        AsymmetryConfig(bank=FilterbankConfig(sample_rate=RATE), levels=())
+    assert AsymmetryConfig(bank=FilterbankConfig(sample_rate=RATE), levels=(Level(5, 1, 1, 1),))
     for x in (np.zeros((2, 100)), np.zeros(0), np.array([0.0, np.nan])):
         with pytest.raises(speechasym.ConfigError, match="finite mono"):
             speechasym.noise_test(x, RATE)

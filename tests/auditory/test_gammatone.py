@@ -29,9 +29,9 @@ def test_gain_is_one_at_the_centre(rate, order):
     b = speechasym.Gammatone(rate, channels=20, order=order, high_hz=rate * 0.35, frame_rate=50)
     for c in (3, 10, 19):
         y, _ = b(tone(float(b.frequency[c]), rate, amplitude=0.5))
-        assert float(b.level(y)[c, -1]) == pytest.approx(20 * np.log10(0.5), abs=0.03)
+        assert float(b.level_db(y)[c, -1]) == pytest.approx(20 * np.log10(0.5), abs=0.03)
         assert float(b.deviation(y)[c, -1]) == pytest.approx(0, abs=5e-3)
-        assert int(b.level(y)[:, -1].argmax()) == c
+        assert int(b.level_db(y)[:, -1].argmax()) == c
 
 
 def test_frequency_follows_the_tone_not_the_channel():
@@ -185,14 +185,14 @@ def test_double_precision():
     ("options", "words"),
     [
         (dict(sample_rate=90), "lowest centre frequency"),
-        (dict(sample_rate=0), "not positive"),
+        (dict(sample_rate=0), "must be > 0 Hz, got 0"),
         (dict(sample_rate=RATE, high_hz=9000), "half the sample rate"),
         (dict(sample_rate=RATE, high_hz=20), "high_hz"),
         (dict(sample_rate=RATE, channels=0), "channels"),
         (dict(sample_rate=RATE, order=0), "order"),
         (dict(sample_rate=RATE, bandwidth_factor=0), "bandwidth_factor"),
         (dict(sample_rate=RATE, frame_rate=300), "do not divide"),
-        (dict(sample_rate=RATE, frame_rate=0), "not positive"),
+        (dict(sample_rate=RATE, frame_rate=0), "must be >= 0.001 frames per second, got 0"),
     ],
 )
 def test_bad_options_are_named(options, words):
@@ -216,7 +216,9 @@ def test_levels_and_deviation_in_numpy_and_torch_agree():
     b = speechasym.Gammatone(RATE, channels=8)
     y, _ = b(X[0])
     tracks, _ = filterbank.pool(X[:1].numpy(), b.coefficients())
-    np.testing.assert_allclose(filterbank.level(tracks.power[0]), b.level(y).numpy(), atol=1e-5)
+    np.testing.assert_allclose(
+        filterbank.level_db(tracks.power[0]), b.level_db(y).numpy(), atol=1e-5
+    )
     np.testing.assert_allclose(
         filterbank.frequency_deviation(tracks.lag1[0], b.coefficients(), RATE),
         b.deviation(y).numpy(),
@@ -227,7 +229,7 @@ def test_levels_and_deviation_in_numpy_and_torch_agree():
 def test_silence_is_zero_not_noise():
     b = speechasym.Gammatone(RATE, channels=8)
     y, _ = b(torch.zeros(1600))
-    assert (b.level(y) == -120).all()
+    assert (b.level_db(y) == -120).all()
     assert (b.deviation(y) == 0).all()
     assert (filterbank.phase_cycles(y.sample.numpy()) == 0).all()
 

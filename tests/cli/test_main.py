@@ -159,7 +159,7 @@ def test_everything_in_the_config_file(tmp_path, capsys):
     [
         ("rate: fast", "rate.*\n.*fast"),
         ("colour: red", "colour"),
-        ("rate: .nan", "nan frames a second|rate"),
+        ("rate: .nan", "nan frames per second|rate"),
         ("rate: [", "config"),
     ],
 )

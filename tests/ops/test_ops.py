@@ -14,7 +14,7 @@ RATE = 16000
 
 def design(channels=7, low=50.0, high=7600.0, rate=RATE, order=4):
     c = filterbank.design(
-        filterbank.BankConfig(
+        filterbank.FilterbankConfig(
             sample_rate=rate, channels=channels, low_hz=low, high_hz=high, order=order,
             frame_rate=rate / 160,
         )
@@ -159,7 +159,9 @@ def test_accuracy_against_an_independent_cascade(rate):
 def test_accuracy_where_float32_is_not_enough():
     """A fiftieth of the ear's bandwidth at 192 kHz: float32 sums are off by 5e-5."""
     rate, hop = 192000, 1920
-    config = filterbank.BankConfig(sample_rate=rate, channels=3, high_hz=500, bandwidth_factor=0.02)
+    config = filterbank.FilterbankConfig(
+        sample_rate=rate, channels=3, high_hz=500, bandwidth_factor=0.02
+    )
     c = filterbank.design(config)
     x = noise(1, rate)
     want = scipy_cascade(x[0], c.pole, 4)

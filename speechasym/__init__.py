@@ -4,56 +4,127 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from speechasym.asymmetry import hysteresis
+    from speechasym.asymmetry.extractor import Asymmetry
+    from speechasym.asymmetry.surrogates import noise_test
     from speechasym.audio.reading import add_noise, load
     from speechasym.auditory.gammatone import Gammatone
-    from speechasym.errors import AudioError, ConfigError, OutputError, SpeechAsymError
+    from speechasym.cli.doctor import check_installation
+    from speechasym.corpora import prepare
+    from speechasym.errors import (
+        AlignmentError,
+        AnnotationError,
+        ArpaError,
+        AudioError,
+        CheckpointError,
+        ConfigError,
+        CorpusError,
+        DecodingError,
+        ItemError,
+        LabelError,
+        LexiconError,
+        MissingWordError,
+        OutputError,
+        ScoringError,
+        SpeechAsymError,
+        SynthesisError,
+        TextError,
+        TrainingError,
+    )
     from speechasym.feature_extraction.extraction import extract
     from speechasym.feature_extraction.sets import features
+    from speechasym.levels.hierarchy import Hierarchy
+    from speechasym.plots.runs import plot_run
+    from speechasym.plots.signal import plot
+    from speechasym.ranks.activation import RankActivation
+    from speechasym.recognition.activations import activations
     from speechasym.recognition.evaluation import evaluate
     from speechasym.recognition.transcription import transcribe
+    from speechasym.recognition.word_models import estimate_lm, make_lexicon
+    from speechasym.scoring.abx import abx
+    from speechasym.report.document import write_report
+    from speechasym.training.config import read as read_config
     from speechasym.training.loop import train
 
-_HOME = {
+_HOME = {  # public name -> module, or module:name where the names differ; errors are in `errors`
+    "Asymmetry": "asymmetry.extractor",
+    "Gammatone": "auditory.gammatone",
+    "Hierarchy": "levels.hierarchy",
+    "RankActivation": "ranks.activation",
+    "abx": "scoring.abx",
+    "activations": "recognition.activations",
     "add_noise": "audio.reading",
-    "load": "audio.reading",
-    "AudioError": "errors",
-    "ConfigError": "errors",
-    "OutputError": "errors",
-    "SpeechAsymError": "errors",
+    "check_installation": "cli.doctor",
+    "estimate_lm": "recognition.word_models",
     "evaluate": "recognition.evaluation",
     "extract": "feature_extraction.extraction",
     "features": "feature_extraction.sets",
-    "Asymmetry": "asymmetry.extractor",
-    "Gammatone": "auditory.gammatone",
+    "load": "audio.reading",
+    "make_lexicon": "recognition.word_models",
     "noise_test": "asymmetry.surrogates",
+    "plot": "plots.signal",
+    "plot_run": "plots.runs",
+    "prepare": "corpora",
+    "read_config": "training.config:read",
     "train": "training.loop",
     "transcribe": "recognition.transcription",
+    "write_report": "report.document",
 }
 __all__ = [
+    "AlignmentError",
+    "AnnotationError",
+    "ArpaError",
     "Asymmetry",
     "AudioError",
+    "CheckpointError",
     "ConfigError",
+    "CorpusError",
+    "DecodingError",
     "Gammatone",
+    "Hierarchy",
+    "ItemError",
+    "LabelError",
+    "LexiconError",
+    "MissingWordError",
     "OutputError",
+    "RankActivation",
+    "ScoringError",
     "SpeechAsymError",
+    "SynthesisError",
+    "TextError",
+    "TrainingError",
+    "abx",
+    "activations",
     "add_noise",
+    "check_installation",
+    "estimate_lm",
     "evaluate",
     "extract",
     "features",
+    "hysteresis",
     "load",
+    "make_lexicon",
     "noise_test",
+    "plot",
+    "plot_run",
+    "prepare",
+    "read_config",
     "train",
     "transcribe",
+    "write_report",
 ]
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
     """Import on first use: `speechasym --help` must not wait two seconds for torch."""
-    if name not in _HOME:
+    if name not in __all__:
         raise AttributeError(f"module 'speechasym' has no attribute {name!r}")
-    return getattr(import_module(f"speechasym.{_HOME[name]}"), name)
+    if name == "hysteresis":  # a module
+        return import_module("speechasym.asymmetry.hysteresis")
+    module, _, attribute = _HOME.get(name, "errors").partition(":")
+    return getattr(import_module(f"speechasym.{module}"), attribute or name)
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return sorted({*globals(), *__all__})

@@ -35,8 +35,8 @@ def test_links_lead_somewhere(target):
 
 
 def test_every_command_in_the_readme_exists():
-    from speechasym.cli.main import _parser
+    from speechasym.cli.main import build_parser
 
     for line in re.findall(r"^speechasym (.+?)(?:\s{2,}#.*)?$", README, re.M):
         arguments = line.replace("'", "").split()
-        assert _parser().parse_args(arguments).command == arguments[0]
+        assert build_parser().parse_args(arguments).command == arguments[0]

@@ -2,12 +2,13 @@
 
 import json
 import sys
+from argparse import Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jsonargparse import ArgumentParser, Namespace
+from speechasym.cli.options import optional
 
 if TYPE_CHECKING:
     from lhotse.cut import Cut
@@ -24,32 +25,35 @@ FORMAT = 1
 SHOWN = 5  # problems, and low scores
 
 
-def align_parser() -> ArgumentParser:
-    """Options of `align`."""
-    parser = ArgumentParser(
-        description="Find when the known words and phones of cuts are said. Writes STEM.TextGrid of"
-        " each, phones.ctm, words.ctm and report.json; a call that was stopped goes on when it is"
+def add_parser(commands: Any) -> None:
+    """Add the command's parser."""
+    parser = commands.add_parser(
+        "align",
+        help="cuts and their words -> times",
+        description="Find the times of the known words and phones of cuts. Writes a TextGrid for"
+        " each cut, phones.ctm, words.ctm and report.json. An interrupted call resumes when it is"
         " called again.",
         epilog="Example:  speechasym align runs/mini mini/test_cuts.jsonl.gz --out aligned",
     )
+    parser.set_defaults(execute=run_align)
     add = parser.add_argument
     add("run", metavar="RUN", help="folder of a finished run")
-    add("cuts", metavar="CUTS", help="manifest that prepare wrote")
-    add("--out", required=True, metavar="DIR", help="folder to fill")
+    add("cuts", metavar="CUTS", help="manifest written by prepare")
+    add("--out", required=True, metavar="DIR", help="output folder")
     add(
         "--lexicon", default=None, metavar="FILE",
-        help="pronunciations of words, for cuts without phones; null: the run's, if it had one",
+        help="pronunciations, for cuts without phones (default: the lexicon of the run, if any)",
     )  # fmt: skip
     add(
-        "--head", default=None, metavar="HEAD",
-        help="phones or letters: what tells the times of words; null: phones where they are known",
+        "--head", type=optional(str), default=None, metavar="HEAD",
+        help="head that determines the times of words: phones or letters (default: phones where"
+        " they are known)",
     )  # fmt: skip
     add(
         "--spelling", action="store_true",
-        help="words that the lexicon has not are pronounced after their spelling; where that"
-        " cannot be, the cut is aligned by its letters",
+        help="pronounce words that the lexicon lacks by their spelling; where that is impossible,"
+        " align the cut by its letters",
     )  # fmt: skip
-    return parser
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,61 +1,70 @@
-"""Is everything here that is needed? A table, and what to do where something is off."""
+"""`speechasym doctor`: check the installation, and say how to fix it."""
 
 import os
 import platform
 import sys
 import tempfile
+from argparse import Namespace
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from speechasym import ops
+from speechasym.cli.options import print_rich
 
 NEEDED = ("torch", "torchaudio", "numpy", "numba", "soundfile", "soxr", "matplotlib", "rich")
 FORMATS = ("WAV", "RF64", "FLAC", "OGG", "MP3", "AIFF", "NIST")
 
 
 class Check(NamedTuple):
-    """One row: what was looked at, what was found, and, where it is off, what to do."""
+    """Outcome of one check."""
 
     what: str
-    found: str
-    remedy: str = ""  # empty: all is well
+    result: str
+    remedy: str = ""  # how to fix it; empty if the check passed
 
 
-def checks() -> list[Check]:
-    """Look at everything; never raises."""
-    return [
-        _python(),
-        *(_package(name) for name in NEEDED),
-        _pair(),
-        _formats(),
-        _cores(),
-        _gpu(),
-        _cache(),
-    ]
+def add_parser(commands: Any) -> None:
+    """Add the command's parser."""
+    parser = commands.add_parser(
+        "doctor",
+        help="check the installation",
+        description="Check versions, libraries, formats and folders, and say how to fix what is"
+        " wrong. Exit code 1 if a check fails.",
+    )
+    parser.set_defaults(execute=run)
 
 
-def report() -> int:
-    """Print the checks as a table. Returns 1 if something is off, else 0."""
-    from rich.console import Console
+def run(options: Namespace) -> int:
+    """Print the checks as a table. Exit code 1 if a check fails."""
     from rich.table import Table
 
-    rows = checks()
-    table = Table("", "what", "found", "what to do")
+    import speechasym
+
+    rows = speechasym.check_installation()
+    table = Table("", "what", "result", "how to fix it")
     table.columns[2].overflow = table.columns[3].overflow = "fold"
     for row in rows:
-        table.add_row("off" if row.remedy else "ok", row.what, row.found, row.remedy or "-")
-    Console().print(table, markup=False)
-    bad = sum(1 for row in rows if row.remedy)
-    print(f"{bad} of {len(rows)} checks are off" if bad else f"All {len(rows)} checks are well")
-    return 1 if bad else 0
+        table.add_row("FAIL" if row.remedy else "ok", row.what, row.result, row.remedy or "-")
+    print_rich(table)
+    failed = sum(1 for row in rows if row.remedy)
+    print(f"{failed} of {len(rows)} checks failed" if failed else f"All {len(rows)} checks passed")
+    return 1 if failed else 0
+
+
+def check_installation() -> list[Check]:
+    """Check Python, packages, audio formats, processor, GPU and the kernel cache; never raise."""
+    return [
+        _python(), *(_package(name) for name in NEEDED), _pair(), _formats(), _cores(), _gpu(),
+        _cache(),
+    ]  # fmt: skip
 
 
 def _python() -> Check:
-    found = platform.python_version()
     old = sys.version_info < (3, 11)
-    return Check("Python", found, "Install Python 3.11 or newer" if old else "")
+    remedy = "Install Python 3.11 or newer" if old else ""
+    return Check("Python", platform.python_version(), remedy)
 
 
 def _package(name: str) -> Check:
@@ -66,7 +75,7 @@ def _package(name: str) -> Check:
 
 
 def _pair() -> Check:
-    """torchaudio is built for one torch; another imports with an error or not at all."""
+    """Check the pair: torchaudio is built for one torch, and fails to import with another."""
     what = "torch and torchaudio together"
     if not (find_spec("torch") and find_spec("torchaudio")):
         return Check(what, "not both installed", "pip install torch==2.11.0 torchaudio==2.11.0")
@@ -92,9 +101,9 @@ def _formats() -> Check:
         library = soundfile.__libsndfile_version__
     except Exception as error:
         return Check("libsndfile", str(error), "pip install --force-reinstall soundfile")
-    found = f"{library}: " + ", ".join(f for f in (*FORMATS, "Opus") if f not in missing)
+    readable = f"{library}: " + ", ".join(f for f in (*FORMATS, "Opus") if f not in missing)
     remedy = f"Cannot read {', '.join(missing)}: pip install -U soundfile" if missing else ""
-    return Check("libsndfile", found, remedy)
+    return Check("libsndfile", readable, remedy)
 
 
 def _cores() -> Check:
@@ -121,7 +130,7 @@ def _gpu() -> Check:
 
 
 def _cache() -> Check:
-    """Compiled kernels are kept beside the sources, or where NUMBA_CACHE_DIR says."""
+    """Check the cache of compiled kernels: beside the sources, or NUMBA_CACHE_DIR."""
     folder = Path(os.environ.get("NUMBA_CACHE_DIR") or Path(ops.__file__).parent / "__pycache__")
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -131,5 +140,5 @@ def _cache() -> Check:
         return Check(
             "cache for compiled kernels",
             f"{folder}: {error.strerror}",
-            "Set NUMBA_CACHE_DIR to a folder you may write to; without it each start compiles 2 s",
+            "Set NUMBA_CACHE_DIR to a writable folder; without it each start compiles for 2 s",
         )

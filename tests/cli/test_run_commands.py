@@ -111,7 +111,7 @@ def test_transcribe(made, tmp_path, capsys):
     code, said, _ = called(capsys, "transcribe", made / "run", path, *only)
     assert said.splitlines()[1:] == ["  words:   MASS AM"]
     code, _, err = called(capsys, "transcribe", made / "run", path, "--level", "phrases")
-    assert code == 2 and "--level" in err and "it has phones, letters, words" in err
+    assert code == 2 and "--heads" in err and "it has phones, letters, words" in err
 
 
 def test_transcribe_what_cannot_be_heard(made, tmp_path, capsys, monkeypatch):
@@ -127,7 +127,7 @@ def test_transcribe_what_cannot_be_heard(made, tmp_path, capsys, monkeypatch):
     assert code == 1 and str(bad) in err
     assert (tmp_path / "a.TextGrid").is_file()
     code, _, err = called(capsys, "transcribe", made / "run")
-    assert code == 2 and "none is given beside the run" in err
+    assert code == 2 and "no recordings after the run" in err
     monkeypatch.setattr(pretrained, "FOLDER", tmp_path / "gone")
     code, _, err = called(capsys, "transcribe", good)
     assert code == 2 and "Give a RUN of your own" in err
@@ -141,12 +141,12 @@ def test_plot(made, tmp_path, capsys):
     )
     assert (code, said) == (0, f"{out}\n") and out.stat().st_size > 10_000
     for arguments, says in (
-        ([made / "run"], "draw one of curves"),
-        ([made / "run", "--what", "waveform"], "draw one of curves"),
-        ([made / "run", "--what", "units,ranks"], "draw one of curves"),
-        ([made / "run", "--what", "curves", "--start", "1"], "--start: says nothing of a run"),
-        ([path, "--what", "units"], "is no folder"),
-        ([path, "--cuts", "x.jsonl.gz"], "--cuts: is of a trained run"),
+        ([made / "run"], "Use one of curves"),
+        ([made / "run", "--what", "waveform"], "Use one of curves"),
+        ([made / "run", "--what", "units,ranks"], "Use one of curves"),
+        ([made / "run", "--what", "curves", "--start", "1"], "--start: does not apply to a run"),
+        ([path, "--what", "units"], "is not a folder"),
+        ([path, "--cuts", "x.jsonl.gz"], "--cuts: applies to a trained run"),
         ([made / "run", "--what", "units", "--recording", tmp_path / "no.wav"], "no.wav"),
     ):
         code, _, err = called(capsys, "plot", *arguments, "--out", tmp_path / "y.png")
@@ -156,4 +156,4 @@ def test_plot(made, tmp_path, capsys):
 @pytest.mark.parametrize("command", ["train", "evaluate", "transcribe"])
 def test_help(capsys, command):
     code, said, _ = called(capsys, command, "--help")
-    assert code == 0 and "Example:" in said
+    assert code == 0 and "Example" in said

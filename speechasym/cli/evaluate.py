@@ -1,0 +1,176 @@
+"""`speechasym evaluate`: a run and cuts -> error rates."""
+
+import shlex
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+from speechasym.cli.options import names, optional, print_rich, warn
+from speechasym.errors import ConfigError
+
+WEIGHTS = (
+    "lm_weight", "word_score", "letters_weight", "words_weight", "blank_penalty", "beam",
+)  # fmt: skip
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command's parser."""
+    parser = commands.add_parser(
+        "evaluate",
+        help="a run's error rates on cuts",
+        description="Compute the error rates of a trained run on cuts, with intervals over"
+        " speakers, the events per second of each level, and the real-time factor.",
+        epilog="Examples:\n"
+        "  speechasym evaluate runs/mini --cuts mini/test_cuts.jsonl.gz\n"
+        "  speechasym evaluate runs/mini --cuts mini/test_cuts.jsonl.gz --lexicon cmudict.txt\n"
+        "      --lm books.arpa.gz --from both",
+    )
+    parser.set_defaults(execute=run)
+    add = parser.add_argument
+    add("run", metavar="RUN", help="folder of a finished run")
+    add("--cuts", required=True, metavar="CUTS", help="manifest written by prepare")
+    add(
+        "--heads", type=names, default=None, metavar="LIST",
+        help="comma-separated: phones, letters, words (default: all heads of the run)",
+    )  # fmt: skip
+    add("--out", default=None, metavar="JSON", help="also write all results to this file")
+    add(
+        "--hypotheses", default=None, metavar="DIR",
+        help="write hypotheses and references to this folder, for `speechasym score`",
+    )  # fmt: skip
+    add("--batch-seconds", type=float, default=120.0, metavar="S", help="audio per batch, in s")
+    add("--device", default="auto", help="auto, cpu or cuda")
+    add("--seed", type=int, default=0, help="random seed of the intervals")
+    add_decoder(parser)
+
+
+def add_decoder(parser: Any) -> None:
+    """Add the options of decoding words by a lexicon and a language model."""
+    add = parser.add_argument_group("words by lexicon and language model").add_argument
+    add("--lexicon", default=None, metavar="FILE", help="pronunciations of the words to find")
+    add("--lm", default=None, metavar="ARPA", help="n-gram language model of words")
+    add("--from", default="phones", metavar="HEAD", help="phones, letters or both")
+    for name, kind, text in (
+        ("--lm-weight", float, "weight of the language model's log probability (default: 0.7)"),
+        ("--word-score", float, "score added for each word (default: 0)"),
+        ("--letters-weight", float, "weight of the letters head (default: 1 if used)"),
+        ("--words-weight", float, "weight of the words head (default: 0)"),
+        ("--blank-penalty", float, "factor of the blank's log probability (default: 1)"),
+        ("--beam", int, "number of hypotheses kept (default: 150)"),
+    ):
+        add(name, type=optional(kind), default=None, help=text)
+    add(
+        "--spelling", action="store_true",
+        help="guess from the spelling how words sound that --lexicon lacks",
+    )  # fmt: skip
+
+
+def open_words(options: Namespace, trained: Any) -> Any:
+    """Open the decoder that the options describe; None without --lm."""
+    from speechasym.recognition.decoder import config_of, open_decoder
+
+    chosen = vars(options)
+    weights = {name: chosen[name] for name in WEIGHTS if chosen[name] is not None}
+    source = chosen["from"]
+    if options.lm is None:
+        others = {"lexicon": options.lexicon, "spelling": options.spelling or None, **weights}
+        if given := [name for name, value in others.items() if value is not None]:
+            option = f"--{given[0].replace('_', '-')}"
+            raise ConfigError(option, "has no effect without a language model", "Give --lm too")
+        return None
+    if options.lexicon is None and source != "letters":
+        raise ConfigError("--lexicon", "is missing", "Give pronunciations, or --from letters")
+    decoder = open_decoder(
+        trained, options.lexicon, options.lm, config_of(source, **weights),
+        spelling=options.spelling,
+    )  # fmt: skip
+    for warning in decoder.warnings():
+        warn(warning)
+    return decoder
+
+
+def run(options: Namespace) -> int:
+    """Evaluate, print tables, and write the files asked for."""
+    from speechasym import files
+    from speechasym.recognition import evaluation
+    from speechasym.recognition.transcription import open_run
+
+    trained = open_run(options.run)
+    result = evaluation.evaluate(
+        trained, options.cuts, heads=options.heads,
+        batch_seconds=options.batch_seconds, device=options.device, seed=options.seed,
+        words=open_words(options, trained),
+    )  # fmt: skip
+    if options.hypotheses is not None:
+        evaluation.write_hypotheses(options.hypotheses, result)
+    if options.out is not None:
+        files.write_json(Path(options.out), {"command": _command(options), **result.as_json()})
+    print_evaluation(result)
+    for path in (options.out, options.hypotheses):
+        if path is not None:
+            print(path)
+    return 0
+
+
+def _command(options: Namespace) -> str:
+    words = ["speechasym", "evaluate", options.run]
+    recorded = ["cuts", "heads", "out", "hypotheses", "batch_seconds", "device", "seed"]
+    recorded += ["lexicon", "lm", "from", *WEIGHTS] if options.lm is not None else []
+    for name in recorded:
+        if (value := getattr(options, name)) is not None:
+            text = ",".join(value) if isinstance(value, tuple) else str(value)
+            words += [f"--{name.replace('_', '-')}", text]
+    return shlex.join(words + (["--spelling"] if options.spelling else []))
+
+
+def print_evaluation(result: Any) -> None:
+    """Print error rates, levels and real-time factors."""
+    from rich.table import Table
+
+    from speechasym.recognition.evaluation import MEASURES
+
+    speakers = len(set(result.speakers.values()))
+    table = Table(
+        title=f"{len(result.speakers)} cuts, {result.seconds:.0f} s, {speakers} speaker"
+        f"{'s' if speakers > 1 else ''}",
+        title_justify="left",
+        box=None,  # so that 80 columns hold every figure
+        padding=(0, 2, 0, 0),
+    )
+    for name in ("head", "", "rate", "95 % interval", "N", "S", "D", "I"):
+        justify: Any = "left" if name in ("head", "") else "right"
+        table.add_column(name, justify=justify, no_wrap=True)
+    for name, score in result.scores.items():
+        interval = f"{100 * score.low:.1f}-{score.high:.1%}" if score.speakers > 1 else "-"
+        counts = (score.counts.length, *score.counts[1:4])
+        table.add_row(
+            name, MEASURES[name], f"{score.rate:.2%}", interval, *(f"{n:,}" for n in counts)
+        )
+    print_rich(table)
+    if result.flows:
+        table = Table(title="Levels", title_justify="left", box=None, padding=(0, 2, 0, 0))
+        for name in ("level", "steps/s", "events/s", "units", "beta", "N", "selectivity"):
+            table.add_column(name, justify="right")
+        for flow in result.flows:
+            numbers = (flow.beta, flow.resolution, flow.selectivity)
+            n = "all" if flow.units and flow.resolution is None else None
+            cells = ["-" if value is None else f"{value:.3g}" for value in numbers]
+            cells[1] = n or cells[1]
+            table.add_row(
+                str(flow.level), f"{flow.steps:.1f}", f"{flow.events:.1f}",
+                str(flow.units or "-"), *cells,
+            )  # fmt: skip
+        print_rich(table)
+    spent = f"model {result.model_seconds / result.seconds:.4f}"
+    if result.feature_seconds is not None:
+        spent += f", features {result.feature_seconds / result.seconds:.4f}"
+    if result.decoding is not None:
+        spent += f", words by lexicon {result.decoding['real_time_factor']:.4f}"
+    print(f"Real-time factor on {result.device}: {spent}; {result.trained.parameters:,} parameters")
+    if result.decoding is not None:
+        unknown = result.decoding["unknown_words"]
+        shares = {"language model": unknown["lm"], "lexicon": unknown["lexicon"]}
+        parts = [f"{name} {share:.2%}" for name, share in shares.items() if share is not None]
+        print(f"Words in the references but unknown: {', '.join(parts)}")
+    if speakers == 1:
+        print("No interval: at least two speakers are needed")

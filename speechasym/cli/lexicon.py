@@ -1,0 +1,67 @@
+"""`speechasym lexicon`: words -> their pronunciations."""
+
+from argparse import Namespace
+from typing import Any
+
+from speechasym.cli.options import optional, positive, print_table, split_all
+
+LISTED = 40  # missing words that are printed
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command's parser."""
+    parser = commands.add_parser(
+        "lexicon",
+        help="words -> their pronunciations",
+        description="Write the part of a lexicon that a corpus or a text needs, without stress"
+        " marks. Words that it lacks are listed, or guessed from their spelling and marked so.",
+        epilog="Example:  speechasym lexicon cmudict.txt --words train_cuts.jsonl.gz books/*.txt\n"
+        "            --out lexicon.txt --guess",
+    )
+    parser.set_defaults(execute=run)
+    add = parser.add_argument
+    add("lexicon", metavar="LEXICON", help="lexicon in CMUdict's or LibriSpeech's format")
+    add(
+        "--words", nargs="+", action="extend", default=[], required=True,
+        metavar="CUTS|TEXT|LIST", help="manifests, texts or lists to take words from",
+    )  # fmt: skip
+    add("--out", required=True, metavar="FILE", help="lexicon to write")
+    add("--guess", action="store_true", help="guess the missing words; the file marks them")
+    add("--missing", default=None, metavar="FILE", help="write the missing words to this file")
+    add(
+        "--most", type=optional(positive), default=None, metavar="N",
+        help="keep only the N most frequent words (default: all)",
+    )  # fmt: skip
+    add("--least", type=int, default=1, metavar="N", help="keep only words seen N times")
+    add(
+        "--learn-from", type=optional(positive), default=None, metavar="N",
+        help="learn guessing from N pronunciations drawn from the lexicon (default: all)",
+    )  # fmt: skip
+
+
+def run(options: Namespace) -> int:
+    """Write the lexicon, and print a summary."""
+    import speechasym
+
+    result = speechasym.make_lexicon(
+        options.lexicon, split_all(options.words), options.out, guess=options.guess,
+        missing=options.missing, most=options.most, least=options.least,
+        learn_from=options.learn_from,
+    )  # fmt: skip
+    missing = result.missing
+    share = f"{result.missing_tokens / result.tokens:.2%} of the text" if result.tokens else "none"
+    rows = [
+        ("words", f"{result.words:,}, {result.tokens:,} times"),
+        ("in the lexicon", f"{result.words - len(missing):,}"),
+        ("missing", f"{len(missing):,}, {share}"),
+    ]
+    if options.guess:
+        rows.append(("derived", f"{result.derived:,}, from words of the lexicon"))
+        rows.append(("guessed", f"{result.guessed:,}"))
+        if left_out := len(missing) - result.derived - result.guessed:
+            rows.append(("left out", f"{left_out:,} that cannot be guessed"))
+    if missing:
+        more = f" and {len(missing) - LISTED:,} more" if len(missing) > LISTED else ""
+        rows.append(("such as" if more else "these", ", ".join(missing[:LISTED]) + more))
+    print_table(f"Lexicon {options.out}", rows)
+    return 0

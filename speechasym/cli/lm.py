@@ -1,0 +1,69 @@
+"""`speechasym lm`: texts -> an n-gram language model."""
+
+from argparse import Namespace
+from typing import Any
+
+from speechasym.cli.options import print_table, split_all
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command's parser."""
+    parser = commands.add_parser(
+        "lm",
+        help="texts -> a language model",
+        description="Estimate an n-gram language model of words from plain texts and transcripts:"
+        " interpolated modified Kneser-Ney, written as an ARPA file.",
+        epilog="Example:  speechasym lm books/*.txt --transcripts train_cuts.jsonl.gz --order 3\n"
+        "            --lexicon lexicon.txt --out lm.arpa.gz --test dev_cuts.jsonl.gz",
+    )
+    parser.set_defaults(execute=run)
+    add = parser.add_argument
+    add("texts", nargs="*", metavar="TEXT", help="plain texts, such as books")
+    add("--out", required=True, metavar="ARPA", help="file to write; compressed if it ends in .gz")
+    add("--order", type=int, default=3, help="length of the longest n-grams")
+    add(
+        "--transcripts", nargs="+", action="extend", default=[], metavar="CUTS",
+        help="manifests of cuts whose transcripts are added",
+    )  # fmt: skip
+    add(
+        "--vocabulary", default=None, metavar="FILE",
+        help="words of the model, the first of each line (default: all words of the texts)",
+    )  # fmt: skip
+    add("--lexicon", default=None, metavar="FILE", help="keep only words that it pronounces")
+    add("--least", type=int, default=1, metavar="N", help="keep only words seen N times")
+    add(
+        "--least-ngram", type=int, default=1, metavar="N",
+        help="prune n-grams of three words and more seen fewer than N times",
+    )  # fmt: skip
+    add(
+        "--test", nargs="+", action="extend", default=[], metavar="CUTS|TEXT",
+        help="report perplexity and unknown words on these",
+    )  # fmt: skip
+
+
+def run(options: Namespace) -> int:
+    """Estimate and write the model, and print a summary."""
+    import speechasym
+
+    result = speechasym.estimate_lm(
+        options.texts, options.out, order=options.order,
+        transcripts=split_all(options.transcripts), vocabulary=options.vocabulary,
+        lexicon=options.lexicon, least=options.least, least_ngram=options.least_ngram,
+        test=split_all(options.test),
+    )  # fmt: skip
+    rows = [
+        ("sentences", f"{result.sentences:,}"),
+        ("words", f"{result.words:,}, of which {result.unknown:,} unknown"),
+        ("vocabulary", f"{result.vocabulary:,}"),
+    ]
+    for order, (size, discounts) in enumerate(result.orders, 1):
+        text = ", ".join(f"{discount:.3f}" for discount in discounts)
+        rows.append((f"{order}-grams", f"{size:,}; discounts {text}"))
+    for path, test in result.tests.items():
+        text = (
+            f"{test.perplexity:.1f} on {path}: {test.sentences:,} sentences, {test.words:,} words,"
+            f" {test.unknown_rate:.2%} unknown"
+        )
+        rows.append(("perplexity", text))
+    print_table(f"Language model {options.out}", rows)
+    return 0

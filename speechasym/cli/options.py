@@ -1,0 +1,187 @@
+"""Parsers and option types that the commands share."""
+
+import argparse
+import re
+import sys
+import textwrap
+from collections.abc import Callable, Iterable, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, NoReturn
+
+from speechasym.errors import ConfigError
+
+WIDTH = 80
+
+
+class Formatter(argparse.RawDescriptionHelpFormatter):
+    """Show defaults that help does not name itself; keep line breaks of examples."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=26)
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        text = action.help or ""
+        silent = action.default in (None, False, argparse.SUPPRESS) or action.default == []
+        return text if silent or "(default" in text else f"{text} (default: %(default)s)"
+
+
+class CommandParser(argparse.ArgumentParser):
+    """An argument parser whose options may also come from a YAML file (`--config`)."""
+
+    def __init__(self, *, description: str = "", **options: Any) -> None:
+        super().__init__(
+            description=textwrap.fill(description, WIDTH), formatter_class=Formatter,
+            allow_abbrev=False, **options,
+        )  # fmt: skip
+        self._reads_config = False
+
+    def add_config(self) -> None:
+        """Add `--config` and `--print-config`."""
+        self._reads_config = True
+        add = self.add_argument
+        add("--config", metavar="FILE", help="YAML file with any of these options")
+        add("--print-config", action="store_true", help="print the options as YAML, and exit")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse; options of the configuration file become defaults first."""
+        if not self._reads_config:
+            return super().parse_known_args(args, namespace)
+        words = sys.argv[1:] if args is None else list(args)
+        first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+        first.add_argument("--config")
+        first.add_argument("--print-config", action="store_true")
+        early, _ = first.parse_known_args(words)
+        if early.config is not None:
+            self._read_config(early.config)
+        if early.print_config:
+            for action in self._actions:
+                _make_optional(action)
+        options, rest = super().parse_known_args(words, namespace)
+        if early.print_config and not rest:
+            self._print_config(options)
+        return options, rest
+
+    def _read_config(self, path: str) -> None:
+        from speechasym.config import read_yaml
+
+        known = {action.dest: action for action in self._options()}
+        for key, value in read_yaml(Path(path)).items():
+            name = str(key).replace("-", "_")
+            if name not in known:
+                near = get_close_matches(name, known, 1, 0.5)
+                remedy = f"Did you mean {near[0]}?" if near else f"Known keys: {', '.join(known)}"
+                raise ConfigError(f"{path}: {key}", "unknown key", remedy)
+            action = known[name]
+            action.default = _value(action, value, f"{path}: {key}")
+            _make_optional(action)
+
+    def _options(self) -> list[argparse.Action]:
+        skip = ("help", "config", "print_config")
+        return [action for action in self._actions if action.dest not in skip]
+
+    def _print_config(self, options: argparse.Namespace) -> NoReturn:
+        import yaml
+
+        for action in self._options():
+            text = (self._get_formatter()._expand_help(action)).replace("\n", " ")
+            print(textwrap.fill(text, WIDTH, initial_indent="# ", subsequent_indent="# "))
+            value = getattr(options, action.dest, None)
+            if value is None or value == []:
+                default = re.search(r"\(default: ([^)]*)\)", action.help or "")
+                print(f"# {action.dest}: {default[1] if default else ''}".rstrip() + "\n")
+            else:
+                value = list(value) if isinstance(value, tuple) else value
+                print(yaml.safe_dump({action.dest: value}, allow_unicode=True, sort_keys=False))
+        self.exit()
+
+
+def _make_optional(action: argparse.Action) -> None:
+    action.required = False
+    if not action.option_strings and action.nargs in ("+", None):
+        action.nargs = "*" if action.nargs == "+" else "?"
+
+
+def _value(action: argparse.Action, value: Any, where: str) -> Any:
+    """Convert a value of a YAML file as the command line would."""
+    if action.nargs == 0:
+        if not isinstance(value, bool):
+            raise ConfigError(where, f"must be true or false, got {value!r}", "Fix the value")
+        return value
+    if action.nargs == "+":
+        return [str(part) for part in (value if isinstance(value, list) else [value])]
+    if value is None:
+        return action.default
+    text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    try:
+        converted = action.type(text) if callable(action.type) else text
+    except (ValueError, argparse.ArgumentTypeError) as error:
+        kind = getattr(action.type, "__name__", "value")
+        raise ConfigError(where, f"must be a {kind}, got {value!r}", "Fix the value") from error
+    if action.choices is not None and converted not in action.choices:
+        raise ConfigError(
+            where, f"unknown value {value!r}", f"Use one of {', '.join(map(str, action.choices))}"
+        )
+    return converted
+
+
+def optional(kind: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Return an option type that also accepts `none` and `null`."""
+
+    def convert(text: str) -> Any:
+        return None if text.lower() in ("none", "null") else kind(text)
+
+    convert.__name__ = kind.__name__
+    return convert
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Convert a comma-separated list of names."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def numbers(text: str) -> tuple[float, ...]:
+    """Convert a comma-separated list of numbers."""
+    try:
+        return tuple(float(part) for part in names(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a list of numbers such as 1,3,10"
+        ) from error
+
+
+def split_all(words: Iterable[str]) -> list[str]:
+    """Split each word at its commas: options that take several words accept lists too."""
+    return [part for word in words for part in names(word)]
+
+
+def positive(text: str) -> int:
+    """Convert an integer >= 1."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be >= 1, got {value}")
+    return value
+
+
+def print_table(title: str, rows: Sequence[tuple[str, str]]) -> None:
+    """Print rows of a bold name and its value."""
+    from rich.table import Table
+
+    table = Table(title=title, show_header=False, title_justify="left")
+    table.add_column(style="bold")
+    table.add_column()
+    for row in rows:
+        table.add_row(*row)
+    print_rich(table)
+
+
+def print_rich(table: Any) -> None:
+    """Print a rich table without markup."""
+    from rich.console import Console
+
+    Console(soft_wrap=False, highlight=False).print(table, markup=False)
+
+
+def warn(message: object) -> None:
+    """Print a warning on stderr."""
+    print(f"speechasym: {message}", file=sys.stderr)

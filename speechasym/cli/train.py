@@ -1,0 +1,76 @@
+"""`speechasym train`: prepared cuts -> a trained run."""
+
+import shlex
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+from speechasym.cli.options import print_table
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command's parser."""
+    parser = commands.add_parser(
+        "train",
+        help="cuts -> a trained run",
+        description="Train a recogniser of phones, letters and words on prepared cuts. An"
+        " interrupted run continues with --resume, to the bit.",
+        epilog="Examples:\n"
+        "  speechasym train --config mini.yaml --out runs/mini --set epochs=40 model.preset=small",
+    )
+    parser.set_defaults(execute=run)
+    add = parser.add_argument
+    add("--config", metavar="FILE", help="YAML file: data, model, heads, ... (required)")
+    add("--out", metavar="RUN", help="folder of the run (required)")
+    add("--resume", action="store_true", help="continue the interrupted run in --out")
+    add(
+        "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE",
+        help="override values of the file by dotted keys: data.train=cuts.jsonl.gz,"
+        " model.levels.0.units=48",
+    )  # fmt: skip
+
+
+def run(options: Namespace) -> int:
+    """Train, and print the outcome. Exit code 130 for an interrupted run."""
+    import speechasym
+    from speechasym.errors import ConfigError
+
+    for name in ("config", "out"):
+        if getattr(options, name) is None:
+            raise ConfigError(f"--{name}", "is required", "See speechasym train --help")
+    config = speechasym.read_config(options.config, options.set)
+    result = speechasym.train(config, options.out, resume=options.resume)
+    rows = []
+    for head in config.heads.used:
+        if (error := result["dev"].get(f"dev_error_{head}")) is not None:
+            chosen = head == config.chosen and result["best"] is not None
+            best = f"; best {result['best']:.2%}, step {result['best_step']}" if chosen else ""
+            rows.append((f"dev error, {head}", f"{error:.2%}{best}"))
+    if result["finished"]:
+        from speechasym.recognition.transcription import open_run
+
+        rows.append(("parameters", f"{open_run(options.out).parameters:,}"))
+    rows.append(("steps, epochs", f"{result['steps']:,}, {result['epochs']:,}"))
+    rows.append(("time", f"{result['seconds']:,.0f} s"))
+    for head, ids in result["left_out"].items():
+        if ids:
+            plural = "s" if len(ids) > 1 else ""
+            text = f"{len(ids)} cut{plural}, while the model had fewer steps than labels"
+            rows.append((f"left out of {head}", text))
+    rows.append(("ended", result["reason"]))
+    print_table(f"Run {result['folder']}", rows)
+    folder = shlex.quote(str(options.out))
+    if not result["finished"]:
+        print(f"Resume:  {_resume_command(options)}")
+        return 130
+    print(f"Model:   {Path(options.out, 'model.safetensors')}")
+    print(f"Next:    speechasym evaluate {folder} --cuts CUTS")
+    print(f"         speechasym transcribe {folder} RECORDING --textgrid DIR")
+    print(f"         speechasym plot {folder} --what curves --out curves.png")
+    return 0
+
+
+def _resume_command(options: Namespace) -> str:
+    words = ["speechasym", "train", "--config", options.config, "--out", options.out, "--resume"]
+    words += ["--set", *options.set] if options.set else []
+    return shlex.join(map(str, words))

@@ -1,0 +1,194 @@
+"""Language models and lexica from texts and manifests of cuts, for the decoder."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from speechasym import files
+from speechasym.errors import ConfigError
+from speechasym.language import letter_to_sound, ngrams, texts
+from speechasym.language.lexicon import read as read_lexicon
+from speechasym.training import feature_cache, labels
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanguageModelSummary:
+    """Counts of `estimate_lm`."""
+
+    model: ngrams.Model
+    sentences: int
+    words: int  # tokens of the texts
+    unknown: int  # of these, outside the vocabulary
+    tests: dict[str, ngrams.Perplexity]  # {file: perplexity and unknown words}
+
+    @property
+    def vocabulary(self) -> int:
+        """Number of words, without the sentence marks and <unk>."""
+        return len(self.model.words) - len(ngrams.SPECIAL)
+
+    @property
+    def orders(self) -> list[tuple[int, tuple[float, ...]]]:
+        """Number of n-grams and discounts of each order, from 1."""
+        return list(zip(self.model.sizes, self.model.discounts, strict=True))
+
+
+def estimate_lm(
+    sources: str | Path | Sequence[str | Path],
+    out: str | Path,
+    *,
+    order: int = 3,
+    transcripts: Sequence[str | Path] = (),
+    vocabulary: str | Path | None = None,
+    lexicon: str | Path | None = None,
+    least: int = 1,
+    least_ngram: int = 1,
+    test: Sequence[str | Path] = (),
+) -> LanguageModelSummary:
+    """Estimate an n-gram model by interpolated modified Kneser-Ney, and write it as ARPA.
+
+    Args:
+        sources: plain texts or manifests of cuts.
+        out: file to write; compressed if it ends in .gz.
+        order: length of the longest n-grams.
+        transcripts: more manifests of cuts.
+        vocabulary: file whose lines begin with the words to know; default: all words.
+        lexicon: keep only words that it pronounces.
+        least: keep only words seen so many times.
+        least_ngram: prune n-grams of three words and more seen fewer times.
+        test: texts or manifests to compute the perplexity of.
+
+    Raises:
+        ConfigError: no texts, or no word left in the vocabulary.
+        TextError, LexiconError, OutputError: a file that cannot be read or written.
+
+    Example:
+        >>> speechasym.estimate_lm("books.txt", "lm.arpa.gz", lexicon="lexicon.txt").vocabulary
+    """
+    paths = [*([sources] if isinstance(sources, str | Path) else sources), *transcripts]
+    if not paths:
+        raise ConfigError("texts", "no texts to learn from", "Give texts or transcripts")
+    sentences = [sentence for path in paths for sentence in read_sentences(path)]
+    tests = {str(path): read_sentences(path) for path in test}
+    known = _vocabulary(sentences, vocabulary, lexicon, least)
+    model = ngrams.estimate(sentences, order, vocabulary=known, least=least_ngram)
+    model.write_arpa(out)
+    words = set(model.words)
+    return LanguageModelSummary(
+        model=model,
+        sentences=len(sentences),
+        words=sum(map(len, sentences)),
+        unknown=sum(word not in words for sentence in sentences for word in sentence),
+        tests={path: model.perplexity(rows) for path, rows in tests.items()},
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LexiconSummary:
+    """Counts of `make_lexicon`."""
+
+    words: int  # distinct words asked for
+    tokens: int  # their occurrences
+    missing: list[str]  # words that the lexicon lacks, most frequent first
+    missing_tokens: int
+    derived: int = 0  # missing words pronounced by rule from words of the lexicon
+    guessed: int = 0  # missing words pronounced from their spelling
+
+
+def make_lexicon(
+    lexicon: str | Path,
+    sources: str | Path | Sequence[str | Path],
+    out: str | Path,
+    *,
+    guess: bool = False,
+    missing: str | Path | None = None,
+    most: int | None = None,
+    least: int = 1,
+    learn_from: int | None = None,
+) -> LexiconSummary:
+    """Write the part of a lexicon that texts or cuts need, without stress marks.
+
+    Args:
+        lexicon: pronunciations in CMUdict's or LibriSpeech's format.
+        sources: plain texts, word lists or manifests of cuts.
+        out: lexicon to write.
+        guess: pronounce missing words from their spelling; the file marks them.
+        missing: file to write the missing words to.
+        most: keep only so many most frequent words; default: all.
+        least: keep only words seen so many times.
+        learn_from: number of pronunciations to learn guessing from; default: all.
+
+    Raises:
+        ConfigError: a count below 1, or no word left.
+        LexiconError, TextError, OutputError: a file that cannot be read or written.
+    """
+    for name, value in (("most", most), ("learn_from", learn_from)):
+        if value is not None and value < 1:
+            raise ConfigError(name, f"must be >= 1, got {value}", "Give a number of words")
+    known = read_lexicon(lexicon)
+    paths = [sources] if isinstance(sources, str | Path) else sources
+    counts = Counter(word for path in paths for row in read_sentences(path) for word in row)
+    # ties in alphabetical order, so that the same words are kept each time
+    wanted = sorted(counts, key=lambda word: (-counts[word], word))[:most]
+    wanted = [word for word in wanted if counts[word] >= least]
+    if not wanted:
+        raise ConfigError("words", "no word is frequent enough", "Lower --least")
+    entries = letter_to_sound.restricted(known, wanted)
+    lacking = [word for word in wanted if word not in entries]
+    origins: dict[str, str] = {}  # {guessed word: the words it is derived from, or ""}
+    if guess and lacking:
+        guesser = letter_to_sound.learn(known, most=learn_from)
+        complete, origins = letter_to_sound.complete(known, wanted, guesser)
+        entries = letter_to_sound.restricted(complete, wanted)
+    letter_to_sound.write_lexicon(out, entries, origins)
+    if missing is not None:
+        with files.atomic(Path(missing)) as file:
+            file.write("".join(f"{word}\n" for word in lacking).encode())
+    derived = sum(map(bool, origins.values()))
+    return LexiconSummary(
+        words=len(wanted),
+        tokens=sum(counts[word] for word in wanted),
+        missing=lacking,
+        missing_tokens=sum(counts[word] for word in lacking),
+        derived=derived,
+        guessed=len(origins) - derived,
+    )
+
+
+def read_sentences(path: str | Path) -> list[list[str]]:
+    """Read the sentences of a manifest of cuts or of a plain text, as words in capitals."""
+    if Path(path).name.removesuffix(".gz").endswith(feature_cache.MANIFESTS):
+        return [labels.words_of(cut) for cut in feature_cache.read_cuts(Path(path))]
+    return texts.read_text(path)
+
+
+def _vocabulary(
+    sentences: list[list[str]],
+    vocabulary: str | Path | None,
+    lexicon: str | Path | None,
+    least: int,
+) -> set[str] | None:
+    """Return the words to know; None: all words of the sentences."""
+    if vocabulary is None and lexicon is None and least == 1:
+        return None
+    counts = Counter(word for sentence in sentences for word in sentence)
+    known = set(counts) if vocabulary is None else _first_words(Path(vocabulary))
+    if least > 1:
+        known = {word for word in known if counts[word] >= least}
+    if lexicon is not None:
+        known &= set(read_lexicon(lexicon))
+    if not known:
+        raise ConfigError(
+            "vocabulary", "no word is left", "Check --vocabulary, --lexicon and --least"
+        )
+    return known
+
+
+def _first_words(path: Path) -> set[str]:
+    """Read the first word of each line, in capitals."""
+    try:
+        text = path.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "not UTF-8"
+        raise ConfigError(path, f"cannot be read ({why})", "Give one word per line") from error
+    return {line.split()[0].upper() for line in text.splitlines() if line.strip()}

@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from speechasym.recognition.evaluation import evaluate
     from speechasym.recognition.transcription import transcribe
     from speechasym.recognition.word_models import estimate_lm, make_lexicon
-    from speechasym.scoring.abx import abx
     from speechasym.report.document import write_report
+    from speechasym.scoring.abx import abx
     from speechasym.training.config import read as read_config
     from speechasym.training.loop import train
 

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from speechasym import files
+from speechasym.corpora import manifests
 from speechasym.errors import ConfigError
 from speechasym.language import letter_to_sound, ngrams, texts
 from speechasym.language.lexicon import read as read_lexicon
-from speechasym.training import feature_cache, labels
+from speechasym.training import labels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,8 +158,8 @@ def make_lexicon(
 
 def read_sentences(path: str | Path) -> list[list[str]]:
     """Read the sentences of a manifest of cuts or of a plain text, as words in capitals."""
-    if Path(path).name.removesuffix(".gz").endswith(feature_cache.MANIFESTS):
-        return [labels.words_of(cut) for cut in feature_cache.read_cuts(Path(path))]
+    if Path(path).name.removesuffix(".gz").endswith(manifests.MANIFEST_SUFFIXES):
+        return [labels.words_of(cut) for cut in manifests.read_cuts(path)]
     return texts.read_text(path)
 
 

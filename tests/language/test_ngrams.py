@@ -473,7 +473,7 @@ def test_vocabularies(made, capsys, monkeypatch, options, words):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ([], "nothing to learn from"),
+        ([], "no texts to learn from"),
         (["none.txt"], "none.txt: cannot be read"),
         (["book.txt", "--order", "12"], "order: 12"),
         (["book.txt", "--least", "9"], "no word is left"),

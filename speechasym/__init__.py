@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from speechasym.feature_extraction.sets import features
     from speechasym.levels.hierarchy import Hierarchy
     from speechasym.plots.runs import plot_run
-    from speechasym.plots.signal import plot
+    from speechasym.plots.recordings import plot
     from speechasym.ranks.activation import RankActivation
     from speechasym.recognition.activations import activations
     from speechasym.recognition.evaluation import evaluate
@@ -62,7 +62,7 @@ _HOME = {  # public name -> module, or module:name where the names differ; error
     "load": "audio.reading",
     "make_lexicon": "recognition.word_models",
     "noise_test": "asymmetry.surrogates",
-    "plot": "plots.signal",
+    "plot": "plots.recordings",
     "plot_run": "plots.runs",
     "prepare": "corpora",
     "read_config": "training.config:read",

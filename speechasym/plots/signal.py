@@ -1,54 +1,197 @@
-"""Pictures: functions that draw into an `Axes`, and `plot`, which puts panels under one another.
+"""Plots of a recording's signal: waveform, gammatone levels, frequency and phase.
 
-Time in s, frequency on the ERB scale labelled in Hz. The `Axes` functions return what they drew,
-and neither show nor save.
+Shapes: T samples, F frames, C channels.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from speechasym import files
 from speechasym.annotations.intervals import Interval
-from speechasym.annotations.tiers import read_tiers, tiers_beside
 from speechasym.audio import reading
-from speechasym.auditory import erb, filterbank
+from speechasym.auditory import filterbank
 from speechasym.errors import AudioError, ConfigError, OutputError
 from speechasym.feature_extraction.features_json import INDEX
 from speechasym.feature_extraction.sets import FeatureConfig, columns, frames
+from speechasym.plots.axes import SIGNED, channel_image, colour_bar, set_title
+from speechasym.plots.tiers import tiers
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-    from matplotlib.image import AxesImage
-    from matplotlib.lines import Line2D
+LONGEST_S = 60.0  # drawn by default: more in 1200 pixels shows nothing
+FRAME_RATE = 100.0  # approximate rate of asymmetry frames, as in feature extraction
+RUN_IN_S = 10.0  # read before an excerpt: the noise estimate takes that long to settle
+RUN_OUT_S = 0.1  # read after it: more than the alignment delay, or its end would count as a fall
+MOST_POINTS = 4000  # drawn of a waveform; longer ones are drawn as minima and maxima
+RANGE_DB = 60.0  # drawn below the loudest point
+PANELS = {"waveform": "waveform", "gammatone": "level", "frequency": "frequency", "phase": "phase"}
+_TRACKS = ("level", "frequency", "phase")
+_EXTEND = {"gammatone": "min", "frequency": "both", "phase": "neither"}  # beyond the colours' ends
+_LABELS = {
+    "gammatone": "level\n(dB re full-scale sine)",
+    "frequency": "frequency re\ncentre (ERB)",
+    "phase": "phase lead over\nlower channel (cycles)",
+}
 
-LONGEST_SECONDS = 60.0  # more than this in 1200 pixels shows nothing
-TICKS_HZ = (50, 200, 500, 1000, 2000, 5000, 10000, 20000)
-RANGE_DB = 60.0  # shown below the loudest point
-MAPS = {"level": "magma", "frequency": "RdBu_r", "phase": "twilight"}
-EXTEND = {"gammatone": "min", "frequency": "both", "phase": "neither"}  # beyond the colours' ends
-PANELS = {
-    "waveform": "waveform",
-    "gammatone": "level",
-    "frequency": "frequency",
-    "phase": "phase",
-}  # what a person asks for -> the track it shows
-WHOLE = ("levels", "hysteresis", "summary")  # whole figures, see `level_plots`
+# --- Data -----------------------------------------------------------------------------------------
 
 
-def waveform(axes: "Axes", x: NDArray, sample_rate: int, start: float = 0.0) -> "Line2D":
-    """Draw samples x (T,) against time in s, as the outline of many samples a pixel if need be."""
-    most = 4000  # points a line; beyond that the least and greatest of each stretch
-    if len(x) > 2 * most:
-        step = len(x) // most
-        cut = x[: len(x) // step * step].reshape(-1, step)
-        x = np.stack([cut.min(1), cut.max(1)], 1).ravel()
-        time = start + np.repeat(np.arange(len(cut)) * step / sample_rate, 2)
+class Excerpt(NamedTuple):
+    """Part of a recording, with samples before and after it that its tracks depend on."""
+
+    title: str
+    x: NDArray[np.float32]  # (T,) all samples read
+    run_in: int  # samples of x before the excerpt, whole frames
+    size: int  # samples of the excerpt
+    sample_rate: int
+    start: float  # s from the beginning of the recording
+
+    @property
+    def samples(self) -> NDArray[np.float32]:
+        """The samples of the excerpt itself."""
+        return self.x[self.run_in : self.run_in + self.size]
+
+    @property
+    def duration(self) -> float:
+        """Length of the excerpt in s."""
+        return self.size / self.sample_rate
+
+    def frames(self, hop: int) -> slice:
+        """Return which frames of `hop` samples, counted from the start of x, the excerpt has."""
+        first = self.run_in // hop
+        return slice(first, first + filterbank.frame_count(self.size, hop))
+
+
+def frame_hop(sample_rate: int) -> int:
+    """Return the samples per asymmetry frame: about `FRAME_RATE` frames per second."""
+    return max(1, round(sample_rate / FRAME_RATE))
+
+
+def run_in(sample_rate: int, first: int) -> int:
+    """Return how many samples to read before sample `first`: whole frames of about `RUN_IN_S`."""
+    hop = frame_hop(sample_rate)
+    return min(first, round(RUN_IN_S * sample_rate)) // hop * hop
+
+
+def read_excerpt(
+    path: Path, start: float, duration: float | None, channel: str | int, *, context: bool
+) -> Excerpt:
+    """Read part of a recording; with `context`, also up to 10 s before and 0.1 s after it.
+
+    Raises `AudioError` for a recording that cannot be read or ends before `start`.
+    """
+    header = reading.info(path)
+    if header.warning:
+        reading.log.warning("%s: %s", path, header.warning)
+    rate = header.sample_rate
+    wanted = LONGEST_S if duration is None else duration
+    begin, end = round(start * rate), round((start + wanted) * rate)
+    before = run_in(rate, begin) if context else 0
+    last = end + (round(RUN_OUT_S * rate) if context else 0)
+    parts, count = [], 0
+    for block in reading.blocks(path, None, channel):
+        parts.append(block[max(0, begin - before - count) : max(0, last - count)])
+        count += len(block)
+    if min(end, count) <= begin:
+        raise AudioError(
+            path, f"ends after {count / rate:.3f} s, before {start:g} s", "Choose an earlier start"
+        )
+    size = min(end, count) - begin
+    title = f"{path.name}, {rate} Hz" + _part(start, size / rate, count / rate)
+    return Excerpt(title, np.concatenate(parts), before, size, rate, start)
+
+
+def _part(start: float, duration: float, total: float) -> str:
+    """Return what a title adds when only part of a recording is drawn."""
+    if duration >= total - 0.01:
+        return ""
+    return f", {start:g} to {start + duration:g} s of {total:.1f} s"
+
+
+class SignalTracks(NamedTuple):
+    """What `signal_figure` draws, from samples or from a feature file."""
+
+    title: str
+    tracks: dict[str, NDArray]  # waveform (T,); level, frequency, phase: (C, F)
+    centre_hz: NDArray[np.float64]  # (C,)
+    sample_rate: int
+    frame_rate: float
+    start: float  # s
+    duration: float  # s
+
+
+def from_audio(excerpt: Excerpt) -> SignalTracks:
+    """Compute the tracks of an excerpt at its own sample rate, in smooth-looking 5 ms frames."""
+    rate = excerpt.sample_rate
+    config = FeatureConfig(
+        sample_rate=rate, rate=rate / max(1, round(rate / 200)), tracks=_TRACKS, align=True
+    )
+    x = excerpt.samples
+    values = np.concatenate(list(frames(iter([x]), config))).T.reshape(3, config.channels, -1)
+    tracks = {"waveform": x} | dict(zip(_TRACKS, values, strict=True))
+    centre_hz = filterbank.design(config.bank()).frequency
+    return SignalTracks(
+        excerpt.title, tracks, centre_hz, rate, config.rate, excerpt.start, excerpt.duration
+    )
+
+
+def from_features(path: Path, start: float, duration: float | None) -> SignalTracks:
+    """Read part of a .npy that `extract` wrote, with the features.json beside or above it.
+
+    Raises `OutputError` for a missing file, `ConfigError` for one that is not gammatone features.
+    """
+    if not path.exists():
+        raise OutputError(path, "no such file", "Check the path")
+    index = next((p / INDEX for p in path.resolve().parents if (p / INDEX).exists()), None)
+    if index is None:
+        raise ConfigError(
+            path, f"there is no {INDEX} beside or above it to describe it", "Extract it again"
+        )
+    try:
+        head = json.loads(index.read_text())
+        config = FeatureConfig(**head["config"] | {"tracks": tuple(head["config"]["tracks"])})
+        values = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+        raise ConfigError(path, f"cannot be read ({error})", "Extract it again") from error
+    if config.features != "gammatone":
+        raise ConfigError(
+            path,
+            f"holds {config.features} features; only gammatone features can be drawn",
+            "Plot the recording",
+        )
+    if values.ndim != 2 or values.shape[1] != len(columns(config)):
+        raise ConfigError(path, f"shape {values.shape} does not match {index}", "Extract it again")
+    wanted = LONGEST_S if duration is None else duration
+    first, last = round(start * config.rate), round((start + wanted) * config.rate)
+    part = np.asarray(values[first:last], np.float32).T
+    if not part.shape[1]:
+        raise ConfigError(path, f"ends before {start:g} s", "Choose an earlier start")
+    seconds, total = part.shape[1] / config.rate, len(values) / config.rate
+    tracks = part.reshape(len(config.tracks), config.channels, -1)
+    return SignalTracks(
+        f"{path.name}, {config.rate:g} frames/s" + _part(start, seconds, total),
+        dict(zip(config.tracks, tracks, strict=True)),
+        filterbank.design(config.bank()).frequency,
+        config.sample_rate, config.rate, start, seconds,
+    )  # fmt: skip
+
+
+# --- Panels ---------------------------------------------------------------------------------------
+
+
+def waveform(axes: Axes, x: NDArray, sample_rate: int, start: float = 0.0) -> Line2D:
+    """Draw samples x (T,) against time in s; a long waveform as its outline."""
+    if len(x) > 2 * MOST_POINTS:
+        step = len(x) // MOST_POINTS
+        blocks = x[: len(x) // step * step].reshape(-1, step)
+        x = np.stack([blocks.min(1), blocks.max(1)], 1).ravel()
+        time = start + np.repeat(np.arange(len(blocks)) * step / sample_rate, 2)
     else:
         time = start + np.arange(len(x)) / sample_rate
     (line,) = axes.plot(time, x, linewidth=0.5, color="0.25")
@@ -58,373 +201,90 @@ def waveform(axes: "Axes", x: NDArray, sample_rate: int, start: float = 0.0) -> 
     return line
 
 
-def channels(
-    axes: "Axes",
-    track: NDArray,
-    centre_hz: NDArray,
-    frame_rate: float,
-    start: float = 0.0,
-    **image: Any,
-) -> "AxesImage":
-    """Draw a track (C, F) as an image: time in s, ERB-spaced channels labelled in Hz.
-
-    Args:
-        centre_hz: (C,) centre frequencies, equally spaced on the ERB scale.
-        image: passed to `Axes.imshow`: cmap, vmin, vmax, alpha, interpolation, ...
-    """
-    cam = erb.hz_to_cam(centre_hz)
-    half = (cam[-1] - cam[0]) / max(1, len(cam) - 1) / 2 or 0.5
-    extent = (start, start + track.shape[1] / frame_rate, cam[0] - half, cam[-1] + half)
-    image = {"interpolation": "nearest"} | image
-    drawn = axes.imshow(track, origin="lower", aspect="auto", extent=extent, **image)
-    shown = [hz for hz in TICKS_HZ if centre_hz[0] * 0.98 <= hz <= centre_hz[-1] * 1.02]
-    axes.set_yticks(erb.hz_to_cam(shown), [f"{hz:g}" for hz in shown])
-    axes.set_ylabel("centre\nfrequency (Hz)")
-    return drawn
-
-
 def level(
-    axes: "Axes", decibel: NDArray, centre_hz: NDArray, frame_rate: float, start: float = 0.0
-) -> "AxesImage":
-    """Draw channel levels (C, F) in dB, the loudest 60 dB of them."""
-    top = max(float(np.ceil(decibel.max() / 5) * 5), filterbank.FLOOR_DB + RANGE_DB)
-    return channels(
-        axes, decibel, centre_hz, frame_rate, start,
-        cmap=MAPS["level"], vmin=top - RANGE_DB, vmax=top,
-    )  # fmt: skip
+    axes: Axes, level_db: NDArray, centre_hz: NDArray, frame_rate: float, start: float = 0.0
+) -> AxesImage:
+    """Draw channel levels (C, F) in dB, the top 60 dB of them."""
+    top = max(float(np.ceil(level_db.max() / 5) * 5), filterbank.FLOOR_DB + RANGE_DB)
+    return channel_image(
+        axes, level_db, centre_hz, frame_rate, start, cmap="magma", vmin=top - RANGE_DB, vmax=top
+    )
 
 
 def frequency(
-    axes: "Axes", deviation: NDArray, centre_hz: NDArray, frame_rate: float,
-    start: float = 0.0, decibel: NDArray | None = None,
-) -> "AxesImage":  # fmt: skip
-    """Draw instantaneous frequency less the centre frequency (C, F) in ERB.
+    axes: Axes, deviation: NDArray, centre_hz: NDArray, frame_rate: float,
+    start: float = 0.0, level_db: NDArray | None = None,
+) -> AxesImage:  # fmt: skip
+    """Draw instantaneous frequency relative to the centre frequency (C, F) in ERB.
 
-    Red: the energy lies above the channel's centre, blue: below. With levels (C, F) in `decibel`,
-    quiet places fade into the background, from 20 to 50 dB below the loudest, because frequency
-    means nothing there.
+    Red: the energy lies above the channel's centre, blue: below. Given levels (C, F), quiet places
+    fade into the background, from 20 to 50 dB below the loudest: frequency means nothing there.
     """
-    return channels(
+    return channel_image(
         axes, deviation, centre_hz, frame_rate, start,
-        cmap=MAPS["frequency"], vmin=-1, vmax=1, alpha=_strength(decibel),
+        cmap=SIGNED, vmin=-1, vmax=1, alpha=_opacity(level_db),
     )  # fmt: skip
 
 
 def phase(
-    axes: "Axes", cycles: NDArray, centre_hz: NDArray, frame_rate: float,
-    start: float = 0.0, decibel: NDArray | None = None,
-) -> "AxesImage":  # fmt: skip
+    axes: Axes, cycles: NDArray, centre_hz: NDArray, frame_rate: float,
+    start: float = 0.0, level_db: NDArray | None = None,
+) -> AxesImage:  # fmt: skip
     """Draw each channel's phase lead over its lower neighbour (C, F), in cycles, cyclic colours.
 
-    The carrier's own phase at a frame's end looks random at 100 frames a second; the difference of
+    The carrier's own phase looks random at 100 frames per second; the difference between
     neighbours does not: channels that follow the same component keep step. `cycles` (C, F) are the
-    channels' phases; the lowest channel is left blank. `decibel` as in `frequency`.
+    channels' phases; the lowest channel stays blank. `level_db` as in `frequency`.
     """
     lead = np.full_like(cycles, np.nan)
     step = np.diff(cycles, axis=0)
     lead[1:] = step - np.round(step)
-    return channels(
+    return channel_image(
         axes, lead, centre_hz, frame_rate, start,
-        cmap=MAPS["phase"], vmin=-0.5, vmax=0.5, alpha=_strength(decibel),
+        cmap="twilight", vmin=-0.5, vmax=0.5, alpha=_opacity(level_db),
     )  # fmt: skip
 
 
-def _strength(decibel: NDArray | None) -> NDArray | None:
+def _opacity(level_db: NDArray | None) -> NDArray | None:
     """Levels (C, F) -> opacity: 1 within 20 dB of the loudest, 0 from 50 dB below it."""
-    if decibel is None:
+    if level_db is None:
         return None
-    audible = decibel > filterbank.FLOOR_DB
-    return np.clip((decibel - decibel.max() + 50) / 30, 0, 1) * audible
+    audible = level_db > filterbank.FLOOR_DB
+    return np.clip((level_db - level_db.max() + 50) / 30, 0, 1) * audible
 
 
-class _Material(NamedTuple):
-    """What there is to draw."""
-
-    title: str
-    whole: float  # s, of the recording
-    tracks: dict[str, NDArray]  # waveform (T,); level, frequency, phase: (C, F)
-    centre_hz: NDArray
-    sample_rate: int
-    frame_rate: float
-    start: float  # s
-    duration: float  # s
-
-
-class _Samples(NamedTuple):
-    """The stretch of a recording that is drawn."""
-
-    x: NDArray[np.float32]  # (T,)
-    run_in: int  # samples of x before the stretch
-    size: int  # samples of the stretch
-    sample_rate: int
-    whole: float  # s, of the recording
-    title: str
-
-
-def plot(
-    source: str | Path,
-    out: str | Path,
-    what: tuple[str, ...] | None = None,
-    start: float = 0.0,
-    duration: float | None = None,
-    channel: str | int = "mean",
-    tiers: str | Path | None = None,
-    at: float = 1000.0,
-) -> None:
-    """Draw panels of a recording, or of a feature file made by `extract`, into a picture file.
-
-    Args:
-        source: an audio file, or a .npy beside (or below) its features.json.
-        out: the picture; its ending says the format: .png, .pdf or .svg.
-        what: panels, top to bottom: waveform, gammatone, frequency, phase. None: what there is.
-            Or one whole figure of a recording: levels (asymmetry by level), hysteresis (loops of
-            one channel of the filterbank), summary (rise and fall work over the channels).
-        start, duration: the stretch to show, in s; 60 s at most if no duration is given.
-        channel: of a recording with several: "mean", or a number from 0.
-        tiers: a .TextGrid, .PHN or .WRD to show below the waveform. None: what lies beside the
-            recording under its name; "none": nothing.
-        at: Hz; hysteresis is drawn of the filterbank's channel nearest to it.
-
-    Raises:
-        AnnotationError, AudioError, ConfigError, OutputError: bad input; nothing is written then.
-    """
-    source, out = Path(source), Path(out)
-    if out.suffix.lower() not in (".png", ".pdf", ".svg"):
-        raise ConfigError(out, "not a picture format known here", "End it in .png, .pdf or .svg")
-    if not 0 <= start < np.inf or (duration is not None and not 0 < duration < np.inf):
-        raise ConfigError(
-            "start, duration",
-            f"{start} s, {duration} s: a start from 0 and a duration above 0 are expected",
-            "Give s from the beginning",
-        )
-    if what is not None and set(what) & set(WHOLE):
-        figure = _whole_figure(source, what, start, duration, channel, tiers, at)
-    else:
-        figure = _panels(source, what, start, duration, channel, tiers)
-    with files.atomic(out) as file:
-        figure.savefig(file, format=out.suffix[1:].lower(), dpi=150)
-
-
-def _spoken(source: Path, tiers: str | Path | None, drawn: bool) -> dict[str, list[Interval]]:
-    """The tiers to draw; nothing is read where there is no waveform to draw them below."""
-    if not drawn:
-        if tiers is None or str(tiers) == "none":
-            return {}
-        raise ConfigError(
-            "tiers", "are drawn below a waveform, and there is none",
-            "Draw levels, or waveform and what else you like, of the recording itself",
-        )  # fmt: skip
-    if tiers is None:
-        return tiers_beside(source)
-    return {} if str(tiers) == "none" else read_tiers(tiers)
-
-
-def _panels(
-    source: Path,
-    what: tuple[str, ...] | None,
-    start: float,
-    duration: float | None,
-    channel: str | int,
-    tiers: str | Path | None,
-) -> "Figure":
-    if source.suffix == ".npy":
-        material = _from_features(source, start, duration)
-    else:
-        material = _from_audio(source, start, duration, channel)
-    there = [name for name, track in PANELS.items() if track in material.tracks]
-    panels = there if what is None else list(what)
-    if missing := [name for name in panels if name not in there]:
-        raise ConfigError(
-            source,
-            f"has nothing to draw for {', '.join(missing)}; it has {', '.join(there) or 'nothing'}",
-            "Extract with --tracks level,frequency,phase, or plot the recording itself",
-        )
-    return _draw(material, panels, _spoken(source, tiers, "waveform" in panels))
-
-
-def _whole_figure(
-    source: Path,
-    what: tuple[str, ...],
-    start: float,
-    duration: float | None,
-    channel: str | int,
-    tiers: str | Path | None,
-    at: float,
-) -> "Figure":
-    from speechasym.plots import asymmetry  # matplotlib, and this file, come first
-
-    whole = next(name for name in what if name in WHOLE)
-    if len(what) > 1:
-        raise ConfigError(
-            "what", f"{whole} is a whole figure, asked for as one of {','.join(what)}",
-            f"Draw {whole} alone, and the others into another picture",
-        )  # fmt: skip
-    if source.suffix == ".npy":
-        raise ConfigError(
-            source,
-            f"{whole} is drawn from samples, and features are here",
-            "Give the recording itself",
-        )
-    try:
-        found = _samples(source, start, duration, channel, asymmetry.run_in, asymmetry.RUN_OUT_S)
-    except ConfigError as error:
-        subject, problem, remedy = error.args
-        if whole == "hysteresis" and subject.startswith("channel "):
-            remedy += "; a channel of the filterbank is chosen by --at, in Hz"
-        raise ConfigError(subject, problem, remedy) from error
-    title = found.title + _stretch(start, found.size / found.sample_rate, found.whole)
-    heard = asymmetry.Heard(title, found.x, found.run_in, found.size, found.sample_rate, start)
-    return asymmetry.draw(whole, heard, _spoken(source, tiers, whole == "levels"), at)
-
-
-def _draw(m: _Material, panels: list[str], spoken: dict[str, list[Interval]]) -> "Figure":
-    from matplotlib.figure import Figure
-
-    from speechasym.plots.tiers import tiers
-
-    if spoken:
-        panels.insert(panels.index("waveform") + 1, "tiers")
-    sizes = {"waveform": 0.6, "tiers": 0.12 * len(spoken)}
-    heights = [sizes.get(name, 1.0) for name in panels]
+def signal_figure(
+    data: SignalTracks, panels: Sequence[str], annotation: Mapping[str, Sequence[Interval]]
+) -> Figure:
+    """Return the `PANELS` asked for, one above the other, and tiers below the waveform."""
+    names = list(panels)
+    if annotation:
+        names.insert(names.index("waveform") + 1, "tiers")
+    sizes = {"waveform": 0.6, "tiers": 0.12 * len(annotation)}
+    heights = [sizes.get(name, 1.0) for name in names]
     figure = Figure(figsize=(8, 1.0 + 1.75 * sum(heights)), layout="constrained")
-    grid = figure.subplots(len(panels), 1, sharex=True, squeeze=False, height_ratios=heights)
-    decibel = m.tracks.get("level")
-    place = (m.centre_hz, m.frame_rate, m.start)
-    for axes, name in zip(grid[:, 0], panels, strict=True):
+    grid = figure.subplots(len(names), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
+    level_db = data.tracks.get("level")
+    scales = (data.centre_hz, data.frame_rate, data.start)
+    for axes, name in zip(grid, names, strict=True):
         if name == "waveform":
-            waveform(axes, m.tracks["waveform"], m.sample_rate, m.start)
+            waveform(axes, data.tracks["waveform"], data.sample_rate, data.start)
             continue
         if name == "tiers":
-            tiers(axes, spoken, m.start, m.duration)
+            tiers(axes, annotation, data.start, data.duration)
             continue
         if name == "gammatone":
-            image, label = level(axes, m.tracks["level"], *place), "level\n(dB re full-scale sine)"
-        elif name == "frequency":
-            image = frequency(axes, m.tracks["frequency"], *place, decibel)
-            label = "frequency off\ncentre (ERB)"
+            image = level(axes, data.tracks["level"], *scales)
         else:
-            image = phase(axes, m.tracks["phase"], *place, decibel)
-            label = "phase lead over\nlower channel (cycles)"
-        if name != "gammatone":
-            axes.set_facecolor(
-                "0.85"
-            )  # where a panel fades: too quiet to have a frequency or phase
-        bar = figure.colorbar(image, ax=axes, pad=0.01, aspect=12, extend=EXTEND[name])
-        bar.set_label(label, fontsize="small")
+            draw = frequency if name == "frequency" else phase
+            image = draw(axes, data.tracks[name], *scales, level_db)
+            axes.set_facecolor("0.85")  # seen where the panel fades
+        bar = colour_bar(axes, image, _LABELS[name], extend=_EXTEND[name])
         bar.ax.tick_params(labelsize="small")
         if bar.solids is not None:
             bar.solids.set_alpha(1)  # the panel may fade; its scale must not
-    grid[-1, 0].set_xlabel("time (s)")
-    grid[-1, 0].set_xlim(m.start, m.start + m.duration)
-    title = m.title + _stretch(m.start, m.duration, m.whole)
-    figure.suptitle(title, fontsize="medium", parse_math=False)  # $ may be in a file's name
-    figure.align_ylabels(grid[:, 0])
+    grid[-1].set_xlabel("time (s)")
+    grid[-1].set_xlim(data.start, data.start + data.duration)
+    set_title(figure, data.title)
+    figure.align_ylabels(grid)
     return figure
-
-
-def _stretch(start: float, duration: float, whole: float) -> str:
-    """What a title says where less than the whole is drawn."""
-    if duration >= whole - 0.01:
-        return ""
-    return f", {start:g} to {start + duration:g} s of {whole:.1f} s"
-
-
-def _samples(
-    source: Path,
-    start: float,
-    duration: float | None,
-    channel: str | int,
-    run_in: Callable[[int, int], int] = lambda sample_rate, first: 0,
-    run_out: float = 0.0,
-) -> _Samples:
-    """The stretch, with samples before it as `run_in` says, and up to `run_out` s after it.
-
-    `run_in` gets the sample rate and the number of the stretch's first sample.
-    """
-    header = reading.info(source)
-    if header.warning:
-        reading.log.warning("%s: %s", source, header.warning)
-    rate = header.sample_rate
-    wanted = LONGEST_SECONDS if duration is None else duration
-    begin, last = round(start * rate), round((start + wanted) * rate)
-    first = begin - run_in(rate, begin)
-    beyond = last + round(run_out * rate)
-    kept, heard = [], 0
-    for block in reading.blocks(source, None, channel):
-        kept.append(block[max(0, first - heard) : max(0, beyond - heard)])
-        heard += len(block)
-    if min(last, heard) <= begin:
-        raise AudioError(
-            source,
-            f"ends after {heard / rate:.3f} s, before {start:g} s",
-            "Choose an earlier start",
-        )
-    return _Samples(
-        np.concatenate(kept),
-        begin - first,
-        min(last, heard) - begin,
-        rate,
-        heard / rate,
-        f"{source.name}, {rate} Hz",
-    )
-
-
-def _from_audio(
-    source: Path, start: float, duration: float | None, channel: str | int
-) -> _Material:
-    x, _, _, rate, whole, title = _samples(source, start, duration, channel)
-    # at the recording's own rate, so that nothing above 8 kHz is hidden; 5 ms frames look smooth
-    frame_rate = rate / max(1, round(rate / 200))
-    config = FeatureConfig(
-        sample_rate=rate, rate=frame_rate, tracks=("level", "frequency", "phase"), align=True
-    )
-    made = np.concatenate(list(frames(iter([x]), config))).T.reshape(3, config.channels, -1)
-    tracks = dict(zip(("level", "frequency", "phase"), made, strict=True))
-    return _Material(
-        title,
-        whole,
-        {"waveform": x} | tracks,
-        filterbank.design(config.bank()).frequency,
-        rate,
-        frame_rate,
-        start,
-        len(x) / rate,
-    )
-
-
-def _from_features(source: Path, start: float, duration: float | None) -> _Material:
-    if not source.exists():
-        raise OutputError(source, "no such file", "Check the path")
-    index = next((p / INDEX for p in source.resolve().parents if (p / INDEX).exists()), None)
-    if index is None:
-        raise ConfigError(
-            source, f"no {INDEX} beside or above it says what it holds", "Extract it again"
-        )
-    try:
-        head = json.loads(index.read_text())
-        config = FeatureConfig(**head["config"] | {"tracks": tuple(head["config"]["tracks"])})
-        values = np.load(source, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
-        raise ConfigError(source, f"cannot be read ({error})", "Extract it again") from error
-    if config.features != "gammatone":
-        raise ConfigError(
-            source, f"holds {config.features}; only gammatone can be drawn", "Plot the recording"
-        )
-    if values.ndim != 2 or values.shape[1] != len(columns(config)):
-        raise ConfigError(source, f"shape {values.shape} does not fit {index}", "Extract it again")
-    wanted = LONGEST_SECONDS if duration is None else duration
-    first, last = round(start * config.rate), round((start + wanted) * config.rate)
-    part = np.asarray(values[first:last], np.float32).T
-    if not part.shape[1]:
-        raise ConfigError(source, f"ends before {start:g} s", "Choose an earlier start")
-    tracks = part.reshape(len(config.tracks), config.channels, -1)
-    return _Material(
-        f"{source.name}, {config.rate:g} frames/s",
-        len(values) / config.rate,
-        dict(zip(config.tracks, tracks, strict=True)),
-        filterbank.design(config.bank()).frequency,
-        config.sample_rate,
-        config.rate,
-        start,
-        part.shape[1] / config.rate,
-    )

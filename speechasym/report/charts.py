@@ -1,7 +1,7 @@
 """The report's pictures: charts as SVG in the page's own colours, and strips of images over time.
 
-Charts take their lines from the artists that `run_plots` draws, so that both show the same. Strips
-are PNG with a transparent ground and few colours, readable on light and dark paper.
+Charts show the data of `plots.curves`, `ranks` and `confusion`, as the figures there do. Strips are
+PNG with a transparent ground and few colours, readable on light and dark paper.
 
 Shapes: F frames, C channels, U units, K symbols.
 """
@@ -14,23 +14,19 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-from speechasym.annotations.intervals import Interval
-from speechasym.levels.level import LevelOutput
-from speechasym.plots import runs
-from speechasym.plots import units as unit_plots
-from speechasym.plots.runs import Course
+from speechasym.plots.confusion import ConfusionMatrix
+from speechasym.plots.curves import Curve, Metrics, error_curves, loss_curves, rate_curve
+from speechasym.plots.ranks import law_label, rank_shares
+from speechasym.plots.units import UnitActivity
 from speechasym.report.html import THIN, Html, tag
-from speechasym.scoring import error_rates
 
 RISE, FALL = (178, 24, 43), (33, 102, 172)
 UNIT, WINNER, EVENT = (30, 110, 180), (230, 130, 20), (128, 128, 128)
 SHADES = 12  # of a colour in a strip: fewer make smaller pictures
 DEEP_DB = 55.0  # below the loudest that a spectrogram shows
-MOST_UNITS = 24  # drawn of a level
 POINTS = 240  # of a line, at most
 
 
@@ -171,64 +167,49 @@ def chart(
     return tag("figure", caption, drawing, tag("ul", *keys, class_="keys"), class_="chart")
 
 
-def curves(course: Course) -> Html:
-    """Losses and errors over the epochs, and the learning rate."""
-    axes = Figure().subplots()
-    losses = []
-    for drawn in runs.losses(axes, course):
-        name = str(drawn.get_label())
-        losses.append(_line(drawn, name.split(",")[0], dashed="dev" in name))
-    axes, errors, notes = Figure().subplots(), [], []
-    for drawn in runs.errors(axes, course):
-        name = str(drawn.get_label())
-        line = _line(drawn, name)
-        errors.append(line)
-        if np.isfinite(line.y).any():
-            best = int(np.nanargmin(line.y))
-            text = f"{line.y[best]:.1f}{THIN}%"
-            if line.y[best] > 0:
-                notes.append(Note(text, name, float(line.x[best]), float(line.y[best])))
-    rates = [
-        _line(drawn, "rate")._replace(label="learning rate")
-        for drawn in runs.rate(Figure().subplots(), course)
+def curves(metrics: Metrics) -> Html:
+    """Draw losses and dev errors over the epochs, and the learning rate."""
+    losses = [
+        Line(f"{c.head}, dev" if c.dev else c.head, c.head, c.epochs, c.values, dashed=c.dev)
+        for c in loss_curves(metrics)
     ]
+    errors, notes = [], []
+    for curve in error_curves(metrics):
+        errors.append(Line(curve.head, curve.head, curve.epochs, curve.values))
+        if curve.lowest is not None and curve.lowest[1] > 0:
+            notes.append(Note(f"{curve.lowest[1]:.1f}{THIN}%", curve.head, *curve.lowest))
+    rate: Curve = rate_curve(metrics)
+    rates = [Line("learning rate", "rate", rate.epochs, rate.values)]
     zero = bool(errors) and min(float(np.nanmin(e.y, initial=1)) for e in errors) <= 0
     return tag(
         "div",
-        chart(losses, "CTC loss", "epoch", "nats a label"),
+        chart(losses, "CTC loss", "epoch", "nats per label"),
         chart(errors, "Error on the dev cuts", "epoch", "%", log=(False, not zero), notes=notes),
         chart(rates, "Learning rate", "epoch", "thousandths", log=(False, False)),
         class_="charts",
     )
 
 
-def _line(drawn: object, kind: str, dashed: bool = False) -> Line:
-    x, y = (np.asarray(part, float) for part in drawn.get_data())  # type: ignore[attr-defined]
-    return Line(str(drawn.get_label()), kind, x, y, dashed)  # type: ignore[attr-defined]
-
-
 def ranks(wins: NDArray, title: str, what: str) -> tuple[Html, str]:
-    """A level's units by how often each won, both laws fitted; and which law the counts follow."""
-    axes = Figure().subplots()
-    points, *laws = runs.ranks(axes, wins)
-    lines = [_line(points, "units")._replace(points=True)]
-    for drawn, kind, dashed in zip(laws, ("geometric", "power"), (False, True), strict=False):
-        lines.append(_line(drawn, kind, dashed))
-    lines = [line._replace(y=100 * line.y) for line in lines]
+    """Draw a level's units by how often each won, both laws fitted; and which law they follow."""
+    data = rank_shares(wins)
+    number = np.arange(1.0, len(data.share) + 1)
+    points = f"{len(data.share)} of {data.units} units"
+    lines = [Line(points, "units", number, 100 * data.share, points=True)]
+    for law in data.laws:
+        number = np.arange(1.0, len(law.share) + 1)
+        dashed = law.law == "power"
+        lines.append(Line(law_label(law), law.law, number, 100 * law.share, dashed=dashed))
     lowest = float(lines[0].y.min())
-    found = chart(lines, title, "rank of the unit", what, log=(True, True), least=lowest)
-    verdict = axes.get_legend_handles_labels()[1][-1] if laws else "too few units for a law"
-    return found, verdict
+    drawing = chart(lines, title, "rank of the unit", what, log=(True, True), least=lowest)
+    return drawing, data.verdict or "too few units for a law"
 
 
-def confusion(tokens: Sequence[str], counts: NDArray) -> Html:
-    """The confusion matrix, each row in shares of itself; args as `run_plots.confusion`."""
-    order, groups = runs.ordered(tokens)
-    index = [*order, len(tokens)]
-    counts = counts[np.ix_(index, index)]
+def confusion(matrix: ConfusionMatrix) -> Html:
+    """Draw a confusion matrix, each row in shares of itself."""
+    names, counts, groups = matrix
     totals = counts.sum(1)
-    names = [*(tokens[n] for n in order)]
-    size, cell, left, top = len(index), 16, 62, 62
+    size, cell, left, top = len(counts), 16, 62, 62
     parts = []
     for row, column in np.argwhere(counts > 0):
         share = counts[row, column] / totals[row]
@@ -270,7 +251,7 @@ def confusion(tokens: Sequence[str], counts: NDArray) -> Html:
     return tag(
         "svg", *parts, viewBox=f"0 0 {wide} {high}", role="img", class_="matrix",
         style=f"width:{wide}px",
-        aria_label=f"Confusion matrix of {len(tokens)} phones: the list beside it has the most "
+        aria_label=f"Confusion matrix of {len(names)} phones: the list beside it has the most "
         "frequent confusions as text.",
     )  # fmt: skip
 
@@ -322,37 +303,21 @@ def asymmetry(index: NDArray) -> str:
     return png(np.rint(steps * np.clip(index, -1, 1)).T[::-1] + steps, palette)
 
 
-def units(
-    level: LevelOutput, frames: int, rate: float, labels: Sequence[Interval]
-) -> tuple[str, list[str]]:
-    """A level's most active units over frames, and what each row is, from the top.
+def units(data: UnitActivity, frames: int) -> str:
+    """Draw units over frames, the last of them on top.
 
-    Three rows of pixels a unit, orange in the middle one where it holds its event; above all a row
+    Three rows of pixels a unit, orange in the middle one where it wins its event; above all a row
     of ticks where events begin.
     """
-    own = level.mask[0].numpy()
-    assert level.activation is not None
-    activation = level.activation[0].numpy()[own]
-    start, end = level.start[0].numpy()[own], level.end[0].numpy()[own]
-    wide = unit_plots.held(activation, start, end, frames)
-    chosen = unit_plots.order(wide, MOST_UNITS)
-    shown = np.nan_to_num(wide[:, chosen])
+    shown = np.nan_to_num(data.activation)
     top = float(np.quantile(shown, 0.995)) or 1.0
     indices = np.rint(SHADES * np.clip(shown / top, 0, 1)).astype(np.uint8).T[::-1].repeat(3, 0)
-    winner = activation.argmax(1) if level.winner is None else level.winner[0].numpy()[own]
-    row = {int(unit): len(chosen) - 1 - place for place, unit in enumerate(chosen)}
+    for first, last, row in data.wins:
+        indices[3 * (len(data.units) - 1 - row) + 1, first:last] = SHADES + 1
     ticks = np.zeros((4, frames), np.uint8)
-    before = -1
-    for a, b, unit in zip(start, end, winner, strict=True):
-        if int(unit) in row:
-            indices[3 * row[int(unit)] + 1, a:b] = SHADES + 1
-        if unit != before and level.segments is not None:
-            ticks[:3, a : a + 1] = SHADES + 2
-        before = unit
+    ticks[:3, data.onsets] = SHADES + 2
     palette = [*_shades(UNIT, SHADES), (*WINNER, 255), (*EVENT, 255)]
-    named = unit_plots.favourites(wide, labels, rate)
-    told = [f"unit {u}" + (f", most active in {named[u]}" if named[u] else "") for u in chosen]
-    return png(np.concatenate([ticks, indices]), palette), told[::-1]
+    return png(np.concatenate([ticks, indices]), palette)
 
 
 def waveform(samples: NDArray, columns: int) -> Html:
@@ -369,8 +334,3 @@ def waveform(samples: NDArray, columns: int) -> Html:
         "svg", tag("path", d="M" + "L".join([*there, *back]) + "Z"), class_="wave",
         viewBox=f"0 0 {columns} 40", preserveAspectRatio="none", aria_hidden="true",
     )  # fmt: skip
-
-
-def matrix_of(result: error_rates.Result) -> Html:
-    """The confusion matrix of a result."""
-    return confusion(*error_rates.confusion_matrix(result))

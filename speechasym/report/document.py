@@ -114,7 +114,7 @@ def _training_cuts(m: Material) -> tuple[str, set[str]]:
 def _head(m: Material) -> Html:
     trained = m.trained
     told, voices = _training_cuts(m)
-    last = m.course.steps[-1]
+    last = m.metrics.steps[-1]
     spent = f" in {duration(last['seconds'])}" if "seconds" in last else ""
     epochs = plural(int(last["epoch"]) + 1, "epoch")
     own = {s.speaker for cut in m.cuts for s in cut.supervisions if s.speaker}
@@ -163,7 +163,7 @@ def _training(m: Material) -> Html:
                 "Losses are averaged over 2 % of the steps; dashed, those of the dev cuts. A dot "
                 f"marks each head's least error.{best}"
             ),
-            report_plots.curves(m.course),
+            report_plots.curves(m.metrics),
         ]
     )
 
@@ -180,10 +180,9 @@ def _ranks(m: Material) -> Html:
         won = counts.get(level)
         used = verdict = DASH
         if won is not None:
-            used = number(int((won.counts > 0).sum()))
+            used = number(int((won.wins > 0).sum()))
             what = "% of the events won" if won.events else "% of the steps won"
-            drawn, verdict = report_plots.ranks(won.counts, f"Level {level}", what)
-            verdict = verdict.removeprefix("BIC: ").replace("(by", "(BIC by")
+            drawn, verdict = report_plots.ranks(won.wins, f"Level {level}", what)
             charts.append(drawn)
         n = number(flow["resolution"])
         if flow["units"] and flow["resolution"] is None:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from speechasym.plots import runs
+from speechasym.plots.confusion import articulation, confusion_matrix
 from speechasym.recognition.evaluation import FROM_LETTERS
 from speechasym.report import charts, html
 from speechasym.report.html import (
@@ -168,7 +168,9 @@ def confusions(m: Material) -> Html:
     )
     parts: list[object] = [intro]
     if name == "phones":
-        picture = html.scrolled(charts.matrix_of(result), "Confusion matrix of phones")
+        picture = html.scrolled(
+            charts.confusion(confusion_matrix(result)), "Confusion matrix of phones"
+        )
         caption = tag(
             "figcaption",
             "A row is what was said, a column what was recognised; the stronger the colour, the "
@@ -280,7 +282,7 @@ def _by_phone(result: error_rates.Result) -> Html:
 def _by_manner(result: error_rates.Result) -> Html:
     groups: dict[str, _Share] = {}
     for r in _shares(result):
-        name, _ = runs.articulation(r.name)
+        name, _ = articulation(r.name)
         before = groups.get(name, _Share(name, 0, dict.fromkeys(SIGNS, 0), ""))
         wrong = {k: before.wrong[k] + r.wrong[k] for k in SIGNS}
         groups[name] = before._replace(said=before.said + r.said, wrong=wrong)

@@ -10,17 +10,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-
 from speechasym import files
 from speechasym.corpora import manifests
 from speechasym.errors import AudioError, ConfigError, LabelError
 from speechasym.language import lexicon, phones
-from speechasym.levels.level import Output
-from speechasym.plots import runs, units
-from speechasym.plots.units import Scene
+from speechasym.plots.curves import Metrics, read_metrics
+from speechasym.plots.ranks import UnitCounter, UnitUse
+from speechasym.plots.recognised import RecognisedRecording as Scene
+from speechasym.plots.recognised import recognise
 from speechasym.progress import progress
 from speechasym.recognition import evaluation
 from speechasym.recognition.evaluation import Evaluation
@@ -50,15 +47,6 @@ class Given:
         return {name: found[name] for name in dict.fromkeys([*known, *found])}
 
 
-class Wins(NamedTuple):
-    """How a level's units shared the work over all cuts."""
-
-    level: int
-    law: str
-    counts: NDArray[np.float64]  # (U,) events won; steps, where the level has no events
-    events: bool
-
-
 class Shown(NamedTuple):
     """A recording to listen to; `scene` is None where it cannot be heard, `why` says why."""
 
@@ -74,13 +62,13 @@ class Material:
     """All that the page is made of."""
 
     trained: Trained
-    course: runs.Course
+    metrics: Metrics
     manifest: Path
     fingerprint: str
     cuts: "CutSet"
     found: Evaluation | None
     why: str  # nothing was found
-    wins: list[Wins]
+    wins: list[UnitUse]
     given: Given | None
     beside: dict[str, Given]
     missing: dict[str, str]
@@ -195,11 +183,11 @@ def _said(trained: Trained, scene: Scene) -> dict[str, list[str]]:
     """Tokens of the tiers beside a recording, as far as there are such."""
     config = trained.config.data.labels
     tokens: dict[str, list[str]] = {}
-    if "phones" in scene.said:
-        names = (i.label for i in scene.said["phones"])
+    if "phones" in scene.reference:
+        names = (i.label for i in scene.reference["phones"])
         tokens["phones"] = [p for n in names if (p := phone_of(n, config.fold)) is not None]
-    if "words" in scene.said:
-        tokens["words"] = [i.label.upper() for i in scene.said["words"] if i.label.strip()]
+    if "words" in scene.reference:
+        tokens["words"] = [i.label.upper() for i in scene.reference["words"] if i.label.strip()]
     return tokens
 
 
@@ -216,48 +204,13 @@ def phone_of(symbol: str, fold: str) -> str | None:
 # --- Computing ------------------------------------------------------------------------------------
 
 
-class _Wins:
-    """Counts, batch by batch, which units win; `hear` is a hook on the model."""
-
-    def __init__(self, trained: Trained) -> None:
-        self.trained = trained
-        self.counts: dict[int, NDArray[np.float64]] = {}
-        self.events: dict[int, bool] = {}
-
-    def hear(self, module: torch.nn.Module, inputs: Any, output: Output) -> None:
-        """What a batch gave."""
-        for place, level in enumerate(output.levels):
-            if level.activation is None:
-                continue
-            size = level.activation.shape[-1]
-            held = level.activation.argmax(-1) if level.winner is None else level.winner
-            sums = self.counts.setdefault(place, np.zeros(size))
-            self.events[place] = level.winner is not None
-            for row, mask in zip(held.cpu().numpy(), level.mask.cpu().numpy(), strict=True):
-                own = row[mask]
-                if level.winner is not None:  # once an event
-                    own = own[np.flatnonzero(np.diff(own, prepend=-1))]
-                sums += np.bincount(own, minlength=size)
-
-    def found(self) -> list[Wins]:
-        """By level, from the lowest."""
-        return [
-            Wins(n, _law(self.trained, n), self.counts[n], self.events[n])
-            for n in sorted(self.counts)
-        ]
-
-
-def _law(trained: Trained, number: int) -> str:
-    level: Any = trained.model.get_submodule(f"levels.{number}")
-    return str(level.config.law)
-
-
 @contextmanager
-def _heard_by(trained: Trained) -> Iterator[_Wins]:
-    wins = _Wins(trained)
-    hook = trained.model.register_forward_hook(wins.hear)
+def count_units(trained: Trained) -> Iterator[UnitCounter]:
+    """Count which units win in everything that the model computes within the block."""
+    counter = UnitCounter()
+    hook = trained.model.register_forward_hook(counter.hook)
     try:
-        yield wins
+        yield counter
     finally:
         hook.remove()
 
@@ -281,8 +234,8 @@ def _listened(
     with progress(len(chosen), "recordings", shown) as step:
         for title, about, path in chosen:
             try:
-                scene, _ = units.scenes(
-                    trained, None if path else manifest, None if path else title, path, alone=True
+                scene, _ = recognise(
+                    trained, None if path else manifest, None if path else title, path, others=False
                 )
             except AudioError as error:
                 if path is not None:
@@ -319,7 +272,7 @@ def gather(
             given.path, f"its figures are of another model than {trained.folder}",
             "Evaluate this run, or leave it out",
         )  # fmt: skip
-    course = runs.read_course(trained.folder)
+    metrics = read_metrics(trained.folder)
     manifest = _cuts(trained, cuts, given)
     known = manifests.read_cuts(manifest)
     fingerprint = files.sha256(manifest)
@@ -333,9 +286,9 @@ def gather(
     try:
         if not heads:
             raise ConfigError(manifest, "it has no labels that the run knows", "Give other cuts")
-        with _heard_by(trained) as counted:
+        with count_units(trained) as counter:
             found = evaluation.evaluate(trained, manifest, heads=heads, shown=shown)
-        wins = counted.found()
+        wins = counter.result(trained)
     except AudioError as error:
         if given is None:
             raise
@@ -343,7 +296,7 @@ def gather(
     heard = _listened(trained, manifest, known, found, recordings, shown)
     made = found.as_json() if found is not None else None
     return Material(
-        trained=trained, course=course, manifest=manifest, fingerprint=fingerprint, cuts=known,
+        trained=trained, metrics=metrics, manifest=manifest, fingerprint=fingerprint, cuts=known,
         found=found, why=why, wins=wins, given=given, beside=beside, missing=missing,
         scores=given.scores if given is not None else made["scores"] if made else {},
         flows=made["levels"] if made else [],

@@ -15,8 +15,10 @@ import soundfile as sf
 from speechasym.annotations.intervals import Interval
 from speechasym.asymmetry import loops
 from speechasym.auditory import erb
-from speechasym.plots import asymmetry, signal
-from speechasym.plots.units import Scene
+from speechasym.plots import asymmetry
+from speechasym.plots.axes import TICKS_HZ
+from speechasym.plots.recognised import RecognisedRecording as Scene
+from speechasym.plots.units import unit_activity
 from speechasym.report import charts, html
 from speechasym.report.html import SIGNS, Html, joined, marked, paragraph, symbol, tag
 from speechasym.report.material import Material, Shown, phone_of
@@ -24,6 +26,7 @@ from speechasym.scoring import error_rates
 from speechasym.scoring.error_rates import GAP, Pair
 from speechasym.training.config import HEADS
 
+MOST_UNITS = 24  # drawn of a level
 SLOT_S = 0.05  # least room for a symbol that was missed, and so has no time of its own,
 USUAL_S = {"phones": 0.08, "letters": 0.08, "words": 0.3}  # and its room where there is enough
 
@@ -107,7 +110,7 @@ def _signal(scene: Scene) -> list[Html]:
     frames = loops.level_frames(scene.samples, d)
     cam = erb.hz_to_cam(d.inner.frequency)
     ticks = []
-    for hz in signal.TICKS_HZ:
+    for hz in TICKS_HZ:
         if cam[0] <= (at := float(erb.hz_to_cam(hz))) <= cam[-1]:
             place = 100 * (cam[-1] - at) / (cam[-1] - cam[0])
             if 4 < place < 96:
@@ -129,7 +132,7 @@ def _signal(scene: Scene) -> list[Html]:
     image = _picture(charts.spectrogram(frames.power), text, "ink smooth")
     rows.append(_row(name, image, kind="tall", height=140))
     for track in loops.SHOWN:
-        unit = asymmetry.TITLES[track].split(", ")[-1].rstrip(")")
+        unit = asymmetry.unit(track)
         for place, level in enumerate(d.config.levels):
             shown = f"±{level.width(track):g} {unit}"
             told = joined([tag("b", f"{level.time_ms:g} ms"), tag("small", shown)])
@@ -155,9 +158,14 @@ def _levels(scene: Scene) -> list[Html]:
             rows.append(_row(name, tag("p", "It has no units.", class_="none")))
             continue
         kind = "words" if place and place == len(scene.output.levels) - 1 else "phones"
-        said = scene.said.get(kind) or scene.recognised.get(kind, [])
-        uri, told_rows = charts.units(level, len(scene.features), scene.rate, said)
-        count, of = len(told_rows), level.activation.shape[-1]
+        said = scene.reference.get(kind) or scene.recognised.get(kind, [])
+        data = unit_activity(scene, place, said, MOST_UNITS)
+        told_rows = [
+            f"unit {u}" + (f", most active in {label}" if label else "")
+            for u, label in zip(data.units, data.favourites, strict=True)
+        ][::-1]
+        uri = charts.units(data, len(scene.features))
+        count, of = len(told_rows), data.total
         told = f"{count} of {of} units" if count < of else f"{of} units"
         text = f"Level {place}: activation of {told}, ordered by when they are most active"
         rows.append(
@@ -292,7 +300,7 @@ def _tiers(m: Material, scene: Scene, tokens: Mapping[str, list[str]]) -> list[H
 def _times(m: Material, scene: Scene, head: str, tokens: Sequence[str]) -> list[Interval] | None:
     """The intervals of what was said; None where it has no times."""
     config = m.trained.config.data.labels
-    timed = [i for i in scene.said.get(head, []) if i.label.strip()]
+    timed = [i for i in scene.reference.get(head, []) if i.label.strip()]
     if head == "phones" and config.silence == "drop":
         timed = [i for i in timed if phone_of(i.label, config.fold) is not None]
     if not timed or len(timed) != len(tokens):

@@ -15,7 +15,7 @@ import speechasym
 from speechasym.cli import doctor
 from speechasym.cli.main import main
 from speechasym.feature_extraction.features_json import INDEX
-from speechasym.plots.signal import plot
+from speechasym.plots.recordings import plot
 
 PANELS = ("waveform", "gammatone", "frequency", "phase")
 
@@ -210,7 +210,7 @@ def test_picture_of_features(tmp_path, capsys):
     assert imread(picture).shape == size(2, False)
     code, _, err = called(capsys, "plot", out / "a" / "x.npy", "--out", picture, "--what=phase")
     assert code == 2
-    assert "has nothing to draw for phase; it has gammatone, frequency. Extract with" in err
+    assert "has no data for phase; it has gammatone, frequency. Extract with" in err
 
 
 @pytest.mark.parametrize("ending", ["png", "PDF", "svg"])
@@ -267,21 +267,21 @@ def test_picture_of_any_name(tmp_path, name):
         (["x.wav", "--what=spectrogram"], "--what: unknown figure 'spectrogram'. Use any of wave"),
         (["x.wav", "--what=waveform,colour"], "--what: unknown figure 'waveform,colour'"),
         (["x.wav", "--what=,"], "--what: unknown figure ''"),
-        (["x.wav", "--start=-1"], "start, duration: -1.0 s"),
+        (["x.wav", "--start=-1"], "start must be >= 0 and duration > 0, got -1.0 s"),
         (["x.wav", "--start=.nan"], "start"),
         (["x.wav", "--start=.inf"], "start"),
-        (["x.wav", "--duration=0"], "start, duration: 0.0 s, 0.0 s"),
+        (["x.wav", "--duration=0"], "start, duration: .*, got 0.0 s and 0.0 s"),
         (["x.wav", "--start=9"], "x.wav: ends after 0.300 s, before 9 s. Choose an earlier"),
         (["x.wav", "--channel=1"], "channel '1': .*x.wav has 1 channel"),
         (["out/x.npy", "--start=9"], "x.npy: ends before 9 s"),
         (["none.wav"], "none.wav: no such file"),
         (["none.npy"], "none.npy: no such file"),
-        (["lost/x.npy"], "x.npy: no features.json beside or above it says what it holds"),
-        (["mfcc/x.npy"], "x.npy: holds mfcc; only gammatone can be drawn"),
+        (["lost/x.npy"], "x.npy: there is no features.json beside or above it"),
+        (["mfcc/x.npy"], "x.npy: holds mfcc features; only gammatone features can be drawn"),
         (["out/folder.npy"], "folder.npy: cannot be read"),
         (["out/empty.npy"], "empty.npy: cannot be read"),
         (["out/text.npy"], "text.npy: cannot be read"),
-        (["out/wrong.npy"], r"wrong.npy: shape \(3, 5\) does not fit"),
+        (["out/wrong.npy"], r"wrong.npy: shape \(3, 5\) does not match"),
         (["broken/x.npy"], "x.npy: cannot be read"),
         (["x.txt"], "x.txt: not an audio file known here"),
     ],

@@ -15,16 +15,17 @@ from speechasym.asymmetry.hysteresis import Play
 from speechasym.asymmetry.hysteresis import loop_area as area_in_torch
 from speechasym.errors import ConfigError
 from speechasym.plots import asymmetry
-from speechasym.plots.asymmetry import Heard, draw
-from speechasym.plots.tiers import tiers
+from speechasym.plots.asymmetry import hysteresis_figure, levels_figure, summary_figure
+from speechasym.plots.axes import FALL, RISE
+from speechasym.plots.signal import Excerpt, run_in
 
 RATE = 16000
 TIERS = {"words": [Interval(0, 0.3, "tone"), Interval(0.3, 0.6, "")]}
 
 
-def heard(x, title="x.wav") -> Heard:
-    """Samples as a recording of which all is shown."""
-    return Heard(title, np.asarray(x, np.float32), 0, len(x), RATE, 0.0)
+def excerpt(x, title="x.wav") -> Excerpt:
+    """Samples as a recording of which all is drawn."""
+    return Excerpt(title, np.asarray(x, np.float32), 0, len(x), RATE, 0.0)
 
 
 def ramped(seconds=0.6) -> np.ndarray:
@@ -60,7 +61,7 @@ def test_levels_of_a_rising_and_a_falling_tone():
     at = channel_at(1000)
     backwards = np.concatenate([np.zeros(RATE // 5), ramped()[::-1]])
     for sign, x, frames in ((1, ramped(), slice(30, 50)), (-1, backwards, slice(53, 65))):
-        arrays = images(draw("levels", heard(x), {}, 1000))
+        arrays = images(levels_figure(excerpt(x), {}))
         for array in arrays[1:3]:
             assert (sign * array[at, frames] > 0.15).all()
 
@@ -69,14 +70,14 @@ def test_levels_of_chirps():
     """Frequency rises in a chirp up and falls in a chirp down, at all levels."""
     at = channel_at(1000)
     for sign, up in ((1, True), (-1, False)):
-        arrays = images(draw("levels", heard(chirp(up)), {}, 1000))
+        arrays = images(levels_figure(excerpt(chirp(up)), {}))
         for array in arrays[4:8]:
             assert (sign * array[at, 60:70] > 0.2).all()
 
 
 def test_levels_figure():
     """Twelve panels on one time axis and one scale, below the waveform and the tiers."""
-    figure = draw("levels", heard(ramped(), "$a_b$.wav"), TIERS, 1000)
+    figure = levels_figure(excerpt(ramped(), "$a_b$.wav"), TIERS)
     panels = [axes for axes in figure.axes if axes.images]
     assert [array.shape for array in images(figure)] == [(64, 60)] * 8 + [(63, 60)] * 4
     assert {axes.images[0].get_clim() for axes in panels} == {(-1, 1)}
@@ -90,7 +91,7 @@ def test_levels_figure():
 
 
 def test_levels_of_a_long_recording_lie_under_one_another():
-    figure = draw("levels", heard(np.zeros(9 * RATE)), {}, 1000)  # and silent: all white
+    figure = levels_figure(excerpt(np.zeros(9 * RATE)), {})  # and silent: all white
     panels = [axes for axes in figure.axes if axes.images]
     assert len({axes.get_position().x0 for axes in panels}) == 1 and len(panels) == 12
     assert all(np.abs(array).max() == 0 for array in images(figure))
@@ -99,12 +100,12 @@ def test_levels_of_a_long_recording_lie_under_one_another():
 def test_a_stretch_is_as_in_the_whole():
     """What is heard before and after the stretch counts, so that it is cut from the whole."""
     x = np.random.default_rng(1).normal(0, 0.05, 2 * RATE).astype(np.float32)
-    whole = images(draw("levels", heard(x), {}, 1000))
-    part = Heard("x", x[: int(1.6 * RATE)], RATE, RATE // 2, RATE, 1.0)
-    for a, b in zip(whole, images(draw("levels", part, {}, 1000)), strict=True):
+    whole = images(levels_figure(excerpt(x), {}))
+    part = Excerpt("x", x[: int(1.6 * RATE)], RATE, RATE // 2, RATE, 1.0)
+    for a, b in zip(whole, images(levels_figure(part, {})), strict=True):
         assert np.array_equal(a[:, 100:150], b)
-    assert asymmetry.run_in(RATE, RATE + 7) == RATE
-    assert asymmetry.run_in(RATE, 100 * RATE) == 10 * RATE
+    assert run_in(RATE, RATE + 7) == RATE
+    assert run_in(RATE, 100 * RATE) == 10 * RATE
 
 
 # --- hysteresis ----------------------------------------------------------------------------------
@@ -153,14 +154,14 @@ def test_loop_draws_rise_and_fall():
     lines = asymmetry.loop(Figure().subplots(), y, p)
     ends = {tuple(map(tuple, segment)): tuple(colour) for segment, colour in zip(
         lines.get_segments(), lines.get_colors(), strict=True)}  # fmt: skip
-    red, blue = (matplotlib.colors.to_rgba(c) for c in (asymmetry.RISE, asymmetry.FALL))
+    red, blue = (matplotlib.colors.to_rgba(c) for c in (RISE, FALL))
     assert ends == {((0, 0), (3, 2)): red, ((3, 2), (0, 1)): blue, ((0, 1), (3, 2)): red}
     lines = asymmetry.loop(Figure().subplots(), y, p, np.array([0, 3.0, 3, 3]))
     assert (lines.get_segments()[0] == [[-3, -3], [0, -1]]).all()
 
 
 def test_hysteresis_figure_names_channel_and_areas():
-    figure = draw("hysteresis", heard(ramped()), {}, 1010)
+    figure = hysteresis_figure(excerpt(ramped()), 1010)
     assert f"channel {channel_at(1010)}, 999 Hz" in figure.get_suptitle()
     assert len(figure.axes) == 12
     titles = [axes.get_title() for axes in figure.axes]
@@ -168,7 +169,7 @@ def test_hysteresis_figure_names_channel_and_areas():
     assert titles[4].endswith("ERB²/s") and titles[11].endswith("cycles²/s")
     for hertz in (10, 30000, float("nan")):
         with pytest.raises(ConfigError, match=r"at: .* Hz is outside the filterbank, 50 to 7600"):
-            draw("hysteresis", heard(ramped()), {}, hertz)
+            hysteresis_figure(excerpt(ramped()), hertz)
 
 
 # --- summary -------------------------------------------------------------------------------------
@@ -194,7 +195,7 @@ def test_work_rates_of_a_chirp():
 
 
 def test_summary_draws_rise_up_and_fall_down():
-    figure = draw("summary", heard(chirp(True)), {}, 1000)
+    figure = summary_figure(excerpt(chirp(True)))
     d = asymmetry.design(RATE)
     frames = loops.level_frames(chirp(True).astype(np.float32), d)
     for axes, track in zip(figure.axes, loops.SHOWN, strict=True):
@@ -203,32 +204,6 @@ def test_summary_draws_rise_up_and_fall_down():
         assert [end.max() for end in ends[::2]] == pytest.approx(rise.max(1))
         assert [end.min() for end in ends[1::2]] == pytest.approx(-fall.max(1))
         assert len(axes.get_legend().get_texts()) == 4
-
-
-# --- tiers ---------------------------------------------------------------------------------------
-
-
-def test_labels_show_where_they_fit():
-    figure = Figure(figsize=(4, 1))
-    axes = figure.subplots()
-    rows = [Interval(0, 0.02, "long"), Interval(0.02, 0.9, "$long"), Interval(0.9, 1, "")]
-    lines, labels = tiers(axes, {"a": rows, "b_$x^$": rows[:1]}, 0, 1)
-    figure.draw_without_rendering()
-    assert [label.fits() for label in labels] == [False, True, False]
-    assert len(lines[0].get_segments()) == 4 and len(lines[1].get_segments()) == 2
-    figure.set_size_inches(60, 1)
-    figure.draw_without_rendering()
-    assert all(label.fits() for label in labels)
-
-
-def test_tiers_of_a_stretch():
-    axes = Figure().subplots()
-    rows = [Interval(0, 1, "a"), Interval(1, 2, "b"), Interval(2, 3, "c")]
-    _, labels = tiers(axes, {"x": rows}, 1.5, 0.25)
-    assert [(t.get_text(), t.start, t.end) for t in labels] == [("b", 1.5, 1.75)]
-    assert axes.get_xlim() == (1.5, 1.75)
-    tiers(axes, {"x": rows})
-    assert axes.get_xlim() == (0, 3)
 
 
 # --- the command ---------------------------------------------------------------------------------
@@ -255,9 +230,11 @@ def test_whole_figures_by_the_command(tmp_path, capsys, what):
 )
 def test_silence_and_one_sample(what, samples, rate):
     """Are drawn, and without a warning: pytest makes errors of these."""
-    figure = draw(
-        what, Heard("x", samples.astype(np.float32), 0, len(samples), rate, 0), TIERS, 999
-    )
+    silence = Excerpt("x", samples.astype(np.float32), 0, len(samples), rate, 0)
+    if what == "levels":
+        figure = levels_figure(silence, TIERS)
+    else:
+        figure = summary_figure(silence) if what == "summary" else hysteresis_figure(silence, 999)
     figure.draw_without_rendering()
     drawn = [axes for axes in figure.axes if axes.images or axes.collections or axes.lines]
     assert len(drawn) >= len(loops.SHOWN)
@@ -282,16 +259,16 @@ def test_waveform_with_tiers(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--what=levels,waveform"], "what: levels is a whole figure, asked for as one of levels,"),
+        (["--what=levels,waveform"], "is a whole figure and cannot be combined, got levels,w"),
         (["--what=summary,levels"], "what: summary is a whole figure"),
         (["--what=level"], "Use any of waveform,gammatone,frequency,phase, or one of levels, hyst"),
         (["--what=hysteresis", "--channel=1000"], "has 1 channel. Use mean, or a number from 0 to"
-         " 0; a channel of the filterbank is chosen by --at, in Hz."),
+         " 0; a filterbank channel is chosen by --at, in Hz."),
         (["--what=levels", "--channel=1"], "has 1 channel. Use mean, or a number from 0 to 0."),
         (["--what=hysteresis", "--at=9"], "at: 9 Hz is outside the filterbank, 50 to 7600 Hz"),
         (["--what=levels", "--start=9"], "x.wav: ends after 0.300 s, before 9 s"),
         (["--what=levels", "--tiers=none.PHN"], "none.PHN: cannot be read"),
-        (["--what=summary", "--tiers=none.PHN"], "tiers: are drawn below a waveform, and there is"),
+        (["--what=summary", "--tiers=none.PHN"], "tiers: are drawn below a waveform, which this"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_drawn(tmp_path, capsys, arguments, says):
@@ -305,7 +282,7 @@ def test_features_are_no_recording(tmp_path, capsys):
     speechasym.extract(tone(tmp_path / "x.wav"), tmp_path / "out")
     made = tmp_path / "out" / "x.npy"
     code, _, err = called(capsys, "plot", made, "--out", tmp_path / "x.png", "--what=levels")
-    assert code == 2 and "levels is drawn from samples, and features are here. Give the rec" in err
+    assert code == 2 and "levels is drawn from samples, and this is a feature file. Give" in err
 
 
 def test_the_pictures_use_the_levels_of_extraction():

@@ -71,16 +71,16 @@ def test_counts_by_speaker(found):
 
 def test_flows_are_those_of_single_cuts(made, found):
     """No padded step is counted as one."""
-    from speechasym.plots.units import scenes
+    from speechasym.plots.recognised import recognise
 
-    shown, others = scenes(
-        open_run(made / "run"), made / "test_cuts.jsonl.gz", None, None, alone=False
+    first, others = recognise(
+        open_run(made / "run"), made / "test_cuts.jsonl.gz", None, None, others=True
     )
-    scenes_ = [shown, *others]
-    seconds = sum(scene.seconds for scene in scenes_)
+    recordings = [first, *others]
+    seconds = sum(recording.seconds for recording in recordings)
     assert found.seconds == pytest.approx(seconds) and len(found.flows) == 2
     for flow in found.flows:
-        levels = [scene.output.levels[flow.level] for scene in scenes_]
+        levels = [recording.output.levels[flow.level] for recording in recordings]
         steps = sum(int(level.mask.sum()) for level in levels)
         events = sum(int(level.passed_mask.sum()) for level in levels)
         assert flow.steps == pytest.approx(steps / seconds)

@@ -143,17 +143,19 @@ def test_its_figures_are_those_of_evaluate(page, made):
 
 
 def test_wins_are_those_of_the_pictures(made):
-    """What the hook counts in padded batches is what `run_plots.shares` counts cut by cut."""
-    from speechasym.plots import runs, units
+    """The hook counts the same in padded batches as cut by cut."""
+    from speechasym.plots.ranks import unit_use
+    from speechasym.plots.recognised import recognise
 
     trained = open_run(made / "run")
     cuts = made / "test_cuts.jsonl.gz"
-    with material._heard_by(trained) as counted:
+    with material.count_units(trained) as counter:
         evaluation.evaluate(trained, cuts, shown=False)
-    shown, others = units.scenes(trained, cuts, None, None, alone=False)
-    for own, wanted in zip(counted.found(), runs.shares(trained, [shown, *others]), strict=True):
-        assert (own.level, own.law) == (wanted.level, wanted.law)
-        np.testing.assert_array_equal(own.counts, wanted.wins)
+    first, others = recognise(trained, cuts, None, None, others=True)
+    expected = unit_use(trained, [recording.output for recording in (first, *others)])
+    for batched, single in zip(counter.result(trained), expected, strict=True):
+        assert (batched.level, batched.law) == (single.level, single.law)
+        np.testing.assert_array_equal(batched.wins, single.wins)
     assert not trained.model._forward_hooks
 
 

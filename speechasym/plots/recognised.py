@@ -1,0 +1,178 @@
+"""A recording with a model's output for it, as the plots of units and levels show it.
+
+Shapes: T samples, F frames, D columns of the features, S steps of a level, K values per step.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from speechasym.annotations.intervals import Interval
+from speechasym.annotations.tiers import tiers_beside
+from speechasym.audio import reading
+from speechasym.corpora import manifests
+from speechasym.errors import ConfigError
+from speechasym.levels.level import Output
+from speechasym.plots.axes import DPI, set_title
+from speechasym.plots.signal import waveform
+from speechasym.plots.tiers import tiers
+from speechasym.recognition import transcription
+from speechasym.recognition.transcription import Trained
+from speechasym.training import feature_cache
+
+if TYPE_CHECKING:
+    from lhotse.cut import Cut
+
+LONGEST_S = 20.0  # used of a recording
+MOST_OTHERS_S = 300.0  # used of the cuts beside the one that is drawn
+
+
+class RecognisedRecording(NamedTuple):
+    """A recording, its features, the model's output, and its tiers."""
+
+    title: str
+    samples: NDArray[np.float32]  # (T,)
+    sample_rate: int
+    features: NDArray[np.float32]  # (F, D)
+    frame_rate: float
+    output: Output  # of a batch of one
+    reference: dict[str, list[Interval]]  # annotated tiers, words first
+    recognised: dict[str, list[Interval]]  # by head
+
+    @property
+    def seconds(self) -> float:
+        """Duration of the recording in s."""
+        return len(self.samples) / self.sample_rate
+
+    def step_frames(self, number: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the first frame under each step (S,) of a level, and the one after its last."""
+        level = self.output.levels[number]
+        mask = level.mask[0]
+        return level.start[0][mask].numpy(), level.end[0][mask].numpy()
+
+    def step_values(self, number: int) -> NDArray[np.float64]:
+        """Return a level's unit activations (S, K); of a level without units, what it passes on."""
+        level = self.output.levels[number]
+        values = level.y if level.activation is None else level.activation
+        return values[0][level.mask[0]].numpy().astype(np.float64)
+
+    def rates(self, number: int) -> str:
+        """Return a level's steps and events per second in words."""
+        level = self.output.levels[number]
+        steps = f"{int(level.mask.sum()) / self.seconds:.0f} steps/s"
+        if level.segments is None:
+            return steps
+        return f"{steps}, {int(level.passed_mask.sum()) / self.seconds:.0f} events/s"
+
+
+def recognise(
+    trained: Trained,
+    cuts: str | Path | None,
+    cut: str | None,
+    recording: str | Path | None,
+    *,
+    others: bool,
+) -> tuple[RecognisedRecording, list[RecognisedRecording]]:
+    """Run a model on the recording, or the cut, to draw, and on other cuts if `others` is set.
+
+    Raises `ConfigError` for an unknown cut, `AudioError` for audio that cannot be read.
+    """
+    if cuts is None and recording is None:
+        raise ConfigError("cuts", "there is nothing to recognise", "Give cuts or a recording")
+    if recording is not None and cut is not None:
+        raise ConfigError("cut", "cannot be combined with a recording", "Give one of the two")
+    drawn = None if recording is None else _from_file(trained, Path(recording))
+    available = [] if cuts is None else list(manifests.read_cuts(Path(cuts)))
+    if drawn is None:
+        index = next((n for n, c in enumerate(available) if cut in (None, c.id)), None)
+        if index is None:
+            raise ConfigError(
+                "cut",
+                f"{cut!r} is none of the {len(available)} cuts in {cuts}",
+                f"Use one of them, such as {available[0].id}",
+            )
+        drawn = _from_cut(trained, available.pop(index))
+    rest, seconds = [], 0.0
+    for other in available if others else ():
+        seconds += other.duration
+        if seconds > MOST_OTHERS_S:
+            break
+        rest.append(_from_cut(trained, other))
+    return drawn, rest
+
+
+def _from_file(trained: Trained, path: Path) -> RecognisedRecording:
+    config = trained.config.data.features
+    x, rate = reading.load(path, config.sample_rate, config.channel)
+    part = x[: round(LONGEST_S * rate)]
+    title = path.name + (f", its first {LONGEST_S:g} s" if len(part) < len(x) else "")
+    features = transcription.features_of(trained, part)
+    return _recognised(trained, title, part, rate, features, tiers_beside(path))
+
+
+def _from_cut(trained: Trained, cut: "Cut") -> RecognisedRecording:
+    task = feature_cache.Task(
+        cut, feature_cache.Variant(), None, trained.config.data.features, None
+    )
+    audio: Any = cut.load_audio()
+    reference = {}
+    for kind in ("word", "phone"):
+        items = [i for s in cut.supervisions for i in (s.alignment or {}).get(kind, ())]
+        if items:
+            reference[f"{kind}s"] = [
+                Interval(i.start, i.start + i.duration, i.symbol)
+                for i in sorted(items, key=lambda i: i.start)
+            ]
+    rate = int(cut.sampling_rate)
+    return _recognised(trained, cut.id, audio.mean(0), rate, feature_cache.of(task), reference)
+
+
+def _recognised(
+    trained: Trained,
+    title: str,
+    x: NDArray[np.float32],
+    rate: int,
+    features: NDArray[np.float32],
+    reference: dict[str, list[Interval]],
+) -> RecognisedRecording:
+    output = transcription.heard(trained, features)
+    heads = [head for head in ("words", "letters", "phones") if head in trained.inventories]
+    symbols = transcription.symbols(trained, output, len(x) / rate, heads)
+    frame_rate = trained.config.data.features.rate
+    return RecognisedRecording(title, x, rate, features, frame_rate, output, reference, symbols)
+
+
+def held(values: NDArray, start: NDArray, end: NDArray, frames: int) -> NDArray[np.float64]:
+    """Hold values (S, K) of steps over their frames -> (frames, K); NaN where there is no step."""
+    out = np.full((frames, values.shape[1]), np.nan)
+    for value, first, last in zip(values, start, end, strict=True):
+        out[first:last] = value
+    return out
+
+
+def stacked_panels(
+    recording: RecognisedRecording, heights: Sequence[float], title: str
+) -> tuple[Figure, list[Axes]]:
+    """Return a figure with waveform and tiers, and the axes of more panels of these heights."""
+    annotation = {"said": recording.reference, "recognised": recording.recognised}
+    annotation = {name: rows for name, rows in annotation.items() if rows}
+    sizes = [0.45, *(0.17 * len(rows) for rows in annotation.values()), *heights]
+    width = min(22.0, max(9.0, 3.2 * recording.seconds))
+    figure = Figure(figsize=(width, 0.9 + 1.25 * sum(sizes)), dpi=DPI, layout="constrained")
+    grid: Any = figure.subplots(len(sizes), 1, sharex=True, height_ratios=sizes, squeeze=False)
+    panels = list(grid[:, 0])
+    waveform(panels[0], recording.samples, recording.sample_rate)
+    panels[0].set_ylabel("")
+    panels[0].set_yticks([])
+    for axes, (name, rows) in zip(panels[1:], annotation.items(), strict=False):
+        tiers(axes, rows, 0.0, recording.seconds)
+        axes.set_ylabel(name, fontsize="small")
+    panels[-1].set_xlabel("time (s)")
+    panels[-1].set_xlim(0, recording.seconds)
+    set_title(figure, title)
+    return figure, panels[1 + len(annotation) :]

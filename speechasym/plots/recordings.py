@@ -1,0 +1,123 @@
+"""`plot`: panels or a whole figure of one recording, written to a picture file."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from speechasym.annotations.intervals import Interval
+from speechasym.annotations.tiers import read_tiers, tiers_beside
+from speechasym.errors import ConfigError
+from speechasym.plots import asymmetry, signal
+from speechasym.plots.axes import picture_path, save
+from speechasym.plots.signal import PANELS
+
+FIGURES = ("levels", "hysteresis", "summary")
+
+
+def plot(
+    file: str | Path,
+    out: str | Path,
+    what: str | Sequence[str] | None = None,
+    start: float = 0.0,
+    duration: float | None = None,
+    channel: str | int = "mean",
+    tiers: str | Path | None = None,
+    at: float = 1000.0,
+) -> None:
+    """Draw a recording, or a feature file written by `extract`, into a picture file.
+
+    Args:
+        file: an audio file, or a .npy beside (or below) its features.json.
+        out: the picture; its suffix gives the format: .png, .pdf or .svg.
+        what: panels, from top to bottom: waveform, gammatone, frequency, phase. None: all that
+            `file` has. Or one whole figure of a recording: levels (asymmetry by level), hysteresis
+            (loops of one filterbank channel), summary (rise and fall work over the channels).
+        start, duration: the part to draw, in s; without a duration, at most 60 s.
+        channel: of a multichannel recording: "mean", or a number from 0.
+        tiers: a .TextGrid, .PHN or .WRD to draw below the waveform. None: the annotation of the
+            same name beside the recording, if any; "none": nothing.
+        at: Hz; hysteresis is drawn for the nearest channel.
+
+    Raises:
+        AnnotationError, AudioError, ConfigError, OutputError: bad input; nothing is written then.
+
+    Example:
+        >>> plot("speech.wav", "speech.png", ["waveform", "gammatone"])
+    """
+    file, out = Path(file), picture_path(out)
+    names = [what] if isinstance(what, str) else None if what is None else list(what)
+    if names is not None and (not names or set(names) - {*PANELS, *FIGURES}):
+        raise ConfigError(
+            "what",
+            f"{','.join(names)!r} is not known",
+            f"Use any of {','.join(PANELS)}, or one of {', '.join(FIGURES)}",
+        )
+    if not 0 <= start < np.inf or (duration is not None and not 0 < duration < np.inf):
+        raise ConfigError(
+            "start, duration",
+            f"start must be >= 0 and duration > 0, got {start} s and {duration} s",
+            "Give times in s from the beginning of the recording",
+        )
+    whole = next((name for name in names or () if name in FIGURES), None)
+    if whole and len(names or ()) > 1:
+        raise ConfigError(
+            "what",
+            f"{whole} is a whole figure and cannot be combined, got {','.join(names or ())}",
+            f"Draw {whole} alone, and the others into another picture",
+        )
+    if whole and file.suffix == ".npy":
+        raise ConfigError(
+            file, f"{whole} is drawn from samples, and this is a feature file", "Give the recording"
+        )
+    if file.suffix == ".npy":
+        figure = _panels(signal.from_features(file, start, duration), file, names, tiers)
+    elif whole is None:
+        excerpt = signal.read_excerpt(file, start, duration, channel, context=False)
+        figure = _panels(signal.from_audio(excerpt), file, names, tiers)
+    else:
+        try:
+            excerpt = signal.read_excerpt(file, start, duration, channel, context=True)
+        except ConfigError as error:
+            subject, problem, remedy = error.args
+            if whole == "hysteresis" and subject.startswith("channel "):
+                remedy += "; a filterbank channel is chosen by --at, in Hz"
+            raise ConfigError(subject, problem, remedy) from error
+        annotation = _annotation(file, tiers, whole == "levels")
+        if whole == "levels":
+            figure = asymmetry.levels_figure(excerpt, annotation)
+        elif whole == "hysteresis":
+            figure = asymmetry.hysteresis_figure(excerpt, at)
+        else:
+            figure = asymmetry.summary_figure(excerpt)
+    save(figure, out)
+
+
+def _panels(
+    data: signal.SignalTracks, file: Path, names: list[str] | None, tiers: str | Path | None
+) -> Figure:
+    available = [name for name, track in PANELS.items() if track in data.tracks]
+    panels = available if names is None else names
+    if missing := [name for name in panels if name not in available]:
+        raise ConfigError(
+            file,
+            f"has no data for {', '.join(missing)}; it has {', '.join(available) or 'nothing'}",
+            "Extract with --tracks level,frequency,phase, or plot the recording itself",
+        )
+    return signal.signal_figure(data, panels, _annotation(file, tiers, "waveform" in panels))
+
+
+def _annotation(
+    file: Path, tiers: str | Path | None, has_waveform: bool
+) -> dict[str, list[Interval]]:
+    """Read the tiers to draw; none where there is no waveform to draw them below."""
+    if str(tiers) == "none" or (tiers is None and not has_waveform):
+        return {}
+    if not has_waveform:
+        raise ConfigError(
+            "tiers",
+            "are drawn below a waveform, which this picture does not have",
+            "Draw levels, or include waveform, of the recording itself",
+        )
+    return tiers_beside(file) if tiers is None else read_tiers(tiers)

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from speechasym.feature_extraction.extraction import extract
     from speechasym.feature_extraction.sets import features
     from speechasym.levels.hierarchy import Hierarchy
-    from speechasym.plots.runs import plot_run
     from speechasym.plots.recordings import plot
+    from speechasym.plots.runs import plot_run
     from speechasym.ranks.activation import RankActivation
     from speechasym.recognition.activations import activations
     from speechasym.recognition.evaluation import evaluate

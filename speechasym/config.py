@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -224,3 +225,49 @@ def check_seed(seed: int) -> None:
     """Raise `ConfigError` unless `seed` is an integer >= 0."""
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise ConfigError("seed", f"{seed!r} is not an integer >= 0", "Use 0, 1, 2 ...")
+
+
+def to_yaml(config: Any, top: bool = True) -> str:
+    """Write a configuration as YAML; the comment beside each field becomes its explanation."""
+    meanings = _field_comments(type(config))
+    rows = []
+    for name, value in to_dict(config).items():
+        if text := meanings.get(name):
+            rows.append(f"# {text}")
+        field = getattr(config, name, value)
+        if dataclasses.is_dataclass(field):
+            rows += [f"{name}:", _indented(to_yaml(field, False), "  ")]
+        elif isinstance(field, tuple) and field and dataclasses.is_dataclass(field[0]):
+            rows.append(f"{name}:")
+            rows += [_indented(to_yaml(part, False), "  - ") for part in field]
+        else:
+            rows.append(f"{name}: {_flow(value)}")
+        if top:
+            rows.append("")
+    return "\n".join(rows).rstrip() + "\n"
+
+
+def _indented(text: str, first: str) -> str:
+    """Indent lines; the first one begins with `first`, such as the dash of a list."""
+    rows = text.rstrip("\n").split("\n")
+    return "\n".join((first if not n else " " * len(first)) + row for n, row in enumerate(rows))
+
+
+def _flow(value: Any) -> str:
+    import yaml
+
+    text: str = yaml.safe_dump(value, default_flow_style=True, width=1000, sort_keys=False)
+    return text.removesuffix("...\n").strip()
+
+
+def _field_comments(cls: type) -> dict[str, str]:
+    """Return {field: the comment beside its declaration}."""
+    import inspect
+
+    comments: dict[str, str] = {}
+    for parent in reversed(cls.__mro__):
+        if dataclasses.is_dataclass(parent):
+            for line in inspect.getsource(parent).splitlines():
+                if match := re.match(r"    (\w+): [^#]*#\s*(.+)$", line):
+                    comments[match[1]] = match[2]
+    return comments

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from speechasym.cli.options import print_table
+from speechasym.config import to_yaml
+from speechasym.errors import ConfigError
 
 
 def add_parser(commands: Any) -> None:
@@ -16,7 +18,8 @@ def add_parser(commands: Any) -> None:
         description="Train a recogniser of phones, letters and words on prepared cuts. An"
         " interrupted run continues with --resume, to the bit.",
         epilog="Examples:\n"
-        "  speechasym train --config mini.yaml --out runs/mini --set epochs=40 model.preset=small",
+        "  speechasym train --config mini.yaml --out runs/mini --set epochs=40 model.preset=small\n"
+        "  speechasym train --print-config    # every key, its default and its meaning",
     )
     parser.set_defaults(execute=run)
     add = parser.add_argument
@@ -28,17 +31,26 @@ def add_parser(commands: Any) -> None:
         help="override values of the file by dotted keys: data.train=cuts.jsonl.gz,"
         " model.levels.0.units=48",
     )  # fmt: skip
+    add(
+        "--print-config", action="store_true",
+        help="print the configuration as YAML, each key with its meaning, and exit",
+    )  # fmt: skip
 
 
 def run(options: Namespace) -> int:
     """Train, and print the outcome. Exit code 130 for an interrupted run."""
     import speechasym
-    from speechasym.errors import ConfigError
 
+    overrides = options.set
+    if options.print_config:
+        if options.config is None:  # keys without a default
+            overrides = ["data.train=TRAIN_CUTS", "data.dev=DEV_CUTS", *overrides]
+        print(to_yaml(speechasym.read_config(options.config, overrides)), end="")
+        return 0
     for name in ("config", "out"):
         if getattr(options, name) is None:
-            raise ConfigError(f"--{name}", "is required", "See speechasym train --help")
-    config = speechasym.read_config(options.config, options.set)
+            raise ConfigError(f"--{name}", "is required", "See `speechasym train --help`")
+    config = speechasym.read_config(options.config, overrides)
     result = speechasym.train(config, options.out, resume=options.resume)
     rows = []
     for head in config.heads.used:

@@ -1,6 +1,7 @@
 """`train`, `evaluate`, `transcribe` and `plot` of a run, as a person calls them."""
 
 import json
+import re
 
 import pytest
 from helpers import called, tone
@@ -34,6 +35,22 @@ def test_train(made, tmp_path, capsys):
         capsys, "plot", run, "--what", "curves", "--out", tmp_path / "curves.png"
     )
     assert code == 0 and said == f"{tmp_path / 'curves.png'}\n"
+
+
+def test_print_config_can_be_read_back(tmp_path, capsys):
+    call = ("train", "--print-config", "--set", "epochs=3", "data.augment.speeds=0.9,1")
+    code, text, _ = called(capsys, *call)
+    assert code == 0 and "train: TRAIN_CUTS" in text and "speeds: [0.9, 1.0]" in text
+    assert re.search(r"# .+\nlearning_rate: 0.002\n", text)
+    (tmp_path / "run.yaml").write_text(text)
+    again = called(capsys, "train", "--print-config", "--config", tmp_path / "run.yaml")
+    assert again == (0, text, "")
+
+
+def test_train_needs_a_config_and_a_folder(capsys):
+    for words, missing in (((), "--config"), (("--config", "x.yaml"), "--out")):
+        code, _, err = called(capsys, "train", *words)
+        assert code == 2 and f"{missing}: is required" in err
 
 
 def test_a_stopped_run_says_how_to_go_on(made, tmp_path, capsys, monkeypatch):

@@ -77,7 +77,7 @@ def utterances(trained: Trained, cuts: Path, most: int) -> Iterator[Utterance]:
     """The first cuts of a manifest, as the run hears them."""
     head = next(head for head in ("letters", "words", "phones") if head in trained.inventories)
     data = dataset.load(
-        trained.config.data, str(cuts), [head], inventories=trained.inventories, shown=False
+        trained.config.data, str(cuts), [head], inventories=trained.inventories, show_progress=False
     )
     words = {cut.id: labels.words_of(cut) for cut in data.cuts}
     seconds = dict(zip(data.ids, data.seconds, strict=True))

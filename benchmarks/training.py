@@ -30,6 +30,7 @@ from speechasym.feature_extraction.sets import FeatureConfig
 from speechasym.levels import ctc, hierarchy
 from speechasym.training import dataset
 from speechasym.training import optimiser as optimisation
+from speechasym.training.batches import group_by_length, pad_labels
 from speechasym.training.config import HEADS, DataConfig, HeadWeights
 from speechasym.training.dataset import Batch
 
@@ -79,7 +80,7 @@ def noise(config: FeatureConfig, count: int, batch_seconds: float) -> Data:
     """Normal noise in place of features, of the same lengths and labels for any columns."""
     rng = np.random.default_rng(0)
     lengths = np.clip(rng.lognormal(np.log(2.3), 0.3, 40 * count), 1.0, 5.0).tolist()
-    groups = dataset.grouped(lengths, batch_seconds)
+    groups = group_by_length(lengths, batch_seconds)
     groups = [groups[i] for i in np.linspace(0, len(groups) - 2, count).round().astype(int)]
     columns = len(sets.columns(config))
     generator = torch.Generator().manual_seed(0)
@@ -96,7 +97,7 @@ def noise(config: FeatureConfig, count: int, batch_seconds: float) -> Data:
                 [str(n) for n in group],
                 nn.utils.rnn.pad_sequence(rows, batch_first=True),
                 torch.tensor(frames),
-                {head: dataset.padded([r.tolist() for r in labels[head]]) for head in HEADS},
+                {head: pad_labels([r.tolist() for r in labels[head]]) for head in HEADS},
                 ["" for _ in group],
             )
         )
@@ -107,7 +108,7 @@ def real(config: FeatureConfig, path: Path, count: int, batch_seconds: float) ->
     """Batches of a manifest's cuts, spread from the longest to the shortest."""
     own = DataConfig(train=str(path), dev=str(path), features=config)
     found = dataset.load(own, str(path), HEADS)
-    groups = dataset.grouped(found.seconds, batch_seconds)
+    groups = group_by_length(found.seconds, batch_seconds)
     count = min(count, len(groups))
     groups = [groups[i] for i in np.linspace(0, len(groups) - 1, count).round().astype(int)]
     seconds = [sum(found.seconds[n] for n in group) for group in groups]
@@ -167,7 +168,7 @@ def step(row: Row, number: int) -> tuple[float, float]:
         slopes.append(leaf.grad)
     losses = list(output.losses.values())
     torch.autograd.backward([*heads, *losses], [*slopes, *[None for _ in losses]])
-    optimisation.clipped(row.model, CLIP)
+    optimisation.clip_gradients(row.model, CLIP)
     row.optimiser.step()
     row.counts.append([float(level.passed_mask.sum()) for level in output.levels])
     return time.perf_counter() - begun, spent

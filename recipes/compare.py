@@ -41,9 +41,8 @@ from numpy.typing import NDArray
 from speechasym import config as settings
 from speechasym import files
 from speechasym.errors import ConfigError, OutputError, SpeechAsymError
-from speechasym.training import config as configs
-from speechasym.training import run_folder
-from speechasym.training.config import TrainConfig
+from speechasym.training import environment, run_folder
+from speechasym.training.config import TrainConfig, config_to_dict, read_config
 
 # heads and what is made of them, as `evaluation` names them -> measures
 MEASURES = {
@@ -105,9 +104,9 @@ def planned(
 
     Raises `ConfigError` where the configuration does not allow it.
     """
-    config = configs.read(base, [*own, f"seed={seed}", *system.words])
+    config = read_config(base, [*own, f"seed={seed}", *system.words])
     test = test or Path(config.data.train).with_name("test_cuts.jsonl.gz")
-    known = {k: v for k, v in configs.to_dict(config).items() if k not in run_folder.FREE}
+    known = {k: v for k, v in config_to_dict(config).items() if k not in run_folder.FREE}
     known["data"] = {k: v for k, v in known["data"].items() if f"data.{k}" not in run_folder.FREE}
     sets = [files.sha256(Path(path)) for path in (config.data.train, config.data.dev, test)]
     if words is not None and not set(words.config.heads) <= set(config.heads.used):
@@ -147,7 +146,7 @@ def outcome(job: Job) -> tuple[dict[str, Any], Any] | None:
         "rates": {MEASURES[n]: score.counts.rate for n, score in found.scores.items()},
         "dev": done["dev"], "best_step": done["best_step"], "sentences": len(found.speakers),
         "left_out": {head: len(cuts) for head, cuts in done["left_out"].items()},
-        "commit": commit(), "versions": run_folder.versions(), "machine": machine(found.device),
+        "commit": commit(), "versions": environment.versions(), "machine": machine(found.device),
         "sha256": job.sha256,
     }, found  # fmt: skip
 

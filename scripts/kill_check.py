@@ -20,9 +20,9 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 TRAIN = """
 import sys
-from speechasym import configs, training
-config = configs.read(sys.argv[1], sys.argv[3:])
-training.train(config, sys.argv[2], resume=True, shown=False)
+from speechasym import read_config, train
+config = read_config(sys.argv[1], sys.argv[3:])
+train(config, sys.argv[2], resume=True, show_progress=False)
 """
 CLOCK = ("seconds", "audio_hours_per_hour")
 

@@ -101,11 +101,11 @@ def build(mapping, inputs, sizes):
 
 def config(words, *more):
     basic = ("threads=1", "batch_seconds=3", "epochs=3", "device=cpu", "data.features.rate=50")
-    return configs.read(None, [*words, *basic, *more])
+    return configs.read_config(None, [*words, *basic, *more])
 
 
 def run(words, out, *more, **options):
-    return loop.train(config(words, *more), out, build=build, shown=False, **options)
+    return loop.train(config(words, *more), out, build=build, show_progress=False, **options)
 
 
 def run_to_be_killed(words, out, more):
@@ -121,7 +121,7 @@ def levels_in_team(rank, size, port, words, out):
     """The real levels, with batches of one cut: one process has nothing to do in them."""
     join_team(rank, size, port)
     more = ("epochs=1", "batch_seconds=1", "model.every.width=16")
-    loop.train(config(words, *more), out, shown=False)
+    loop.train(config(words, *more), out, show_progress=False)
 
 
 def run_in_team(rank, size, port, words, out, more):
@@ -132,5 +132,5 @@ def run_in_team(rank, size, port, words, out, more):
         kept.append(build(*args))
         return kept[0]
 
-    found = loop.train(config(words, *more), out, build=keep, shown=False)
+    found = loop.train(config(words, *more), out, build=keep, show_progress=False)
     torch.save([found["steps"], found["best"], kept[0].state_dict()], f"{out}-{rank}.pt")

@@ -5,8 +5,7 @@ from pathlib import Path
 import numpy as np
 from helpers import sine, tone
 
-from speechasym.training import config as configs
-from speechasym.training import loop
+from speechasym import read_config, train
 
 RATE = 16000
 HERTZ = {"m": 300, "aa": 700, "s": 3000}  # a tone for each phone
@@ -97,6 +96,6 @@ def toy(tmp_path_factory) -> Path:
         manifest(folder, "dev", 6, 2)
         manifest(folder, "test", 7, 3)
         (folder / "run.yaml").write_text(configuration(folder))
-        loop.train(configs.read(folder / "run.yaml"), folder / "run", shown=False)
+        train(read_config(folder / "run.yaml"), folder / "run", show_progress=False)
         _MADE["toy"] = folder
     return _MADE["toy"]

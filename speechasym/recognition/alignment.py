@@ -115,9 +115,7 @@ def align(
     if rows is None and isinstance(source, str | Path):
         rows = transcription.features_of(trained, x)
     elif rows is None:
-        rows = feature_cache.of(
-            feature_cache.Task(source, feature_cache.Variant(), None, config, None)
-        )
+        rows = feature_cache.features_of(feature_cache.FeatureTask(source, config))
     if rows.ndim != 2 or not len(rows):
         raise ConfigError("features", f"shape {rows.shape}, not (frames, columns)", "Extract them")
     tiers, score = _aligned(trained, rows, said, head, name, seconds)

@@ -24,7 +24,7 @@ from speechasym.recognition.decoder import BY_LEXICON, Opened, unknown_rates
 from speechasym.recognition.transcription import Trained, open_run
 from speechasym.scoring import error_rates
 from speechasym.scoring.error_rates import Counts, Result
-from speechasym.training import dataset, labels, run_folder
+from speechasym.training import dataset, environment, labels
 
 FROM_LETTERS = "letters as words"
 MEASURES = {
@@ -90,7 +90,7 @@ class Evaluation:
             "real_time_factor": spent,
             "device": self.device,
             "threads": torch.get_num_threads(),
-            "versions": run_folder.versions(),
+            "versions": environment.versions(),
             "labels": asdict(self.trained.config.data.labels),
             "levels": [asdict(flow) for flow in self.flows],
             "decoding": self.decoding,
@@ -158,11 +158,11 @@ def evaluate(
         )
     if seed < 0:
         raise ConfigError("seed", f"{seed} is less than 0", "Use 0, 1, 2")
-    place = run_folder.device_of(device)
+    place = environment.select_device(device)
     # one process: whoever calls this from a script need not guard it against being run anew
     config, began = replace(trained.config.data, workers=1), time.monotonic()
     inventories = {head: trained.inventories[head] for head in heads}
-    data = dataset.load(config, str(cuts), heads, inventories=inventories, shown=shown)
+    data = dataset.load(config, str(cuts), heads, inventories=inventories, show_progress=shown)
     feature_seconds = None if config.cache else time.monotonic() - began
     model = trained.model.to(place)
     too_much = ConfigError(
@@ -175,7 +175,7 @@ def evaluate(
     began = time.monotonic()
     with torch.no_grad(), progress(len(data), "recognise", shown) as step:
         for batch in data.in_order(batch_seconds):
-            with run_folder.enough_memory(too_much):
+            with environment.memory_errors_as(too_much):
                 output = model(batch.features.to(place), batch.lengths.to(place))
             for head in heads:
                 for name, row in zip(batch.ids, ctc.greedy(*output.heads[head]), strict=True):

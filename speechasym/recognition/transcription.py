@@ -30,7 +30,7 @@ from speechasym.feature_extraction.sets import FeatureConfig
 from speechasym.levels import ctc, hierarchy
 from speechasym.levels.level import Output
 from speechasym.recognition.decoder import BY_LEXICON, Opened
-from speechasym.training import checkpoints, loop
+from speechasym.training import checkpoints, models
 from speechasym.training.config import HEADS, TrainConfig
 from speechasym.training.labels import Inventory
 
@@ -90,7 +90,7 @@ def open_run(run: str | Path | Trained) -> Trained:
         raise CheckpointError(
             folder, f"holds no {checkpoints.MODEL}", "Give the folder of a finished run"
         )
-    model, config, found = loop.open_model(folder)
+    model, config, found = models.open_model(folder)
     inventories = {head: found[head] for head in HEADS if head in found}
     meta = json.loads((folder / checkpoints.MODEL_META).read_text("utf-8"))
     return Trained(folder, model, config, inventories, meta["sha256"])

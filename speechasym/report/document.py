@@ -35,7 +35,7 @@ from speechasym.report.html import (
 )
 from speechasym.report.material import Material, gather
 from speechasym.report.scenes import listen
-from speechasym.training import checkpoints, run_folder
+from speechasym.training import checkpoints, environment
 
 
 def write_report(
@@ -247,7 +247,7 @@ def _configuration(m: Material) -> Html:
         told["words by lexicon"] = "; ".join(f"{key} {value}" for key, value in way)
     told["commit"] = str(content.get("commit") or meta.get("commit") or "not recorded")
     told["trained with"] = ", ".join(f"{k} {v}" for k, v in meta.get("versions", {}).items())
-    told["page made with"] = ", ".join(f"{k} {v}" for k, v in run_folder.versions().items())
+    told["page made with"] = ", ".join(f"{k} {v}" for k, v in environment.versions().items())
     if content.get("device"):
         threads = content.get("threads")
         told["evaluated on"] = f"{content['device']}" + (f", {threads} threads" if threads else "")

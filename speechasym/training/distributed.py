@@ -1,7 +1,7 @@
-"""One run in several processes, as torchrun starts them: each has a share of every batch.
+"""One run in several processes, as torchrun starts them; each takes its share of every batch.
 
-Gradients are summed by hand, in one flat tensor: a parameter that no process used keeps no
-gradient, and a flag to stop travels with them. So processes need no wrapper about the model.
+Gradients are summed by hand in one flat tensor: a parameter that no process used keeps no gradient,
+and the request to stop travels along. So the model needs no wrapper.
 """
 
 import os
@@ -14,83 +14,83 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 
-class Team(NamedTuple):
-    """The processes of a run."""
+class ProcessGroup(NamedTuple):
+    """The processes of a run, as seen from one of them."""
 
     rank: int = 0
     size: int = 1
 
     @property
-    def first(self) -> bool:
+    def is_first(self) -> bool:
         """Whether this process writes the files."""
         return self.rank == 0
 
 
 @contextmanager
-def team(device: torch.device) -> Iterator[Team]:
-    """The processes that torchrun started: nccl for CUDA devices, gloo for the CPU."""
+def process_group(device: torch.device) -> Iterator[ProcessGroup]:
+    """Join the processes that torchrun started, by nccl for CUDA devices and gloo for the CPU."""
     if int(os.environ.get("WORLD_SIZE", "1")) < 2:
-        yield Team()
+        yield ProcessGroup()
         return
-    own = not dist.is_initialized()
-    if own:
+    joins = not dist.is_initialized()
+    if joins:
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
-        yield Team(dist.get_rank(), dist.get_world_size())
+        yield ProcessGroup(dist.get_rank(), dist.get_world_size())
     finally:
-        if own:
+        if joins:
             dist.destroy_process_group()
 
 
-def share(items: Sequence[int], team: Team) -> list[int]:
-    """This process's part of a batch; empty where the batch has fewer than processes."""
-    return list(items[team.rank :: team.size])
+def share(items: Sequence[int], group: ProcessGroup) -> list[int]:
+    """Return this process's part of a batch; empty if the batch has fewer items than processes."""
+    return list(items[group.rank :: group.size])
 
 
-def same_start(model: nn.Module, team: Team) -> None:
-    """Parameters and buffers of the first process in all."""
-    if team.size > 1:
+def broadcast_state(model: nn.Module, group: ProcessGroup) -> None:
+    """Copy parameters and buffers of the first process to all."""
+    if group.size > 1:
         for value in model.state_dict().values():
             dist.broadcast(value, 0)
 
 
-def same_buffers(model: nn.Module, team: Team) -> None:
-    """Buffers of the first process in all."""
-    if team.size > 1:
+def broadcast_buffers(model: nn.Module, group: ProcessGroup) -> None:
+    """Copy buffers of the first process to all."""
+    if group.size > 1:
         for value in model.buffers():
             dist.broadcast(value, 0)
 
 
-def summed(model: nn.Module, numbers: Tensor, team: Team) -> Tensor:
-    """Sum gradients over the processes in place, and these numbers (N,) with them -> (N,)."""
-    if team.size == 1:
-        return numbers
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    used = torch.tensor([float(p.grad is not None) for p in parameters], device=numbers.device)
-    parts = [p.grad if p.grad is not None else torch.zeros_like(p) for p in parameters]
-    flat = torch.cat([part.flatten().float() for part in parts] + [used, numbers.float()])
-    dist.all_reduce(flat)
-    count = len(parameters)
-    marks = flat[len(flat) - count - len(numbers) : len(flat) - len(numbers)].tolist()
-    place = 0
-    for parameter, part, mark in zip(parameters, parts, marks, strict=True):
-        size = part.numel()
-        if mark:
-            parameter.grad = flat[place : place + size].view_as(part).to(part.dtype)
-        place += size
-    return flat[len(flat) - len(numbers) :]
-
-
-def from_first(numbers: Sequence[float], device: torch.device, team: Team) -> list[float]:
-    """Numbers of the first process, in all."""
-    if team.size == 1:
+def broadcast_numbers(
+    numbers: Sequence[float], device: torch.device, group: ProcessGroup
+) -> list[float]:
+    """Return the numbers of the first process in all."""
+    if group.size == 1:
         return list(numbers)
     sent = torch.tensor(numbers, dtype=torch.float64, device=device)
     dist.broadcast(sent, 0)
     return sent.tolist()
 
 
-def wait(team: Team) -> None:
-    """Until all are here."""
-    if team.size > 1:
+def sum_gradients(model: nn.Module, numbers: Tensor, group: ProcessGroup) -> Tensor:
+    """Sum gradients over the processes in place, and return the sums of `numbers` (N,)."""
+    if group.size == 1:
+        return numbers
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    used = torch.tensor([float(p.grad is not None) for p in parameters], device=numbers.device)
+    gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in parameters]
+    flat = torch.cat([part.flatten().float() for part in gradients] + [used, numbers.float()])
+    dist.all_reduce(flat)
+    *summed, used, numbers = flat.split([*(g.numel() for g in gradients), len(used), len(numbers)])
+    for parameter, gradient, total, count in zip(
+        parameters, gradients, summed, used.tolist(), strict=True
+    ):
+        if count:
+            parameter.grad = total.view_as(gradient).to(gradient.dtype)
+    return numbers
+
+
+def barrier(group: ProcessGroup) -> None:
+    """Wait until all processes are here."""
+    if group.size > 1:
         dist.barrier()

@@ -1,4 +1,4 @@
-"""What turns gradients into better parameters: AdamW, its schedule, averaging; and a guard.
+"""The optimiser: AdamW, its schedule, averaged parameters; and the search for values not finite.
 
 [1] I. Loshchilov, F. Hutter, "Decoupled weight decay regularization", ICLR 2019.
 [2] B. Polyak, A. Juditsky, "Acceleration of stochastic approximation by averaging", SIAM J. Control
@@ -36,7 +36,7 @@ def adamw(model: nn.Module, learning_rate: float, weight_decay: float) -> torch.
 
 
 def rate_factor(share: float, warm_up: float, schedule: str) -> float:
-    """The learning rate, as a factor of the highest, at a share (0 to 1) of the run.
+    """Return the learning rate, as a factor of the highest, at a share (0 to 1) of the run.
 
     It rises linearly during `warm_up`, then falls to 0 by half a cosine or a line, or stays.
     """
@@ -49,7 +49,7 @@ def rate_factor(share: float, warm_up: float, schedule: str) -> float:
 
 
 def moments(model: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The optimiser's state by parameter, as tensors: NAME.exp_avg and so on."""
+    """Return the optimiser's state by parameter, as tensors: NAME.exp_avg and so on."""
     return {
         f"{name}.{key}": value
         for name, parameter in model.named_parameters()
@@ -60,7 +60,7 @@ def moments(model: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Ten
 def set_moments(
     model: nn.Module, optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]
 ) -> None:
-    """Take back what `moments` gave."""
+    """Set the optimiser's state to the result of `moments`."""
     for name, parameter in model.named_parameters():
         state = {}
         for key in ("step", "exp_avg", "exp_avg_sq"):
@@ -74,7 +74,7 @@ class Average:
     """Exponential average of parameters over steps [2]; early steps weigh less.
 
     Args:
-        decay: of each step, below 1; 0 keeps the parameters themselves.
+        decay: per step, below 1; 0 keeps the parameters themselves.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
@@ -83,79 +83,82 @@ class Average:
 
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
-        """After a step, counted from 1."""
+        """Update the average after a step, counted from 1."""
         weight = 1 - min(self.decay, step / (step + 10))
-        own = dict(model.named_parameters())
+        current = dict(model.named_parameters())
         torch._foreach_lerp_(
-            list(self.values.values()), [own[name].detach() for name in self.values], weight
+            list(self.values.values()), [current[name].detach() for name in self.values], weight
         )
 
     @contextmanager
-    def inside(self, model: nn.Module) -> Iterator[None]:
-        """The model has the averaged parameters in here."""
-        own = dict(model.named_parameters())
-        kept = {name: p.detach().clone() for name, p in own.items()}
-        with torch.no_grad():
-            for name, parameter in own.items():
-                parameter.copy_(self.values[name])
+    def applied(self, model: nn.Module) -> Iterator[None]:
+        """Give the model the averaged parameters within the block."""
+        kept = {name: p.detach().clone() for name, p in model.named_parameters()}
+        _copy_parameters(model, self.values)
         try:
             yield
         finally:
-            with torch.no_grad():
-                for name, parameter in own.items():
-                    parameter.copy_(kept[name])
+            _copy_parameters(model, kept)
 
 
-def clipped(model: nn.Module, most: float) -> Tensor:
-    """Scale gradients to a norm of at most `most`, where they are finite; returns their norm."""
+@torch.no_grad()
+def _copy_parameters(model: nn.Module, values: Mapping[str, Tensor]) -> None:
+    for name, parameter in model.named_parameters():
+        parameter.copy_(values[name])
+
+
+def clip_gradients(model: nn.Module, most: float) -> Tensor:
+    """Scale gradients to a norm of at most `most` if they are finite; return their norm."""
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
     if not gradients:
-        raise TrainingError("model", "no parameter has a gradient", "Check that its heads train")
+        raise TrainingError(
+            "model", "no parameter has a gradient", "Check that its heads are trained"
+        )
     norm = torch.nn.utils.get_total_norm(gradients)
     if bool(norm.isfinite()):
         torch.nn.utils.clip_grads_with_norm_(list(model.parameters()), most, norm)
     return norm
 
 
-def culprit(model: nn.Module, again: Callable[[], Any]) -> str:
-    """What first is not finite when the step is done again: a parameter, an output, a gradient.
+def find_non_finite(model: nn.Module, compute_loss: Callable[[], Any]) -> str:
+    """Repeat a step, and say what is first not finite: a parameter, an output, a gradient.
 
     Args:
-        again: computes the loss of the same batch, and returns it.
+        compute_loss: returns the loss of the same batch.
     """
     for name, parameter in model.named_parameters():
         if not bool(parameter.isfinite().all()):
             return f"parameter {name} is not finite"
-    found: list[str] = []
+    faults: list[str] = []
 
     def hook(name: str) -> Callable[[nn.Module, Any, Any], None]:
         def check(module: nn.Module, _: Any, output: Any) -> None:
-            if not found and not all(bool(t.isfinite().all()) for t in _tensors(output)):
+            if not faults and not all(bool(t.isfinite().all()) for t in _tensors(output)):
                 what = f"{name} ({type(module).__name__})" if name else type(module).__name__
-                found.append(f"the output of module {what} is not finite")
+                faults.append(f"the output of module {what} is not finite")
 
         return check
 
     handles = [m.register_forward_hook(hook(name)) for name, m in model.named_modules()]
     model.zero_grad(set_to_none=True)
     try:
-        loss = again()
+        loss = compute_loss()
     finally:
         for handle in handles:
             handle.remove()
-    if found:
-        return found[0]
+    if faults:
+        return faults[0]
     if not bool(loss.isfinite()):
         return f"the loss is {float(loss)}, from finite outputs"
     loss.backward()
-    for name, parameter in reversed(list(model.named_parameters())):  # backward goes from the end
+    for name, parameter in reversed(list(model.named_parameters())):  # backward starts at the end
         if parameter.grad is not None and not bool(parameter.grad.isfinite().all()):
             return f"the gradient of {name} is not finite"
-    return "once more it is finite: a step that does not repeat"
+    return "everything is finite when the step is repeated"
 
 
 def _tensors(output: Any) -> Iterator[Tensor]:
-    """Floating-point tensors in an output; log-probabilities may be -inf, which is no fault."""
+    """Yield the floating-point tensors in an output; -inf, a valid log-probability, becomes 0."""
     if isinstance(output, Tensor):
         if output.is_floating_point():
             yield output.detach().nan_to_num(torch.nan, torch.inf, 0.0)

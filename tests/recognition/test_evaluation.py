@@ -228,7 +228,7 @@ def test_transcribe_with_lexicon(made, files, tmp_path, capsys):
     [
         (["--lm", "no.arpa", "--lexicon", "LEXICON"], "no.arpa"),
         (["--lm", "LM", "--lexicon", "no.txt"], "no.txt: cannot be read"),
-        (["--lm", "LM"], "--lexicon: is not given"),
+        (["--lm", "LM"], "--lexicon: is missing"),
         (["--lexicon", "LEXICON"], "--lexicon: says nothing without a language model"),
         (["--beam", "7"], "--beam: says nothing without a language model"),
         (["--lm", "LM", "--lexicon", "LEXICON", "--from", "words"], "source: 'words' is unknown"),

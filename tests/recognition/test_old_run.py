@@ -8,12 +8,12 @@ import pytest
 from rapidfuzz.distance import Levenshtein
 from toy import RATE, manifest, tone, utterance
 
+from speechasym.corpora import manifests
 from speechasym.recognition import pretrained, transcription
 from speechasym.recognition.alignment import align
 from speechasym.recognition.decoder import config_of, open_decoder
 from speechasym.recognition.evaluation import evaluate
 from speechasym.recognition.transcription import open_run, transcribe
-from speechasym.training import feature_cache
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "run-0.1"
 DATA = Path(__file__).parents[2] / "data"
@@ -56,7 +56,7 @@ def test_evaluation(trained, cuts):
 
 
 def test_alignment(trained, cuts):
-    result = align(trained, next(iter(feature_cache.read_cuts(cuts))))
+    result = align(trained, next(iter(manifests.read_cuts(cuts))))
     assert result.score == pytest.approx(RESULTS["alignment"]["score"], abs=1e-4)
     assert rounded(result.tiers) == RESULTS["alignment"]["tiers"]
 

@@ -256,7 +256,7 @@ def small(made, folder, more: str):
     path = folder / "run.yaml"
     path.write_text(configuration(made, steps=3))
     out = folder / "odd"
-    loop.train(config.read(path, more.split()), out, shown=False)
+    loop.train(config.read_config(path, more.split()), out, show_progress=False)
     return out
 
 

@@ -10,6 +10,7 @@ import soundfile as sf
 
 from speechasym.corpora import splits
 from speechasym.errors import ConfigError
+from speechasym.training import augment
 from speechasym.training import batches as sampling
 
 RATE = 16000
@@ -143,9 +144,9 @@ def test_shares_are_rounded_by_largest_remainder(count):
 
 
 def test_noise_at_its_ratio(cuts, noise):
-    mixed = sampling.with_noise(cuts, noise, 10.0, seed=0)
-    again = sampling.with_noise(cuts, noise, 10.0, seed=0)
-    other = sampling.with_noise(cuts, noise, 10.0, seed=1)
+    mixed = augment.with_noise(cuts, noise, 10.0, seed=0)
+    again = augment.with_noise(cuts, noise, 10.0, seed=0)
+    other = augment.with_noise(cuts, noise, 10.0, seed=1)
     assert list(mixed.ids) == list(cuts.ids)
     for clean, noisy, same in zip(cuts, mixed, again, strict=True):
         assert noisy.duration == clean.duration
@@ -164,7 +165,7 @@ def test_noise_at_its_ratio(cuts, noise):
 def test_noise_at_ratios_of_a_range(cuts, noise):
     ratios = [
         track.snr
-        for cut in sampling.with_noise(cuts, noise, (0, 20), seed=0)
+        for cut in augment.with_noise(cuts, noise, (0, 20), seed=0)
         for track in cut.tracks
         if track.snr is not None
     ]
@@ -172,7 +173,7 @@ def test_noise_at_ratios_of_a_range(cuts, noise):
 
 
 def test_speeds_move_the_times_too(cuts):
-    made = sampling.with_speeds(cuts)
+    made = augment.with_speeds(cuts)
     assert len(made) == 36 and len(set(made.ids)) == 36
     fast = made["u05_sp1.1"]
     assert fast.duration == pytest.approx(cuts["u05"].duration / 1.1, abs=1e-4)
@@ -196,14 +197,14 @@ def test_speeds_move_the_times_too(cuts):
         (lambda c, n: splits.split_speakers(c, {"a": 1.5, "b": -0.5}, 0), "must all be positive"),
         (lambda c, n: splits.split_speakers(c, dict.fromkeys("abcde", 0.2), 0), "fewer than 5"),
         (lambda c, n: splits.split_speakers(n, {"a": 1.0}, 0), "must have exactly one speaker"),
-        (lambda c, n: sampling.with_noise(c, n, math.inf, 0), "snr"),
-        (lambda c, n: sampling.with_noise(c, n, (20, 0), 0), "snr"),
-        (lambda c, n: sampling.with_noise(c, n.subset(cut_ids=[]), 10, 0), "there are none"),
-        (lambda c, n: sampling.with_noise(c, n.resample(8000), 10, 0), r"resample\(16000\)"),
-        (lambda c, n: sampling.with_speeds(c, ()), "none or repeated"),
-        (lambda c, n: sampling.with_speeds(c, (1, 1.0)), "none or repeated"),
-        (lambda c, n: sampling.with_speeds(c, (0,)), "0.5 to 2"),
-        (lambda c, n: sampling.with_speeds(c, (math.nan,)), "0.5 to 2"),
+        (lambda c, n: augment.with_noise(c, n, math.inf, 0), "snr"),
+        (lambda c, n: augment.with_noise(c, n, (20, 0), 0), "snr"),
+        (lambda c, n: augment.with_noise(c, n.subset(cut_ids=[]), 10, 0), "there are none"),
+        (lambda c, n: augment.with_noise(c, n.resample(8000), 10, 0), r"resample\(16000\)"),
+        (lambda c, n: augment.with_speeds(c, ()), "different values"),
+        (lambda c, n: augment.with_speeds(c, (1, 1.0)), "different values"),
+        (lambda c, n: augment.with_speeds(c, (0,)), "0.5 to 2"),
+        (lambda c, n: augment.with_speeds(c, (math.nan,)), "0.5 to 2"),
     ],
 )
 def test_bad_values(cuts, noise, call, match):

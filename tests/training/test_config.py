@@ -30,18 +30,20 @@ def path(tmp_path):
 
 
 def test_a_file_and_words_that_win(path):
-    found = config.read(path, ["model.levels.1.units=48", "epochs=7", "data.augment.speeds=1,1.1"])
+    found = config.read_config(
+        path, ["model.levels.1.units=48", "epochs=7", "data.augment.speeds=1,1.1"]
+    )
     assert found.data.features.features == "gammatone" and found.data.features.channels == 32
     assert found.data.features.normalise == "utterance"  # of the default, as it is not said
     assert found.model == {"width": 64, "levels": [{"units": 40}, {"units": 48}]}
-    assert found.heads.used == {"phones": 1.0, "letters": 0.3} and found.chosen == "phones"
+    assert found.heads.used == {"phones": 1.0, "letters": 0.3} and found.target_head == "phones"
     assert found.learning_rate == 0.001 and found.epochs == 7
     assert found.data.augment.speeds == (1.0, 1.1) and found.data.augment.variants == 2
 
 
 def test_to_dict_and_back(path):
-    found = config.read(path)
-    assert config.of_dict(config.to_dict(found)) == found
+    found = config.read_config(path)
+    assert config.config_from_dict(config.config_to_dict(found)) == found
 
 
 @pytest.mark.parametrize(
@@ -79,20 +81,20 @@ def test_to_dict_and_back(path):
 )
 def test_faults_are_named(word, message):
     with pytest.raises(ConfigError, match=message):
-        config.read(None, [*DATA, word])
+        config.read_config(None, [*DATA, word])
 
 
 @pytest.mark.parametrize("word", ["model.levels.2.units=1", "model.levels.x=1", "model.width.a=1"])
 def test_elements_that_are_not_there(path, word):
     with pytest.raises(ConfigError, match=r"out of range for a list of 2|has no element"):
-        config.read(path, [word])
+        config.read_config(path, [word])
 
 
 def test_what_is_missing_is_named():
     with pytest.raises(ConfigError, match=r"data\.train: is missing"):
-        config.read(None)
+        config.read_config(None)
     with pytest.raises(ConfigError, match=r"data\.dev"):
-        config.read(None, DATA[:1])
+        config.read_config(None, DATA[:1])
 
 
 @pytest.mark.parametrize(
@@ -109,12 +111,12 @@ def test_what_is_missing_is_named():
 def test_faults_of_a_file_are_named(path, text, message):
     path.write_text(text)
     with pytest.raises(ConfigError, match=message):
-        config.read(path)
+        config.read_config(path)
 
 
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(ConfigError, match="cannot be read"):
-        config.read(tmp_path / "none.yaml")
+        config.read_config(tmp_path / "none.yaml")
 
 
 def test_a_fault_of_another_part_says_where_it_was_asked_for():

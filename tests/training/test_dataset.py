@@ -16,7 +16,8 @@ from speechasym.errors import AudioError, ConfigError, LabelError
 from speechasym.feature_extraction import sets
 from speechasym.language import lexicon, phones
 from speechasym.levels import ctc
-from speechasym.training import dataset, feature_cache, labels
+from speechasym.training import augment as augment_module
+from speechasym.training import batches, cuts, dataset, feature_cache, labels
 from speechasym.training.config import AugmentConfig, LabelConfig
 
 HEADS = ["phones", "letters", "words"]
@@ -29,7 +30,7 @@ def words(tmp_path_factory):
 
 def load(words, *more, heads=("phones",), **options):
     config = tiny.config(words, *more).data
-    return dataset.load(config, config.train, heads, shown=False, **options)
+    return dataset.load(config, config.train, heads, show_progress=False, **options)
 
 
 def cut(text=None, symbols=None, name="c"):
@@ -124,7 +125,7 @@ def test_spliced_cuts_are_stretches_with_their_phones(words):
                     r for r in rows if piece.frames.start <= r[1] and r[2] <= piece.frames.stop
                 ]
                 assert piece.phones == [label for label, _, _ in inside]
-                assert len(inside) >= min(dataset.SHORTEST, len(rows))
+                assert len(inside) >= min(augment_module.SHORTEST, len(rows))
                 want.append(data.features[piece.cut][piece.variant][piece.frames])
                 said += piece.phones
             length = int(batch.lengths[place])
@@ -145,7 +146,7 @@ def test_framewise_needs_times(tmp_path):
         del row["supervisions"][0]["alignment"]
     path.write_text("".join(json.dumps(row) + "\n" for row in kept))
     with pytest.raises(LabelError, match="no phones with their times"):
-        dataset.load(config, str(path), ["letters"], timed=True, shown=False)
+        dataset.load(config, str(path), ["letters"], timed=True, show_progress=False)
 
 
 def test_folding_of_timit():
@@ -212,35 +213,41 @@ def test_resampled_and_several_channels(tmp_path):
     path = tone(tmp_path / "two.wav", np.stack([samples, 0.5 * samples], 1), 44100)
     made = Recording.from_file(path).to_cut()
     config = sets.FeatureConfig(features="logmel", rate=50)
-    found = feature_cache.of(feature_cache.Task(made, feature_cache.Variant(), None, config, None))
+    found = feature_cache.features_of(
+        feature_cache.FeatureTask(made, augment_module.Variant(), None, config, None)
+    )
     want = sets.features(path, features="logmel", rate=50)
     assert found.shape == want.shape
     loud = want > want.max() - 40
     assert np.abs(found - want)[loud].max() < 0.1
     config = sets.FeatureConfig(features="logmel", rate=50, channel=1)
-    found = feature_cache.of(feature_cache.Task(made, feature_cache.Variant(), None, config, None))
+    found = feature_cache.features_of(
+        feature_cache.FeatureTask(made, augment_module.Variant(), None, config, None)
+    )
     want = sets.features(path, features="logmel", rate=50, channel=1)
     assert np.abs(found - want)[loud].max() < 0.1
     config = sets.FeatureConfig(features="logmel", channel=2)
     with pytest.raises(AudioError, match="it has no channel 2"):
-        feature_cache.of(feature_cache.Task(made, feature_cache.Variant(), None, config, None))
+        feature_cache.features_of(
+            feature_cache.FeatureTask(made, augment_module.Variant(), None, config, None)
+        )
 
 
 def test_batches_of_an_epoch(words):
     data = load(words)
-    first = list(dataset.epoch_batches(data, 3, 0, 0))
+    first = list(batches.epoch_batches(data, 3, 0, 0))
     assert sorted(n for batch in first for n in batch) == list(range(len(data)))
-    assert first != list(dataset.epoch_batches(data, 3, 0, 1))
-    assert first != list(dataset.epoch_batches(data, 3, 1, 0))
+    assert first != list(batches.epoch_batches(data, 3, 0, 1))
+    assert first != list(batches.epoch_batches(data, 3, 1, 0))
     for epoch in (0, 3):  # whatever came before
-        whole = list(dataset.epoch_batches(data, 3, 0, epoch))
-        assert list(dataset.epoch_batches(data, 3, 0, epoch, first=2)) == whole[2:]
+        whole = list(batches.epoch_batches(data, 3, 0, epoch))
+        assert list(batches.epoch_batches(data, 3, 0, epoch, first=2)) == whole[2:]
     lengths = [len(batch.ids) for batch in data.in_order(3)]
     assert sum(lengths) == len(data) and len(lengths) > 1
 
 
 def test_grouped_fits_with_padding():
-    assert dataset.grouped([1, 4, 2, 9, 2], 6) == [[3], [1], [2, 4, 0]]
+    assert batches.group_by_length([1, 4, 2, 9, 2], 6) == [[3], [1], [2, 4, 0]]
 
 
 def test_variants_take_turns(words):
@@ -261,17 +268,19 @@ def test_variants_take_turns(words):
 
 def test_variants_depend_on_seed_cut_and_number_only():
     augment = AugmentConfig(speeds=(0.9, 1.1), noise="x", noise_share=1.0, snr_db=(3, 9))
-    drawn = feature_cache.draw(augment, 5, "cut", 1, 7)
-    assert drawn == feature_cache.draw(augment, 5, "cut", 1, 7) and 3 <= drawn.snr_db <= 9
+    drawn = augment_module.draw_variant(augment, 5, "cut", 1, 7)
+    assert drawn == augment_module.draw_variant(augment, 5, "cut", 1, 7) and 3 <= drawn.snr_db <= 9
     others = [("cut", 2, 7), ("tuc", 1, 7), ("cut", 1, 8)]
-    assert all(drawn != feature_cache.draw(augment, 5, *other) for other in others)
-    speeds = {feature_cache.draw(augment, 5, "cut", number, 7).speed for number in range(2)}
+    assert all(drawn != augment_module.draw_variant(augment, 5, *other) for other in others)
+    speeds = {
+        augment_module.draw_variant(augment, 5, "cut", number, 7).speed for number in range(2)
+    }
     assert speeds == {0.9, 1.1}
 
 
 def test_noise_has_its_ratio(tmp_path, words, monkeypatch):
     tone(tmp_path / "n" / "hum.wav", 0.3 * np.random.default_rng(0).standard_normal(4000))
-    (noise,) = feature_cache.read_noises(str(tmp_path / "n"))
+    (noise,) = cuts.read_noises(str(tmp_path / "n"))
     clean = load(words).cuts[0]
     got = []
     monkeypatch.setattr(
@@ -279,8 +288,10 @@ def test_noise_has_its_ratio(tmp_path, words, monkeypatch):
     )
     config = sets.FeatureConfig(features="logmel")
     for other in (None, noise):
-        feature_cache.of(
-            feature_cache.Task(clean, feature_cache.Variant(1.0, 0, 0.5, 6.0), other, config, None)
+        feature_cache.features_of(
+            feature_cache.FeatureTask(
+                clean, augment_module.Variant(1.0, 0, 0.5, 6.0), other, config, None
+            )
         )
     x, mixed = got
     ratio = 10 * np.log10(np.mean(x**2) / np.mean((mixed - x) ** 2))
@@ -303,17 +314,17 @@ def test_masks_gain_and_shift():
     augment = AugmentConfig(time_masks=1, time_mask_s=0.2, column_masks=1, column_mask_share=0.3)
     widths = set()
     for seed in range(200):
-        y = dataset.changed(x, augment, 100, seed)
-        assert torch.equal(y, dataset.changed(x, augment, 100, seed))
+        y = augment_module.perturb_features(x, augment, 100, seed)
+        assert torch.equal(y, augment_module.perturb_features(x, augment, 100, seed))
         rows, columns = (y == 0).all(1), (y == 0).all(0)
         assert torch.equal(y == 0, rows[:, None] | columns)
         assert (rows.diff() != 0).sum() <= 2 and (columns.diff() != 0).sum() <= 2
         widths.add((int(rows.sum()), int(columns.sum())))
     assert {w for w, _ in widths} == set(range(21)) and {w for _, w in widths} == set(range(7))
     assert (x == 1).all()  # the kept features stay
-    y = dataset.changed(x, AugmentConfig(shift=0.5), 100, 1)
+    y = augment_module.perturb_features(x, AugmentConfig(shift=0.5), 100, 1)
     assert (y == y[0]).all() and 0.2 < float(y[0].std()) < 0.8
-    assert dataset.changed(x, AugmentConfig(), 100, 1) is x
+    assert augment_module.perturb_features(x, AugmentConfig(), 100, 1) is x
 
 
 def test_the_cache(tmp_path, words, monkeypatch):
@@ -345,7 +356,7 @@ def test_several_workers_give_the_same(words):
 def test_faults_are_named(tmp_path, words):
     config = tiny.config([f"data.train={tmp_path / 'no.jsonl'}", words[1]]).data
     with pytest.raises(ConfigError, match="no such manifest"):
-        dataset.load(config, config.train, ["phones"], shown=False)
+        dataset.load(config, config.train, ["phones"], show_progress=False)
     for raw, message in ((b"", "contains no cuts"), (b"{", "cannot be read as a manifest")):
         (tmp_path / "bad.jsonl.gz").write_bytes(gzip.compress(raw))
         with pytest.raises(ConfigError, match=message):
@@ -364,7 +375,7 @@ def test_faults_are_named(tmp_path, words):
             manifests.read_cuts(tmp_path / "parts.jsonl")
     with pytest.raises(ConfigError, match="no recordings below"):
         (tmp_path / "empty").mkdir()
-        feature_cache.read_noises(str(tmp_path / "empty"))
+        cuts.read_noises(str(tmp_path / "empty"))
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -18,8 +18,17 @@ from torch import nn
 
 from speechasym import files
 from speechasym.errors import CheckpointError, ConfigError, OutputError, TrainingError
-from speechasym.training import checkpoints, loop, optimiser, run_folder, validation
+from speechasym.training import (
+    checkpoints,
+    environment,
+    loop,
+    models,
+    optimiser,
+    run_folder,
+    validation,
+)
 from speechasym.training import config as configs
+from speechasym.training import losses as losses_module
 
 SPEEDS = ["data.augment.speeds=0.9,1,1.1", "data.augment.time_masks=1", "model.drop=0.2"]
 
@@ -72,10 +81,14 @@ def test_it_learns(tmp_path, words, capsys):
     assert steps[-1]["loss"] < steps[0]["loss"] / 5
     assert "dev error phones" in capsys.readouterr().err
 
-    model, config, inventories = loop.open_model(tmp_path, tiny.build)
+    model, config, inventories = models.open_model(tmp_path, tiny.build)
     assert config.epochs == 12 and float(model.fits) == 4
     data = loop.dataset.load(
-        config.data, config.data.dev, list(inventories), inventories=inventories, shown=False
+        config.data,
+        config.data.dev,
+        list(inventories),
+        inventories=inventories,
+        show_progress=False,
     )
     again = validation.evaluate(model, data)
     assert again.errors["phones"] == pytest.approx(found["best"])
@@ -170,7 +183,7 @@ def test_killed_just_before_the_model_is_written(tmp_path, words, monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             tiny.run(words, tmp_path, "steps=4")
     assert tiny.run(words, tmp_path, "steps=4", resume=True)["finished"]
-    model, _, _ = loop.open_model(tmp_path, tiny.build)
+    model, _, _ = models.open_model(tmp_path, tiny.build)
     assert int(model.steps) == 4
 
 
@@ -204,7 +217,7 @@ def test_other_manifests_and_models_are_not_gone_on_with(tmp_path, words, monkey
         tiny.run(words, tmp_path / "r", resume=True)
     wide = lambda mapping, inputs, sizes: tiny.Tiny(inputs, sizes, width=17)  # noqa: E731
     with pytest.raises(CheckpointError, match=r"conv.weight is \[16, 80, 5\], where"):
-        loop.train(tiny.config(words), tmp_path / "r", resume=True, build=wide, shown=False)
+        loop.train(tiny.config(words), tmp_path / "r", resume=True, build=wide, show_progress=False)
     texts = {"s-1": "a bee", "s-2": "sea as"}
     path = tiny.manifest(tmp_path / "train.jsonl", texts)
     for name in ("config.json",):
@@ -273,7 +286,7 @@ def test_a_model_that_does_not_fit_is_named(tmp_path, words, change, message):
         return Wrong(inputs, sizes)
 
     with pytest.raises(ConfigError, match=message):
-        loop.train(tiny.config(words), tmp_path, build=build, shown=False)
+        loop.train(tiny.config(words), tmp_path, build=build, show_progress=False)
 
 
 def test_early_stop_keeps_the_best(tmp_path, words):
@@ -345,7 +358,7 @@ def test_framewise_loss_against_a_dumb_loop():
     lengths = torch.tensor([5, 3])
     frames = torch.randint(0, 4, (2, 14))
     frames[0, 4] = 0
-    found = validation.framewise(scores.log_softmax(-1), (starts, ends), lengths, frames)
+    found = losses_module.framewise(scores.log_softmax(-1), (starts, ends), lengths, frames)
     losses = []
     for row in range(2):
         for step in range(int(lengths[row])):
@@ -357,7 +370,7 @@ def test_framewise_loss_against_a_dumb_loop():
     assert 3 < len(losses) < 8
     want = torch.stack(losses).mean().detach()
     torch.testing.assert_close(found.detach().double(), want, atol=1e-6, rtol=1e-6)
-    none = validation.framewise(scores.log_softmax(-1), (starts, ends), lengths, frames * 0)
+    none = losses_module.framewise(scores.log_softmax(-1), (starts, ends), lengths, frames * 0)
     assert float(none.detach()) == 0
 
 
@@ -365,8 +378,8 @@ def test_framewise_loss_against_a_dumb_loop():
 def test_framewise_training_runs_and_is_told(tmp_path, words, preset):
     size = {"every": {"width": 12, "units": 8}} if preset == "tiny" else {"hidden": 8, "width": 8}
     more = {"framewise": 1.0, "epochs": 1, "model": {"preset": preset, **size}}
-    config = configs.of_dict(configs.to_dict(tiny.config(words)) | more)
-    loop.train(config, tmp_path / "r", shown=False)
+    config = configs.config_from_dict(configs.config_to_dict(tiny.config(words)) | more)
+    loop.train(config, tmp_path / "r", show_progress=False)
     text = (tmp_path / "r" / "metrics.jsonl").read_text("utf-8")
     lines = [json.loads(line) for line in text.splitlines()]
     assert all(line["loss_frames"] > 0 for line in lines if "loss_frames" in line)
@@ -397,7 +410,7 @@ def test_two_processes_are_as_one(tmp_path, words):
 
 def test_a_device_that_is_none():
     with pytest.raises(ConfigError, match="'tpu9' is none"):
-        run_folder.device_of("tpu9")
+        environment.select_device("tpu9")
 
 
 def test_a_spoilt_model_is_made_again(tmp_path, words):
@@ -406,7 +419,7 @@ def test_a_spoilt_model_is_made_again(tmp_path, words):
     raw = model.read_bytes()
     model.write_bytes(raw[:-9])
     with pytest.raises(CheckpointError, match=r"cut or changed.*train --resume"):
-        loop.open_model(tmp_path, tiny.build)
+        models.open_model(tmp_path, tiny.build)
     assert tiny.run(words, tmp_path, "steps=4", resume=True) == end
     assert model.read_bytes() == raw
     model.unlink()
@@ -418,18 +431,18 @@ def test_a_model_of_another_version_is_named(tmp_path, words):
     tiny.run(words, tmp_path, "steps=2")
     wide = lambda mapping, inputs, sizes: tiny.Tiny(inputs, sizes, width=17)  # noqa: E731
     with pytest.raises(CheckpointError, match=r"model\.json: is of another version: conv\.weight"):
-        loop.open_model(tmp_path, wide)
+        models.open_model(tmp_path, wide)
     meta = json.loads((tmp_path / "model.json").read_text())
     meta["config"]["klip"] = meta["config"].pop("clip")
     for content, what in ((meta, "klip: unknown key"), (meta | {"config": []}, "mapping")):
         (tmp_path / "model.json").write_text(json.dumps(content))
         with pytest.raises(CheckpointError, match=rf"of another version: .*{what}.* made it"):
-            loop.open_model(tmp_path, tiny.build)
+            models.open_model(tmp_path, tiny.build)
     del meta["inventories"]
     meta["config"]["clip"] = meta["config"].pop("klip")
     (tmp_path / "model.json").write_text(json.dumps(meta))
     with pytest.raises(CheckpointError, match="it lacks 'inventories'"):
-        loop.open_model(tmp_path, tiny.build)
+        models.open_model(tmp_path, tiny.build)
 
 
 def test_a_checkpoint_that_does_not_fit_is_known_before_a_step(tmp_path, words, monkeypatch):
@@ -478,7 +491,7 @@ def test_a_fault_of_the_model_is_told_before_features(tmp_path, words, monkeypat
         ("model.heads.phones.level=9", r"^model: heads\.phones\.level: 9"),
     ):
         with pytest.raises(ConfigError, match=message):
-            loop.train(tiny.config(words, word), tmp_path / "r", shown=False)
+            loop.train(tiny.config(words, word), tmp_path / "r", show_progress=False)
 
 
 def test_too_little_memory_is_named(tmp_path, words, monkeypatch):
@@ -489,4 +502,4 @@ def test_too_little_memory_is_named(tmp_path, words, monkeypatch):
     with pytest.raises(ConfigError, match=r"batch_seconds: batches of 3 s need more memory"):
         tiny.run(words, tmp_path / "a")
     with pytest.raises(ConfigError, match="model: memory is too small"):
-        loop.train(tiny.config(words), tmp_path / "b", build=large, shown=False)
+        loop.train(tiny.config(words), tmp_path / "b", build=large, show_progress=False)

@@ -62,5 +62,5 @@ def test_what_cannot_be_started_from(before, tmp_path):
         loop.train(
             tiny.config(tiny.corpus(tmp_path, 4), f"start={tmp_path / 'nothing'}"),
             tmp_path / "x",
-            shown=False,
+            show_progress=False,
         )

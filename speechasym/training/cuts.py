@@ -1,0 +1,95 @@
+"""What is read from lhotse cuts: samples, speakers, and recordings of noise.
+
+Shapes: T samples.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from speechasym.audio import reading
+from speechasym.corpora.manifests import read_cuts
+from speechasym.errors import AudioError, ConfigError
+
+if TYPE_CHECKING:
+    from lhotse.cut import Cut
+
+
+def read_noises(path: str | Path) -> "list[Cut]":
+    """Return cuts of noise from a manifest, or from every recording below a folder.
+
+    Raises:
+        ConfigError: it has none, or cannot be read.
+    """
+    from lhotse import CutSet, Recording
+
+    path = Path(path)
+    if not path.is_dir():
+        return list(read_cuts(path))
+    files = sorted(p for p in path.rglob("*") if p.suffix.lower() in reading.EXTENSIONS)
+    if not files:
+        raise ConfigError(path, "no recordings in this folder", "Give a folder of noise recordings")
+    noises = [Recording.from_file(p, recording_id=p.relative_to(path).as_posix()) for p in files]
+    return list(CutSet.from_cuts(recording.to_cut() for recording in noises))
+
+
+def speaker_of(cut: "Cut") -> str:
+    """Return a cut's first named speaker, or an empty string."""
+    return next((s.speaker for s in cut.supervisions if s.speaker), "")
+
+
+def load_samples(cut: "Cut", rate: float, channel: str | int = "mean") -> NDArray[np.float32]:
+    """Return mono samples (T,) of a cut, resampled to `rate` Hz.
+
+    Args:
+        channel: "mean" of all, or a number from 0.
+
+    Raises:
+        AudioError: the recording cannot be read, or has no such channel.
+    """
+    import soxr
+
+    try:
+        samples = cut.load_audio()
+    except Exception as error:  # lhotse's readers each raise errors of their own
+        raise AudioError(
+            f"cut {cut.id}", f"its recording cannot be read ({_read_fault(cut, error)})",
+            "Restore it, prepare the corpus again, or leave the cut out",
+        ) from error  # fmt: skip
+    if samples is None or not samples.size or not np.isfinite(samples).all():
+        raise AudioError(f"cut {cut.id}", "its samples are missing or not finite", "Leave it out")
+    if isinstance(channel, int) and channel >= len(samples):
+        raise AudioError(f"cut {cut.id}", f"it has no channel {channel}", "Use channel mean")
+    samples = np.asarray(samples, np.float32)
+    x = samples[channel] if isinstance(channel, int) else samples.mean(0)
+    if rate != cut.sampling_rate:
+        x = soxr.resample(x, cut.sampling_rate, rate, quality="HQ").astype(np.float32)
+    if not len(x):
+        raise AudioError(f"cut {cut.id}", "it has no samples", "Leave it out")
+    return x
+
+
+def _read_fault(cut: "Cut", error: Exception) -> str:
+    """Say in one line why a cut's recording cannot be read."""
+    import soundfile
+
+    for track in getattr(cut, "tracks", None) or [cut]:
+        recording = getattr(getattr(track, "cut", track), "recording", None)
+        if recording is None:  # padding
+            continue
+        for source in recording.sources:
+            if source.type != "file":
+                continue
+            if not Path(source.source).is_file():
+                return f"{source.source} does not exist"
+            try:
+                info = soundfile.info(str(source.source))
+            except (RuntimeError, OSError):
+                return f"{source.source} is not an audio file, or is truncated"
+            actual = f"{info.frames} samples at {info.samplerate} Hz"
+            expected = f"{recording.num_samples} samples at {recording.sampling_rate} Hz"
+            if actual != expected and not recording.transforms:
+                return f"{source.source} has {actual}, but its manifest says {expected}"
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

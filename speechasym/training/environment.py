@@ -1,0 +1,104 @@
+"""Where a run computes: device, determinism, memory, signals, and versions of the libraries."""
+
+import os
+import signal
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from importlib.metadata import version
+from threading import current_thread, main_thread
+from typing import Any
+
+import torch
+
+from speechasym.errors import ConfigError, SpeechAsymError
+
+PACKAGES = ("speechasym", "torch", "numpy", "lhotse", "safetensors")
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Return the versions of the packages that results depend on."""
+    installed = {}
+    for name in PACKAGES:
+        try:
+            installed[name] = version(name)
+        except Exception:  # not installed as a package
+            installed[name] = "unknown"
+    return installed
+
+
+def select_device(name: str) -> torch.device:
+    """Return the device of this name; `auto` is CUDA if available. Raises `ConfigError`."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError("device", f"{name!r} is not a device", "Use auto, cpu or cuda") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device", "CUDA is not available on this machine", "Use auto or cpu")
+    return device
+
+
+@contextmanager
+def deterministic(threads: int | None) -> Iterator[None]:
+    """Use so many threads, and deterministic algorithms where they exist (not for CTC on CUDA)."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
+    memory: Any = torch.utils.deterministic
+    before = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+        memory.fill_uninitialized_memory,
+        torch.get_num_threads(),
+    )
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    memory.fill_uninitialized_memory = False  # costs time
+    if threads is not None:
+        torch.set_num_threads(threads)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*does not have a deterministic.*")
+            yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        memory.fill_uninitialized_memory = before[2]
+        torch.set_num_threads(before[3])
+
+
+@contextmanager
+def memory_errors_as(error: SpeechAsymError) -> Iterator[None]:
+    """Raise `error` if the block runs out of memory."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as fault:  # torch has no type of its own for it on the CPU
+        short = isinstance(fault, MemoryError | torch.OutOfMemoryError)
+        if not short and "allocate memory" not in str(fault):
+            raise
+        raise error from fault
+
+
+@contextmanager
+def stop_signals() -> Iterator[list[int]]:
+    """Collect a first SIGTERM or Ctrl-C in the yielded list; a second one acts as usual."""
+    received: list[int] = []
+    if current_thread() is not main_thread():
+        yield received
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
+
+    def receive(number: int, _: Any) -> None:
+        received.append(number)
+        restore()
+
+    for number in before:
+        signal.signal(number, receive)
+    try:
+        yield received
+    finally:
+        restore()

@@ -1,0 +1,98 @@
+"""The loss of a batch: CTC of each head, framewise cross-entropy, and the levels' own losses.
+
+Shapes: B utterances, F frames, F' steps of a head's output, V classes.
+"""
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as nnf
+from torch import Tensor, nn
+
+from speechasym.levels import ctc
+from speechasym.training.config import TrainConfig
+from speechasym.training.dataset import Batch
+
+SMOOTHING = 0.1  # of the framewise loss; without it the loss learns the training speakers by heart
+
+
+class BatchLoss(NamedTuple):
+    """The loss of one process's share of a batch."""
+
+    total: Tensor
+    parts: dict[str, Tensor]  # unweighted: {head: nats per label}, "local", "frames"
+    left_out: dict[str, list[str]]  # {head: cuts with more labels than steps}
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:
+    """Compute in bfloat16 if asked to; `auto` does on CUDA."""
+    if precision == "bfloat16" or (precision == "auto" and device.type == "cuda"):
+        return torch.autocast(device.type, torch.bfloat16)
+    return nullcontext()
+
+
+def framewise(
+    log_probs: Tensor, spans: tuple[Tensor, Tensor], lengths: Tensor, frame_labels: Tensor
+) -> Tensor:
+    """Return the mean of -log p of the phone in the middle of each step; 0 if none is known.
+
+    The blank is left to CTC: among the symbols, each step has one right answer. A share of the
+    target is spread over all symbols (`SMOOTHING`), because phones are uncertain near their edges.
+
+    Args:
+        log_probs: (B, F', V); spans: first frame of each step, and the one after its last, (B, F')
+            each; lengths: (B,) steps; frame_labels: (B, F), 0 where unknown.
+    """
+    middle = (spans[0] + spans[1]) // 2
+    target = frame_labels.gather(1, middle.clamp(0, frame_labels.shape[1] - 1))
+    step = torch.arange(target.shape[1], device=target.device)
+    target = target * (step < lengths[:, None])
+    known = target > 0
+    if not bool(known.any()):
+        return log_probs.sum() * 0
+    scores = log_probs[..., 1:][known].float()
+    return nnf.cross_entropy(scores, target[known] - 1, label_smoothing=SMOOTHING)
+
+
+def batch_loss(
+    model: nn.Module,
+    batch: Batch | None,
+    config: TrainConfig,
+    totals: Mapping[str, int],
+    share: float,
+    device: torch.device,
+) -> BatchLoss:
+    """Compute the loss of this process's share of a batch.
+
+    Args:
+        batch: the share; None if the batch has fewer cuts than the run has processes.
+        totals: {head: labels} of the whole batch.
+        share: of the batch's seconds that are in this share.
+    """
+    names = (*config.heads.used, "local", *(["frames"] if config.framewise else []))
+    parts = {name: torch.zeros((), device=device) for name in names}
+    loss = torch.zeros((), device=device)
+    if batch is None:
+        return BatchLoss(loss, parts, {})
+    with autocast(device, config.precision):
+        output = model(batch.features, batch.lengths)
+    left_out = {}
+    for head, weight in config.heads.used.items():
+        log_probs, lengths = output.heads[head]
+        value, fits = ctc.loss(log_probs, lengths, *batch.targets[head])
+        value = value / totals[head]
+        loss = loss + weight * value
+        parts[head] = value.detach()
+        left_out[head] = [name for name, fit in zip(batch.ids, fits, strict=True) if not fit]
+    if config.framewise:
+        assert batch.frame_labels is not None  # loaded for this loss
+        log_probs, lengths = output.heads["phones"]
+        value = framewise(log_probs, output.spans["phones"], lengths, batch.frame_labels)
+        loss = loss + share * config.framewise * value
+        parts["frames"] = share * value.detach()
+    for value in output.losses.values():
+        loss = loss + share * value
+        parts["local"] = parts["local"] + share * value.detach()
+    return BatchLoss(loss, parts, left_out)

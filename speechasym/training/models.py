@@ -1,0 +1,93 @@
+"""The model of a run: built from its configuration, fitted to data, or read from its folder."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from speechasym.errors import CheckpointError, ConfigError
+from speechasym.training import batches, checkpoints, environment
+from speechasym.training.config import TrainConfig, config_from_dict
+from speechasym.training.dataset import Dataset
+from speechasym.training.labels import Inventory
+
+FIT_BATCHES = 4  # from which a model may set itself before training
+# (config.model, columns of the features, {head: symbols}) -> model
+Build = Callable[[Mapping[str, Any], int, dict[str, int]], nn.Module]
+
+
+def build_model(
+    config: TrainConfig, columns: int, inventories: Inventory, build: Build | None = None
+) -> nn.Module:
+    """Build the model of a configuration, initialised by its seed.
+
+    Args:
+        columns: of the features; build: as of `train`.
+
+    Raises:
+        ConfigError: the model is not valid, or needs more memory than there is.
+    """
+    if build is None:
+        from speechasym.levels import hierarchy
+
+        build = hierarchy.build_model
+    sizes = {head: len(symbols) for head, symbols in inventories.items()}
+    too_large = ConfigError("model", "needs more memory than there is", "Make it smaller")
+    try:
+        with environment.memory_errors_as(too_large), torch.random.fork_rng(devices=()):
+            torch.manual_seed(config.seed)
+            return build(config.model, columns, sizes)
+    except ConfigError as error:
+        subject, problem, remedy = error.args
+        if subject.startswith("model"):
+            raise
+        raise ConfigError(f"model: {subject}", problem, remedy) from error
+
+
+def fit_model(model: nn.Module, data: Dataset, config: TrainConfig) -> None:
+    """Call a model's `fitted`, if it has one, with (features, lengths) of a few batches."""
+    fitted = getattr(model, "fitted", None)
+    if fitted is None:
+        return
+    numbers = batches.epoch_batches(data, config.batch_seconds, config.seed, 0)
+    first = [data.batch(batch) for batch, _ in zip(numbers, range(FIT_BATCHES), strict=False)]
+    with torch.no_grad(), torch.random.fork_rng(devices=()):
+        torch.manual_seed(config.seed)
+        fitted(iter([(batch.features, batch.lengths) for batch in first]))
+
+
+def open_model(
+    folder: str | Path, build: Build | None = None
+) -> tuple[nn.Module, TrainConfig, Inventory]:
+    """Open a trained model.
+
+    Args:
+        folder: of a finished run; build: as of `train`.
+
+    Returns:
+        The model in evaluation mode, its configuration, and the symbols of its heads.
+
+    Raises:
+        CheckpointError: there is no model, it is incomplete, or was built by another version.
+    """
+    tensors, meta = checkpoints.load_model(folder)
+    try:
+        config = config_from_dict(meta["config"])
+        inventories = {head: tuple(symbols) for head, symbols in meta["inventories"].items()}
+        model = build_model(config, int(meta["columns"]), inventories, build)
+        checkpoints.restore(model, tensors, folder)
+    except (LookupError, TypeError, ValueError, AttributeError, CheckpointError) as error:
+        if isinstance(error, CheckpointError):
+            problem = error.args[1]
+        else:
+            problem = f"it lacks {error}" if isinstance(error, KeyError) else str(error).rstrip(".")
+        packages = meta.get("versions")
+        version = packages.get("speechasym") if isinstance(packages, dict) else None
+        raise CheckpointError(
+            Path(folder) / checkpoints.MODEL_META,
+            f"was written by another version: {problem}",
+            f"Use version {version or 'unknown'}, which wrote it, or train again",
+        ) from error
+    return model.eval(), config, inventories

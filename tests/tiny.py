@@ -1,6 +1,9 @@
 """A corpus of tones and a model small enough to train in a second, for the tests of training."""
 
+import itertools
+import json
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -11,8 +14,8 @@ from torch import nn
 
 from speechasym.annotations.intervals import SampleInterval
 from speechasym.corpora.manifests import Utterance, manifests_of
-from speechasym.training import config as configs
-from speechasym.training import loop
+from speechasym.training import checkpoints, loop, losses
+from speechasym.training.config import read_config
 
 WORDS = {"a": ("aa",), "bee": ("b", "iy"), "sea": ("s", "iy"), "as": ("aa", "s")}
 HERTZ = {"sil": 0.0, "aa": 500.0, "b": 1200.0, "iy": 2600.0, "s": 5000.0}
@@ -38,14 +41,16 @@ def utterance(folder: Path, name: str, words: list[str]) -> Utterance:
 
 
 def manifest(path: Path, texts: dict[str, str]) -> Path:
-    """A manifest of cuts that say {id: words}."""
-    made = [utterance(path.parent / "audio", name, text.split()) for name, text in texts.items()]
-    manifests_of(made).cuts.to_file(path)
+    """Write a manifest of cuts with the words of {id: words}."""
+    utterances = [
+        utterance(path.parent / "audio", name, text.split()) for name, text in texts.items()
+    ]
+    manifests_of(utterances).cuts.to_file(path)
     return path
 
 
 def corpus(folder: Path, count: int = 24) -> list[str]:
-    """train.jsonl and dev.jsonl; returns the words that tell a config of them."""
+    """Write train.jsonl and dev.jsonl; returns the overrides that name them."""
     rng = np.random.default_rng(1)
     texts = {
         f"s{n % 3}-{n:02d}": " ".join(rng.choice(list(WORDS), 2 + n % 3)) for n in range(count)
@@ -101,7 +106,7 @@ def build(mapping, inputs, sizes):
 
 def config(words, *more):
     basic = ("threads=1", "batch_seconds=3", "epochs=3", "device=cpu", "data.features.rate=50")
-    return configs.read_config(None, [*words, *basic, *more])
+    return read_config(None, [*words, *basic, *more])
 
 
 def run(words, out, *more, **options):
@@ -112,20 +117,20 @@ def run_to_be_killed(words, out, more):
     run(words, out, *more, resume=True)
 
 
-def join_team(rank, size, port):
+def join_group(rank, size, port):
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_RANK": str(rank)}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
 
 
-def levels_in_team(rank, size, port, words, out):
-    """The real levels, with batches of one cut: one process has nothing to do in them."""
-    join_team(rank, size, port)
+def train_levels_in_group(rank, size, port, words, out):
+    """Train the real levels with batches of one cut: one process has no share of them."""
+    join_group(rank, size, port)
     more = ("epochs=1", "batch_seconds=1", "model.every.width=16")
     loop.train(config(words, *more), out, show_progress=False)
 
 
-def run_in_team(rank, size, port, words, out, more):
-    join_team(rank, size, port)
+def train_in_group(rank, size, port, words, out, more):
+    join_group(rank, size, port)
     kept = []
 
     def keep(*args):
@@ -134,3 +139,57 @@ def run_in_team(rank, size, port, words, out, more):
 
     found = loop.train(config(words, *more), out, build=keep, show_progress=False)
     torch.save([found["steps"], found["best"], kept[0].state_dict()], f"{out}-{rank}.pt")
+
+
+def lines(out):
+    """Return metrics.jsonl without what depends on the clock."""
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    clock = ("seconds", "audio_hours_per_hour")
+    return [{k: v for k, v in row.items() if k not in clock} for row in rows]
+
+
+def same(a, b):
+    """Check that two runs ended with the same parameters, moments, averages and metrics."""
+    one, two = checkpoints.load(a)[0], checkpoints.load(b)[0]
+    assert sorted(one) == sorted(two)
+    assert [name for name in one if not torch.equal(one[name], two[name])] == []
+    assert lines(a) == lines(b)
+    assert (a / "model.safetensors").read_bytes() == (b / "model.safetensors").read_bytes()
+
+
+def stop_at(monkeypatch, step, number=signal.SIGTERM):
+    """Send a signal to this process while it computes a step."""
+    loss, steps = losses.batch_loss, itertools.count(1)
+
+    def stopped(*args):
+        if next(steps) == step:
+            os.kill(os.getpid(), number)
+        return loss(*args)
+
+    monkeypatch.setattr(losses, "batch_loss", stopped)
+
+
+def random_cuts(folder):
+    """Twelve cuts of 0.5 to 1.6 s, four speakers, a word each in the middle."""
+    from lhotse import CutSet, MonoCut, Recording, SupervisionSegment
+    from lhotse.supervision import AlignmentItem
+
+    rng = np.random.default_rng(0)
+    cuts = []
+    for number in range(12):
+        seconds = 0.5 + 0.1 * number
+        path = folder / f"u{number:02d}.wav"
+        tone(path, 0.1 * rng.standard_normal(round(seconds * 16000)))
+        recording = Recording.from_file(path)
+        supervision = SupervisionSegment(
+            id=path.stem,
+            recording_id=path.stem,
+            start=0,
+            duration=recording.duration,
+            speaker=f"s{number % 4}",
+            alignment={"word": [AlignmentItem("word", 0.1, 0.25)]},
+        )
+        cuts.append(
+            MonoCut(path.stem, 0, recording.duration, 0, [supervision], recording=recording)
+        )
+    return CutSet.from_cuts(cuts)

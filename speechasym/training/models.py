@@ -51,7 +51,7 @@ def fit_model(model: nn.Module, data: Dataset, config: TrainConfig) -> None:
     fitted = getattr(model, "fitted", None)
     if fitted is None:
         return
-    numbers = batches.epoch_batches(data, config.batch_seconds, config.seed, 0)
+    numbers = batches.epoch_batches(data.cuts, config.batch_seconds, config.seed, 0)
     first = [data.batch(batch) for batch, _ in zip(numbers, range(FIT_BATCHES), strict=False)]
     with torch.no_grad(), torch.random.fork_rng(devices=()):
         torch.manual_seed(config.seed)

@@ -158,7 +158,7 @@ def find_non_finite(model: nn.Module, compute_loss: Callable[[], Any]) -> str:
 
 
 def _tensors(output: Any) -> Iterator[Tensor]:
-    """Yield the floating-point tensors in an output; -inf, a valid log-probability, becomes 0."""
+    """Yield the float tensors in an output; -inf, which is a valid log-probability, becomes 0."""
     if isinstance(output, Tensor):
         if output.is_floating_point():
             yield output.detach().nan_to_num(torch.nan, torch.inf, 0.0)

@@ -1,0 +1,115 @@
+"""Augmentation: variants, masks, noise and speeds, all by seed."""
+
+import math
+
+import numpy as np
+import pytest
+import soundfile as sf
+import tiny
+import torch
+
+from speechasym.errors import ConfigError
+from speechasym.training.augment import draw_variant, perturb_features, with_noise, with_speeds
+from speechasym.training.config import AugmentConfig
+
+RATE = 16000
+
+
+@pytest.fixture(scope="module")
+def cuts(tmp_path_factory):
+    return tiny.random_cuts(tmp_path_factory.mktemp("cuts"))
+
+
+@pytest.fixture(scope="module")
+def noise(tmp_path_factory):
+    from lhotse import CutSet, Recording
+
+    path = tmp_path_factory.mktemp("noise") / "n.wav"
+    sf.write(path, 0.3 * np.random.default_rng(1).standard_normal(RATE * 5), RATE)
+    return CutSet.from_cuts([Recording.from_file(path).to_cut()])
+
+
+def test_variants_depend_on_seed_cut_and_number_only():
+    augment = AugmentConfig(speeds=(0.9, 1.1), noise="x", noise_share=1.0, snr_db=(3, 9))
+    drawn = draw_variant(augment, 5, "cut", 1, 7)
+    assert drawn == draw_variant(augment, 5, "cut", 1, 7) and 3 <= drawn.snr_db <= 9
+    others = [("cut", 2, 7), ("tuc", 1, 7), ("cut", 1, 8)]
+    assert all(drawn != draw_variant(augment, 5, *other) for other in others)
+    speeds = {draw_variant(augment, 5, "cut", number, 7).speed for number in range(2)}
+    assert speeds == {0.9, 1.1}
+
+
+def test_masks_gain_and_shift():
+    x = torch.ones(50, 20)
+    augment = AugmentConfig(time_masks=1, time_mask_s=0.2, column_masks=1, column_mask_share=0.3)
+    widths = set()
+    for seed in range(200):
+        y = perturb_features(x, augment, 100, seed)
+        assert torch.equal(y, perturb_features(x, augment, 100, seed))
+        rows, columns = (y == 0).all(1), (y == 0).all(0)
+        assert torch.equal(y == 0, rows[:, None] | columns)
+        assert (rows.diff() != 0).sum() <= 2 and (columns.diff() != 0).sum() <= 2
+        widths.add((int(rows.sum()), int(columns.sum())))
+    assert {w for w, _ in widths} == set(range(21)) and {w for _, w in widths} == set(range(7))
+    assert (x == 1).all()  # the kept features stay
+    y = perturb_features(x, AugmentConfig(shift=0.5), 100, 1)
+    assert (y == y[0]).all() and 0.2 < float(y[0].std()) < 0.8
+    assert perturb_features(x, AugmentConfig(), 100, 1) is x
+
+
+def test_noise_at_its_ratio(cuts, noise):
+    mixed = with_noise(cuts, noise, 10.0, seed=0)
+    again = with_noise(cuts, noise, 10.0, seed=0)
+    other = with_noise(cuts, noise, 10.0, seed=1)
+    assert list(mixed.ids) == list(cuts.ids)
+    for clean, noisy, same in zip(cuts, mixed, again, strict=True):
+        assert noisy.duration == clean.duration
+        assert noisy.supervisions[0].speaker == clean.supervisions[0].speaker
+        x, y = clean.load_audio(), noisy.load_audio()
+        np.testing.assert_array_equal(y, same.load_audio())
+        assert y.shape == x.shape
+        ratio = 10 * math.log10(np.mean(x**2) / np.mean((y - x)[:, : -RATE // 10] ** 2))
+        assert ratio == pytest.approx(10, abs=0.5)
+    assert any(
+        not np.array_equal(a.load_audio(), b.load_audio())
+        for a, b in zip(mixed, other, strict=True)
+    )
+
+
+def test_noise_at_ratios_of_a_range(cuts, noise):
+    ratios = [
+        track.snr
+        for cut in with_noise(cuts, noise, (0, 20), seed=0)
+        for track in cut.tracks
+        if track.snr is not None
+    ]
+    assert len(ratios) == 12 and 0 <= min(ratios) < 8 and 12 < max(ratios) <= 20
+
+
+def test_speeds_move_the_times_too(cuts):
+    made = with_speeds(cuts)
+    assert len(made) == 36 and len(set(made.ids)) == 36
+    fast = made["u05_sp1.1"]
+    assert fast.duration == pytest.approx(cuts["u05"].duration / 1.1, abs=1e-4)
+    word = fast.supervisions[0].alignment["word"][0]
+    assert (word.start, word.duration) == pytest.approx((0.1 / 1.1, 0.25 / 1.1), abs=1e-4)
+    assert fast.load_audio().shape == (1, fast.num_samples)
+    assert made["u05"] == cuts["u05"]
+
+
+@pytest.mark.parametrize(
+    ("call", "match"),
+    [
+        (lambda c, n: with_noise(c, n, math.inf, 0), "snr"),
+        (lambda c, n: with_noise(c, n, (20, 0), 0), "snr"),
+        (lambda c, n: with_noise(c, n.subset(cut_ids=[]), 10, 0), "must not be empty"),
+        (lambda c, n: with_noise(c, n.resample(8000), 10, 0), r"resample\(16000\)"),
+        (lambda c, n: with_speeds(c, ()), "different values"),
+        (lambda c, n: with_speeds(c, (1, 1.0)), "different values"),
+        (lambda c, n: with_speeds(c, (0,)), ">= 0.5 and <= 2"),
+        (lambda c, n: with_speeds(c, (math.nan,)), ">= 0.5 and <= 2"),
+    ],
+)
+def test_bad_values(cuts, noise, call, match):
+    with pytest.raises(ConfigError, match=match):
+        call(cuts, noise)

@@ -1,0 +1,33 @@
+"""Cuts: recordings that cannot be read are named."""
+
+import numpy as np
+import pytest
+import soundfile as sf
+import tiny
+from helpers import tone
+
+from speechasym.errors import AudioError
+from speechasym.training import dataset
+
+
+def load(words, *more, heads=("phones",), **options):
+    config = tiny.config(words, *more).data
+    return dataset.load(config, config.train, heads, show_progress=False, **options)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_recording_that_cannot_be_read_names_its_cut(tmp_path, workers):
+    texts = {f"s-{n}": "a bee sea as" for n in range(5)}
+    path = tiny.manifest(tmp_path / "m.jsonl", texts)
+    sf.write(tmp_path / "audio" / "s-3.wav", np.zeros(0), 16000)
+    with pytest.raises(AudioError, match="cut s-3"):
+        load([f"data.train={path}", "data.dev=x"], f"data.workers={workers}")
+    (tmp_path / "audio" / "s-3.wav").unlink()
+    with pytest.raises(AudioError, match=r"m\.jsonl: cut s-3: .*s-3\.wav does not exist"):
+        load([f"data.train={path}", "data.dev=x"])
+    (tmp_path / "audio" / "s-3.wav").write_text("no audio")
+    with pytest.raises(AudioError, match=r"s-3\.wav is not an audio file"):
+        load([f"data.train={path}", "data.dev=x"])
+    tone(tmp_path / "audio" / "s-3.wav", np.zeros(80))
+    with pytest.raises(AudioError, match=r"s-3\.wav has 80 samples at 16000 Hz, but its manifest"):
+        load([f"data.train={path}", "data.dev=x"])

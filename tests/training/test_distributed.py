@@ -1,0 +1,51 @@
+"""Two processes train as one."""
+
+import multiprocessing
+import socket
+
+import pytest
+import tiny
+import torch
+
+from speechasym.training import checkpoints
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory):
+    return tiny.corpus(tmp_path_factory.mktemp("corpus"))
+
+
+def in_two_processes(target, *arguments):
+    """Run target(rank, 2, port, *arguments) for both ranks."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    context = multiprocessing.get_context("forkserver")
+    processes = [context.Process(target=target, args=(r, 2, port, *arguments)) for r in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0, 0]
+
+
+def test_a_process_may_have_no_share_of_a_batch(tmp_path, words):
+    in_two_processes(tiny.train_levels_in_group, words, tmp_path / "run")
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    assert sum('"loss"' in line for line in lines) > 12  # batches of one or two cuts
+    assert (tmp_path / "run" / "model.safetensors").exists()
+
+
+def test_two_processes_are_as_one(tmp_path, words):
+    more = ["epochs=2", "model.drop=0"]
+    one = tiny.run(words, tmp_path / "one", *more)
+    in_two_processes(tiny.train_in_group, words, tmp_path / "two", more)
+    first, second = (torch.load(tmp_path / f"two-{rank}.pt") for rank in range(2))
+    assert first[:2] == second[:2] and first[0] == one["steps"]
+    assert all(torch.equal(first[2][name], second[2][name]) for name in first[2])
+    alone = checkpoints.load(tmp_path / "one")[0]
+    for name, value in first[2].items():
+        if name != "steps":
+            torch.testing.assert_close(value, alone[f"model.{name}"], rtol=1e-3, atol=2e-5)
+    for a, b in zip(tiny.lines(tmp_path / "one"), tiny.lines(tmp_path / "two"), strict=True):
+        assert a.get("loss", 0) == pytest.approx(b.get("loss", 0), rel=1e-3)

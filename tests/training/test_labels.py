@@ -1,0 +1,91 @@
+"""Labels: symbols read from the words and phones of cuts."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from speechasym.errors import LabelError
+from speechasym.language import lexicon
+from speechasym.training import labels
+from speechasym.training.config import LabelConfig
+
+
+def cut(text=None, symbols=None, name="c"):
+    items = [
+        SimpleNamespace(symbol=symbol, start=at / 10, end=(at + 1) / 10)
+        for at, symbol in enumerate(symbols or ())
+    ]
+    alignment = {"phone": items} if symbols is not None else None
+    return SimpleNamespace(
+        id=name, supervisions=[SimpleNamespace(start=0, text=text, alignment=alignment)]
+    )
+
+
+@pytest.mark.parametrize(
+    ("silence", "want"),
+    [
+        ("drop", "aa b"),
+        ("merge", "sil aa sil b sil"),
+        ("keep", "sil aa sil sil b sil sil"),
+    ],
+)
+def test_silences(silence, want):
+    config = LabelConfig(silence=silence)
+    said = cut(symbols=["SIL", "aa", "sil", "pau", "", "b", "h#", "sil"])
+    assert labels.tokens(said, "phones", config, None) == want.split()
+
+
+def test_times_of_phones_follow_merging_and_folding():
+    config = LabelConfig(fold="timit39", silence="merge")
+    said = cut(symbols=["h#", "bcl", "b", "q", "ix", "kcl", "h#"])
+    rows = labels.timed_phones(said, config)
+    assert [(symbol, round(a, 3), round(b, 3)) for symbol, a, b in rows] == [
+        ("sil", 0.0, 0.2), ("b", 0.2, 0.3), ("ih", 0.4, 0.5), ("sil", 0.5, 0.7),
+    ]  # fmt: skip
+    assert labels.timed_phones(cut(text="A"), config) == []
+
+
+def test_folding_of_timit():
+    config = LabelConfig(fold="timit39", silence="merge")
+    said = cut(symbols=["h#", "sh", "ix", "q", "dcl", "d", "ux", "h#"])
+    assert labels.tokens(said, "phones", config, None) == [
+        "sil",
+        "sh",
+        "ih",
+        "sil",
+        "d",
+        "uw",
+        "sil",
+    ]
+    with pytest.raises(LabelError, match="cut c: 'xx' is no symbol of TIMIT"):
+        labels.tokens(cut(symbols=["xx"]), "phones", config, None)
+
+
+def test_phones_from_a_lexicon():
+    known = lexicon.Lexicon({"CAT": [("K", "AE1", "T"), ("K", "AH0")]})
+    found = labels.tokens(cut("Cat, cat!"), "phones", LabelConfig(), known)
+    assert found == ["K", "AE", "T", "K", "AE", "T"]
+    with pytest.raises(LabelError, match="'DOG' is not in the lexicon"):
+        labels.tokens(cut("dog"), "phones", LabelConfig(), known)
+    with pytest.raises(LabelError, match="it has no phones"):
+        labels.tokens(cut("cat"), "phones", LabelConfig(), None)
+
+
+def test_text_becomes_letters_and_words():
+    said = cut("Don’t -- ask 'em: well-known!")  # noqa: RUF001
+    want = ["DON'T", "ASK", "'EM", "WELL", "KNOWN"]
+    assert labels.tokens(said, "words", LabelConfig(), None) == want
+    assert labels.tokens(said, "letters", LabelConfig(), None) == list(" ".join(want))
+    with pytest.raises(LabelError, match="'7'"):
+        labels.tokens(cut("room 7"), "words", LabelConfig(), None)
+    with pytest.raises(LabelError, match="it has no text"):
+        labels.tokens(cut(), "letters", LabelConfig(), None)
+
+
+def test_rare_words_are_unknown_and_unknown_phones_left_out():
+    config = LabelConfig(word_least=2, word_most=2)
+    rows = [list("BAACCC"), list("DDA")]
+    assert labels.inventory("words", rows, config) == ("A", "C", "<unk>")
+    known = labels.classes(("A", "C", "<unk>"))
+    assert labels.encode(["C", "X", "A"], known) == [2, 3, 1]
+    assert labels.encode(["aa", "zh"], labels.classes(("aa", "b"))) == [1]

@@ -1,0 +1,75 @@
+"""Models: faults named before features are computed, and runs of other versions."""
+
+import json
+
+import pytest
+import tiny
+
+from speechasym.errors import CheckpointError, ConfigError
+from speechasym.training import (
+    dataset,
+    loop,
+    models,
+)
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory):
+    return tiny.corpus(tmp_path_factory.mktemp("corpus"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda heads: {}, "has no head phones \\(heads: none\\)"),
+        (lambda heads: {"phones": (heads["phones"][0][..., :3], heads["phones"][1])}, "steps, 5"),
+        (
+            lambda heads: {"phones": (heads["phones"][0], heads["phones"][1] + 99)},
+            "but reports a length of",
+        ),
+    ],
+)
+def test_a_model_that_does_not_fit_is_named(tmp_path, words, change, message):
+    class Wrong(tiny.Tiny):
+        def forward(self, features, lengths):
+            found = super().forward(features, lengths)
+            return tiny.Output(change(found.heads), found.losses)
+
+    def build(mapping, inputs, sizes):
+        return Wrong(inputs, sizes)
+
+    with pytest.raises(ConfigError, match=message):
+        loop.train(tiny.config(words), tmp_path, build=build, show_progress=False)
+
+
+def test_a_model_of_another_version_is_named(tmp_path, words):
+    tiny.run(words, tmp_path, "steps=2")
+    wide = lambda mapping, inputs, sizes: tiny.Tiny(inputs, sizes, width=17)  # noqa: E731
+    with pytest.raises(
+        CheckpointError, match=r"model\.json: was written by another version: conv\.weight"
+    ):
+        models.open_model(tmp_path, wide)
+    meta = json.loads((tmp_path / "model.json").read_text())
+    meta["config"]["klip"] = meta["config"].pop("clip")
+    for content, what in ((meta, "klip: unknown key"), (meta | {"config": []}, "mapping")):
+        (tmp_path / "model.json").write_text(json.dumps(content))
+        with pytest.raises(
+            CheckpointError, match=rf"by another version: .*{what}.* which wrote it"
+        ):
+            models.open_model(tmp_path, tiny.build)
+    del meta["inventories"]
+    meta["config"]["clip"] = meta["config"].pop("klip")
+    (tmp_path / "model.json").write_text(json.dumps(meta))
+    with pytest.raises(CheckpointError, match="it lacks 'inventories'"):
+        models.open_model(tmp_path, tiny.build)
+
+
+def test_a_fault_of_the_model_is_told_before_features(tmp_path, words, monkeypatch):
+    monkeypatch.setattr(dataset, "load", None)
+    for word, message in (
+        ("model.every.units=1", r"^model\.levels\.0\.units: one unit"),
+        ("model.every.law=zipf", r"^model: law: 'zipf' is unknown"),
+        ("model.heads.phones.level=9", r"^model: heads\.phones\.level: 9"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            loop.train(tiny.config(words, word), tmp_path / "r", show_progress=False)

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from speechasym.recognition.word_models import estimate_lm, make_lexicon
     from speechasym.report.document import write_report
     from speechasym.scoring.abx import abx
-    from speechasym.training.config import read as read_config
+    from speechasym.training.config import read_config
     from speechasym.training.loop import train
 
 _HOME = {  # public name -> module, or module:name where the names differ; errors are in `errors`
@@ -65,7 +65,7 @@ _HOME = {  # public name -> module, or module:name where the names differ; error
     "plot": "plots.recordings",
     "plot_run": "plots.runs",
     "prepare": "corpora",
-    "read_config": "training.config:read",
+    "read_config": "training.config",
     "train": "training.loop",
     "transcribe": "recognition.transcription",
     "write_report": "report.document",

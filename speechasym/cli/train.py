@@ -55,7 +55,7 @@ def run(options: Namespace) -> int:
     rows = []
     for head in config.heads.used:
         if (error := result["dev"].get(f"dev_error_{head}")) is not None:
-            chosen = head == config.chosen and result["best"] is not None
+            chosen = head == config.target_head and result["best"] is not None
             best = f"; best {result['best']:.2%}, step {result['best_step']}" if chosen else ""
             rows.append((f"dev error, {head}", f"{error:.2%}{best}"))
     if result["finished"]:

@@ -116,9 +116,7 @@ def _from_file(trained: Trained, path: Path) -> RecognisedRecording:
 
 
 def _from_cut(trained: Trained, cut: "Cut") -> RecognisedRecording:
-    task = feature_cache.Task(
-        cut, feature_cache.Variant(), None, trained.config.data.features, None
-    )
+    task = feature_cache.FeatureTask(cut, trained.config.data.features)
     audio: Any = cut.load_audio()
     reference = {}
     for kind in ("word", "phone"):
@@ -129,7 +127,9 @@ def _from_cut(trained: Trained, cut: "Cut") -> RecognisedRecording:
                 for i in sorted(items, key=lambda i: i.start)
             ]
     rate = int(cut.sampling_rate)
-    return _recognised(trained, cut.id, audio.mean(0), rate, feature_cache.of(task), reference)
+    return _recognised(
+        trained, cut.id, audio.mean(0), rate, feature_cache.features_of(task), reference
+    )
 
 
 def _recognised(

@@ -1,7 +1,8 @@
-"""The asymmetry extractors' recurrences on the CPU: numba, channels innermost, equal to `ops/ref`.
+"""The recurrences of the asymmetry features on the CPU, compiled with numba.
 
-Shapes: T inner samples, F frames, C channels, K widths, D columns. Tracks lie as (T, C), so that
-the channels are the lanes of a SIMD register.
+Tracks are (T, C) in memory, so that the channels fill the lanes of a SIMD register.
+
+Shapes: T inner samples, F frames, C channels, K widths, D columns.
 """
 
 from typing import Any, NamedTuple
@@ -10,9 +11,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-SILENCE = (
-    1e-30  # work below this is 0: denormal numbers are slow, five times here, and mean nothing
-)
+# sums of moves below this are set to 0: denormal numbers are five times slower, and negligible
+SILENCE = 1e-30
 _jit = numba.njit(nogil=True, cache=True, error_model="numpy")
 
 
@@ -38,7 +38,7 @@ def _follow(level: Any, share: Any, start: int, n: Any, out: Any) -> None:
 @_jit
 def _stop_pooled(
     step: Any, weight: Any, width: Any, decay: Any, hop: int, now: Any, stop: Any, rise: Any,
-    fall: Any, index: Any,
+    fall: Any, asymmetry: Any,
 ) -> None:  # fmt: skip
     zero, tiny = step.dtype.type(0), step.dtype.type(SILENCE)
     count = step.shape[1]
@@ -47,7 +47,7 @@ def _stop_pooled(
             r, keep = width[k], decay[k]
             part = step.dtype.type(1) / (hop * r)
             s, up, down = now[0, k], now[1, k], now[2, k]
-            mean, to_up, to_down, to = stop[f, k], rise[f, k], fall[f, k], index[f, k]
+            mean, to_up, to_down, to = stop[f, k], rise[f, k], fall[f, k], asymmetry[f, k]
             for c in range(count):
                 mean[c] = zero
             for c in range(count):
@@ -90,8 +90,8 @@ def _wrap(x: Any) -> Any:
     return x - np.rint(x)
 
 
-# atan(r) / r / 2 pi as a polynomial in r^2 on 0 <= r <= 1: Chebyshev's interpolation of degree 10
-# is off by 3e-9 cycles, less than float32 rounds. numpy's arctan2 cannot be fused with the rest.
+# atan(r) / r / 2 pi as a polynomial in r^2 for 0 <= r <= 1: the error of Chebyshev interpolation of
+# degree 10 is 3e-9 cycles, below the rounding of float32. numpy's arctan2 cannot be fused.
 def _arctangent(square: NDArray) -> NDArray:
     root = np.sqrt(np.maximum(square, 1e-12))
     return np.arctan(root) / root / (2 * np.pi)
@@ -107,7 +107,7 @@ _ATAN = tuple(
 
 @_jit
 def _turn(im: Any, re: Any) -> Any:
-    """The argument of re + i im in cycles, -0.5 to 0.5; 0 for 0."""
+    """Return the argument of re + i im in cycles, -0.5 to 0.5; 0 for 0."""
     x, y = abs(re), abs(im)
     r = min(x, y) / max(max(x, y), np.float32(1e-37))
     s = r * r
@@ -133,8 +133,8 @@ def _cycles(im: Any, re: Any, out: Any) -> None:
         out[c] = _turn(im[c], re[c])
 
 
-# Loops that write one array each: LLVM checks at run time that few arrays do not overlap, and
-# leaves loops over many as they are, one channel at a time.
+# Each loop writes one array: LLVM vectorises only loops over few arrays, where it can check at run
+# time that they do not overlap.
 @_jit
 def _rows(
     power: Any, lag1: Any, z: Any, least: Any, own: Any, scale: Any, h: int,
@@ -161,7 +161,7 @@ def _steps(
     n: int, weight: Any, turn: Any, phase: Any, off: Any, hop: Any, near: Any,
     either: Any, both: Any, side: Any, deviation: Any, carrier: Any, lead: Any,
 ) -> None:  # fmt: skip
-    # all flat, a row of n channels before the first; `lead` is wrong in the last channel
+    # all flat, with the n channels before the first; `lead` is meaningless in the last channel
     zero, one, size = np.float32(0), np.float32(1), len(weight)
     for i in range(size - 1):
         both[i] = min(weight[i], weight[i + 1])
@@ -222,12 +222,12 @@ def _means(x: Any, h: int, out: Any) -> None:
 
 
 class Moves(NamedTuple):
-    """Steps of the tracks between inner samples, (T, C); of lead and both the last column is 0."""
+    """Steps of the tracks between inner samples (T, C); the last column of lead and both is 0."""
 
-    above: NDArray  # power, not below the floor
+    above: NDArray  # power, at least the floor
     weight: NDArray  # 1 - floor / above
-    either: NDArray  # the greater weight of this inner sample and the one before
-    both: NDArray  # the lesser weight of a channel and its upper neighbour
+    either: NDArray  # the greater weight of this inner sample and the previous one
+    both: NDArray  # the smaller weight of a channel and its upper neighbour
     frequency: NDArray  # ERB
     carrier: NDArray  # cycles
     lead: NDArray  # cycles
@@ -237,18 +237,20 @@ def moves(
     power: NDArray, lag1: NDArray, z: NDArray, least: NDArray, own: NDArray, scale: NDArray,
     hop: int, same: float, last: NDArray | None,
 ) -> tuple[Moves, NDArray]:  # fmt: skip
-    """The tracks' weighted moves, as `speechasym.extractors` defines them. All in float32.
+    """Return the tracks' weighted moves, defined in `speechasym.asymmetry.tracks`, and `last`.
 
-    Args:
-        power: (F H, C); lag1, z: complex, (F H, C).
-        least: (F, C) floor as power.
-        own: (C,) cycles a sample at the centre frequency; scale: (C,) ERB per cycle a sample.
-        hop: samples an inner sample.
-        same: cycles a sample by which neighbours differ that no longer follow one component.
-        last: (4, C) weight, cycles a sample, phase, deviation before; None: no move.
+    Args (all in float32 and complex64):
+        power, lag1, z: (F H, C) output of the filterbank at the inner rate.
+        least: (F, C) noise floor as power.
+        own: (C,) centre frequencies in cycles per sample.
+        scale: (C,) ERBs per cycle per sample.
+        hop: samples per inner sample.
+        same: difference in cycles per sample from which neighbours count as following different
+            components.
+        last: (4, C) weight, cycles per sample, phase and deviation before; None: no move.
     """
     high, count = power.shape
-    # weight, turn, phase, off: with the row before; then both and side likewise
+    # weight, turn, phase, off, both, side, each with the row before
     known = np.empty((6, high + 1, count), np.float32)
     known[:4, 0] = 0 if last is None else last
     above, either, deviation, carrier, lead = np.empty((5, high, count), np.float32)
@@ -263,12 +265,12 @@ def moves(
     steps: Any = _steps
     steps(count, *first, np.float32(hop), np.float32(1 / same), *flat)
     both[:, -1] = lead[:, -1] = 0
-    made = Moves(above, weight[1:], either, both[1:], deviation, carrier, lead)
-    return made, known[:4, -1].copy()
+    result = Moves(above, weight[1:], either, both[1:], deviation, carrier, lead)
+    return result, known[:4, -1].copy()
 
 
 def neighbours(z: NDArray, h: int) -> tuple[NDArray, NDArray, NDArray]:
-    """z (F h, C) -> sums over frames: z_(c+1) conj z_c, real and imaginary (F, C - 1); |z|^2."""
+    """Sum z (F h, C) over frames: z_(c+1) conj z_c, real and imaginary (F, C - 1), and |z|^2."""
     frames = len(z) // h
     along, across = np.empty((2, frames, z.shape[1] - 1), np.float32)
     size = np.empty((frames, z.shape[1]), np.float32)
@@ -278,23 +280,23 @@ def neighbours(z: NDArray, h: int) -> tuple[NDArray, NDArray, NDArray]:
 
 
 def cycles(imaginary: NDArray, real: NDArray) -> NDArray[np.float32]:
-    """Arguments in cycles, -0.5 to 0.5, of float32 arrays of one shape; 0 for 0."""
+    """Return the arguments of float32 arrays of one shape in cycles, -0.5 to 0.5; 0 for 0."""
     out = np.empty(real.shape, np.float32)
     _cycles(np.ravel(imaginary), np.ravel(real), out.reshape(-1))
     return out
 
 
 def means(x: NDArray, h: int) -> NDArray:
-    """x (F h, C) real -> its means over frames of h, (F, C)."""
+    """Return the means of x (F h, C), real, over frames of h: (F, C)."""
     out = np.empty((len(x) // h, x.shape[1]), x.dtype)
     _means(x, h, out)
     return out
 
 
 @_jit
-def _running_norm(x: Any, rate: float, heard: int, mean: Any, variance: Any, out: Any) -> None:
+def _running_norm(x: Any, rate: float, past: int, mean: Any, variance: Any, out: Any) -> None:
     for f in range(x.shape[0]):
-        share = max(rate, 1 / (heard + f + 1))
+        share = max(rate, 1 / (past + f + 1))
         for d in range(x.shape[1]):
             off = x[f, d] - mean[d]
             mean[d] += share * off
@@ -308,19 +310,19 @@ def noise_floor(
     rise: float,
     settle: int,
     state: NDArray | None = None,
-    heard: int = 0,
+    past: int = 0,
 ) -> tuple[NDArray, NDArray]:
-    """`ref.noise_floor` for C tracks: power (F, C) -> n (F, C) in dB, state (2, C)."""
+    """Compute `ref.noise_floor` of C tracks: power (F, C) -> n (F, C) in dB, state (2, C)."""
     kind = power.dtype.type
     now = np.zeros((2, power.shape[1]), power.dtype) if state is None else state.copy()
     if state is None and len(power):
         now[0] = power[0]
-    level = np.empty_like(power)
-    _smooth(power, kind(smooth), now[0], level)
-    np.log10(level, out=level)
-    level *= kind(10)
-    out = np.empty_like(level)
-    _follow(level, kind(rise), settle - heard, now[1], out)
+    smoothed_db = np.empty_like(power)
+    _smooth(power, kind(smooth), now[0], smoothed_db)
+    np.log10(smoothed_db, out=smoothed_db)
+    smoothed_db *= kind(10)
+    out = np.empty_like(smoothed_db)
+    _follow(smoothed_db, kind(rise), settle - past, now[1], out)
     return out, now
 
 
@@ -332,31 +334,31 @@ def stop_pooled(
     hop: int,
     state: NDArray | None = None,
 ) -> tuple[NDArray, NDArray, NDArray, NDArray, NDArray]:
-    """`ref.stop_pooled` for C tracks, and the signed asymmetry.
+    """Compute `ref.stop_pooled` of C tracks, and the signed asymmetry.
 
     step, weight (F hop, C) -> stop, rise, fall and (rise - fall) / (rise + fall + r), each
-    (K, F, C) and (F, K, C) in memory; and the state (3, K, C).
+    (K, F, C), in memory (F, K, C); and the state (3, K, C).
     """
     count, kind = len(width), step.dtype
     now = np.zeros((3, count, step.shape[1]), kind) if state is None else np.array(state, kind)
-    made = np.empty((4, len(step) // hop, count, step.shape[1]), kind)
-    _stop_pooled(step, weight, width.astype(kind), decay.astype(kind), hop, now, *made)
-    stop, rise, fall, index = (part.transpose(1, 0, 2) for part in made)
-    return stop, rise, fall, index, now
+    out = np.empty((4, len(step) // hop, count, step.shape[1]), kind)
+    _stop_pooled(step, weight, width.astype(kind), decay.astype(kind), hop, now, *out)
+    stop, rise, fall, asymmetry = (part.transpose(1, 0, 2) for part in out)
+    return stop, rise, fall, asymmetry, now
 
 
 def project(x: NDArray, basis: NDArray) -> NDArray:
-    """x (F, C) times basis (C, K) -> (F, K); unlike `@`, rounded alike for any number of rows."""
+    """Return x (F, C) @ basis (C, K), with the same rounding for any number of rows."""
     out = np.empty((len(x), basis.shape[1]), x.dtype)
     _project(x, basis, out)
     return out
 
 
 def running_norm(
-    x: NDArray, rate: float, state: NDArray | None = None, heard: int = 0
+    x: NDArray, rate: float, state: NDArray | None = None, past: int = 0
 ) -> tuple[NDArray, NDArray]:
-    """`ref.running_norm`: x (F, D) -> (F, D), state (2, D) in float64."""
+    """Compute `ref.running_norm`: x (F, D) -> (F, D), state (2, D) in float64."""
     now = np.zeros((2, x.shape[1])) if state is None else state.copy()
     out = np.empty_like(x)
-    _running_norm(x, rate, heard, now[0], now[1], out)
+    _running_norm(x, rate, past, now[0], now[1], out)
     return out, now

@@ -1,4 +1,4 @@
-"""Dynamic time warping of many short sequences against many, in numba.
+"""Dynamic time warping between many short sequences, compiled with numba.
 
 Shapes: N sequences, R frames in all of them, D dimensions.
 """
@@ -14,7 +14,7 @@ _jit = numba.njit(nogil=True, cache=True, error_model="numpy")
 
 @numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "nsz"})
 def _angles(cosine: Any) -> None:
-    """Cosines -> arccos / pi in [0, 1], in place; absolute error below 1e-7 [1].
+    """Replace cosines by arccos / pi, in [0, 1]; absolute error below 1e-7 [1].
 
     [1] M. Abramowitz, I. A. Stegun, "Handbook of Mathematical Functions", 4.4.46, 1964.
     """
@@ -38,7 +38,7 @@ def _angles(cosine: Any) -> None:
 
 @_jit
 def _warp(local: Any, first: int, last: int, cost: Any) -> Any:
-    """Mean local distance along the best path through local[:, first:last]."""
+    """Return the mean local distance along the best path through local[:, first:last]."""
     n, m = local.shape[0], last - first
     for i in range(n):
         for j in range(m):
@@ -75,16 +75,16 @@ def _warp_row(local: Any, starts: Any, others: Any, cost: Any, out: Any) -> None
 def distances(
     frames: NDArray[np.floating], starts: NDArray[np.int64], angular: bool = True
 ) -> NDArray[np.float32]:
-    """All pairwise DTW distances: (N, N), symmetric.
+    """Return all pairwise DTW distances: (N, N), symmetric.
 
     A path steps to the next frame of either sequence or of both; a distance is the mean local
-    distance along the best path, the diagonal preferred among equals, then the step in the second
-    sequence [1]. A pair is warped once, the earlier sequence being the first.
+    distance along the best path. Among equal paths the diagonal step is preferred, then that in
+    the second sequence [1]. A pair is warped once, with the earlier sequence as the first.
 
     Args:
-        frames: (R, D) all sequences, one after the other.
-        starts: (N + 1,) where each begins, and R.
-        angular: local distances arccos(cosine) / pi; else Euclidean.
+        frames: (R, D) all sequences, concatenated.
+        starts: (N + 1,) first frame of each, and R.
+        angular: use local distances arccos(cosine) / pi, else Euclidean ones.
 
     [1] T. Schatz et al., "Evaluating speech features with the minimal-pair ABX task", Interspeech
         2013.
@@ -101,8 +101,7 @@ def distances(
     square = (frames**2).sum(1)
     for i in range(count):
         begin = int(starts[i])
-        own = frames[begin : starts[i + 1]]
-        local = own @ frames[begin:].T  # only what comes from here on
+        local = frames[begin : starts[i + 1]] @ frames[begin:].T  # this sequence and later ones
         if angular:
             _angles(local)
         else:

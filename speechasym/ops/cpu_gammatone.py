@@ -1,16 +1,18 @@
-"""The recurrences on the CPU: numba, one thread a block of channels, equal to `ops/ref`.
+"""The gammatone recurrence of `ops/ref` on the CPU, compiled with numba.
 
-How the gammatone becomes fast. Write a stage's output as y_k(t) = v_k(t) pole^j, j = 1, 2, ...
-the samples since a block began. Then y_k(t) = pole y_k(t-1) + y_(k-1)(t) turns into
+What makes it fast: write the output of a stage as y_k(t) = v_k(t) pole^j, where j = 1, 2, ...
+counts the samples of a block. Then y_k(t) = pole y_k(t-1) + y_(k-1)(t) becomes
 
     v_k(t) = v_k(t-1) + v_(k-1)(t),     v_0(t) = pole^-j gain x(t):
 
-running sums of real and imaginary parts, additions only, with the exponentials in a table. |v|
-may grow as |pole|^-j, so a block ends before that passes GROWTH, and the stages are multiplied by
-pole^block, which makes them y again. Lanes of one SIMD register hold neighbouring channels, all
-stages stay in registers, and a frame's mean power and lag-1 product are summed on the way, so the
-full-rate signal is never written. Rounding is that of the plain recursion: a term's weight
-relative to the newest one decays by |pole| a sample in both.
+running sums of real and imaginary parts, with additions only and the exponentials in a table. |v|
+may grow like |pole|^-j; so a block ends before that exceeds GROWTH, and the stages are multiplied
+by pole^block, which turns them into y. Neighbouring channels fill the lanes of a SIMD register, all
+stages stay in registers, and a frame's mean power and lag-1 product are summed up on the way, so
+that the full-rate channels are never written. Rounding is that of the plain recursion: in both, the
+weight of a term relative to the newest one decays by |pole| per sample.
+
+Shapes: B batch, T samples, C channels, F frames, N order, D the longest delay.
 """
 
 import math
@@ -28,25 +30,25 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-GROWTH = 1e20  # |pole|^-block at most: leaves float32 (3e38) room for loud input and four sums
-LONGEST = 160  # samples a block at most: its table stays in the first-level cache
-SILENCE = 1e-30  # stages below this are set to 0: denormal numbers are slow and mean nothing
-# 1 - |pole| below which a block runs in float64. Measured at 192 kHz: float32 running sums are off
-# by 2e-6 at 1e-3, 1.4e-5 at 1e-4, 5e-5 at 2e-5.
+GROWTH = 1e20  # maximum of |pole|^-block: leaves float32 (3e38) room for loud input, four sums
+LONGEST = 160  # maximum samples per block: its table stays in the first-level cache
+SILENCE = 1e-30  # stages below this are set to 0: denormal numbers are slow, and negligible
+# 1 - |pole| below which a block runs in float64. The error of float32 sums, measured at 192 kHz:
+# 2e-6 at 1e-3, 1.4e-5 at 1e-4, 5e-5 at 2e-5.
 NARROW = 2e-4
 _WIDE = llvmlite.binding.get_host_cpu_features().get("avx512f", False)
-PARALLEL_WORK = 1 << 21  # samples x channels from which threads pay for themselves
+PARALLEL_WORK = 1 << 21  # samples x channels from which threads pay off
 
-# glibc hands freed memory back to the system beyond a threshold, and touching it anew costs as
-# much as all arithmetic here. The threshold follows the largest block ever freed, up to 32 MiB: so
-# one is freed that was never touched. Other systems' allocators take no notice.
+# glibc returns freed memory beyond a threshold to the system, and touching it again costs as much
+# as all arithmetic here. The threshold follows the largest block ever freed, up to 32 MiB: so we
+# free one that was never touched. It does not matter to the allocators of other systems.
 _never_touched = np.empty(30 << 20, np.uint8)
 del _never_touched
 
 
 @intrinsic
 def _registers(typingctx: Any, count: Any, like: Any) -> Any:
-    """`count` numbers on the stack; LLVM keeps them in registers, which a heap array forbids."""
+    """Allocate `count` numbers on the stack; LLVM keeps them in registers, unlike heap arrays."""
     if not isinstance(count, types.IntegerLiteral):
         return None  # numba asks again with the literal
     pointer = types.CPointer(like)
@@ -59,8 +61,8 @@ def _registers(typingctx: Any, count: Any, like: Any) -> Any:
     return pointer(count, like), codegen
 
 
-# These two stand outside `_kernels`: numba would hash them into the key of its cache with an
-# identity that is new in each process, so that every start compiled again.
+# These two are not inside `_kernels`: there, numba would hash them into the key of its cache by an
+# identity that differs from process to process, and compile them again at every start.
 @numba.njit(inline="always")
 def _push(sr, si, u, ar, ai, c, order, lanes):  # type: ignore[no-untyped-def]
     a, b = u * ar[c], u * ai[c]
@@ -83,11 +85,11 @@ def _renew(sr, si, row, tiny, order, lanes):  # type: ignore[no-untyped-def]
 
 @lru_cache
 def _kernels(order: int, lanes: int, aligned: bool) -> tuple[Any, Any]:
-    """(pooled, full) for blocks of `lanes` channels; the constants let LLVM unroll everything.
+    """Compile (pooled, full) for blocks of `lanes` channels; constants let LLVM unroll all loops.
 
-    Both take x (samples,); table (length, 5, lanes): at j, pole^-j gain as re, im, then |pole|^j,
-    then pole^j as re, im; stages (2, order * lanes) as re, im, seen from `position` samples into a
-    block, both brought up to date.
+    Both take x (samples,); table (length, 5, lanes), at j: pole^-j gain as re, im, then |pole|^j,
+    then pole^j as re, im; and stages (2, order * lanes) as re, im, at `position` samples into a
+    block. They update the stages, and return the new position.
     """
     size = order * lanes
     top = size - lanes
@@ -215,14 +217,14 @@ def _kernels(order: int, lanes: int, aligned: bool) -> tuple[Any, Any]:
 
 
 class State(NamedTuple):
-    """Where the cascade stands: y = stages * pole^position, so position 0 is `ref`'s own form."""
+    """The state of the cascade: y = stages * pole^position; at position 0 it is that of `ref`."""
 
     stages: NDArray[np.complex128]  # (B, N, C)
     position: int  # samples since the stages were last multiplied by pole^block
 
 
 def settle(state: State, pole: NDArray) -> NDArray[np.complex128]:
-    """The stages' last outputs, (B, N, C), as `ref` and `scan` carry them."""
+    """Return the stages' last outputs (B, N, C), which are the state of `ref` and `scan`."""
     return state.stages * pole**state.position
 
 
@@ -234,7 +236,7 @@ class _Block(NamedTuple):
 
 
 def _lanes(order: int) -> int:
-    """Channels a block: as many as one register holds, unless the stages would not fit."""
+    """Return the channels per block: as many as a register holds, unless the stages do not fit."""
     return 16 if _WIDE and order <= 8 else 8
 
 
@@ -244,21 +246,21 @@ def _plan(poles: bytes, order: int, hop: int) -> tuple[_Block, ...]:
     lanes = _lanes(order)
     fastest = -math.log(np.abs(pole).min())
     longest = max(2, int(min(math.log(GROWTH) / fastest, LONGEST)))
-    # blocks end where frames end if they can, and hold an even number of samples if not
+    # blocks end where frames end, if possible, and otherwise hold an even number of samples
     length = hop * (longest // hop) if hop <= longest else math.ceil(hop / (hop // longest + 1))
     length += length % 2 if hop > longest else 0
     j = np.arange(1, length + 1)[:, None]
     blocks = []
     for first in range(0, len(pole), lanes):
-        own = pole[first : first + lanes]
-        kind = np.float64 if 1 - np.abs(own).max() < NARROW else np.float32
-        up, down = own**-j * (2 * (1 - np.abs(own)) ** order), own**j
+        poles_here = pole[first : first + lanes]
+        kind = np.float64 if 1 - np.abs(poles_here).max() < NARROW else np.float32
+        up, down = poles_here**-j * (2 * (1 - np.abs(poles_here)) ** order), poles_here**j
         table = np.zeros((length, 5, lanes), kind)  # the last block's spare lanes stay 0
         for i, part in enumerate((up.real, up.imag, np.abs(down), down.real, down.imag)):
-            table[:, i, : len(own)] = part
+            table[:, i, : len(poles_here)] = part
         step = np.zeros((2, lanes), kind)
-        turn = own / np.abs(own)
-        step[0, : len(own)], step[1, : len(own)] = turn.real, turn.imag
+        turn = poles_here / np.abs(poles_here)
+        step[0, : len(turn)], step[1, : len(turn)] = turn.real, turn.imag
         blocks.append(_Block(table, step))
     return tuple(blocks)
 
@@ -272,7 +274,7 @@ def _run(
     threads: int,
     kernel: Callable[[int, slice, NDArray, _Block, NDArray, int], int],
 ) -> State:
-    """kernel(b, lanes, x, block, stages, position) for every recording b and block of channels."""
+    """Call kernel(b, lanes, x, block, stages, position) for each row b and block of channels."""
     lanes = _lanes(order)
     plan = _plan(np.ascontiguousarray(pole, np.complex128).tobytes(), order, hop)
     stages = np.zeros((len(x), order, len(plan) * lanes), np.complex128)
@@ -286,8 +288,8 @@ def _run(
         b, g = task
         here = slice(g * lanes, (g + 1) * lanes)
         kind = plan[g].table.dtype
-        own = stages[b, :, here].reshape(-1)
-        parts = np.stack([own.real, own.imag]).astype(kind)
+        flat = stages[b, :, here].reshape(-1)
+        parts = np.stack([flat.real, flat.imag]).astype(kind)
         after = kernel(b, here, x[b].astype(kind, copy=False), plan[g], parts, position)
         stages[b, :, here] = (parts[0] + 1j * parts[1]).reshape(order, lanes)
         return after
@@ -307,7 +309,7 @@ def gammatone(
     state: State | None = None,
     threads: int = 1,
 ) -> tuple[NDArray[np.complex64], State]:
-    """`ref.gammatone` for a batch: x (B, T) -> z (B, C, T) and the state."""
+    """Compute `ref.gammatone` of a batch: x (B, T) -> z (B, C, T), and the state."""
     lanes = _lanes(order)
     z = np.empty((len(x), x.shape[1], -(-len(pole) // lanes) * lanes), np.complex64)
 
@@ -331,7 +333,7 @@ def gammatone_pooled(
     delay: NDArray | None = None,
     threads: int = 1,
 ) -> tuple[NDArray[np.float32], NDArray[np.complex64], NDArray[np.complex64], State]:
-    """`ref.gammatone_pooled` for a batch: x (B, D + F hop) -> (B, C, F) each, and the state."""
+    """Compute `ref.gammatone_pooled` of a batch: x (B, D + F hop) -> (B, C, F) each, and state."""
     lanes = _lanes(order)
     padded = -(-len(pole) // lanes) * lanes
     lead = 0 if delay is None else int(delay.max(initial=0))
@@ -339,9 +341,9 @@ def gammatone_pooled(
     if delay is not None:
         offset[: len(pole)] = lead - delay
     shape = (len(x), (x.shape[1] - lead) // hop, padded)
-    # one piece of memory: the first touch of a page costs more than writing it
-    made = np.empty((*shape[:2], 5 * padded), np.float32)
-    power, lag1, sample = np.split(made, [padded, 3 * padded], 2)
+    # one allocation: the first access to a page costs more than writing it
+    out = np.empty((*shape[:2], 5 * padded), np.float32)
+    power, lag1, sample = np.split(out, [padded, 3 * padded], 2)
 
     def kernel(
         b: int, here: slice, samples: NDArray, block: _Block, stages: NDArray, position: int
@@ -354,10 +356,10 @@ def gammatone_pooled(
         return after
 
     state = _run(x, pole, order, hop, state, threads, kernel)
-    own = slice(0, len(pole))
+    count = len(pole)
     return (
-        power[:, :, own].transpose(0, 2, 1),
-        lag1.view(np.complex64)[:, :, own].transpose(0, 2, 1),
-        sample.view(np.complex64)[:, :, own].transpose(0, 2, 1),
+        power[:, :, :count].transpose(0, 2, 1),
+        lag1.view(np.complex64)[:, :, :count].transpose(0, 2, 1),
+        sample.view(np.complex64)[:, :, :count].transpose(0, 2, 1),
         state,
     )

@@ -59,7 +59,7 @@ def expected_counts(letters, phones, lb, pb, probability, a, p, kinds):  # type:
 @njit(cache=True)
 def best_alignment(letters, phones, lb, pb, probability, a, p, kinds):  # type: ignore[no-untyped-def]
     """Return the likeliest units (L,) of each word, from its first letter on, and their number."""
-    found, lengths = np.zeros(len(letters), np.int64), np.zeros(len(lb) - 1, np.int64)
+    units, lengths = np.zeros(len(letters), np.int64), np.zeros(len(lb) - 1, np.int64)
     for w in range(len(lb) - 1):
         x, y = letters[lb[w] : lb[w + 1]], phones[pb[w] : pb[w + 1]]
         n, m = len(x), len(y)
@@ -82,11 +82,11 @@ def best_alignment(letters, phones, lb, pb, probability, a, p, kinds):  # type: 
         while i > 0:
             di, dj = kinds[chosen[i, j]]
             i, j, at = i - di, j - dj, at - 1
-            found[at] = _unit(x, i, di, y, j, dj, a, p)
+            units[at] = _unit(x, i, di, y, j, dj, a, p)
         lengths[w] = lb[w + 1] - at
         for k in range(lengths[w]):
-            found[lb[w] + k] = found[at + k]
-    return found, lengths
+            units[lb[w] + k] = units[at + k]
+    return units, lengths
 
 
 @njit(cache=True)
@@ -104,7 +104,7 @@ def search(  # type: ignore[no-untyped-def]
     room = 2 * beam * most  # a letter is reached from the one before it, and from one more
     state, score = np.zeros((n + 1, room), np.int64), np.full((n + 1, room), -np.inf)
     unit, back = np.zeros((n + 1, room), np.int64), np.zeros((n + 1, room), np.int64)
-    came, heard = np.zeros((n + 1, room), np.int64), np.zeros((n + 1, room), np.bool_)
+    came, spoken = np.zeros((n + 1, room), np.int64), np.zeros((n + 1, room), np.bool_)
     count = np.zeros(n + 1, np.int64)
     state[0, 0], score[0, 0], count[0] = start, 0.0, 1
     best, last = -np.inf, -1
@@ -114,7 +114,7 @@ def search(  # type: ignore[no-untyped-def]
         for h in np.argsort(-score[i, : count[i]]):
             again = False
             for k in range(taken):
-                same = state[i, kept[k]] == state[i, h] and heard[i, kept[k]] == heard[i, h]
+                same = state[i, kept[k]] == state[i, h] and spoken[i, kept[k]] == spoken[i, h]
                 again = again or same
             if again:
                 continue
@@ -122,7 +122,7 @@ def search(  # type: ignore[no-untyped-def]
             taken += 1
             if i == n:
                 end, _ = next_state(word, first, suffix, probability, backoff, state[i, h], 2)
-                if heard[i, h] and score[i, h] + end > best:
+                if spoken[i, h] and score[i, h] + end > best:
                     best, last = score[i, h] + end, h
             for letters in range(1, min(2, n - i) + 1):
                 place = x[i] if letters == 1 else a * (x[i] + 1) + x[i + 1]
@@ -133,15 +133,15 @@ def search(  # type: ignore[no-untyped-def]
                     c = count[to]
                     state[to, c], score[to, c] = state_of[node], score[i, h] + p
                     unit[to, c], back[to, c], came[to, c] = u, h, i
-                    heard[to, c] = heard[i, h] or audible[u]
+                    spoken[to, c] = spoken[i, h] or audible[u]
                     count[to] += 1
             if taken == beam:
                 break
-    found = np.zeros(n, np.int64)
+    path = np.zeros(n, np.int64)
     length = 0
     i = n
     while last >= 0 and i > 0:
-        found[length] = unit[i, last]
+        path[length] = unit[i, last]
         length += 1
         i, last = came[i, last], back[i, last]
-    return found[:length][::-1]
+    return path[:length][::-1]

@@ -1,9 +1,8 @@
-"""The two loops of word decoding, compiled: a prefix beam search, and sums over a chain of words.
+"""Word decoding compiled with numba: a prefix beam search, and alignment to a chain of words.
 
-The search goes through the steps once. A hypothesis is a history of words, a place in the tree of
-pronunciations, and the symbol that was written last; its probability is the sum over all
-alignments that lead there [1]. CTC's rule holds over the ends of words too: the same symbol twice
-needs a blank between.
+The search is time-synchronous. A hypothesis is a history of words, a node of the tree of
+pronunciations, and the last symbol written; its probability is the sum over all alignments that
+lead there [1]. CTC's rule also holds across words: a repeated symbol needs a blank in between.
 
 Shapes: S steps, V classes (0 is the blank), N nodes of the tree, A arcs, Q states of a chain.
 
@@ -27,33 +26,33 @@ _jit = njit(nogil=True, cache=True, error_model="numpy")
 
 
 class Tree(NamedTuple):
-    """Pronunciations that share their beginnings. Node 0 is the beginning of a word."""
+    """Pronunciations as a prefix tree. Node 0 is the start of a word."""
 
     first: NDArray[np.int32]  # (N + 1,) arcs of node n are first[n] to first[n + 1] - 1
     symbol: NDArray[np.int32]  # (A,) class that an arc writes
-    to: NDArray[np.int32]  # (A,) its node
-    first_word: NDArray[np.int32]  # (N + 1,) words that end at node n, in the same way
-    word: NDArray[np.int32]  # numbers of the language model
-    ahead: NDArray[np.float32]  # (N,) best log p of a word below, by itself
-    after: int  # node behind a word: 0, or one that has to write the separator first
+    to: NDArray[np.int32]  # (A,) node that it leads to
+    first_word: NDArray[np.int32]  # (N + 1,) words that end at node n, likewise
+    word: NDArray[np.int32]  # numbers in the language model
+    ahead: NDArray[np.float32]  # (N,) best unigram log p of a word below
+    after: int  # node after a word: 0, or one that writes the separator first
 
 
 class Chain(NamedTuple):
-    """What may be written for a sequence of words, as states that each write a symbol.
+    """All spellings of a sequence of words, as states that each write a symbol.
 
-    State 0 is the beginning and writes nothing. Behind each state there may be blanks.
+    State 0 is the start and writes nothing. Blanks may follow each state.
     """
 
     symbol: NDArray[np.int32]  # (Q,)
     first: NDArray[np.int32]  # (Q + 1,) states before state q are before[first[q] : first[q + 1]]
     before: NDArray[np.int32]
     final: NDArray[np.bool_]  # (Q,)
-    word: NDArray[np.int32]  # (Q,) place of its word in the sequence; -1: none
+    word: NDArray[np.int32]  # (Q,) position of its word in the sequence; -1: none
 
 
 @_jit
 def _plus(a: Any, b: Any) -> Any:
-    """log(exp a + exp b)."""
+    """Return log(exp a + exp b)."""
     if a < b:
         a, b = b, a
     if b == NOTHING:
@@ -63,7 +62,7 @@ def _plus(a: Any, b: Any) -> Any:
 
 @_jit
 def _place(table: Any, stamp: Any, keys: Any, now: Any, key: Any) -> Any:
-    """Slot of a key in a hash table whose entries count if their stamp is `now`."""
+    """Return the slot of a key in a hash table whose valid entries have the stamp `now`."""
     mask = len(table) - 1
     slot = (key * np.int64(-7046029254386353131) >> np.int64(20)) & mask
     while stamp[slot] == now and keys[table[slot]] != key:
@@ -85,24 +84,23 @@ def search(
     lm_state: Any, start: int, lm_weight: float, word_score: float, beam: int, width: float,
     symbol_width: float, most: int,
 ) -> Any:  # fmt: skip
-    """The best word sequences of log_probs (S, V).
+    """Return the best word sequences of log_probs (S, V).
 
     Args:
-        lm_*: arrays of `ngrams.Model`, and the state it starts in; its logarithms are to base 10.
-        lm_weight, word_score: of natural log p(words), and of each word.
-        beam: hypotheses that are kept; width: how far below the best they may be.
-        symbol_width: how far below the best of a step a symbol may be to be tried.
-        most: histories that are kept of those that end in the same state of the language model at
-            the same place.
+        lm_*: arrays of `ngrams.Model`, with logarithms to base 10, and its initial state.
+        lm_weight, word_score: weight of natural log p(words), and addend per word.
+        beam, width: maximum number of hypotheses, and their maximum distance from the best.
+        symbol_width: maximum distance of a symbol from the best of its step.
+        most: maximum number of histories in the same state of the language model at the same node.
 
     Returns:
         parent, word (H,): of each history, by number; 0 is the empty one.
-        ending (E,): histories that end well, or all where none does; their sums over alignments,
-        and natural log p of their words, with </s>.
+        ending (E,): histories that end with a whole word, or all if none does; their sums over
+        alignments, and natural log p of their words with </s>.
     """
     base = math.log(10.0)
     nodes, classes = len(first) - 1, log_probs.shape[1]
-    fan = 0  # most that one hypothesis may become
+    fan = 0  # maximum successors of a hypothesis
     for n in range(nodes):
         count = 2
         for a in range(first[n], first[n + 1]):
@@ -127,10 +125,10 @@ def search(
     state[0], lm[0], value[0], histories = start, 0.0, 0.0, 1
     names[0] = -1
 
-    own_history, own_node = np.zeros(beam, np.int32), np.zeros(beam, np.int32)
-    own_last = np.zeros(beam, np.int32)
-    own_blank, own_written = np.full(beam, NOTHING), np.full(beam, NOTHING)
-    own_blank[0], kept = 0.0, 1
+    beam_history, beam_node = np.zeros(beam, np.int32), np.zeros(beam, np.int32)
+    beam_last = np.zeros(beam, np.int32)
+    beam_blank, beam_written = np.full(beam, NOTHING), np.full(beam, NOTHING)
+    beam_blank[0], kept = 0.0, 1
     span = np.int64(len(lm_word))
 
     for s in range(len(log_probs)):
@@ -149,9 +147,9 @@ def search(
                 known[slot], known_stamp[slot] = h, 0
         count, best = 0, NOTHING
         for i in range(kept):
-            h, n, k = own_history[i], own_node[i], own_last[i]
-            total = _plus(own_blank[i], own_written[i])
-            # the same place again: a blank, or the symbol goes on
+            h, n, k = beam_history[i], beam_node[i], beam_last[i]
+            total = _plus(beam_blank[i], beam_written[i])
+            # the same node again: a blank, or the symbol continues
             key = (np.int64(h) * nodes + n) * classes + k
             slot = _place(table, stamp, keys, s, key)
             if stamp[slot] != s:
@@ -162,18 +160,18 @@ def search(
             c = table[slot]
             blank[c] = _plus(blank[c], total + row[0])
             if k > 0:
-                written[c] = _plus(written[c], own_written[i] + row[k])
+                written[c] = _plus(written[c], beam_written[i] + row[k])
             best = max(best, _plus(blank[c], written[c]) + value[h] + lm_weight * ahead[n])
             for a in range(first[n], first[n + 1]):
                 k = symbol[a]
                 if row[k] < floor:
                     continue
-                p = (own_blank[i] if k == own_last[i] else total) + row[k]
+                p = (beam_blank[i] if k == beam_last[i] else total) + row[k]
                 m = to[a]
                 guess = p + value[h] + lm_weight * ahead[m]
                 if p == NOTHING or guess < best - width:
                     continue
-                if first[m] < first[m + 1]:  # the word may go on
+                if first[m] < first[m + 1]:  # the word may continue
                     best = max(best, guess)
                     key = (np.int64(h) * nodes + m) * classes + k
                     slot = _place(table, stamp, keys, s, key)
@@ -190,14 +188,14 @@ def search(
                     if known_stamp[slot] != 0:
                         known[slot], known_stamp[slot] = histories, 0
                         names[histories] = name
-                        told, found = next_state(
+                        log_p, lm_node = next_state(
                             lm_word, lm_first, lm_suffix, lm_probability, lm_backoff,
                             state[h], words[b],
                         )  # fmt: skip
                         parent[histories], word[histories] = h, words[b]
-                        state[histories] = lm_state[found]
-                        lm[histories] = lm[h] + base * told
-                        value[histories] = value[h] + lm_weight * base * told + word_score
+                        state[histories] = lm_state[lm_node]
+                        lm[histories] = lm[h] + base * log_p
+                        value[histories] = value[h] + lm_weight * base * log_p + word_score
                         histories += 1
                     new = known[slot]
                     guess = p + value[new] + lm_weight * ahead[after]
@@ -213,7 +211,7 @@ def search(
                         count += 1
                     c = table[slot]
                     written[c] = _plus(written[c], p)
-        # the best go on, few of a kind
+        # keep the best hypotheses, and few with the same future
         good = 0
         chosen = np.empty(count, np.int64)
         for c in range(count):
@@ -235,39 +233,39 @@ def search(
             if merged_count[merged[slot]] == most:
                 continue
             merged_count[merged[slot]] += 1
-            own_history[kept], own_node[kept], own_last[kept] = h, node[c], last[c]
-            own_blank[kept], own_written[kept] = blank[c], written[c]
+            beam_history[kept], beam_node[kept], beam_last[kept] = h, node[c], last[c]
+            beam_blank[kept], beam_written[kept] = blank[c], written[c]
             kept += 1
             if kept == beam:
                 break
 
     well = False
     for i in range(kept):
-        well = well or own_node[i] == 0 or own_node[i] == after
+        well = well or beam_node[i] == 0 or beam_node[i] == after
     ending, sums = np.empty(kept, np.int32), np.empty(kept)
     count = 0
     for i in range(kept):
-        if well and own_node[i] != 0 and own_node[i] != after:
+        if well and beam_node[i] != 0 and beam_node[i] != after:
             continue
         at = 0
-        while at < count and ending[at] != own_history[i]:
+        while at < count and ending[at] != beam_history[i]:
             at += 1
         if at == count:
-            ending[at], sums[at] = own_history[i], NOTHING
+            ending[at], sums[at] = beam_history[i], NOTHING
             count += 1
-        sums[at] = _plus(sums[at], _plus(own_blank[i], own_written[i]))
+        sums[at] = _plus(sums[at], _plus(beam_blank[i], beam_written[i]))
     logs = np.empty(count)
     for at in range(count):
-        told, _ = next_state(
+        log_p, _ = next_state(
             lm_word, lm_first, lm_suffix, lm_probability, lm_backoff, state[ending[at]], _END
         )
-        logs[at] = lm[ending[at]] + base * told
+        logs[at] = lm[ending[at]] + base * log_p
     return parent[:histories], word[:histories], ending[:count], sums[:count], logs
 
 
 @_jit
 def likelihood(log_probs: Any, symbol: Any, first: Any, before: Any, final: Any) -> float:
-    """log of the sum over all alignments of a chain with log_probs (S, V)."""
+    """Return the log of the sum over all alignments of a chain with log_probs (S, V)."""
     many = len(symbol)
     blank, written = np.full(many, NOTHING), np.full(many, NOTHING)
     blank[0] = 0.0
@@ -282,7 +280,7 @@ def likelihood(log_probs: Any, symbol: Any, first: Any, before: Any, final: Any)
                 if symbol[p] != symbol[q]:
                     sum_ = _plus(sum_, old[p])
             written[q] = sum_ + log_probs[s, symbol[q]]
-        # blanks after the loop over states: those before them need the blanks of the last step
+        # blanks come last: the loop over states needs those of the previous step
         for q in range(many):
             blank[q] = _plus(blank[q], old[q]) + log_probs[s, 0]
     total = NOTHING
@@ -294,12 +292,12 @@ def likelihood(log_probs: Any, symbol: Any, first: Any, before: Any, final: Any)
 
 @_jit
 def align(log_probs: Any, symbol: Any, first: Any, before: Any, final: Any) -> Any:
-    """The best alignment: state (S,) that each step writes, -1 for a blank; all -1 if none fits."""
+    """Return the state (S,) that each step writes in the best alignment; -1: blank, or no fit."""
     many, steps = len(symbol), len(log_probs)
     blank, written = np.full(many, NOTHING), np.full(many, NOTHING)
     blank[0] = 0.0
     old = written.copy()
-    # where the best way to a state came from: q written, many + q blank
+    # predecessor on the best path to a state: q written, many + q blank
     to_blank = np.empty((steps, many), np.int32)
     to_written = np.empty((steps, many), np.int32)
     for s in range(steps):

@@ -1,8 +1,8 @@
-"""The plain definition of every recurrence, one loop each. Slow, float64, and always right.
+"""The definition of every recurrence as a plain loop: slow, in float64, and always right.
 
-`ops/cpu_gammatone` and `ops/scan` have functions of the same names and must give the same values.
+The functions of the same names in the other modules of `ops` must give the same values.
 
-Shapes: T samples, C channels, F frames, N order.
+Shapes: T samples, C channels, F frames, N order, K widths or thresholds, U units.
 """
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 def gammatone(
     x: NDArray, pole: NDArray, order: int, state: NDArray | None = None
 ) -> tuple[NDArray, NDArray]:
-    """Analytic gammatone channels: `order` equal complex one-pole filters in cascade [1].
+    """Filter with analytic gammatones, each a cascade of `order` equal complex poles [1].
 
     y_k(t) = pole y_k(t-1) + y_(k-1)(t), with y_0(t) = 2 (1 - |pole|)^order x(t), and z = y_order.
     The gain makes |z| = A for a sine of amplitude A at the centre frequency, arg(pole).
@@ -21,7 +21,7 @@ def gammatone(
         x: (T,) samples.
         pole: (C,) exp((-2 pi b + 2 pi i f) / sample_rate), bandwidth b and centre f in Hz.
         order: number of equal poles N; 4 is the ear's.
-        state: (N, C) the stages' last outputs; None is silence.
+        state: (N, C) the stages' last outputs; None: silence.
 
     Returns:
         z (C, T) complex, and the state after the last sample.
@@ -49,18 +49,18 @@ def gammatone_pooled(
     state: NDArray | None = None,
     delay: NDArray | None = None,
 ) -> tuple[NDArray, NDArray, NDArray, NDArray]:
-    """The same channels, seen only once a frame of `hop` samples.
+    """Filter as `gammatone`, and pool the channels over frames of `hop` samples.
 
     Args:
         x: (D + F hop,) samples, where D = max(delay), or 0 without delays.
         pole, order, state: as in `gammatone`.
-        hop: samples a frame.
+        hop: samples per frame.
         delay: (C,) whole samples >= 0: channel c reads x[D + t - delay[c]] at time t.
 
     Returns:
         power (C, F): mean |z(t)|^2 over the frame;
         lag1 (C, F) complex: mean z(t) conj z(t-1), whose argument is the energy-weighted
-        instantaneous frequency in radians a sample;
+        instantaneous frequency in radians per sample;
         sample (C, F) complex: z at the frame's last sample;
         and the state (N, C) after it.
     """
@@ -73,9 +73,9 @@ def gammatone_pooled(
     new_state = np.zeros((order, len(pole)), complex)
     for c in range(len(pole)):
         start = lead - int(delay[c])
-        heard = x[start : start + frames * hop]
+        delayed = x[start : start + frames * hop]
         before = None if state is None else state[:, c : c + 1]
-        z, after = gammatone(heard, pole[c : c + 1], order, before)
+        z, after = gammatone(delayed, pole[c : c + 1], order, before)
         last = 0j if before is None else before[-1, 0]
         for t in range(frames * hop):
             f = t // hop
@@ -87,10 +87,11 @@ def gammatone_pooled(
 
 
 def play(x: NDArray, width: NDArray, state: NDArray | None = None) -> tuple[NDArray, NDArray]:
-    """Play operators [2]: p(t) = clamp(p(t-1), x(t) - r, x(t) + r). Ignores what is less than r.
+    """Apply play operators [2], p(t) = clamp(p(t-1), x(t) - r, x(t) + r), which ignore moves < r.
 
     Args:
-        x: (T,) any track; width: (K,) half-widths r > 0 in its unit.
+        x: (T,) any track.
+        width: (K,) half-widths r > 0, in the unit of x.
         state: (K,) p before the first sample; None: p starts at x(0).
 
     Returns:
@@ -106,37 +107,14 @@ def play(x: NDArray, width: NDArray, state: NDArray | None = None) -> tuple[NDAr
     return p, p[:, -1].copy()
 
 
-def play_pooled(
-    x: NDArray, width: NDArray, hop: int, state: NDArray | None = None
-) -> tuple[NDArray, NDArray, NDArray, NDArray]:
-    """The plays of x (F hop,), seen only once a frame of `hop` samples.
-
-    Returns:
-        mean (K, F): mean of p over the frame; mean x - mean p is the mean stop output;
-        rise (K, F): the sum of p's upward moves over the frame, in x's unit;
-        fall (K, F): the sum of its downward moves, >= 0;
-        and the state (K,). The first sample's move counts from the state.
-    """
-    p, after = play(x, width, state)
-    frames = len(x) // hop
-    mean, rise, fall = (np.zeros((len(width), frames), p.dtype) for _ in range(3))
-    for k in range(len(width)):
-        for t in range(frames * hop):
-            old = p[k, t - 1] if t else (x[0] if state is None else state[k])
-            move = p[k, t] - old
-            mean[k, t // hop] += p[k, t] / hop
-            rise[k, t // hop] += max(move, 0)
-            fall[k, t // hop] += max(-move, 0)
-    return mean, rise, fall, after
-
-
 def relay(
     x: NDArray, up: NDArray, down: NDArray, state: NDArray | None = None
 ) -> tuple[NDArray, NDArray]:
-    """Relays (Schmitt triggers): +1 from x(t) >= up, -1 from x(t) <= down, else as before.
+    """Apply relays (Schmitt triggers): +1 from x(t) >= up, -1 from x(t) <= down, else as before.
 
     Args:
-        x: (T,) any track; up, down: (K,) thresholds in its unit, down < up.
+        x: (T,) any track.
+        up, down: (K,) thresholds in the unit of x, down < up.
         state: (K,) outputs before the first sample, +1 or -1; None: -1.
 
     Returns:
@@ -160,17 +138,17 @@ def noise_floor(
     rise: float,
     settle: int,
     state: NDArray | None = None,
-    heard: int = 0,
+    past: int = 0,
 ) -> tuple[NDArray, NDArray]:
-    """The noise under a track: falls with the smoothed level at once, rises towards it slowly.
+    """Track the noise floor of a power: it falls with the smoothed level, and rises slowly.
 
     Args:
-        power: (F,) mean powers > 0, frame by frame.
+        power: (F,) mean powers > 0 of frames.
         smooth: weight of a new frame in the running mean s of the power.
-        rise: share of the distance to s in dB that the floor n rises by a frame.
+        rise: fraction of the distance to s in dB by which the floor n rises per frame.
+        settle: frames at the beginning of the signal, where filters fill up and n follows s.
         state: (2,) s and n before the first frame; None: start from the first frame.
-        settle: frames at the very beginning where the floor is s itself: filters fill up then.
-        heard: frames heard before.
+        past: frames before the first one.
 
     Returns:
         n (F,) in dB re power 1, and the state (2,).
@@ -179,8 +157,8 @@ def noise_floor(
     s, n = state if state is not None else (power[0], 0.0)
     for f in range(len(power)):
         s = s + smooth * (power[f] - s)
-        level = 10 * np.log10(s)
-        n = level if level < n or heard + f < settle else n + rise * (level - n)
+        s_db = 10 * np.log10(s)
+        n = s_db if s_db < n or past + f < settle else n + rise * (s_db - n)
         out[f] = n
     return out, np.array([s, n])
 
@@ -193,21 +171,24 @@ def stop_pooled(
     hop: int,
     state: NDArray | None = None,
 ) -> tuple[NDArray, NDArray, NDArray, NDArray]:
-    """Stops and plays of a track given by its steps, which may come from circular quantities.
+    """Apply stops and plays to a track given by its steps, which may be of a circular quantity.
 
-    The track y has steps step(t); the stop is s(t) = clamp(s(t-1) + step(t), -r, r), and what the
-    clamp cuts off is the play's move: p = y - s. A track of weighted or wrapped steps (phase) has
-    no values to clamp around, and y may run away by hours; s never does.
+    The stop of a track y with steps step(t) is s(t) = clamp(s(t-1) + step(t), -r, r), and what the
+    clamp removes is the play's move: p = y - s. A track of weighted or wrapped steps (phase) has
+    no values to clamp around, and over hours y may drift without bounds; s cannot.
 
     Args:
-        step: (F hop,) moves of the track; weight: (F hop,) how much s counts at each, 0 to 1.
-        width: (K,) half-widths r > 0; decay: (K,) factor of past work at the end of each frame.
-        state: (3, K) s, rise, fall before the first sample; None: zeros.
+        step: (F hop,) moves of the track.
+        weight: (F hop,) of s at each sample, 0 to 1.
+        width: (K,) half-widths r > 0.
+        decay: (K,) factor by which past moves are multiplied at each frame.
+        hop: samples per frame.
+        state: (3, K) s, rise and fall before the first sample; None: zeros.
 
     Returns:
         stop (K, F): mean of weight s / r over the frame, -1 to 1;
-        rise, fall (K, F): the play's upward and downward moves (>= 0), summed over the past, each
-        frame `decay` less than the next;
+        rise, fall (K, F): sums of the play's past upward and downward moves (>= 0), weighted with
+        `decay` to the power of their age in frames;
         and the state (3, K).
     """
     frames = len(step) // hop
@@ -229,22 +210,23 @@ def stop_pooled(
 
 
 def running_norm(
-    x: NDArray, rate: float, state: NDArray | None = None, heard: int = 0
+    x: NDArray, rate: float, state: NDArray | None = None, past: int = 0
 ) -> tuple[NDArray, NDArray]:
-    """(F, D) less its running mean, over its running standard deviation; both know the past only.
+    """Normalise frames by running mean and standard deviation, which are causal.
 
     Args:
         x: (F, D) frames.
-        rate: weight of a new frame; the n-th frame ever counts 1 / n while that is more.
-        state: (2, D) mean and variance; None: 0. heard: frames before.
+        rate: weight of a new frame; that of the n-th frame of the signal is at least 1 / n.
+        state: (2, D) mean and variance; None: 0.
+        past: frames before the first one.
 
     Returns:
-        (F, D), and the state. A deviation below 1e-4 counts as 1e-4.
+        (F, D), and the state. Standard deviations below 1e-4 count as 1e-4.
     """
     now = np.zeros((2, x.shape[1])) if state is None else state.copy()
     out = np.empty_like(x)
     for f in range(len(x)):
-        share = max(rate, 1 / (heard + f + 1))
+        share = max(rate, 1 / (past + f + 1))
         off = x[f] - now[0]
         now[0] += share * off
         now[1] = (1 - share) * (now[1] + share * off**2)
@@ -253,12 +235,12 @@ def running_norm(
 
 
 def hold(a: NDArray, width: float, state: int = -1) -> tuple[NDArray[np.int64], int]:
-    """Who wins among units, with hysteresis: the winner stays until another beats it by a width.
+    """Return the winning units, with hysteresis: a winner stays until another beats it by a width.
 
     Args:
-        a: (F, U) activations; of equal ones the first counts.
-        width: how much more another unit needs, >= 0, in the unit of `a`.
-        state: the winner before the first step; -1: nobody.
+        a: (F, U) activations; the first of equal ones wins.
+        width: margin that another unit needs, >= 0, in the unit of `a`.
+        state: winner before the first step; -1: none.
 
     Returns:
         winners (F,), and the last of them.
@@ -275,13 +257,13 @@ def hold(a: NDArray, width: float, state: int = -1) -> tuple[NDArray[np.int64], 
 def selective_scan(
     x: NDArray, log_decay: NDArray, b: NDArray, c: NDArray, state: NDArray | None = None
 ) -> tuple[NDArray, NDArray]:
-    """h(t) = exp(log_decay(t)) h(t-1) + outer(b(t), x(t)); y(t) = c(t) h(t), head by head [1].
+    """Compute h(t) = exp(log_decay(t)) h(t-1) + outer(b(t), x(t)) and y(t) = c(t) h(t) [1].
 
     Args:
-        x: (F, H, P) input of H heads with P channels each.
+        x: (F, H, P) inputs of H independent heads with P channels each.
         log_decay: (F, H), at most 0.
-        b, c: (F, S) weights into and out of S states, shared by the heads.
-        state: (H, S, P) before the first frame; None is 0.
+        b, c: (F, S) input and output weights of S states, shared by the heads.
+        state: (H, S, P) before the first frame; None: 0.
 
     Returns:
         y (F, H, P), and the state after the last frame.

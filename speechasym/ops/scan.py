@@ -1,11 +1,11 @@
-"""The recurrences in torch: batched, differentiable in signal and poles, on CPU and CUDA.
+"""The recurrences of `ops/ref` in torch: batched and differentiable, on CPU and CUDA.
 
-A chunk of L samples is one matrix product: the outputs are (L + N)-input linear functions of the
-chunk's samples and of the N stages before it. Between chunks the stages obey the same kind of
-recurrence with pole^L, solved by taking chunks of chunks, so nothing is sequential in time but
-log(T) steps. Exact, no truncated impulse responses.
+The gammatone of a chunk of L samples is one matrix product: its outputs are linear functions of
+the L samples and of the N stages before them. From chunk to chunk the stages obey the same kind of
+recurrence with pole^L, solved by chunks of chunks, so that only log(T) steps are sequential. The
+result is exact; no impulse response is truncated.
 
-Shapes: B batch, T samples, C channels, F frames, N order, L samples a chunk, M chunks.
+Shapes: B batch, T samples, C channels, F frames, N order, L samples per chunk, M chunks, U units.
 """
 
 from functools import lru_cache
@@ -14,14 +14,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-CHUNK = 32  # samples: wider costs more products, narrower more passes over memory
-GROUP = 16  # chunks solved by one product between levels of the scan
-SEGMENT = 1 << 19  # samples x channels worked on at once without gradients: stays in the cache
+CHUNK = 32  # samples: more cost more products, fewer more passes over memory
+GROUP = 16  # chunks of chunks solved by one product
+SEGMENT = 1 << 19  # samples x channels at a time without gradients: they stay in the cache
 
 
 @lru_cache
 def _binomials(length: int, order: int) -> Tensor:
-    """(order, length): over(j + d, d) for d < order, j < length, in float64."""
+    """Return the binomials of j + d over d for d < order, j < length: (order, length), float64."""
     rows = [torch.ones(length, dtype=torch.float64)]
     for _ in range(order - 1):
         rows.append(torch.cumsum(rows[-1], 0))
@@ -29,15 +29,15 @@ def _binomials(length: int, order: int) -> Tensor:
 
 
 def _powers(pole: Tensor, first: int, count: int) -> Tensor:
-    """(C, count): pole^first ... pole^(first + count - 1)."""
+    """Return pole^first ... pole^(first + count - 1): (C, count)."""
     j = torch.arange(first, first + count, dtype=torch.float64, device=pole.device)
     return torch.exp(torch.log(pole)[:, None] * j)
 
 
 def _chunk_matrices(pole: Tensor, order: int, length: int) -> tuple[Tensor, Tensor, Tensor]:
-    """How a chunk's outputs and last stages follow from its samples and the stages before it.
+    """Return the matrices that give a chunk's outputs and last stages.
 
-    Returns, complex, rows acting from the left:
+    They are complex and multiplied by row vectors from the left:
         (C, L, L + N): samples -> outputs, then stages after the chunk;
         (C, N, L): stages before -> outputs;
         (C, N, N): stages before -> stages after.
@@ -45,7 +45,7 @@ def _chunk_matrices(pole: Tensor, order: int, length: int) -> tuple[Tensor, Tens
     over = _binomials(length, order).to(pole.device)
     gain = 2 * (1 - pole.abs()) ** order
     powers = _powers(pole, 0, length + 1)  # (C, L + 1)
-    # one row per depth d: over(j + d, d) pole^j, the impulse response of d + 1 stages
+    # per depth d, the impulse response of d + 1 stages: (j + d over d) pole^j
     response = over[None] * powers[:, None, :length]  # (C, N, L)
     later = torch.arange(length, device=pole.device)
     lag = later[None, :] - later[:, None]  # [i, j] = j - i
@@ -54,7 +54,7 @@ def _chunk_matrices(pole: Tensor, order: int, length: int) -> tuple[Tensor, Tens
     ends = response.flip(2).transpose(1, 2)  # (C, L, N): sample i -> stage after, depth = column
     from_x = torch.cat([toeplitz, ends], 2) * gain[:, None, None]
     # a stage's last output acts on it as an input of pole * output one sample later
-    echo = over[None] * powers[:, None, 1:]  # (C, N, L): over(j + d, d) pole^(j+1)
+    echo = over[None] * powers[:, None, 1:]  # (C, N, L): (j + d over d) pole^(j+1)
     depth = torch.arange(order, device=pole.device)
     to_output = echo[:, order - 1 - depth]  # (C, N, L): stage m -> outputs through order-1-m more
     gap = depth[None, :] - depth[:, None]  # [m, k] = k - m
@@ -63,7 +63,7 @@ def _chunk_matrices(pole: Tensor, order: int, length: int) -> tuple[Tensor, Tens
 
 
 def _scan(u: Tensor, step: Tensor, state: Tensor) -> Tensor:
-    """s(m) = s(m-1) step + u(m): u (C, B, M, N), step (C, N, N), state (C, B, N).
+    """Solve s(m) = s(m-1) step + u(m): u (C, B, M, N), step (C, N, N), state (C, B, N).
 
     Returns the states *before* each m and after the last: (C, B, M + 1, N).
     """
@@ -92,19 +92,19 @@ def _scan(u: Tensor, step: Tensor, state: Tensor) -> Tensor:
 
 
 def _pairs(matrix: Tensor, dtype: torch.dtype) -> Tensor:
-    """Complex (C, N, K) acting on complex rows -> real (C, 2 N, 2 K) acting on re, im pairs."""
+    """Convert a complex matrix (C, N, K) to a real one (C, 2 N, 2 K) for rows of re, im pairs."""
     return torch.stack([_rows(matrix, dtype), _rows(1j * matrix, dtype)], 2).flatten(1, 2)
 
 
 def _rows(matrix: Tensor, dtype: torch.dtype) -> Tensor:
-    """Complex (C, K, L) acting on real rows -> real (C, K, 2 L), re and im interleaved."""
+    """Convert a complex matrix (C, K, L) to a real one (C, K, 2 L), re and im interleaved."""
     return torch.view_as_real(matrix).to(dtype).flatten(2)
 
 
 class _Cascade(NamedTuple):
-    """One design of poles at one chunk length, as real matrices of the signal's precision.
+    """The matrices of `_chunk_matrices`, real and in the signal's precision.
 
-    Complex numbers are re, im pairs in the last axis.
+    Complex numbers are re, im pairs along the last axis.
     """
 
     chunk: int
@@ -117,7 +117,7 @@ class _Cascade(NamedTuple):
         return _Cascade(self.chunk, *(matrix[which] for matrix in self[1:]))
 
     def run(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """x (B, M L), state (C, B, 2 N) -> z (C, B, M, L) complex, state (C, B, 2 N)."""
+        """Filter x (B, M L) from a state (C, B, 2 N): z (C, B, M, L) complex, and the state."""
         channels, batch = len(self.step), len(x)
         count = x.shape[1] // self.chunk
         flat = x.reshape(1, batch * count, self.chunk).expand(channels, -1, -1)
@@ -141,31 +141,31 @@ def _design(pole: Tensor, order: int, chunk: int, dtype: torch.dtype) -> _Cascad
 
 
 def _enter(state: Tensor | None, x: Tensor, channels: int, order: int) -> Tensor:
-    """State (B, N, C) complex or None -> (C, B, 2 N) real."""
+    """Convert a state (B, N, C), complex or None, to real (C, B, 2 N)."""
     if state is None:
         return x.new_zeros(channels, len(x), 2 * order)
     return torch.view_as_real(state.permute(2, 0, 1).contiguous()).flatten(2).to(x.dtype)
 
 
 def _leave(state: Tensor) -> Tensor:
-    """(C, B, 2 N) real -> (B, N, C) complex."""
+    """Convert a state (C, B, 2 N), real, to complex (B, N, C)."""
     return torch.view_as_complex(state.unflatten(2, (-1, 2)).contiguous()).permute(1, 2, 0)
 
 
 def gammatone(
     x: Tensor, pole: Tensor, order: int, state: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """`ref.gammatone` for a batch: x (B, T) -> z (B, C, T) complex and the state (B, N, C)."""
+    """Compute `ref.gammatone` of a batch: x (B, T) -> z (B, C, T) complex, state (B, N, C)."""
     whole = x.shape[1] // CHUNK * CHUNK
     carried = _enter(state, x, len(pole), order)
-    pieces = []
+    parts = []
     for part, chunk in ((x[:, :whole], CHUNK), (x[:, whole:], x.shape[1] - whole)):
         if part.shape[1]:
             z, carried = _design(pole, order, chunk, x.dtype).run(part, carried)
-            pieces.append(z.flatten(2).transpose(0, 1))
-    if not pieces:
-        pieces.append(torch.complex(x, x)[:, None].expand(-1, len(pole), -1))
-    return torch.cat(pieces, 2), _leave(carried)
+            parts.append(z.flatten(2).transpose(0, 1))
+    if not parts:
+        parts.append(torch.complex(x, x)[:, None].expand(-1, len(pole), -1))
+    return torch.cat(parts, 2), _leave(carried)
 
 
 def gammatone_pooled(
@@ -176,20 +176,20 @@ def gammatone_pooled(
     state: Tensor | None = None,
     delay: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """`ref.gammatone_pooled` for a batch: x (B, D + F hop) -> (B, C, F) each, state (B, N, C).
+    """Compute `ref.gammatone_pooled` of a batch: x (B, D + F hop) -> (B, C, F) each, and the state.
 
-    Without gradients the full-rate signal exists only for a short segment at a time.
+    Without gradients, only a short segment of the full-rate channels is in memory at a time.
     """
     channels, batch = len(pole), len(x)
     lead = 0 if delay is None else int(delay.max())
     frames = (x.shape[1] - lead) // hop
-    # chunks end where frames end: the largest divisor of the hop that is not too wide
+    # the largest divisor of the hop that is not too long, so that frames end with chunks
     chunk = max(d for d in range(1, min(hop, CHUNK) + 1) if hop % d == 0)
     cascade = _design(pole, order, chunk, x.dtype)
     carried = _enter(state, x, channels, order)
     segment = max(1, SEGMENT // (batch * channels * hop)) * (64 if x.is_cuda else 1)
     if torch.is_grad_enabled() and (x.requires_grad or pole.requires_grad):
-        segment = max(1, frames)  # everything is kept for the backward pass anyway
+        segment = max(1, frames)  # everything is kept for the backward pass
     tracks = []
     for first in range(0, frames, segment):
         here = slice(first * hop, min(first + segment, frames) * hop)
@@ -210,20 +210,20 @@ def gammatone_pooled(
 def _aligned(
     cascade: _Cascade, x: Tensor, here: slice, offset: Tensor, state: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The cascade where channel c reads its samples offset[c] later: one channel at a time."""
+    """Run the cascade with channel c reading its samples offset[c] later, channel by channel."""
     z, after = [], []
     for c, shift in enumerate(offset.tolist()):
         one = cascade.channels(slice(c, c + 1))
-        own, end = one.run(x[:, here.start + shift : here.stop + shift], state[c : c + 1])
-        z.append(own)
+        output, end = one.run(x[:, here.start + shift : here.stop + shift], state[c : c + 1])
+        z.append(output)
         after.append(end)
     return torch.cat(z), torch.cat(after)
 
 
 def _pool(z: Tensor, last: Tensor, hop: int) -> tuple[Tensor, Tensor, Tensor]:
-    """z (C, B, M, L), z(t-1) (C, B) -> mean |z|^2, mean z conj z(t-1), last z: (C, B, F) each."""
+    """Pool z (C, B, M, L), with z(t-1) (C, B), as `ref.gammatone_pooled`: (C, B, F) each."""
     frames = z.flatten(2).unflatten(2, (-1, hop))  # (C, B, F, hop)
-    # a norm reads once and writes nothing in between; its gradient at silence is 0
+    # a norm reads once, without intermediate results; its gradient at silence is 0
     power = torch.linalg.vector_norm(torch.view_as_real(frames).flatten(3), dim=3).square()
     sample = frames[..., -1]
     edge = torch.cat([last[..., None], sample[..., :-1]], 2)  # z before each frame
@@ -232,16 +232,16 @@ def _pool(z: Tensor, last: Tensor, hop: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def play(x: Tensor, width: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """`ref.play` for a batch: x (..., T), width (K,) -> p (..., K, T), state (..., K).
+    """Compute `ref.play` of a batch: x (..., T), width (K,) -> p (..., K, T), state (..., K).
 
-    Two clamps, one after the other, are a clamp: so the clamps up to each t are combined in log(T)
-    steps. Only min and max are taken, so the values are exactly those of the loop.
+    Two successive clamps are a clamp, so that the clamps up to each t are combined in log(T) steps.
+    They only take minima and maxima, so that the values are exactly those of the loop.
     """
     low, high = (x[..., None, :] - width[:, None], x[..., None, :] + width[:, None])
     first = x[..., None, 0].expand(*x.shape[:-1], len(width)) if state is None else state
     reach = 1
     while reach < x.shape[-1]:
-        # what begins `reach` earlier, then what begins here: its bounds, clamped to ours
+        # the clamp that starts `reach` earlier, then this one: its bounds, clamped to ours
         head = slice(0, reach)
         joined_low = torch.minimum(
             torch.maximum(low[..., :-reach], low[..., reach:]), high[..., reach:]
@@ -256,24 +256,13 @@ def play(x: Tensor, width: Tensor, state: Tensor | None = None) -> tuple[Tensor,
     return p, p[..., -1] if x.shape[-1] else first
 
 
-def play_pooled(
-    x: Tensor, width: Tensor, hop: int, state: Tensor | None = None
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """`ref.play_pooled` for a batch: x (..., F hop) -> (..., K, F) each, state (..., K)."""
-    p, after = play(x, width, state)
-    first = x[..., None, :1].expand_as(p[..., :1]) if state is None else state[..., None]
-    move = torch.diff(p, dim=-1, prepend=first)
-    frames = [t.unflatten(-1, (-1, hop)) for t in (p, move.clamp(min=0), (-move).clamp(min=0))]
-    return frames[0].mean(-1), frames[1].sum(-1), frames[2].sum(-1), after
-
-
 def relay(
     x: Tensor, up: Tensor, down: Tensor, state: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """`ref.relay` for a batch: x (..., T), thresholds (K,) -> (..., K, T), state (..., K).
+    """Compute `ref.relay` of a batch: x (..., T), thresholds (K,) -> (..., K, T), state (..., K).
 
-    A sample either sets a relay or leaves it: the last one that set it, up to each t, tells. The
-    output is piecewise constant, so its gradient is 0 everywhere it exists.
+    The output at t is that of the last sample up to t that set the relay. It is piecewise constant,
+    so that its gradient is 0 wherever it exists.
     """
     x = x[..., None, :]
     event = (x >= up[:, None]).to(x.dtype) - (x <= down[:, None]).to(x.dtype)
@@ -291,35 +280,35 @@ def relay(
 def hold(
     a: Tensor, width: float, lengths: Tensor, state: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """`ref.hold` for a batch: a (B, F, U), lengths (B,) -> winners (B, F), state (B,).
+    """Compute `ref.hold` of a batch: a (B, F, U), lengths (B,) -> winners (B, F), state (B,).
 
-    Each step maps the winner before it to the winner after it: a table of U entries. Tables
-    compose to tables, so all are combined in log(F) steps. From a row's length on, its last winner
-    stays. No gradient: winners are numbers of units.
+    Each step maps the previous winner to the next one, by a table of U entries. Tables compose to
+    tables, so that all are combined in log(F) steps. Beyond the length of a row, its last winner
+    stays. There is no gradient: winners are numbers of units.
     """
     batch, frames, units = a.shape
     if not frames:
-        return a.new_zeros(batch, 0, dtype=torch.long), _nobody(a, state)
+        return a.new_zeros(batch, 0, dtype=torch.long), _first_winner(a, state)
     best = a.argmax(-1, keepdim=True)  # (B, F, 1)
     same = torch.arange(units, device=a.device).expand(batch, frames, units)
     beaten = a.gather(-1, best) > a + width
     here = torch.arange(frames, device=a.device) < lengths[:, None]  # (B, F)
     table = torch.where(beaten & here[..., None], best, same)
-    # one entry more stands for nobody, whom any unit beats
-    nobody = torch.where(here[..., None], best, units)
-    table = torch.cat([table, nobody], -1)
+    # one more entry stands for no winner, which any unit beats
+    none = torch.where(here[..., None], best, units)
+    table = torch.cat([table, none], -1)
     reach = 1
     while reach < frames:
         later = table[:, reach:].gather(-1, table[:, :-reach])
         table = torch.cat([table[:, :reach], later], 1)
         reach *= 2
-    before = _nobody(a, state)
+    before = _first_winner(a, state)
     before = torch.where(before < 0, units, before)
     winner = table.gather(-1, before[:, None, None].expand(batch, frames, 1)).squeeze(-1)
     winner = torch.where(winner == units, -1, winner)
     return winner, winner[:, -1]
 
 
-def _nobody(a: Tensor, state: Tensor | None) -> Tensor:
-    """(B,) winners before the first step; -1 where there was nobody."""
+def _first_winner(a: Tensor, state: Tensor | None) -> Tensor:
+    """Return the winners (B,) before the first step; -1: none."""
     return a.new_full((len(a),), -1, dtype=torch.long) if state is None else state

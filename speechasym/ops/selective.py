@@ -1,15 +1,15 @@
-"""The selective scan in torch: chunks by matrix products, a recurrence over chunks [1].
+"""The selective scan in torch: matrix products within chunks, a recurrence from chunk to chunk [1].
 
-Within a chunk the recurrence is written out: y_i = sum over j <= i of (c_i . b_j) decay(j..i) x_j,
-a masked product of matrices. Only the state goes from chunk to chunk. Decays are exponentials of
-differences of running sums of logarithms, none above 0, so nothing can overflow.
+Within a chunk, y_i is the sum over j <= i of (c_i . b_j) decay(j..i) x_j, a masked product of
+matrices. Only the state is carried from chunk to chunk. Decays are exponentials of differences of
+running sums of logarithms, none above 0, so that nothing can overflow.
 
-The backward pass is written by hand, twice as fast as the recorded one. The gradient of the decays
-needs no products of its own: with g for gradients, from h_t = a_t h_(t-1) + b_t x_t follows
+The backward pass is written by hand, and twice as fast as that of autograd. The gradient of the
+decays needs no further products: with g for gradients, h_t = a_t h_(t-1) + b_t x_t gives
 
     g log a_t = y_t . gy_t - x_t . gx_t + g log a_(t+1).
 
-Shapes: B batch, F frames, H heads, P channels a head, S states, N chunks, L frames a chunk.
+Shapes: B batch, F frames, H heads, P channels per head, S states, N chunks, L frames per chunk.
 
 [1] T. Dao, A. Gu, "Transformers are SSMs: generalized models and efficient algorithms through
     structured state space duality", ICML, 2024.
@@ -22,26 +22,26 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-CHUNK = 32  # frames a chunk at most: 25 to 64 are about equally fast on a CPU
-# Logarithm of the strongest decay told from a full reset: 2e-9, below the rounding of float32.
+CHUNK = 32  # maximum frames per chunk: 25 to 64 are about equally fast on a CPU
+# Logarithm of the strongest decay, 2e-9: below the rounding of float32, it equals a full reset.
 STRONGEST = -20.0
 
 
 def selective_scan(
     x: Tensor, log_decay: Tensor, b: Tensor, c: Tensor, state: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """`ref.selective_scan` for a batch, differentiable in every argument, once.
+    """Compute `ref.selective_scan` of a batch; once differentiable in every argument.
 
     Args:
         x: (B, F, H, P) input of each head.
-        log_decay: (B, F, H), at most 0; below `STRONGEST` it counts as `STRONGEST`.
+        log_decay: (B, F, H), at most 0; values below `STRONGEST` count as `STRONGEST`.
         b, c: (B, F, S) input and output weights, shared by the heads.
-        state: (B, H, S, P); None is 0.
+        state: (B, H, S, P); None: 0.
 
     Returns:
         y (B, F, H, P), and the state after the last frame (B, H, S, P).
     """
-    if torch.is_autocast_enabled(x.device.type):  # sums over many frames want float32
+    if torch.is_autocast_enabled(x.device.type):  # sums over many frames need float32
         with torch.autocast(x.device.type, enabled=False):
             wide = None if state is None else state.float()
             return selective_scan(x.float(), log_decay.float(), b.float(), c.float(), wide)
@@ -54,7 +54,7 @@ def selective_scan(
     length = -(-frames // count)
     log_decay = log_decay.clamp(min=STRONGEST)
     if pad := count * length - frames:
-        # no decay and no input: the frames added leave the state as it is
+        # frames without decay and input leave the state unchanged
         x = functional.pad(x, (0, 0, 0, 0, 0, pad))
         log_decay, b, c = (functional.pad(t, (0, 0, 0, pad)) for t in (log_decay, b, c))
     y, state = _Scan.apply(
@@ -68,7 +68,7 @@ def selective_scan(
 
 
 class _Scan(torch.autograd.Function):
-    """x (B, N, H, L, P), log_decay (B, N, H, L), b, c (B, N, L, S), state -> y as x, state."""
+    """x (B, N, H, L, P), log_decay (B, N, H, L), b, c (B, N, L, S), state -> y like x, state."""
 
     @staticmethod
     def forward(
@@ -119,9 +119,9 @@ class _Scan(torch.autograd.Function):
         gc += (gy @ before.mT).mul_(from_start).sum(2)
         gb = g_pairs.mT @ c
         gb += (x @ g_after.mT).mul_(to_end).sum(2)
-        own = (gy * y).sum(4, dtype=torch.float64) - (x * gx).sum(4, dtype=torch.float64)
-        own = own.transpose(2, 3)  # (B, N, L, H)
-        own[:, -1, -1] += last
-        flat = own.flatten(1, 2)
-        g_log = flat.flip(1).cumsum(1).flip(1).view_as(own).transpose(2, 3)
+        terms = (gy * y).sum(4, dtype=torch.float64) - (x * gx).sum(4, dtype=torch.float64)
+        terms = terms.transpose(2, 3)  # (B, N, L, H)
+        terms[:, -1, -1] += last
+        flat = terms.flatten(1, 2)
+        g_log = flat.flip(1).cumsum(1).flip(1).view_as(terms).transpose(2, 3)
         return gx, g_log.to(x.dtype), gb, gc, g_state

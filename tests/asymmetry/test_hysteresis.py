@@ -40,8 +40,6 @@ def test_implementations_are_equal_to_the_bit(length, started):
     want = np.stack([ref.relay(row, UP, DOWN, s)[0] for row, s in pair(x, signs)])
     got, after = scan.relay(torch.from_numpy(x), *map(torch.from_numpy, (UP, DOWN)), tensor(signs))
     assert np.array_equal(got.numpy(), want) and np.array_equal(after.numpy(), want[..., -1])
-    got, after = cpu_hysteresis.relay(x.T.copy(), UP, DOWN, None if signs is None else signs.T)
-    assert np.array_equal(got.transpose(2, 0, 1), want) and np.array_equal(after.T, want[..., -1])
 
 
 def pair(x, state):
@@ -50,23 +48,6 @@ def pair(x, state):
 
 def tensor(state):
     return None if state is None else torch.from_numpy(state)
-
-
-@pytest.mark.parametrize("hop", [1, 7, 20])
-@pytest.mark.parametrize("started", [False, True])
-def test_pooled_plays_agree(hop, started):
-    x = walk(4, hop * 6)
-    state = walk(4, 3) if started else None
-    want = [ref.play_pooled(row, WIDTHS, hop, s) for row, s in pair(x, state)]
-    want = [np.stack(t) for t in zip(*want, strict=True)]
-    got = scan.play_pooled(torch.from_numpy(x), torch.from_numpy(WIDTHS), hop, tensor(state))
-    fast = cpu_hysteresis.play_pooled(
-        x.T.copy(), WIDTHS, hop, None if state is None else state.T.copy()
-    )
-    for k in range(3):
-        np.testing.assert_allclose(got[k].numpy(), want[k], atol=2e-5)
-        np.testing.assert_allclose(fast[k].transpose(2, 0, 1), want[k], atol=2e-5)
-    assert np.array_equal(got[3].numpy(), want[3]) and np.array_equal(fast[3].T, want[3])
 
 
 @given(TRACK, st.lists(st.integers(1, 4), min_size=60, max_size=60))
@@ -157,7 +138,6 @@ def test_gradients_against_finite_differences():
     x = torch.from_numpy(walk(2, 30)).double().requires_grad_()
     width = torch.tensor([0.7, 1.9], dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda a, b: scan.play(a, b)[0], (x, width))
-    assert torch.autograd.gradcheck(lambda a, b: scan.play_pooled(a, b, 5)[:3], (x, width))
     loop = hysteresis.PrandtlIshlinskii([0.5, 2.0], learnable=True).double()
 
     def shape(a, w, r):

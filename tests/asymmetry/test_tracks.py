@@ -101,7 +101,10 @@ def test_stop_pooled_equals_its_definition_and_dumb_loops(hop, frames, started):
 def test_stop_is_the_track_less_its_play():
     x = np.cumsum(np.random.default_rng(1).standard_normal((400, 5)), 0)
     width = np.array([0.7, 3.0])
-    mean, rise, fall, _ = cpu_hysteresis.play_pooled(x, width, 5)
+    p, _ = cpu_hysteresis.play(x, width)
+    moves = np.diff(p, axis=1, prepend=np.stack([x[:1], x[:1]]))
+    mean = p.reshape(2, -1, 5, 5).mean(2)
+    rise, fall = (m.clip(min=0).reshape(2, -1, 5, 5).sum(2) for m in (moves, -moves))
     step = np.diff(x, axis=0, prepend=x[:1])
     none = np.zeros(2)
     stop, up, down, index, _ = cpu_asymmetry.stop_pooled(step, np.ones_like(x), width, none, 5)

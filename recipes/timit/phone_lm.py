@@ -59,9 +59,9 @@ class Heard:
         total = sum(Levenshtein.distance(rows[name], list(found[name])) for name in rows)
         return total / max(1, sum(map(len, rows.values())))
 
-    def score(self, found: Mapping[str, Sequence[str]]) -> error_rates.Result:
+    def score(self, found: Mapping[str, Sequence[str]]) -> error_rates.ErrorRate:
         """The same with its interval over speakers."""
-        return error_rates.score(self.references, found, speakers=self.speakers)
+        return error_rates.error_rate(self.references, found, speakers=self.speakers)
 
 
 def hear(trained: Trained, cuts: str) -> Heard:
@@ -135,7 +135,7 @@ def tuned(heard: Heard, lm: Model) -> tuple[DecodingConfig, list[dict[str, float
     return chosen, tried
 
 
-def interval(result: error_rates.Result) -> list[float] | None:
+def interval(result: error_rates.ErrorRate) -> list[float] | None:
     """Of 95 %; none where there is but one speaker."""
     return [result.low, result.high] if result.speakers > 1 else None
 

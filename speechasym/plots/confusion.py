@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from speechasym.language import phones
 from speechasym.plots.axes import DPI, set_title
-from speechasym.scoring import error_rates
+from speechasym.scoring import tables
+from speechasym.scoring.error_rates import ErrorRate
 
 MOST_NUMBERED = 64  # rows of a matrix whose cells show their percentages
 _HEIGHTS, _BACKNESS = ("high", "mid", "low"), ("front", "central", "back")
@@ -72,9 +73,9 @@ def order_by_articulation(tokens: Sequence[str]) -> tuple[list[int], list[tuple[
     return order, groups
 
 
-def confusion_matrix(result: error_rates.Result) -> ConfusionMatrix:
+def confusion_matrix(result: ErrorRate) -> ConfusionMatrix:
     """Count what each phone was recognised as."""
-    tokens, counts = error_rates.confusion_matrix(result)
+    tokens, counts = tables.confusion_matrix(result)
     order, groups = order_by_articulation(tokens)
     rows = [*order, len(tokens)]
     return ConfusionMatrix([tokens[n] for n in order], counts[np.ix_(rows, rows)], groups)
@@ -112,7 +113,7 @@ def confusion(axes: Axes, matrix: ConfusionMatrix) -> AxesImage:
     return image
 
 
-def confusion_figure(result: error_rates.Result, name: str) -> Figure:
+def confusion_figure(result: ErrorRate, name: str) -> Figure:
     """Return the confusion matrix of phones with its colour scale."""
     matrix = confusion_matrix(result)
     side = max(5.0, 1.8 + 0.2 * len(matrix.tokens))

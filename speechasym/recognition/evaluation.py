@@ -17,13 +17,14 @@ import torch
 
 from speechasym.annotations import transcripts
 from speechasym.errors import ConfigError
+from speechasym.language.letters import spell
 from speechasym.levels import ctc
 from speechasym.levels.level import LevelOutput, Output
 from speechasym.progress import progress
 from speechasym.recognition.decoder import BY_LEXICON, Opened, unknown_rates
 from speechasym.recognition.transcription import Trained, open_run
 from speechasym.scoring import error_rates
-from speechasym.scoring.error_rates import Counts, Result
+from speechasym.scoring.error_rates import Counts, ErrorRate
 from speechasym.training import dataset, environment, labels
 
 FROM_LETTERS = "letters as words"
@@ -58,7 +59,7 @@ class Evaluation:
     cuts_sha256: str
     speakers: dict[str, str]  # {utterance: speaker}
     seconds: float  # of audio
-    scores: dict[str, Result]  # by head; with letters also `FROM_LETTERS`; `BY_LEXICON`
+    scores: dict[str, ErrorRate]  # by head; with letters also `FROM_LETTERS`; `BY_LEXICON`
     references: dict[str, dict[str, list[str]]]  # {phones, words: {utterance: tokens}}
     hypotheses: dict[str, dict[str, list[str]]]  # as scores; those of letters are their words
     flows: list[Flow]  # from the lowest level
@@ -201,7 +202,7 @@ def evaluate(
         said = {cut.id: labels.words_of(cut) for cut in data.cuts}
         references.setdefault("words", said)
         hypotheses[BY_LEXICON] = found
-        scores[BY_LEXICON] = error_rates.score(said, found, speakers=speakers, seed=seed)
+        scores[BY_LEXICON] = error_rates.error_rate(said, found, speakers=speakers, seed=seed)
         told = words.as_json() | {
             "unknown_words": unknown_rates(words, said.values()),
             "real_time_factor": decoding_seconds / seconds,
@@ -240,14 +241,14 @@ def _scored(
     ids: Sequence[str],
     speakers: Mapping[str, str],
     seed: int,
-) -> tuple[dict[str, dict[str, list[str]]], dict[str, dict[str, list[str]]], dict[str, Result]]:
+) -> tuple[dict[str, dict[str, list[str]]], dict[str, dict[str, list[str]]], dict[str, ErrorRate]]:
     """References as phones and words, hypotheses as phones and words, and the scores."""
     references: dict[str, dict[str, list[str]]] = {}
     hypotheses: dict[str, dict[str, list[str]]] = {}
-    scores: dict[str, Result] = {}
+    scores: dict[str, ErrorRate] = {}
 
     def scored(name: str, reference: dict[str, list[str]], found: dict[str, list[str]]) -> None:
-        scores[name] = error_rates.score(reference, found, speakers=speakers, seed=seed)
+        scores[name] = error_rates.error_rate(reference, found, speakers=speakers, seed=seed)
 
     for head in rows:
         if head != "letters":
@@ -260,8 +261,8 @@ def _scored(
         hypotheses[head] = {name: "".join(rows[head][name]).split() for name in ids}
         scored(
             head,
-            {name: error_rates.letters(words[name]) for name in ids},
-            {name: error_rates.letters(hypotheses[head][name]) for name in ids},
+            {name: spell(words[name]) for name in ids},
+            {name: spell(hypotheses[head][name]) for name in ids},
         )
         scored(FROM_LETTERS, words, hypotheses[head])
     return references, hypotheses, scores

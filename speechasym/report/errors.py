@@ -26,7 +26,7 @@ from speechasym.report.html import (
     tag,
 )
 from speechasym.report.material import Material
-from speechasym.scoring import error_rates
+from speechasym.scoring import error_rates, tables
 from speechasym.scoring.error_rates import GAP
 from speechasym.training.config import HEADS
 from speechasym.training.labels import UNKNOWN
@@ -192,7 +192,7 @@ def confusions(m: Material) -> Html:
     return joined(parts)
 
 
-def _frequent(result: error_rates.Result, name: str) -> Html:
+def _frequent(result: error_rates.ErrorRate, name: str) -> Html:
     wrong = [(pair, n) for pair, n in result.confusions.items() if pair[0] != pair[1]]
     wrong.sort(key=lambda entry: (-entry[1], entry[0]))
     said: Counter[str] = Counter()
@@ -228,14 +228,14 @@ class _Share(NamedTuple):
         return sum(self.wrong.values())
 
 
-def _shares(result: error_rates.Result) -> list[_Share]:
+def _shares(result: error_rates.ErrorRate) -> list[_Share]:
     """By phone, most errors first; an insertion counts for the phone that was inserted."""
     rows = [
         _Share(
             r.token, r.length, {"s": r.substitutions, "d": r.deletions, "i": r.insertions},
             r.confused,
         )
-        for r in error_rates.table(result)
+        for r in tables.token_rows(result)
     ]  # fmt: skip
     return sorted(rows, key=lambda r: (-r.errors, r.name))
 
@@ -258,7 +258,7 @@ def _share_rows(rows: Sequence[_Share], total: int, last: bool) -> list[list[obj
 _COLUMNS = ["said", "errors", "of all errors", "", *(f"{s} {ERRORS[k]}" for k, s in SIGNS.items())]
 
 
-def _by_phone(result: error_rates.Result) -> Html:
+def _by_phone(result: error_rates.ErrorRate) -> Html:
     rows = _shares(result)
     total = result.counts.errors
     half = next(
@@ -279,7 +279,7 @@ def _by_phone(result: error_rates.Result) -> Html:
     return joined(parts)
 
 
-def _by_manner(result: error_rates.Result) -> Html:
+def _by_manner(result: error_rates.ErrorRate) -> Html:
     groups: dict[str, _Share] = {}
     for r in _shares(result):
         name, _ = articulation(r.name)

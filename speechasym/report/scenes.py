@@ -15,6 +15,7 @@ import soundfile as sf
 from speechasym.annotations.intervals import Interval
 from speechasym.asymmetry import loops
 from speechasym.auditory import erb
+from speechasym.language.letters import spell
 from speechasym.plots import asymmetry
 from speechasym.plots.axes import TICKS_HZ
 from speechasym.plots.recognised import RecognisedRecording as Scene
@@ -277,7 +278,7 @@ def _tiers(m: Material, scene: Scene, tokens: Mapping[str, list[str]]) -> list[H
     for head in HEADS:
         found = scene.recognised.get(head)
         words = tokens.get("words")
-        said = error_rates.letters(words) if head == "letters" and words else tokens.get(head)
+        said = spell(words) if head == "letters" and words else tokens.get(head)
         if found is None and said is None:
             continue
         if found is None:  # read by no head, but said

@@ -1,4 +1,4 @@
-"""Boundaries of phones or words: how many were found, within a tolerance.
+"""Boundaries of phones or words: precision, recall, F1 and R-value within a tolerance.
 
 [1] O. Räsänen, U. Laine, T. Altosaar, "An improved speech segmentation quality measure: the
     R-value", Interspeech 2009, 1851-1854.
@@ -20,20 +20,20 @@ _SLACK = 1e-9  # s: 0.32 - 0.30 is a little more than 0.02 in floating point
 
 
 class BoundaryScore(NamedTuple):
-    """How well boundaries were found; see `score_boundaries`."""
+    """How well hypothesised boundaries match those of the reference; see `score_boundaries`."""
 
-    precision: float  # 0 where none was found
+    precision: float  # 0 if there are no hypotheses
     recall: float
     f1: float
     r_value: float
-    found: int  # boundaries of the hypotheses
+    hypothesised: int
     reference: int
-    right: int  # of those found, near one of the reference
-    recalled: int  # of the reference, near one that was found
+    correct: int  # hypotheses near a boundary of the reference
+    recalled: int  # boundaries of the reference near a hypothesis
 
 
 def inner_boundaries(intervals: Sequence[Interval]) -> list[float]:
-    """Starts, in s, of all intervals but the first: neither the beginning nor the end counts."""
+    """Return the starts in s of all intervals but the first: beginning and end do not count."""
     return [interval.start for interval in intervals[1:]]
 
 
@@ -43,57 +43,56 @@ def score_boundaries(
     matching: Literal["strict", "lenient"] = "strict",
     tolerance: float = TOLERANCE,
 ) -> BoundaryScore:
-    """Precision, recall, F1 and R-value of boundaries, summed over utterances.
+    """Compute precision, recall, F1 and R-value of boundaries, summed over utterances.
 
-    strict: each boundary of the reference is used for one that was found, and the other way
-    round, in the matching with the most pairs. lenient: one that was found is right if any of
-    the reference is near, and one of the reference is recalled if any that was found is near
-    [2]; two may share a third. Near is within the tolerance, the limit included.
+    strict: boundaries are matched one to one, with as many pairs as possible. lenient: a
+    hypothesis is correct if any boundary of the reference is near, and a boundary of the reference
+    is recalled if any hypothesis is near [2]; two may share a third. Near is within the tolerance,
+    the limit included.
 
-    R-value [1]: with HR the recall and OS = found / reference - 1,
+    R-value [1]: with HR the recall and OS = hypothesised / reference - 1,
     r1 = sqrt((1 - HR)^2 + OS^2), r2 = (HR - 1 - OS) / sqrt(2), R = 1 - (|r1| + |r2|) / 2.
 
     Args:
-        references, hypotheses: {utterance: times in s}, in any order; an utterance without
-            hypothesis has no boundaries found, one without reference is left out.
+        references, hypotheses: {utterance: times in s}, in any order; a missing hypothesis has no
+            boundaries, one without reference is left out.
+        tolerance: s.
 
     Raises:
-        ScoringError: no reference has a boundary; a time or a tolerance that cannot be; another
-            matching.
+        ScoringError: no reference has a boundary; a time that is not finite; an invalid tolerance
+            or matching.
     """
     if matching not in ("strict", "lenient"):
-        raise ScoringError(matching, "no such matching", "They are: strict, lenient")
+        raise ScoringError(matching, "unknown matching", "Use strict or lenient")
     if not 0 <= tolerance < math.inf:
-        raise ScoringError("tolerance", f"{tolerance} s is not 0 s or more", "Common are 0.02 s")
+        raise ScoringError("tolerance", f"must be >= 0 s, got {tolerance}", "0.02 s is common")
     reach = tolerance + _SLACK
-    found = reference = right = recalled = 0
-    for name, given in references.items():
-        times, others = sorted(given), sorted(hypotheses.get(name, ()))
+    hypothesised = reference = correct = recalled = 0
+    for name, row in references.items():
+        times, others = sorted(row), sorted(hypotheses.get(name, ()))
         if not all(map(math.isfinite, [*times, *others])):
-            raise ScoringError(
-                f"utterance {name}", "has times that are no numbers", "Times are in s"
-            )
-        found, reference = found + len(others), reference + len(times)
+            raise ScoringError(f"utterance {name}", "times must be finite", "Give times in s")
+        hypothesised, reference = hypothesised + len(others), reference + len(times)
         if matching == "strict":
             pairs = _matched(times, others, reach)
-            right, recalled = right + pairs, recalled + pairs
+            correct, recalled = correct + pairs, recalled + pairs
         else:
-            right += _near(others, times, reach)
+            correct += _near(others, times, reach)
             recalled += _near(times, others, reach)
     if not reference:
         raise ScoringError(
-            "references", "hold no boundary, so that no recall is defined", "Check the references"
+            "references", "no boundaries, so that no recall is defined", "Check the references"
         )
-    precision, recall = right / found if found else 0.0, recalled / reference
+    precision, recall = correct / hypothesised if hypothesised else 0.0, recalled / reference
     f1 = 2 * precision * recall / (precision + recall) if precision + recall else 0.0
-    over = found / reference - 1
+    over = hypothesised / reference - 1
     r1, r2 = math.hypot(1 - recall, over), (recall - 1 - over) / math.sqrt(2)
     r_value = 1 - (r1 + abs(r2)) / 2
-    return BoundaryScore(precision, recall, f1, r_value, found, reference, right, recalled)
+    return BoundaryScore(precision, recall, f1, r_value, hypothesised, reference, correct, recalled)
 
 
 def _matched(times: list[float], others: list[float], reach: float) -> int:
-    """Most pairs one to one, of sorted times: the earliest that can be matched are."""
+    """Count the most one-to-one pairs of sorted times: the earliest possible are matched."""
     pairs = i = j = 0
     while i < len(times) and j < len(others):
         if abs(times[i] - others[j]) <= reach:
@@ -106,11 +105,11 @@ def _matched(times: list[float], others: list[float], reach: float) -> int:
 
 
 def _near(times: list[float], others: list[float], reach: float) -> int:
-    """How many times have one of the others near."""
+    """Count the times that have one of the others near."""
     if not others:
         return 0
     row = np.array(others)
-    place = np.searchsorted(row, times)
-    left = np.abs(row[np.maximum(place - 1, 0)] - times)
-    right = np.abs(row[np.minimum(place, len(row) - 1)] - times)
+    index = np.searchsorted(row, times)
+    left = np.abs(row[np.maximum(index - 1, 0)] - times)
+    right = np.abs(row[np.minimum(index, len(row) - 1)] - times)
     return int(np.sum(np.minimum(left, right) <= reach))

@@ -31,7 +31,7 @@ def test_order_by_articulation(inventory):
 
 def test_confusion():
     said = {"u": ["P", "IY", "T", "IY", "X"]}
-    result = error_rates.score(said, {"u": ["B", "IY", "T", "S", "IY"]})
+    result = error_rates.error_rate(said, {"u": ["B", "IY", "T", "S", "IY"]})
     axes = Figure().subplots()
     share = np.square(confusion(axes, confusion_matrix(result)).get_array())
     names = [text.get_text() for text in axes.get_xticklabels()]

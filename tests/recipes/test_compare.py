@@ -109,7 +109,7 @@ def test_interval_over_speakers_is_that_of_scoring(recipe):
             name = f"{s}-{k}"
             said[name], speakers[name] = ["a"] * tokens, f"v{s}"
             heard[name] = ["b"] * errors + ["a"] * (tokens - errors)
-    result = error_rates.score(said, heard, speakers=speakers)
+    result = error_rates.error_rate(said, heard, speakers=speakers)
     assert (low, high) == pytest.approx((result.low, result.high))
     drawn = recipe.rates(counts, np.ones((recipe.ROUNDS, 3)), recipe.drawn(7, 0))
     assert drawn == pytest.approx(result.samples)

@@ -170,7 +170,7 @@ def test_words_by_lexicon(made, found, files, source):
     result = own.scores[BY_LEXICON]
     assert result.counts.length == found.scores["words"].counts.length
     assert result.rate <= 0.1  # the phones alone are right in nearly all of them
-    table = error_rates.score(own.references["words"], own.hypotheses[BY_LEXICON])
+    table = error_rates.error_rate(own.references["words"], own.hypotheses[BY_LEXICON])
     assert table.counts == result.counts
     content = json.loads(json.dumps(own.as_json()))
     assert content["scores"][BY_LEXICON]["measure"] == "WER"

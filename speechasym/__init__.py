@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from speechasym.recognition.word_models import estimate_lm, make_lexicon
     from speechasym.report.document import write_report
     from speechasym.scoring.abx import abx
+    from speechasym.scoring.tables import score
     from speechasym.training.config import read_config
     from speechasym.training.loop import train
 
@@ -66,6 +67,7 @@ _HOME = {  # public name -> module, or module:name where the names differ; error
     "plot_run": "plots.runs",
     "prepare": "corpora",
     "read_config": "training.config",
+    "score": "scoring.tables",
     "train": "training.loop",
     "transcribe": "recognition.transcription",
     "write_report": "report.document",
@@ -109,6 +111,7 @@ __all__ = [
     "plot_run",
     "prepare",
     "read_config",
+    "score",
     "train",
     "transcribe",
     "write_report",

@@ -85,9 +85,9 @@ def _add_error_rate(measures: Any, measure: str, unit: str) -> None:
 
 def run_error_rate(options: Namespace) -> int:
     """Score transcripts, and print the table."""
-    from speechasym.scoring.tables import score
+    import speechasym
 
-    result = score(
+    result = speechasym.score(
         options.ref, options.hyp, options.measure,
         getattr(options, "convention", None), options.speakers, tier=options.tier,
         confusions=options.confusions, strict=options.strict, seed=options.seed,

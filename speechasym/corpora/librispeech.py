@@ -5,7 +5,6 @@
 """
 
 import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Collection
 from pathlib import Path, PurePosixPath
@@ -14,6 +13,7 @@ from speechasym.corpora import checks
 from speechasym.corpora.manifests import Corpus, Utterance
 from speechasym.corpora.report import Problem
 from speechasym.errors import ConfigError
+from speechasym.language.letters import normalise
 from speechasym.progress import progress
 
 RATE = 16000  # Hz
@@ -26,12 +26,10 @@ PUBLISHED = {  # speakers, utterances [1]
     "test-clean": (40, 2620),
     "test-other": (33, 2939),
 }
-ALPHABET = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ' ")
 ENDINGS = ("flac", "wav", "sph")  # in order of preference
 
 _AUDIO = re.compile(r"([0-9]+)-([0-9]+)-([0-9]+)\.(flac|wav|sph)", re.IGNORECASE)
 _TEXT = re.compile(r"[0-9]+-[0-9]+\.trans\.txt", re.IGNORECASE)
-_APOSTROPHES = str.maketrans(dict.fromkeys("\u2019\u2018\u02bc\uff07`\u00b4", "'"))
 
 
 def prepare(
@@ -93,19 +91,6 @@ def prepare(
         split = f"local split, no official subsets: {', '.join(local)}; say so beside every figure"
     published = {name: PUBLISHED[name] for name in names if name in PUBLISHED}
     return checks.check_sets("librispeech", split, sets, problems, published)
-
-
-def letters(text: str) -> tuple[str, str]:
-    """Return a text in 28 letters, and the characters that cannot be written in them.
-
-    The letters are A to Z, apostrophe and space. Lower case becomes upper case, accents are
-    removed, curly apostrophes become straight, and other characters become spaces. Digits and
-    letters of other scripts cannot be written; the second string lists them.
-    """
-    plain = unicodedata.normalize("NFKD", text.translate(_APOSTROPHES)).upper()
-    plain = "".join(sign for sign in plain if not unicodedata.combining(sign))
-    unknown = "".join(sorted({s for s in plain if s.isalnum() and s not in ALPHABET}))
-    return " ".join("".join(s if s in ALPHABET else " " for s in plain).split()), unknown
 
 
 def _subset(root: Path, path: PurePosixPath) -> str:
@@ -197,7 +182,7 @@ def _read(
         return None
     if text == ("", ""):
         return None
-    plain, unknown = letters(text[0])
+    plain, unknown = normalise(text[0])
     if unknown:
         detail = f"{name}: {unknown}"
         problems.append(Problem("error", "text beyond the 28 letters", text[1], detail))

@@ -34,6 +34,7 @@ FOLD_48 = {row[0]: row[1] for row in _ROWS if row[1] != "-"}
 FOLD_39 = {row[0]: row[2] for row in _ROWS if row[2] != "-"}
 FOLD_48_TO_39 = {row[1]: row[2] for row in _ROWS if row[1] != "-"}
 SILENCE = "sil"
+SILENCES = frozenset(("sil", "SIL", "sp", "SP", "h#", "pau", "epi"))  # of annotations and lexica
 GLOTTAL_STOP = "q"
 TIMIT_48 = tuple(sorted(FOLD_48_TO_39))
 TIMIT_39 = tuple(sorted(set(FOLD_39.values())))
@@ -112,8 +113,6 @@ IPA_TO_ARPABET = {ipa: phone for phone, ipa in ARPABET_TO_IPA.items()} | {
     "g": "G",
     "r": "R",
 }
-
-LETTERS = (" ", "'", *"ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 # TIMIT symbol, IPA [2], ARPAbet phones. Silences have neither. A closure alone is an unreleased
 # stop; a flap is counted as T, which most are; syllabic consonants are AH and the consonant

@@ -28,6 +28,7 @@ from speechasym.annotations.intervals import Interval
 from speechasym.audio import reading
 from speechasym.errors import AlignmentError, ConfigError, MissingWordError
 from speechasym.language import phones
+from speechasym.language.letters import spell
 from speechasym.language.lexicon import Lexicon
 from speechasym.levels import ctc
 from speechasym.recognition import transcription
@@ -286,7 +287,7 @@ def _aligned(
             symbols = [symbol for row in chosen for symbol in row]
             words = [number for number, row in enumerate(chosen) for _ in row]
         else:
-            symbols = list(" ".join(texts))
+            symbols = spell(texts)
             words = np.cumsum([symbol == " " for symbol in symbols]).tolist()
         try:
             found = _places(posteriors, trained.inventories[which], symbols, name)

@@ -28,13 +28,13 @@ from torch import Tensor
 from speechasym import files
 from speechasym.errors import ConfigError, DecodingError
 from speechasym.language import lexicon, ngrams, phones
+from speechasym.language.letters import SPACE, spell
 from speechasym.language.lexicon import Lexicon
 from speechasym.language.ngrams import Model
 from speechasym.levels import ctc
 from speechasym.ops import cpu_search
 from speechasym.ops.cpu_search import NOTHING, Chain
 from speechasym.recognition.spellings import (
-    SPACE,
     Spellings,
     chain_of,
     pronunciations,
@@ -311,7 +311,7 @@ class Decoder:
             lacking = [words for words in found if head not in found[words]]
             known = labels.classes(self.inventories[head])
             rows = [
-                labels.encode(words if head == "words" else list(SPACE.join(words)), known)
+                labels.encode(words if head == "words" else spell(words), known)
                 for words in lacking
             ]
             values = ctc.log_likelihoods(torch.from_numpy(log_probs), rows)
@@ -435,7 +435,7 @@ def open_decoder(
     for head in config.heads:
         if head not in trained.inventories:
             trained.check_heads([head], "--from")
-    entries = None if lexicon_file is None else lexicon.read(lexicon_file, labels.SILENCES)
+    entries = None if lexicon_file is None else lexicon.read(lexicon_file, phones.SILENCES)
     lm = ngrams.read_arpa(lm_file)
     guessed = 0
     if spelling and entries is not None:

@@ -10,12 +10,12 @@ import numpy as np
 
 from speechasym.errors import DecodingError
 from speechasym.language import phones
+from speechasym.language.letters import SPACE
 from speechasym.language.lexicon import Lexicon
 from speechasym.language.ngrams import Model
 from speechasym.ops.cpu_search import NOTHING, Chain, Tree
 from speechasym.training import labels
 
-SPACE = " "
 FLAP = "dx"  # of the folded phones of TIMIT
 
 Spellings = dict[str, list[tuple[int, ...]]]  # {word: classes of each way to write it}
@@ -41,7 +41,7 @@ def pronunciations(entries: Lexicon, words: Iterable[str], inventory: Sequence[s
     for word in words:
         rows: dict[tuple[int, ...], None] = {}
         for symbols in entries[word]:
-            row = [phones.strip_stress(p) for p in symbols if p not in labels.SILENCES]
+            row = [phones.strip_stress(p) for p in symbols if p not in phones.SILENCES]
             ways = [row]
             if folded:
                 ways = [

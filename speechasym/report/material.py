@@ -193,7 +193,7 @@ def _said(trained: Trained, scene: Scene) -> dict[str, list[str]]:
 
 def phone_of(symbol: str, fold: str) -> str | None:
     """A phone as the run writes it; None for silence."""
-    if not symbol or symbol in labels.SILENCES:
+    if not symbol or symbol in phones.SILENCES:
         return None
     if fold == "timit39":
         folded = phones.FOLD_ANY_TO_39.get(symbol.lower())

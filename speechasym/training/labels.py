@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from speechasym.errors import ConfigError, LabelError
 from speechasym.language import phones
+from speechasym.language.letters import LETTERS, normalise, spell
 from speechasym.language.lexicon import Lexicon
 from speechasym.training.config import LabelConfig
 
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 
 Inventory = dict[str, tuple[str, ...]]
 UNKNOWN = "<unk>"
-SILENCES = frozenset(("sil", "SIL", "sp", "SP", "h#", "pau", "epi"))
-_PUNCTUATION = frozenset('.,;:!?"()[]{}-–—_/…“”«»*&%\n\t ')  # noqa: RUF001  they part words
 
 
 def tokens(cut: "Cut", head: str, config: LabelConfig, lexicon: Lexicon | None) -> list[str]:
@@ -26,7 +25,7 @@ def tokens(cut: "Cut", head: str, config: LabelConfig, lexicon: Lexicon | None) 
     if head == "phones":
         return _phones(cut, config, lexicon)
     words = words_of(cut)
-    return words if head == "words" else list(" ".join(words))
+    return words if head == "words" else spell(words)
 
 
 def words_of(cut: "Cut") -> list[str]:
@@ -36,12 +35,12 @@ def words_of(cut: "Cut") -> list[str]:
         raise LabelError(
             f"cut {cut.id}", "it has no text", "Leave it out, or set heads.letters and words to 0"
         )
-    text = " ".join(texts).upper().replace("’", "'").replace("`", "'")  # noqa: RUF001
-    plain = "".join(" " if character in _PUNCTUATION else character for character in text)
-    if bad := sorted(set(plain) - set(phones.LETTERS)):
+    text = " ".join(texts)
+    plain, unwritable = normalise(text)
+    if unwritable:
         raise LabelError(
             f"cut {cut.id}",
-            f"{bad[0]!r} in {text[:60]!r} is none of the letters A to Z and the apostrophe",
+            f"{unwritable[0]!r} in {text[:60]!r} is not a letter A to Z or an apostrophe",
             "Write it out in letters",
         )
     return plain.split()
@@ -87,7 +86,7 @@ def _read(
     for symbol, start, end in rows:
         if config.fold == "timit39":
             symbol = _folded(symbol, name)
-        silent = symbol in SILENCES
+        silent = symbol in phones.SILENCES
         if not symbol or (silent and config.silence == "drop"):
             continue
         if silent and config.silence == "merge" and found and found[-1][0] == phones.SILENCE:
@@ -110,7 +109,7 @@ def _folded(symbol: str, name: str) -> str:
 def inventory(head: str, rows: Iterable[Sequence[str]], config: LabelConfig) -> tuple[str, ...]:
     """The symbols of a head, from the training cuts' tokens. Raises `LabelError` for none."""
     if head == "letters":
-        return phones.LETTERS
+        return LETTERS
     counts = Counter(token for row in rows for token in row)
     if not counts:
         raise LabelError(head, "the training cuts have none", "Check the manifest")

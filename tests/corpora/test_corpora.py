@@ -506,22 +506,6 @@ def test_librispeech_reader_in_two_subsets(books):
     }
 
 
-@pytest.mark.parametrize(
-    ("text", "plain", "strange"),
-    [
-        ("HE DIDN'T", "HE DIDN'T", ""),
-        ("He didn\u2019t — well-known, café!", "HE DIDN'T WELL KNOWN CAFE", ""),
-        ("", "", ""),
-        ("...", "", ""),
-        ("IN 1812", "IN", "128"),
-        ("ПРИВЕТ", "", "ВЕИПРТ"),
-    ],
-)
-def test_letters(text, plain, strange):
-    assert librispeech.letters(text) == (plain, strange)
-    assert len(librispeech.ALPHABET) == 28
-
-
 # the real ones, as far as they are here
 
 

@@ -14,12 +14,10 @@ def test_inventories():
         "TIMIT_39": 39,
         "ARPABET": 39,
         "ARPABET_STRESSED": 24 + 3 * 15,  # as the phone list of CMUdict 0.7a
-        "LETTERS": 28,
     }
     for name, size in sizes.items():
         symbols = getattr(phones, name)
         assert (len(symbols), len(set(symbols))) == (size, size), name
-    assert phones.LETTERS[:3] == (" ", "'", "A")
 
 
 def test_foldings_fit():

@@ -9,7 +9,7 @@ import torch
 
 from speechasym.corpora import manifests
 from speechasym.errors import ConfigError, LabelError
-from speechasym.language import phones
+from speechasym.language.letters import LETTERS
 from speechasym.levels import ctc
 from speechasym.training import dataset, labels
 from speechasym.training.augment import SHORTEST
@@ -32,7 +32,7 @@ def load(words, *more, heads=("phones",), **options):
 def test_labels_of_all_heads(words):
     data = load(words, heads=HEADS)
     assert data.inventories["phones"] == ("aa", "b", "iy", "s")  # no silence
-    assert data.inventories["letters"] == phones.LETTERS
+    assert data.inventories["letters"] == LETTERS
     assert data.inventories["words"] == ("A", "AS", "BEE", "SEA", "<unk>")
     text = data.cuts[0].supervisions[0].text.upper()
     assert "".join(data.references["letters"][0]) == text

@@ -1,13 +1,10 @@
 """Blocks and stacks: what each norm does to scales and gradients; masks; streams; bad options."""
 
 import math
-import sys
 from dataclasses import FrozenInstanceError, replace
 
-import numpy as np
 import pytest
 import torch
-from helpers import ROOT
 from torch import nn
 
 import speechasym
@@ -217,52 +214,3 @@ def test_config_is_frozen():
 def test_bad_options_are_named(make, words):
     with pytest.raises(speechasym.ConfigError, match=words):
         make()
-
-
-@pytest.fixture
-def recipe(monkeypatch):
-    """The recipe claims/block as a module; forgotten afterwards."""
-    monkeypatch.syspath_prepend(str(ROOT / "recipes" / "claims" / "block"))
-    yield __import__("depth")
-    sys.modules.pop("depth", None)
-
-
-def test_recipe_resumes_and_reports(recipe, tmp_path, monkeypatch, capsys):
-    out = tmp_path / "depth.jsonl"
-    options = "--depths 2 4 --steps 6 --seeds 2 --rates 0.01 1e9 --configs theory pre"
-    monkeypatch.setattr(sys, "argv", ["depth.py", "--out", str(out), *options.split()])
-    recipe.main()
-    assert capsys.readouterr().out.count("blocks, theory:") == 2
-    lines = recipe.read(out)
-    assert len(lines) == 2 * 2 * 2 * 2
-    wild = [line for line in lines if line["rate"] == 1e9]
-    assert not any(line["stable"] for line in wild)
-    assert all(len(line["variance_start"]) == line["depth"] + 1 for line in lines)
-    report = out.with_suffix(".md").read_text()
-    assert "## 4 blocks, 6 steps, 2 seeds" in report and "| theory |" in report
-    assert (tmp_path / "variance.png").stat().st_size > 5000
-
-    text = out.read_text()
-    out.write_text(text[:-40])  # stopped while writing
-    recipe.main()
-    printed = capsys.readouterr().out
-    assert "4 blocks, pre:" in printed and "4 blocks, theory:" not in printed
-    again = {(n["config"], n["depth"], n["rate"], n["seed"]): n["end"] for n in recipe.read(out)}
-    assert again == {(n["config"], n["depth"], n["rate"], n["seed"]): n["end"] for n in lines}
-
-
-def test_recipe_counts_what_it_says(recipe):
-    x, y = recipe.symbols(torch.Generator().manual_seed(0))
-    ones = (x[..., 1] > x[..., 0]).int()
-    clean = (x[..., 1] - x[..., 0]).abs() > 0.2  # noise seldom hides a symbol
-    for row in range(len(ones)):
-        for f in range(recipe.WINDOW - 1, recipe.FRAMES):
-            seen = slice(f - recipe.WINDOW + 1, f + 1)
-            if clean[row, seen].all():
-                assert y[row, f] == ones[row, seen].sum() % 4
-    curve = np.linspace(1.4, 0.4, 101)
-    first = recipe.reached(curve)
-    assert curve[first - 5 : first].mean() < recipe.TARGET <= curve[first - 6 : first - 1].mean()
-    assert recipe.stable(curve) and not recipe.stable(curve[::-1])
-    curve[50] = np.nan
-    assert not recipe.stable(curve) and recipe.reached(curve) is None

@@ -1,31 +1,19 @@
 """The recipe claims/asymmetry: its stimuli and fits are right, and it runs without a corpus."""
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import ROOT, environment, run_python
+from helpers import environment, run_python
 
+from recipes.claims.asymmetry import common, ramped, reverberation, reversal
 from speechasym.scoring import abx
 from speechasym.scoring.abx_items import Item
 
-RECIPE = ROOT / "recipes" / "claims" / "asymmetry"
-FILES = ("common", "ramped", "reversal", "reverberation")
-
-
-@pytest.fixture
-def recipe(monkeypatch):
-    """The recipe's files as modules; forgotten afterwards, for another may have such names."""
-    monkeypatch.syspath_prepend(str(RECIPE))
-    yield {name: __import__(name) for name in FILES}
-    for name in FILES:
-        sys.modules.pop(name, None)
-
 
 @pytest.mark.parametrize("carrier", [500, None])
-def test_ramped_is_damped_reversed_with_the_same_energy(recipe, carrier):
-    make = recipe["ramped"]
+def test_ramped_is_damped_reversed_with_the_same_energy(carrier):
+    make = ramped
     up, down = make.ramped(carrier, 50, 4, 3), make.damped(carrier, 50, 4, 3)
     assert np.array_equal(up[::-1], down)
     sounds = [make.damped(carrier, 25, h) for h in make.HALF_LIVES] + [up, down]
@@ -35,16 +23,16 @@ def test_ramped_is_damped_reversed_with_the_same_energy(recipe, carrier):
 
 
 @pytest.mark.parametrize("carrier", [500, None])
-def test_envelope_falls_by_half_in_the_half_life(recipe, carrier):
-    make = recipe["ramped"].damped
+def test_envelope_falls_by_half_in_the_half_life(carrier):
+    make = ramped.damped
     ratio = make(carrier, 50, 8) / np.where(flat := make(carrier, 50, 1e9), flat, np.nan)
     assert np.isclose(ratio[8 * 16 + 5] / ratio[5], 0.5)
 
 
 @pytest.mark.parametrize("ratio", [0.5, 1.0, 2.5, 5.0])
 @pytest.mark.parametrize("falling", [False, True])
-def test_matched_ratio_is_found(recipe, ratio, falling):
-    make = recipe["ramped"]
+def test_matched_ratio_is_found(ratio, falling):
+    make = ramped
     own, other = np.array(make.HALF_LIVES, float), np.array(make.DAMPED)
 
     def curve(half_life):
@@ -56,17 +44,17 @@ def test_matched_ratio_is_found(recipe, ratio, falling):
     assert np.isnan(found[~reached]).all()
 
 
-def test_nearest_of_several_matches_counts(recipe):
+def test_nearest_of_several_matches_counts():
     other = np.array([1.0, 2, 4, 8, 16])
     bumpy = np.array([0.0, 1, 0, 1, 2])
-    find = recipe["ramped"].matched_log_ratio
+    find = ramped.matched_log_ratio
     assert np.exp(find(np.array([2.5]), np.array([0.5]), other, bumpy)) == pytest.approx(
         2**1.5 / 2.5
     )
 
 
-def test_reading_of_a_row(recipe):
-    common, verdict = recipe["common"], recipe["ramped"].verdict
+def test_reading_of_a_row():
+    verdict = ramped.verdict
     surely = common.Interval(1.0, 0.9, 1.0)
     match = common.Interval(4.0, 3.0, 6.0)
     row = {"sound": "sine", "response": "play", "more": surely, "match": match, "matched": 1.0}
@@ -81,8 +69,8 @@ def test_reading_of_a_row(recipe):
 
 @pytest.mark.parametrize("window", [10, 50, 130])
 @pytest.mark.parametrize("first", [0, 77])
-def test_local_reversal_twice_is_the_original(recipe, window, first):
-    reverse = recipe["reversal"].reverse_locally
+def test_local_reversal_twice_is_the_original(window, first):
+    reverse = reversal.reverse_locally
     x = np.random.default_rng(0).standard_normal(7000)
     y = reverse(x, window, first)
     size = window * 16
@@ -92,8 +80,7 @@ def test_local_reversal_twice_is_the_original(recipe, window, first):
     assert np.array_equal(reverse(y, window, first), x)
 
 
-def test_knee_and_crossing_are_found(recipe):
-    reversal = recipe["reversal"]
+def test_knee_and_crossing_are_found():
     windows = np.array([0.0, *reversal.WINDOWS])
     error = 0.1 + 0.1 * np.maximum(np.log(np.maximum(windows, 5) / 40), 0)
     assert reversal.knee(windows, error) == pytest.approx(40, rel=0.02)
@@ -104,8 +91,8 @@ def test_knee_and_crossing_are_found(recipe):
 
 
 @pytest.mark.parametrize("rt60", [0.3, 1.0])
-def test_room_has_energy_1_and_falls_by_60_db(recipe, rt60):
-    make = recipe["reverberation"]
+def test_room_has_energy_1_and_falls_by_60_db(rt60):
+    make = reverberation
     h = make.room(rt60, 5)
     assert (h**2).sum() == pytest.approx(1)
     assert h[0] ** 2 == pytest.approx(0.5)
@@ -113,8 +100,8 @@ def test_room_has_energy_1_and_falls_by_60_db(recipe, rt60):
     assert tenths[-1] - tenths[0] == pytest.approx(-54, abs=1.5)
 
 
-def test_direct_sound_keeps_its_place(recipe):
-    make = recipe["reverberation"]
+def test_direct_sound_keeps_its_place():
+    make = reverberation
     x = np.zeros(4000)
     x[3000] = 1
     h = make.room(0.1)
@@ -124,16 +111,15 @@ def test_direct_sound_keeps_its_place(recipe):
     assert np.allclose(back[:3001][::-1][: len(h)], h, atol=1e-6)
 
 
-def test_signed_moves_without_width(recipe):
-    moves = recipe["common"].leaky_moves
+def test_signed_moves_without_width():
+    moves = common.leaky_moves
     track = np.array([[0.0], [2], [1], [1]])
     rise, fall = moves(track, 10 / np.log(2))  # forgets half in a frame
     assert np.allclose(rise[:, 0], [0, 2, 1, 0.5])
     assert np.allclose(fall[:, 0], [0, 0, 1, 0.5])
 
 
-def test_errors_by_speaker_are_those_of_abx(recipe):
-    common = recipe["common"]
+def test_errors_by_speaker_are_those_of_abx():
     rng = np.random.default_rng(1)
     items, features = [], {}
     for speaker in ("ann", "bob"):
@@ -151,7 +137,7 @@ def test_errors_by_speaker_are_those_of_abx(recipe):
 
 def test_quick_run_without_a_corpus_says_what_it_skipped(tmp_path):
     env = {k: v for k, v in environment().items() if k != "TIMIT_ROOT"}
-    done = run_python(RECIPE / "run.py", "--quick", "--out", tmp_path, env=env)
+    done = run_python("-m", "recipes.claims.asymmetry.run", "--quick", "--out", tmp_path, env=env)
     assert done.code == 0, done.err
     report = Path(tmp_path, "report.md").read_text("utf-8")
     assert report.count("Skipped: no TIMIT folder was given") == 2

@@ -8,8 +8,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import tiny
-from helpers import ROOT
 
+from recipes.compare import intervals, jobs, systems
+from recipes.compare.__main__ import main
+from recipes.compare.report import REPORT, RESULTS, counted, report
 from speechasym.errors import ConfigError, OutputError
 from speechasym.language import ngrams
 from speechasym.recognition.decoder import config_of
@@ -17,12 +19,6 @@ from speechasym.scoring import error_rates
 from speechasym.scoring.error_rates import Counts
 
 LEXICON = "A AA\nBEE B IY\nSEA S IY\nAS AA S\n"
-
-
-@pytest.fixture
-def recipe(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "recipes"))
-    return __import__("compare")
 
 
 @pytest.fixture
@@ -49,11 +45,11 @@ def given(tmp_path):
     return [*words, "--out", names["out"], "--seeds", "1"]
 
 
-def test_from_configuration_to_table(recipe, given, tmp_path, capsys):
+def test_from_configuration_to_table(given, tmp_path, capsys):
     words = [*given, "--lexicon", str(tmp_path / "lexicon.txt"), "--lm", str(tmp_path / "lm.arpa")]
     words += ["--decode", "beam=20", "--set", "seed=7"]
-    assert recipe.main(words) == 0, [p.read_text() for p in (tmp_path / "out").glob("*.log")]
-    lines = {x["system"]: x for x in recipe.read_lines(tmp_path / "out" / recipe.RESULTS)}
+    assert main(words) == 0, [p.read_text() for p in (tmp_path / "out").glob("*.log")]
+    lines = {x["system"]: x for x in jobs.read_lines(tmp_path / "out" / RESULTS)}
     assert list(lines["ours"]["counts"]["PER"]) == ["v0", "v1"]
     assert set(lines["ours"]["rates"]) == {"PER", "WER", "WER by lexicon"}
     assert set(lines["words-only"]["rates"]) == {"WER"} and not lines["words-only"]["decoding"]
@@ -65,19 +61,19 @@ def test_from_configuration_to_table(recipe, given, tmp_path, capsys):
         for measure, rate in line["rates"].items():
             total = np.sum([row for row in line["counts"][measure].values()], axis=0)
             assert rate == pytest.approx(total[1:].sum() / total[0])
-    text = (tmp_path / "out" / recipe.REPORT).read_text()
+    text = (tmp_path / "out" / REPORT).read_text()
     assert f"| ours | phones and words | 1 | {lines['ours']['parameters']:,} |" in text
     assert "4 sentences" in text and "2 speakers; fewer than 10" in text and "of tones" in text
     assert "lm.arpa (" in text and "beam 20" in text and "silence drop" in text
     assert "one seed" in text or "| words-only | - | " in text
     capsys.readouterr()
-    assert recipe.main([*words, "--report"]) == 0 and recipe.main(words) == 0
+    assert main([*words, "--report"]) == 0 and main(words) == 0
     assert "started" not in capsys.readouterr().out
-    assert (tmp_path / "out" / recipe.REPORT).read_text() == text
-    assert recipe.main([*words, "--decode", "lm_weight=1"]) == 2
+    assert (tmp_path / "out" / REPORT).read_text() == text
+    assert main([*words, "--decode", "lm_weight=1"]) == 2
     assert "ours-seed0 was done with other settings" in capsys.readouterr().err
     # the other does not decode
-    assert recipe.main([*words, "--only", "words-only", "--decode", "lm_weight=1"]) == 0
+    assert main([*words, "--only", "words-only", "--decode", "lm_weight=1"]) == 0
 
 
 def made(seed, seeds, speakers, share):
@@ -99,9 +95,9 @@ def line(system, seed, counts, **more):
     } | more  # fmt: skip
 
 
-def test_interval_over_speakers_is_that_of_scoring(recipe):
+def test_interval_over_speakers_is_that_of_scoring():
     counts = made(1, 3, 7, 0.3)
-    low, high = recipe.interval(counts)
+    low, high = intervals.interval(counts)
     # the same errors, written as utterances
     said, heard, speakers = {}, {}, {}
     for k, row in enumerate(counts.astype(int)):
@@ -111,20 +107,20 @@ def test_interval_over_speakers_is_that_of_scoring(recipe):
             heard[name] = ["b"] * errors + ["a"] * (tokens - errors)
     result = error_rates.error_rate(said, heard, speakers=speakers)
     assert (low, high) == pytest.approx((result.low, result.high))
-    drawn = recipe.rates(counts, np.ones((recipe.ROUNDS, 3)), recipe.drawn(7, 0))
+    drawn = intervals.rates(counts, np.ones((intervals.ROUNDS, 3)), intervals.drawn(7, 0))
     assert drawn == pytest.approx(result.samples)
 
 
-def test_difference_by_dumb_loops(recipe):
+def test_difference_by_dumb_loops():
     ours, other = made(1, 3, 5, 0.2), made(2, 4, 5, 0.3)
-    middle, low, high = recipe.difference(ours, other)
-    speakers = recipe.drawn(5, 0)
-    assert (speakers == recipe.drawn(5, 0)).all() and (speakers.sum(1) == 5).all()
+    middle, low, high = intervals.difference(ours, other)
+    speakers = intervals.drawn(5, 0)
+    assert (speakers == intervals.drawn(5, 0)).all() and (speakers.sum(1) == 5).all()
     found = []
-    for r in range(recipe.ROUNDS):
+    for r in range(intervals.ROUNDS):
         rate = []
         for number, counts in enumerate((ours, other)):
-            seeds, sums = recipe.drawn(len(counts), 1, number)[r], [0.0, 0.0]
+            seeds, sums = intervals.drawn(len(counts), 1, number)[r], [0.0, 0.0]
             for k in range(len(counts)):
                 for s in range(5):
                     for end in (0, 1):
@@ -137,49 +133,51 @@ def test_difference_by_dumb_loops(recipe):
     assert middle == pytest.approx(whole[1] / whole[0] - 1)
     assert low < np.quantile(found, 0.2) and high > np.quantile(found, 0.8)
     drawings = [
-        recipe.rates(c, recipe.drawn(len(c), 1, n), speakers) for n, c in enumerate((ours, other))
+        intervals.rates(c, intervals.drawn(len(c), 1, n), speakers)
+        for n, c in enumerate((ours, other))
     ]
     assert drawings[1][:201] / drawings[0][:201] - 1 == pytest.approx(found)
     shares = drawings[1] / drawings[0] - 1
     assert (low, high) == pytest.approx(tuple(np.quantile(shares, [0.025, 0.975])))
 
 
-def test_pairs_of_speakers_and_seed_noise_both_count(recipe):
+def test_pairs_of_speakers_and_seed_noise_both_count():
     # speakers differ much, and both systems alike: only pairs can tell a small difference
     hard = np.array([[5, 100], [50, 100], [20, 100], [80, 100], [10, 100], [60, 100]], float)
     ours, other = np.stack([hard] * 3), np.stack([hard * [1.1, 1]] * 3)
-    middle, low, high = recipe.difference(ours, other)
+    middle, low, high = intervals.difference(ours, other)
     assert (middle, low, high) == pytest.approx((0.1, 0.1, 0.1))
-    assert recipe.verdict(ours, other).endswith("] worse")
-    assert recipe.verdict(other, ours).endswith("] better")
+    assert intervals.verdict(ours, other).endswith("] worse")
+    assert intervals.verdict(other, ours).endswith("] better")
     # seeds that differ by more than that hide it
     noisy = np.stack([hard * [k, 1] for k in (0.7, 1.1, 1.5)])
-    assert recipe.verdict(ours, noisy).endswith("] not distinguishable")
-    assert recipe.verdict(ours, noisy[:1]).endswith("] one seed")
-    assert recipe.verdict(ours[:, :1], other[:, :1]) == "+10.0, no interval"
-    assert recipe.verdict(ours * [0, 1], other) == "-" == recipe.verdict(ours[:0], other)
+    assert intervals.verdict(ours, noisy).endswith("] not distinguishable")
+    assert intervals.verdict(ours, noisy[:1]).endswith("] one seed")
+    assert intervals.verdict(ours[:, :1], other[:, :1]) == "+10.0, no interval"
+    assert intervals.verdict(ours * [0, 1], other) == "-" == intervals.verdict(ours[:0], other)
 
 
-def test_report(recipe):
-    systems = [recipe.System("ours", "levels"), recipe.System("b", "GRU"), recipe.System("c", "-")]
+def test_report():
+    compared = [systems.System("ours", "levels"), systems.System("b", "GRU")]
+    compared.append(systems.System("c", "-"))
     ours, other = made(1, 3, 12, 0.2), made(2, 3, 12, 0.5)
     lines = [line("ours", k, ours[k]) for k in range(3)]
     lines += [line("b", k, other[k], parameters=99) for k in range(3)]
-    text = recipe.report(lines[::-1], systems, "python recipes/compare.py x")
-    assert text == recipe.report(lines, systems, "python recipes/compare.py x")
-    low, high = (100 * v for v in recipe.interval(ours))
+    text = report(lines[::-1], compared, "python -m recipes.compare x")
+    assert text == report(lines, compared, "python -m recipes.compare x")
+    low, high = (100 * v for v in intervals.interval(ours))
     assert "| ours | levels | 3 | 1,234 | 3 | " in text and f") [{low:.1f}, {high:.1f}] |" in text
     assert "| b | +" in text and "] worse |" in text and "Of 1 comparisons" in text
-    assert "| c |" not in text and "too narrow" not in text and "`python recipes" in text
-    assert "Of 0" not in recipe.report(lines[:3], systems, "")  # one system: nothing to compare
+    assert "| c |" not in text and "too narrow" not in text and "`python -m recipes" in text
+    assert "Of 0" not in report(lines[:3], compared, "")  # one system: nothing to compare
     with pytest.raises(OutputError, match="other speakers"):
-        recipe.report([*lines, line("b", 4, other[0][:5])], systems, "")
+        report([*lines, line("b", 4, other[0][:5])], compared, "")
     with pytest.raises(OutputError, match="2 test sets"):
         data = {"test": {"cuts": "x", "sha256": "e"}}
-        recipe.report([*lines, line("b", 4, other[0], data=data)], systems, "")
+        report([*lines, line("b", 4, other[0], data=data)], compared, "")
 
 
-def test_runs_at_a_time_have_cores_of_their_own(recipe, tmp_path, monkeypatch):
+def test_runs_at_a_time_have_cores_of_their_own(tmp_path, monkeypatch):
     begun = []
 
     class Process:
@@ -191,76 +189,78 @@ def test_runs_at_a_time_have_cores_of_their_own(recipe, tmp_path, monkeypatch):
             self.job.folder.mkdir()
             if self.job.seed != 3:
                 out = {"rates": {"PER": 0.5}, "seconds": 1}
-                (self.job.folder / recipe.RESULT).write_text(json.dumps(out))
+                (self.job.folder / jobs.RESULT).write_text(json.dumps(out))
 
         def join(self):
             pass
 
-    monkeypatch.setattr(recipe, "get_context", lambda kind: SimpleNamespace(Process=Process))
-    monkeypatch.setattr(recipe, "wait", lambda sentinels: sentinels[-1:])
+    monkeypatch.setattr(jobs, "get_context", lambda kind: SimpleNamespace(Process=Process))
+    monkeypatch.setattr(jobs, "wait", lambda sentinels: sentinels[-1:])
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {5, 3}, raising=False)
-    jobs = [recipe.Job(None, n, None, tmp_path / f"a-seed{n}", Path(), "") for n in range(4)]
-    assert recipe.run_all(jobs, recipe.one, tmp_path / "lines", 2) == 1  # the last gave nothing
+    planned = [jobs.Job(None, n, None, tmp_path / f"a-seed{n}", Path(), "") for n in range(4)]
+    assert (
+        jobs.run_all(planned, systems.run_system, tmp_path / "lines", 2) == 1
+    )  # the last gave nothing
     assert begun == [(0, 3), (1, 5), (2, 5), (3, 5)]  # the first is the last to end
-    assert len(recipe.read_lines(tmp_path / "lines")) == 3
-    more = [job._replace(folder=tmp_path / f"b-seed{job.seed}") for job in jobs[:2]]
-    assert recipe.run_all(more, recipe.one, tmp_path / "lines", 1) == 0
+    assert len(jobs.read_lines(tmp_path / "lines")) == 3
+    more = [job._replace(folder=tmp_path / f"b-seed{job.seed}") for job in planned[:2]]
+    assert jobs.run_all(more, systems.run_system, tmp_path / "lines", 1) == 0
     assert begun[4:] == [(0, None), (1, None)]
 
 
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("", "holds no system"),
-        ("a/b: {}", "no name of a folder"),
-        ("a: 3", "a: holds 3"),
+        ("", "contains no system"),
+        ("a/b: {}", "not a name of a folder"),
+        ("a: 3", "a: must be a mapping, got 3"),
         ("a: {from: run}", "a.from: is unknown"),
-        ("a: {set: x=1}", "no list of key=value"),
-        ("a: {set: [{x: 1}]}", "no list of key=value"),
-        ("a: {}\na: {}", "there twice"),
+        ("a: {set: x=1}", "must be a list of key=value"),
+        ("a: {set: [{x: 1}]}", "must be a list of key=value"),
+        ("a: {}\na: {}", "duplicate key"),
     ],
 )
-def test_systems_that_cannot_be(recipe, tmp_path, text, told):
+def test_systems_that_cannot_be(tmp_path, text, told):
     (tmp_path / "s.yaml").write_text(text)
     with pytest.raises(ConfigError, match=told):
-        recipe.read_systems(tmp_path / "s.yaml")
+        systems.read_systems(tmp_path / "s.yaml")
 
 
 @pytest.mark.parametrize(
     ("lexicon", "lm", "given", "told"),
     [
-        ("l", None, [], "--lexicon: says nothing"),
-        (None, None, ["beam=3"], "--decode: says nothing"),
-        (None, "m", [], "--lexicon: is not given"),
+        ("l", None, [], "--lexicon: has no effect"),
+        (None, None, ["beam=3"], "--decode: has no effect"),
+        (None, "m", [], "--lexicon: is missing"),
         ("l", "m", ["beams=3"], "--decode beams"),
         ("l", "m", ["beam=many"], "--decode beam"),
         ("l", "m", ["source=words"], "'words' is unknown"),
         ("l", "m", [], "l: cannot be read"),
     ],
 )
-def test_decoding_that_cannot_be(recipe, lexicon, lm, given, told):
+def test_decoding_that_cannot_be(lexicon, lm, given, told):
     with pytest.raises(ConfigError, match=told):
-        recipe.words_of(lexicon and Path(lexicon), lm and Path(lm), given)
+        systems.word_decoding(lexicon and Path(lexicon), lm and Path(lm), given)
 
 
-def test_decoding_by_its_options(recipe, tmp_path):
+def test_decoding_by_its_options(tmp_path):
     (path := tmp_path / "lm").write_text("x")
-    words = recipe.words_of(None, path, ["source=letters", "lm_weight=0.5", "spelling=true"])
+    words = systems.word_decoding(None, path, ["source=letters", "lm_weight=0.5", "spelling=true"])
     assert words.config == config_of("letters", lm_weight=0.5) and words.spelling
     assert words.config.heads == ("letters",)
-    assert recipe.words_of(None, None, []) is None
+    assert systems.word_decoding(None, None, []) is None
 
 
-def test_wrong_words_of_the_command(recipe, given, capsys):
-    assert recipe.main([*given, "--only", "theirs"]) == 2
-    assert "'theirs' is no system" in capsys.readouterr().err
-    assert recipe.main([*given, "--seeds", "0"]) == 2
-    assert recipe.main([*given, "--set", "epoch=3"]) == 2
+def test_wrong_words_of_the_command(given, capsys):
+    assert main([*given, "--only", "theirs"]) == 2
+    assert "'theirs' is not a system" in capsys.readouterr().err
+    assert main([*given, "--seeds", "0"]) == 2
+    assert main([*given, "--set", "epoch=3"]) == 2
     assert "epoch" in capsys.readouterr().err
 
 
-def test_counts_are_kept_in_the_order_that_is_read(recipe):
+def test_counts_are_kept_in_the_order_that_is_read():
     counts = Counts(hits=7, substitutions=1, deletions=2, insertions=4)
     lines = [{"counts": {"PER": {"v": [counts.length, *counts[1:4]]}}}]
-    assert recipe.counted(lines, "PER").tolist() == [[[7.0, 10.0]]]
-    assert recipe.counted(lines, "WER").size == 0
+    assert counted(lines, "PER").tolist() == [[[7.0, 10.0]]]
+    assert counted(lines, "WER").size == 0

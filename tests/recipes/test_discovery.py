@@ -1,30 +1,20 @@
 """The recipe discovery/features: a run's levels are measured beside the frozen features."""
 
 import json
-import sys
 from functools import partial
 
 import numpy as np
 import pytest
-from helpers import ROOT, tone
+from helpers import tone
 from toy import RATE, toy, utterance
 
+from recipes.discovery.features import levels, report
+from recipes.discovery.features import run as run_module
 from speechasym.errors import ConfigError
 from speechasym.recognition import transcription
 from speechasym.scoring import abx
 
-RECIPE = ROOT / "recipes" / "discovery" / "features"
-FILES = ("levels", "linear", "report", "sets", "run")
 SPEAKERS = ("TRAIN/DR1/FAAA0", "TRAIN/DR1/MBBB0", "TEST/DR1/FCCC0", "TEST/DR1/MDDD0")
-
-
-@pytest.fixture
-def recipe(monkeypatch):
-    """The recipe's files as modules; forgotten afterwards, for another may have such names."""
-    monkeypatch.syspath_prepend(str(RECIPE))
-    yield {name: __import__(name) for name in FILES}
-    for name in FILES:
-        sys.modules.pop(name, None)
 
 
 @pytest.fixture
@@ -50,18 +40,17 @@ def corpus(tmp_path):
     return tmp_path
 
 
-def called(recipe, monkeypatch, corpus, run):
+def called(corpus, run):
     out = corpus / "out"
     words = ["--run", run, "--timit", corpus / "timit", "--noise", corpus / "noise", "--out", out]
-    monkeypatch.setattr(sys, "argv", ["run.py", *map(str, words)])
-    recipe["run"].main()
+    run_module.main([*map(str, words)])
     return json.loads((out / "results.json").read_text()), (out / "report.md").read_text()
 
 
-def test_levels_beside_frozen_features(recipe, corpus, monkeypatch, tmp_path_factory):
+def test_levels_beside_frozen_features(corpus, monkeypatch, tmp_path_factory):
     run = toy(tmp_path_factory) / "run"
     monkeypatch.setattr(abx, "_average", partial(abx._average, rounds=20))  # 1000 take long
-    known, text = called(recipe, monkeypatch, corpus, run)
+    known, text = called(corpus, run)
     kinds = {"y": 24, "units": 8, "posteriors of phones": 3}
     upper = {"y": 24, "units": 8, "posteriors of letters": 2 * 28, "posteriors of words": 4}
     for begin in ("", "untrained "):
@@ -79,21 +68,21 @@ def test_levels_beside_frozen_features(recipe, corpus, monkeypatch, tmp_path_fac
     assert cells["unseen within"]["error"] < 0.1  # tones of three pitches, learned
     assert text.count("### Levels: ABX error in %") == 4 and "level 1, units" in text
     # a second call has nothing left to measure
-    monkeypatch.setattr(recipe["run"], "abx_errors", None)
-    assert called(recipe, monkeypatch, corpus, run)[1] == text
+    monkeypatch.setattr(run_module, "abx_errors", None)
+    assert called(corpus, run)[1] == text
     for change in ({"run": "another"}, {}):
         kept = {k: v for k, v in known.items() if k != "run"} | change
         (corpus / "out" / "results.json").write_text(json.dumps(kept))
-        with pytest.raises(ConfigError, match=f"is not of {run}"):
-            called(recipe, monkeypatch, corpus, run)
-    with pytest.raises(ConfigError, match="is of the levels of a run"):
-        recipe["run"].measure(None, known, corpus / "out" / "results.json", None)
+        with pytest.raises(ConfigError, match=f"contains another run than {run}"):
+            called(corpus, run)
+    with pytest.raises(ConfigError, match="contains the levels of a run"):
+        run_module.measure(None, known, corpus / "out" / "results.json", None)
 
 
-def test_twin_is_of_the_same_shapes_with_other_weights(recipe, tmp_path_factory):
+def test_twin_is_of_the_same_shapes_with_other_weights(tmp_path_factory):
     folder = toy(tmp_path_factory) / "run"
-    models = recipe["levels"].opened(folder)
-    again = recipe["levels"].opened(folder)
+    models = levels.open_models(folder)
+    again = levels.open_models(folder)
     trained, twin = (models[k].model.state_dict() for k in ("", "untrained "))
     same = again["untrained "].model.state_dict()
     assert all(v.shape == twin[k].shape for k, v in trained.items())
@@ -102,13 +91,13 @@ def test_twin_is_of_the_same_shapes_with_other_weights(recipe, tmp_path_factory)
     assert not models["untrained "].model.training
 
 
-def test_means_over_steps(recipe):
+def test_means_over_steps():
     features = np.array([[1.0, 0], [3, 0], [5, 6], [7, 8], [9, 1]], np.float32)
-    found = recipe["levels"].means(features, np.array([0, 0, 1, 2, 2]))
+    found = levels.means(features, np.array([0, 0, 1, 2, 2]))
     assert np.array_equal(found, [[2, 0], [2, 0], [5, 6], [8, 4.5], [8, 4.5]])
 
 
-def test_a_run_at_another_rate_is_refused(recipe, tmp_path_factory, monkeypatch):
+def test_a_run_at_another_rate_is_refused(tmp_path_factory, monkeypatch):
     trained = transcription.open_run(toy(tmp_path_factory) / "run")
     object.__setattr__(
         other := transcription.open_run(trained.folder).config.data.features, "rate", 50.0
@@ -117,10 +106,10 @@ def test_a_run_at_another_rate_is_refused(recipe, tmp_path_factory, monkeypatch)
     object.__setattr__(changed.config.data, "features", other)
     monkeypatch.setattr(transcription, "open_run", lambda folder: changed)
     with pytest.raises(ConfigError, match="50 frames a second"):
-        recipe["levels"].opened(trained.folder)
+        levels.open_models(trained.folder)
 
 
-def test_differences_from_the_untrained_twin(recipe):
+def test_differences_from_the_untrained_twin():
     def cell(error):
         samples = [error, error]
         return {
@@ -136,7 +125,7 @@ def test_differences_from_the_untrained_twin(recipe):
     errors |= {"level 0, means of features": 0.05}
     known = {"cells": {f"clean | {k}": cell(v) for k, v in errors.items()}}
     known |= {"commit": "abc", "run": "0123456789", "steps": {"clean": {"trained": [33.3]}}}
-    text = recipe["report"].level_tables(known, [])
+    text = report.level_tables(known, [])
     rows = [line for line in text.splitlines() if line.startswith("| level 0, y |")]
     assert len(rows) == 2 and rows[0] == rows[1]
     columns = [c.strip() for c in rows[0].strip("|").split("|")]

@@ -206,7 +206,7 @@ def interval(
     return Interval(float(statistic(values)), float(low), float(high))
 
 
-def said(i: Interval, digits: int = 1, scale: float = 1.0, limit: float = math.inf) -> str:
+def formatted(i: Interval, digits: int = 1, scale: float = 1.0, limit: float = math.inf) -> str:
     """`12.3 (11.0-13.9)`; what lies at or beyond `limit` was not reached and is shown as `>limit`.
 
     Negative figures take `to` between the bounds, so that no dash reads as a minus.
@@ -232,7 +232,7 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 _BEGAN = time.monotonic()
 
 
-def say(text: str) -> None:
+def log(text: str) -> None:
     """One line of progress."""
     print(f"[{time.monotonic() - _BEGAN:6.1f} s] {text}", flush=True)
 
@@ -244,7 +244,7 @@ def save(figure: Any, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
     plt.close(figure)
-    say(f"wrote {path}")
+    log(f"wrote {path}")
 
 
 def axes(columns: int, width: float, height: float, **options: Any) -> tuple[Any, Any]:

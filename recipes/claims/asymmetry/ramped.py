@@ -16,10 +16,22 @@ from typing import Any
 
 import numpy as np
 import torch
-from common import COLOURS, LEVELS, RATE, Interval, axes, interval, logmel, said, save, say, table
 from numpy.typing import NDArray
 
 import speechasym
+from recipes.claims.asymmetry.common import (
+    COLOURS,
+    LEVELS,
+    RATE,
+    Interval,
+    axes,
+    formatted,
+    interval,
+    log,
+    logmel,
+    save,
+    table,
+)
 from speechasym.asymmetry.hysteresis import Play
 
 CARRIERS = (500, 1000, 2000, 4000)  # Hz
@@ -153,7 +165,7 @@ def run(quick: bool) -> dict[str, Any]:
     found, rows, others = {}, [], []
     for sound in PEOPLE:
         for floor in (FLOOR_DB, *(() if quick else OTHER_FLOORS_DB)):
-            say(f"A: ramped and damped {sound}, floor {floor:g} dB")
+            log(f"A: ramped and damped {sound}, floor {floor:g} dB")
             here = curves(sound, quick, floor)
             if floor == FLOOR_DB:
                 found[sound] = here
@@ -215,8 +227,8 @@ def report(result: dict[str, Any]) -> str:
     for sound, people in PEOPLE.items():
         rows = [
             [
-                r["response"], r["hearer"], said(r["more"], 0, 100), said(r["ratio"], 2),
-                said(r["match"], 2), f"{100 * r['matched']:.0f}", verdict(r),
+                r["response"], r["hearer"], formatted(r["more"], 0, 100), formatted(r["ratio"], 2),
+                formatted(r["match"], 2), f"{100 * r['matched']:.0f}", verdict(r),
             ]
             for r in order if r["sound"] == sound
         ]  # fmt: skip
@@ -234,7 +246,7 @@ def report(result: dict[str, Any]) -> str:
     parts += [f"Right way and size for sines and for noise: {', '.join(both) or 'none'}.", ""]
     if result["floors"]:
         rows = [
-            [r["sound"], r["hearer"], f"{r['floor']:g}", said(r["match"], 2)]
+            [r["sound"], r["hearer"], f"{r['floor']:g}", formatted(r["match"], 2)]
             for r in result["floors"]
         ]
         parts += ["Matched half-life ratio of continuity with other floors than -80 dB:", ""]

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import (
+from numpy.typing import NDArray
+
+from recipes.claims.asymmetry.common import (
     CHANGE,
     COLOURS,
     COMPACT,
@@ -26,21 +28,20 @@ from common import (
     SIGNED,
     Corpus,
     axes,
+    formatted,
     interval,
+    log,
     of_all,
     per_speaker,
-    said,
     save,
-    say,
     table,
 )
-from numpy.typing import NDArray
 
 NAMES = (COMPACT, POWER, *SIGNED, MEL, *CONTROLS, MFCC)
 TIMES = (0.3, 0.6, 1.0)  # s, RT60
 SEEDS = (0, 1, 2)  # of rooms
 DIRECTIONS = ("forward", "reversed")
-BESIDE = (  # what asymmetry is compared with, speaker by speaker
+COMPARED = (  # what asymmetry is compared with, speaker by speaker
     (COMPACT, POWER), (COMPACT, MEL), (SIGNED[1], MEL), (SIGNED[1], CHANGE[2]),
     (SIGNED[1], RATIO[2]), (SIGNED[2], MEL), (SIGNED[2], CHANGE[3]), (SIGNED[2], RATIO[3]),
 )  # fmt: skip
@@ -79,7 +80,7 @@ def run(
     errors = {name: np.zeros(shape) for name in NAMES}
     for t, rt60 in enumerate(times):
         for s, seed in enumerate(seeds):
-            say(f"C: RT60 {rt60:g} s, room {seed}")
+            log(f"C: RT60 {rt60:g} s, room {seed}")
             response = room(rt60, seed)
             for d in range(len(DIRECTIONS)):
                 sounds = {
@@ -112,13 +113,14 @@ def report(result: dict[str, Any]) -> str:
         rows = []
         for name, error in result["errors"].items():
             values = result["dry"][name], *error[r].mean(1), *differences(result, r)[name]
-            rows.append([name, *(said(interval(v), 1, 100) for v in values)])
+            rows.append([name, *(formatted(interval(v), 1, 100) for v in values)])
         parts += [f"ABX error in %, within speakers, any context; {title}:", ""]
         parts += [table(["features", "dry", *columns], rows), ""]
-    rows = []
-    for one, other in BESIDE:
-        gaps = [differences(result, r) for r in range(len(ROWS))]
-        rows.append([one, other, *(said(interval((g[one] - g[other])[-1]), 1, 100) for g in gaps)])
+    by_row = [differences(result, r) for r in range(len(ROWS))]
+    rows = [
+        [one, other, *(formatted(interval((g[one] - g[other])[-1]), 1, 100) for g in by_row)]
+        for one, other in COMPARED
+    ]
     parts += [
         "Reversed - forward, mean over RT60, of the one less that of the other, in points:",
         "",

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import (
+from numpy.typing import NDArray
+
+from recipes.claims.asymmetry.common import (
     COLOURS,
     COMPACT,
     LEVELS,
@@ -24,18 +26,17 @@ from common import (
     RATE,
     Corpus,
     axes,
+    formatted,
     interval,
     leaky_moves,
+    log,
     logmel,
     of_all,
     per_speaker,
-    said,
     save,
-    say,
     signed_asymmetry,
     table,
 )
-from numpy.typing import NDArray
 
 WINDOWS = (10, 20, 30, 50, 70, 100, 130, 200)  # ms
 NAMES = (COMPACT, POWER, MEL, MFCC)
@@ -136,7 +137,7 @@ def run(corpus: Corpus, windows: tuple[int, ...] = WINDOWS) -> dict[str, Any]:
     errors: dict[str, list] = {name: [per_speaker(corpus, originals[name])] for name in NAMES}
     alike: dict[str, list] = {}
     for window in windows:
-        say(f"B: windows of {window} ms reversed")
+        log(f"B: windows of {window} ms reversed")
         sounds = all_reversed(corpus, window)
         for name, made in of_all(sounds, NAMES).items():
             errors[name].append(per_speaker(corpus, made, originals[name]))
@@ -179,19 +180,23 @@ def summarise(result: dict[str, Any]) -> dict[str, Any]:
 
 def report(result: dict[str, Any]) -> str:
     """Markdown of this experiment."""
-    w, found = result["windows"], result["summary"]
+    w, summary = result["windows"], result["summary"]
+    keys = ("knee", "half of loss", "half")
     last = w[-1]
     head = ["features", *(f"{x:g}" if x else "as it was" for x in w)]
     parts = []
     for row, title in ((1, "X reversed, A and B as they were"), (0, "A, B and X reversed")):
         rows = [
-            [name, *(said(interval(e), 1, 100) for e in error[row])]
+            [name, *(formatted(interval(e), 1, 100) for e in error[row])]
             for name, error in result["errors"].items()
         ]
         parts += [f"ABX error in %, within speakers, any context; {title}; W in ms:", ""]
         parts += [table(head, rows), ""]
     rows = [
-        [name, *(said(found[k][name], 0, limit=last) for k in ("knee", "half of loss", "half"))]
+        [
+            name,
+            *(formatted(summary[k][name], 0, limit=last) for k in keys),
+        ]
         for name in NAMES
     ]
     parts += ["W in ms, X reversed (people: knee about 50, half lost at 60 to 130):", ""]
@@ -204,12 +209,12 @@ def report(result: dict[str, Any]) -> str:
     for name in others:
         gap = result["errors"][NAMES[0]][CROSSED] - result["errors"][name][CROSSED]
         gap = gap - gap[0]  # what reversal adds
-        rows.append([name, *(said(interval(g), 1, 100) for g in gap[1:])])
+        rows.append([name, *(formatted(interval(g), 1, 100) for g in gap[1:])])
     parts += ["What reversal adds to the error of asymmetry compact less what it adds to that of"]
     parts += ["the other, in points, X reversed:", "", table(["other", *head[2:]], rows), ""]
     rows = [
-        [name, *(said(interval(v), 2) for v in curve[1:]),
-         said(found["similarity half"][name], 0, limit=last)]
+        [name, *(formatted(interval(v), 2) for v in curve[1:]),
+         formatted(summary["similarity half"][name], 0, limit=last)]
         for name, curve in result["similarity"].items()
     ]  # fmt: skip
     parts += ["Correlation of the reversed speech's track with the original's, and the W in ms at"]

@@ -1,24 +1,16 @@
-"""Do asymmetries behave like people's hearing? Runs all experiments and writes a report.
+"""Run all experiments on asymmetries and human hearing, and write a report.
 
-python recipes/claims/asymmetry/run.py --timit TIMIT --out out/claims/asymmetry
+python -m recipes.claims.asymmetry.run --timit TIMIT --out out/claims/asymmetry
 """
 
 import argparse
 import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parents[2])]  # the recipe's files, and an uninstalled package
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # read by torch: threads only wait on small tensors
-
-import ramped  # noqa: E402
-import reverberation  # noqa: E402
-import reversal  # noqa: E402
-from common import (  # noqa: E402
+from recipes.claims.asymmetry import ramped, reverberation, reversal
+from recipes.claims.asymmetry.common import (
     COMPACT,
     CONTROLS,
     LEVELS,
@@ -27,12 +19,13 @@ from common import (  # noqa: E402
     POWER,
     SIGNED,
     Corpus,
+    formatted,
     interval,
-    said,
-    say,
+    log,
     table,
     timit,
 )
+from recipes.provenance import commit
 
 MACHINE = "2 virtual cores of an AMD EPYC"
 TITLES = {
@@ -43,48 +36,40 @@ TITLES = {
 }
 
 
-def commit() -> str:
-    """The checkout's short commit, with a plus if something is not in it."""
-
-    def git(*words: str) -> str:
-        done = subprocess.run(["git", "-C", str(HERE), *words], capture_output=True, text=True)
-        return done.stdout.strip()
-
-    return (git("rev-parse", "--short", "HEAD") or "unknown") + ("+" * bool(git("diff", "HEAD")))
-
-
 def beside(results: dict[str, Any]) -> str:
     """D: each test on asymmetry and on power alone, in one table."""
     rows = []
     by = {(r["sound"], r["hearer"], r["response"]): r for r in results["A"]["rows"]}
     for sound, people in ramped.PEOPLE.items():
         hearers = ("level 1", "level 2", "level 3", "level 4", "power, 500 Hz", "log-mel")
-        figures = [said(by[sound, h, "continuity"]["match"], 2) for h in hearers]
+        figures = [formatted(by[sound, h, "continuity"]["match"], 2) for h in hearers]
         best = "; ".join(f"{n}: {f}" for n, f in enumerate(figures[:4], 1))
         text = f"A. matched half-life ratio of continuity, {sound}"
         rows.append([text, f"{people:g}", f"by level {best}", f"log-mel {figures[5]}; "
                      f"gammatone level at 500 Hz {figures[4]}"])  # fmt: skip
     if b := results.get("B"):
-        found, last = b["summary"], b["windows"][-1]
-        for key, people in (("knee", "about 50"), ("half of loss", ""), ("half", "60 to 130")):
-            ours, power, mel = (said(found[key][n], 0, limit=last) for n in (COMPACT, POWER, MEL))
+        summary, last = b["summary"], b["windows"][-1]
+        for key, human in (("knee", "about 50"), ("half of loss", ""), ("half", "60 to 130")):
+            ours, power, mel = (
+                formatted(summary[key][n], 0, limit=last) for n in (COMPACT, POWER, MEL)
+            )
             rows.append(
-                [f"B. {key}, W in ms", people, f"compact {ours}",
+                [f"B. {key}, W in ms", human, f"compact {ours}",
                  f"its power columns {power}; log-mel {mel}"]
             )  # fmt: skip
         for n, level in enumerate(LEVELS, 1):
             names = f"asymmetry, level {n}", f"log-mel change, {level.time_ms:g} ms"
-            figures = [said(found["similarity half"][x], 0, limit=last) for x in names]
+            figures = [formatted(summary["similarity half"][x], 0, limit=last) for x in names]
             text = f"B. correlation halved, W in ms, time constant {level.time_ms:g} ms"
             rows.append([text, "", *figures])
     if c := results.get("C"):
         for r, title in enumerate(reverberation.ROWS):
             gap = reverberation.differences(c, r)
-            said_of = {name: said(interval(each[-1]), 1, 100) for name, each in gap.items()}
-            ours = "; ".join(f"{n}: {said_of[name]}" for n, name in enumerate(SIGNED, 1))
-            power = "; ".join(f"{name} {said_of[name]}" for name in (POWER, MEL, *CONTROLS, MFCC))
+            texts = {name: formatted(interval(each[-1]), 1, 100) for name, each in gap.items()}
+            ours = "; ".join(f"{n}: {texts[name]}" for n, name in enumerate(SIGNED, 1))
+            power = "; ".join(f"{name} {texts[name]}" for name in (POWER, MEL, *CONTROLS, MFCC))
             text = f"C. reversed - forward, points, {title}"
-            rows.append([text, "> 0", f"compact {said_of[COMPACT]}; level {ours}", power])
+            rows.append([text, "> 0", f"compact {texts[COMPACT]}; level {ours}", power])
     return table(["test", "people", "asymmetry", "power alone"], rows)
 
 
@@ -94,7 +79,7 @@ def measure(root: str | None, quick: bool) -> tuple[dict[str, Any], Corpus | Non
     if not root:
         return results, None
     corpus = timit(root, 2 if quick else None)
-    say(f"TIMIT: {len(corpus.sounds)} sentences of {len(corpus.speakers)} speakers")
+    log(f"TIMIT: {len(corpus.sounds)} sentences of {len(corpus.speakers)} speakers")
     if quick:
         results["B"] = reversal.run(corpus, (20, 200))
         results["C"] = reverberation.run(corpus, (0.6,), (0,))
@@ -153,7 +138,7 @@ def main(arguments: list[str] | None = None) -> None:
     report = options.out / "report.md"
     seconds = time.monotonic() - began
     report.write_text(written(results, corpus, options.quick, seconds, at), "utf-8")
-    say(f"wrote {report}")
+    log(f"wrote {report}")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import argparse
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -418,7 +418,7 @@ def _figure(depths: dict[int, dict[str, Results]], path: Path) -> None:
     plt.close(figure)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Train what is missing in --out, then report."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--out", type=Path, default=Path("out/claims/block/depth.jsonl"))
@@ -429,7 +429,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="for every depth (default: by depth)")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--report", action="store_true", help="only report what is there")
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     if min(args.depths) < 2 or args.seeds < 1 or (args.steps or 1) < 1:
         parser.error("--depths takes 2 or more, --seeds and --steps 1 or more")
     torch.set_num_threads(args.threads)

@@ -1,4 +1,6 @@
-"""The levels of a trained run as sets of features, and those of a twin that was never trained."""
+"""The levels of a trained run as sets of features, and those of an untrained twin."""
+
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,78 +11,79 @@ from speechasym.levels import hierarchy
 from speechasym.recognition import activations, transcription
 
 RATE = 100  # frames a second of all sets
-FROZEN = ("log-mel 80", "MFCC 39", "compact 33")  # of `sets.SETS`, beside the levels
-TWIN = "untrained "  # begins the names of the twin's sets
+FROZEN = ("log-mel 80", "MFCC 39", "compact 33")  # of `sets.SETS`, compared with the levels
+TWIN = "untrained "  # prefix of the names of the twin's sets
 
 
-def opened(folder: str) -> dict[str, transcription.Trained]:
-    """{how names begin: model} of a finished run and its twin: the same shapes, random weights."""
+def open_models(folder: str) -> dict[str, transcription.Trained]:
+    """Return {prefix of names: model} of a finished run and its twin with random weights."""
     trained = transcription.open_run(folder)
     config = trained.config.data.features
     if config.rate != RATE or config.sample_rate != 16000:
         raise ConfigError(
             folder,
-            f"hears {config.sample_rate} Hz in {config.rate:g} frames a second",
-            f"Train on 16000 Hz in {RATE}, as the other sets have",
+            f"uses {config.sample_rate} Hz and {config.rate:g} frames a second",
+            f"Train with 16000 Hz and {RATE} frames a second, as in the other sets",
         )
     sizes = {head: len(symbols) for head, symbols in trained.inventories.items()}
     torch.manual_seed(0)
-    twin = hierarchy.build_model(trained.config.model, trained.model.inputs, sizes).eval()
+    inputs: Any = trained.model.inputs
+    twin = hierarchy.build_model(trained.config.model, inputs, sizes).eval()
     return {"": trained, TWIN: trained._replace(model=twin)}
 
 
 def rows(trained: transcription.Trained, sound: dict) -> dict:
-    """{file: (F, D)} the features that the run hears."""
+    """Return {file: (F, D)} the features that the run computes."""
     return {file: transcription.features_of(trained, x) for file, x in sound.items()}
 
 
-def matrices(trained: transcription.Trained, heard: dict, begin: str) -> dict[str, dict]:
-    """{set: {file: (F, D)}} of every level: y, units, and what heads there say."""
-    made: dict[str, dict] = {}
-    for file, features in heard.items():
+def matrices(trained: transcription.Trained, rows: dict, prefix: str) -> dict[str, dict]:
+    """Return {set: {file: (F, D)}} of every level: y, units, and the posteriors of its heads."""
+    sets: dict[str, dict] = {}
+    for file, features in rows.items():
         for number, level in enumerate(activations.of_features(trained, features)):
-            kinds = _kinds(level, bool(begin))
-            if not begin:
+            kinds = _kinds(level, bool(prefix))
+            if not prefix:
                 kinds["means of features"] = means(features, level.step)
             for kind, matrix in kinds.items():
-                made.setdefault(f"{begin}level {number}, {kind}", {})[file] = matrix
-    return made
+                sets.setdefault(f"{prefix}level {number}, {kind}", {})[file] = matrix
+    return sets
 
 
-def steps(trained: transcription.Trained, heard: dict) -> list[float]:
-    """Steps a second of each level."""
-    found = [[o.step[-1] + 1 for o in activations.of_features(trained, x)] for x in heard.values()]
-    seconds = sum(map(len, heard.values())) / RATE
-    return [round(float(n) / seconds, 2) for n in np.sum(found, 0)]
+def steps(trained: transcription.Trained, rows: dict) -> list[float]:
+    """Return the steps a second of each level."""
+    counts = [[o.step[-1] + 1 for o in activations.of_features(trained, x)] for x in rows.values()]
+    seconds = sum(map(len, rows.values())) / RATE
+    return [round(float(n) / seconds, 2) for n in np.sum(counts, 0)]
 
 
 def means(features: np.ndarray, step: np.ndarray) -> np.ndarray:
-    """(F, D) means over the steps that span the frames (F,): what their length alone leaves."""
+    """Return (F, D) means over the steps (F,) of the frames: the effect of their length alone."""
     sums = np.zeros((step[-1] + 1, features.shape[1]), np.float32)
     np.add.at(sums, step, features)
     return (sums / np.bincount(step)[:, None])[step]
 
 
 def in_noise(label: str) -> bool:
-    """Whether a set is measured in noise too: the frozen ones, y, and what is said of phones."""
+    """Return whether a set is measured in noise too: frozen sets, y, and posteriors of phones."""
     return label in FROZEN or label.endswith((", y", "of phones"))
 
 
 def _kinds(level: activations.LevelFrames, untrained: bool) -> dict[str, np.ndarray]:
-    """Each as it told phones apart best on the speakers in TRAIN (README.md).
+    """Return each set as it told phones apart best on the speakers in TRAIN (README.md).
 
-    Roots of what sums to 1: their angle is Bhattacharyya's between distributions. Heads without
-    training are but maps of y by chance, and left out.
+    Distributions become their roots, whose angle is Bhattacharyya's. Untrained heads are random
+    maps of y, and left out.
     """
-    made = {"y": _normalised(level.y)}
+    kinds = {"y": _normalised(level.y)}
     if level.units is not None:
-        made["units"] = np.sqrt(np.maximum(level.units, 0))
-    for head, found in level.log_posteriors.items() if not untrained else ():
-        roots = np.exp(activations.without_blank(found) / 2)
-        made[f"posteriors of {head}"] = roots.reshape(len(roots), -1)
-    return made
+        kinds["units"] = np.sqrt(np.maximum(level.units, 0))
+    for head, log_p in level.log_posteriors.items() if not untrained else ():
+        roots = np.exp(activations.without_blank(log_p) / 2)
+        kinds[f"posteriors of {head}"] = roots.reshape(len(roots), -1)
+    return kinds
 
 
 def _normalised(matrix: np.ndarray) -> np.ndarray:
-    """Each column normalised over the recording, as in the other sets."""
+    """Normalise each column over the recording, as in the other sets."""
     return np.concatenate(list(normalise.normalised([matrix], "utterance", RATE)))

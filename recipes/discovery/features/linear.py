@@ -1,5 +1,6 @@
-"""A linear frame classifier: multinomial logistic regression, folds without common speakers."""
+"""A linear frame classifier: multinomial logistic regression, with folds of speakers."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ PENALTIES = (1e-4, 1e-3, 1e-2)  # chosen inside the training speakers
 
 
 def labels(root: Path, file: str, frames: int, rate: int = 100) -> np.ndarray:
-    """(F,) index of the folded phone at each frame's centre; -1 where there is none (q)."""
+    """Return (F,) indices of the folded phones at the frames' centres; -1 for none (q)."""
     names = sorted(set(phones.FOLD_39.values()))
     path = next(p for p in root.glob(f"{file}.*") if p.suffix.lower() == ".phn")
     out = np.full(frames, -1)
@@ -25,7 +26,7 @@ def labels(root: Path, file: str, frames: int, rate: int = 100) -> np.ndarray:
 
 
 def fit(x: torch.Tensor, y: torch.Tensor, classes: int, penalty: float) -> torch.Tensor:
-    """Weights (D + 1, classes) of the least mean cross-entropy + penalty |w|^2."""
+    """Return the weights (D + 1, classes) that minimise mean cross-entropy + penalty |w|^2."""
     x = torch.cat([x, torch.ones(len(x), 1)], 1)
     w = torch.zeros(x.shape[1], classes, requires_grad=True)
     step = torch.optim.LBFGS([w], max_iter=60, history_size=10, line_search_fn="strong_wolfe")
@@ -41,36 +42,36 @@ def fit(x: torch.Tensor, y: torch.Tensor, classes: int, penalty: float) -> torch
 
 
 def wrong(w: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> np.ndarray:
-    """(F,) True where the frame is taken for another phone."""
+    """Return (F,) whether each frame is classified as another phone."""
     guess = (torch.cat([x, torch.ones(len(x), 1)], 1) @ w).argmax(1)
     return (guess != y).numpy()
 
 
 def evaluate(matrices: dict, root: Path, seed: int = 0) -> dict[str, tuple[int, int]]:
-    """{speaker: (wrong frames, frames)}; every speaker is tested once, by a model of others."""
+    """Return {speaker: (wrong frames, frames)}, each speaker tested once by a model of others."""
     data: dict[str, list] = {}
     for file, matrix in matrices.items():
-        y = labels(root, file, len(matrix))
-        data.setdefault(Path(file).parent.name, []).append((matrix[y >= 0], y[y >= 0]))
+        phone = labels(root, file, len(matrix))
+        known = phone >= 0
+        data.setdefault(Path(file).parent.name, []).append((matrix[known], phone[known]))
     speakers = sorted(data)
-    order = np.random.default_rng(seed).permutation(speakers)
+    order = [str(name) for name in np.random.default_rng(seed).permutation(speakers)]
 
-    def joined(names) -> tuple[torch.Tensor, torch.Tensor]:
+    def joined(names: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
         parts = [part for name in names for part in data[name]]
-        x, y = (np.concatenate(column) for column in zip(*parts, strict=True))
-        return torch.from_numpy(x), torch.from_numpy(y)
+        rows, classes = (np.concatenate(column) for column in zip(*parts, strict=True))
+        return torch.from_numpy(rows), torch.from_numpy(classes)
 
     classes = len(set(phones.FOLD_39.values()))
     out = {}
     for fold in range(FOLDS):
         test = order[fold::FOLDS]
         train = [name for name in order if name not in test]
-        inner, rest = train[:2], train[2:]
-        x, y = joined(rest)
-        held = joined(inner)
-        scores = [wrong(fit(x, y, classes, p), *held).mean() for p in PENALTIES]
+        x, y = joined(train[2:])
+        held_out = joined(train[:2])
+        scores = [wrong(fit(x, y, classes, p), *held_out).mean() for p in PENALTIES]
         w = fit(*joined(train), classes, PENALTIES[int(np.argmin(scores))])
         for name in test:
             errors = wrong(w, *joined([name]))
-            out[str(name)] = (int(errors.sum()), len(errors))
+            out[name] = (int(errors.sum()), len(errors))
     return out

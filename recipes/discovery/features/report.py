@@ -1,4 +1,4 @@
-"""results.json -> tables in Markdown, with intervals by resampling speakers."""
+"""Tables in Markdown of results.json, with intervals by resampling speakers."""
 
 import numpy as np
 
@@ -9,29 +9,36 @@ OWN_BASES = {"the untrained": "untrained {label}", "means": "{level}, means of f
 
 
 def _mean(cells: dict, names: list[str], label: str, task: str) -> np.ndarray | None:
-    """(1 + rounds,) the error, then its resamplings, averaged over conditions; None: not all."""
+    """Return (1 + rounds,) the error and its resamplings, averaged over conditions.
+
+    None if a condition is missing.
+    """
     rows = []
     for name in names:
         cell = cells.get(f"{name} | {label}")
         if cell is None:
             return None
-        found = cell["abx"][task]
-        rows.append([found["error"], *found["samples"]])
+        abx = cell["abx"][task]
+        rows.append([abx["error"], *abx["samples"]])
     return np.mean(rows, 0)
 
 
 def _abx(
     cells: dict, names: list[str], labels: list[str], group: str, bases: dict[str, str] = BASES
 ) -> list[str]:
-    """A row for each set, against bases, whose names may depend on its own or its level's."""
+    """Return a row for each set, compared with bases.
+
+    The names of bases may depend on that of the set or of its level.
+    """
     lines = [
         "| features | columns | within | across | across, same context |"
         + "".join(f" against {title}, % |" for title in bases),
         "| --- | ---: | ---: | ---: | ---: |" + " ---: |" * len(bases),
     ]
     for label in labels:
-        rows = [_mean(cells, names, label, f"{group} {task}") for task in TASKS]
-        if any(row is None for row in rows):
+        means = [_mean(cells, names, label, f"{group} {task}") for task in TASKS]
+        rows = [mean for mean in means if mean is not None]
+        if len(rows) < len(TASKS):
             continue
         columns = cells[f"{names[0]} | {label}"]["columns"]
         parts = []
@@ -60,13 +67,13 @@ def _linear(cells: dict, names: list[str], labels: list[str]) -> list[str]:
         "| --- | ---: | ---: | ---: |",
     ]
     draw = np.random.default_rng(0)
-    base = None
+    base: dict | None = None
     for label in labels:
-        found = [cells.get(f"{name} | {label}", {}).get("linear") for name in names]
-        if any(f is None for f in found):
+        results = [cells.get(f"{name} | {label}", {}).get("linear") for name in names]
+        if any(result is None for result in results):
             continue
-        speakers = sorted(found[0])
-        counts = np.array([[f[s] for s in speakers] for f in found]).sum(0)  # (speakers, 2)
+        speakers = sorted(results[0])
+        counts = np.array([[r[s] for s in speakers] for r in results]).sum(0)  # (speakers, 2)
         if base is None:
             weights = draw.multinomial(
                 len(speakers), np.full(len(speakers), 1 / len(speakers)), 2000
@@ -87,7 +94,7 @@ def _linear(cells: dict, names: list[str], labels: list[str]) -> list[str]:
 
 
 def tables(known: dict, noises: list[str], snrs: tuple[int, ...]) -> str:
-    """All tables that the results allow."""
+    """Return all tables for which there are results."""
     cells = known["cells"]
     labels = list(dict.fromkeys(key.split(" | ")[1] for key in cells))
     first = [label for label in ("MFCC 39", "log-mel 80") if label in labels]
@@ -101,13 +108,12 @@ def tables(known: dict, noises: list[str], snrs: tuple[int, ...]) -> str:
         for snr in snrs
     }
     for group, title in (("all", "all speakers"), ("unseen", "speakers not chosen on (TEST)")):
-        for condition, own in names.items():
+        for condition, conditions in names.items():
             out += [f"### ABX error in %, {condition}, {title}", ""]
-            out += [*_abx(cells, own, labels, group), ""]
+            out += [*_abx(cells, conditions, labels, group), ""]
     for noise in noises:
-        own = [f"{noise}-5"]
         out += [f"### ABX error in %, {noise} at 5 dB, all speakers", ""]
-        out += [*_abx(cells, own, [*first, "compact 33"], "all"), ""]
+        out += [*_abx(cells, [f"{noise}-5"], [*first, "compact 33"], "all"), ""]
     for condition in ("clean", f"5 dB, mean of {len(noises)} noises"):
         out += [f"### Linear frame classifier, {condition}", ""]
         out += [*_linear(cells, names[condition], labels), ""]
@@ -115,16 +121,16 @@ def tables(known: dict, noises: list[str], snrs: tuple[int, ...]) -> str:
 
 
 def level_tables(known: dict, noises: list[str]) -> str:
-    """Of a run's levels: clean and at 5 dB, the speakers chosen on apart from the others."""
+    """Return the tables of a run's levels, separately for chosen-on and unseen speakers."""
     cells = known["cells"]
     labels = sorted({key.split(" | ")[1] for key in cells})
     frozen = [label for label in labels if "level " not in label]
-    own = frozen + [label for label in labels if label.startswith("level ")]
-    twins = [label for label in labels if label not in own]
+    trained = frozen + [label for label in labels if label.startswith("level ")]
+    twins = [label for label in labels if label not in trained]
     out = [f"Commit {known['commit']}, run {known['run'][:8]}.", ""]
     out += ["Steps a second of each level, from the lowest:", ""]
-    for name, found in known["steps"].items():
-        out += [f"- {name}: " + "; ".join(f"{k.strip()} {v}" for k, v in found.items())]
+    for name, steps in known["steps"].items():
+        out += [f"- {name}: " + "; ".join(f"{k.strip()} {v}" for k, v in steps.items())]
     at_5 = f"5 dB, mean of {len(noises)} noises ({', '.join(noises)})"
     for condition, names in {"clean": ["clean"], at_5: [f"{n}-5" for n in noises]}.items():
         if not names:
@@ -132,5 +138,5 @@ def level_tables(known: dict, noises: list[str]) -> str:
         bases = LEVEL_BASES | (OWN_BASES if condition == "clean" else {})
         for group, title in (("chosen", "TRAIN, 8 speakers"), ("unseen", "TEST, 4 speakers")):
             out += ["", f"### Levels: ABX error in %, {condition}, {title}", ""]
-            out += _abx(cells, names, own + twins, group, bases)
+            out += _abx(cells, names, trained + twins, group, bases)
     return "\n".join(out) + "\n"

@@ -1,17 +1,19 @@
-"""The feature sets compared, and the sounds they are made of."""
+"""The feature sets compared, and the sounds they are computed from."""
 
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 import speechasym
 from speechasym.feature_extraction import sets
 
-COMPACT = {"features": "asymmetry", "compact": True}
-MFCC = {"features": "mfcc"}
-# name -> options of `speechasym.features`, and which columns to keep (None: all)
-SETS = {
+FeatureSet = tuple[dict[str, Any], tuple[str, ...] | None]
+COMPACT: dict[str, Any] = {"features": "asymmetry", "compact": True}
+MFCC: dict[str, Any] = {"features": "mfcc"}
+# name -> options of `speechasym.features`, and groups of columns to keep (None: all)
+SETS: dict[str, FeatureSet] = {
     "log-mel 80": ({"features": "logmel"}, None),
     "MFCC 39": (MFCC, None),
     "gammatone level 64": ({"features": "gammatone"}, None),
@@ -21,7 +23,7 @@ SETS = {
     "compact, phase": (COMPACT, ("coherence",)),
 }
 # what the gain comes from
-ABLATIONS = {
+ABLATIONS: dict[str, FeatureSet] = {
     "compact without asymmetry1": (
         COMPACT,
         ("power", "slope", "curve", "deviation", "coherence"),
@@ -31,27 +33,27 @@ ABLATIONS = {
     "compact, power and slopes only": (COMPACT, ("power", "slope", "curve")),
     "MFCC 9 + 6 + 5": (MFCC, ("mfcc<9", "delta<6", "delta2<5")),
 }
-FULL = {
+FULL: dict[str, FeatureSet] = {
     f"full, {kind}": ({"features": "asymmetry", "kinds": tuple(kind.split(" + "))}, None)
     for kind in ("amplitude", "frequency", "phase", "amplitude + frequency + phase")
 }
 
 
 def keep(options: dict, wanted: tuple[str, ...] | None) -> np.ndarray:
-    """Indices of the wanted columns: of a group by name, or its first n as "name<n"."""
+    """Return the indices of groups of columns: by name, or their first n as "name<n"."""
     names = [c["name"] for c in sets.columns(sets.FeatureConfig(**options))]
     if wanted is None:
         return np.arange(len(names))
-    found = []
+    indices = []
     for item in wanted:
         group, _, most = item.partition("<")
-        own = [i for i, name in enumerate(names) if name.rsplit("_", 1)[0] == group]
-        found += own[: int(most) if most else None]
-    return np.array(sorted(found))
+        members = [i for i, name in enumerate(names) if name.rsplit("_", 1)[0] == group]
+        indices += members[: int(most) if most else None]
+    return np.array(sorted(indices))
 
 
 def sounds(root: Path, files: list[str], noise: np.ndarray | None, snr_db: float) -> dict:
-    """{file: samples}, with a stretch of the noise drawn by the file's name."""
+    """Return {file: samples}, with a stretch of the noise drawn by the file's name."""
     out = {}
     for file in files:
         path = next(p for p in root.glob(f"{file}.*") if p.suffix.lower() in (".wav", ".flac"))
@@ -63,7 +65,7 @@ def sounds(root: Path, files: list[str], noise: np.ndarray | None, snr_db: float
 
 
 def matrices(sound: dict, options: dict) -> dict:
-    """{file: (F, D)}, each column normalised over its recording."""
+    """Return {file: (F, D)}, each column normalised over its recording."""
     return {
         file: speechasym.features(x, 16000, normalise="utterance", **options)
         for file, x in sound.items()

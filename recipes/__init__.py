@@ -1,0 +1,1 @@
+"""Recipes: experiments that run end to end; see README.md."""

@@ -1,0 +1,1 @@
+"""Claims of the theory, put to the test."""

@@ -1,0 +1,1 @@
+"""Do asymmetries behave like human hearing? (C2, C3)"""

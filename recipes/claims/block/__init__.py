@@ -1,0 +1,1 @@
+"""How deep can a stack of blocks be? (C10)"""

@@ -1,0 +1,1 @@
+"""Systems compared: several seeds each, trained and tested on the same data."""

@@ -1,0 +1,1 @@
+"""The embedded corpus end to end, and ablations of its model."""

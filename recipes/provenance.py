@@ -1,0 +1,24 @@
+"""Where results come from: the checkout's commit, and the machine."""
+
+import platform
+import subprocess
+from pathlib import Path
+
+
+def commit() -> str:
+    """Return the checkout's short commit, with a plus if there are uncommitted changes."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--exclude=*"]
+    done = subprocess.run([*command, "--dirty=+"], capture_output=True, text=True)
+    return done.stdout.strip() or "unknown"
+
+
+def machine(device: str) -> str:
+    """Return the model of the processor, or of the GPU if that is the device."""
+    if device.startswith("cuda"):
+        import torch
+
+        return torch.cuda.get_device_name()
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text("utf-8").splitlines() if info.exists() else []
+    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor() or "unknown"

@@ -1,0 +1,1 @@
+"""Phones of TIMIT end to end, with a bigram of phones."""

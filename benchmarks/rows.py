@@ -13,7 +13,7 @@ from scipy.signal import lfilter
 
 from speechasym import features
 from speechasym.auditory import erb, filterbank, gammatone
-from speechasym.feature_extraction.sets import FeatureConfig, frames
+from speechasym.feature_extraction.sets import AsymmetryFeatures
 from speechasym.ops import ref, scan
 
 CHANNELS, LOW, HIGH = 64, 50.0, 7600.0
@@ -56,7 +56,7 @@ def limits() -> list[Row]:
 
 def by_blocks(x: NDArray[np.float32], **options: Any) -> None:
     """Asymmetry features of x (T,), none kept."""
-    for _ in frames(iter([x]), FeatureConfig(features="asymmetry", **options)):
+    for _ in AsymmetryFeatures(**options).frames([x]):
         pass
 
 

@@ -25,8 +25,7 @@ import torch
 from measure import ROOT, table
 from torch import Tensor, nn
 
-from speechasym.feature_extraction import sets
-from speechasym.feature_extraction.sets import FeatureConfig
+from speechasym.feature_extraction.sets import AsymmetryFeatures, FeatureConfig, LogMelFeatures
 from speechasym.levels import ctc, hierarchy
 from speechasym.training import dataset
 from speechasym.training import optimiser as optimisation
@@ -34,8 +33,8 @@ from speechasym.training.batches import group_by_length, pad_labels
 from speechasym.training.config import HEADS, DataConfig, HeadWeights
 from speechasym.training.dataset import Batch
 
-COMPACT = FeatureConfig(features="asymmetry", compact=True, normalise="utterance")
-LOGMEL = FeatureConfig(features="logmel", normalise="utterance")
+COMPACT = AsymmetryFeatures(compact=True, normalise="utterance")
+LOGMEL = LogMelFeatures(normalise="utterance")
 FEATURES = {"tiny": COMPACT, "small": COMPACT, "base": COMPACT}  # of the others: log-mel
 WEIGHTS = HeadWeights(phones=1, letters=0.5, words=0.5).used
 SIZES = {"phones": 39, "letters": 28, "words": 98}  # symbols, and how many a second
@@ -82,7 +81,7 @@ def noise(config: FeatureConfig, count: int, batch_seconds: float) -> Data:
     lengths = np.clip(rng.lognormal(np.log(2.3), 0.3, 40 * count), 1.0, 5.0).tolist()
     groups = group_by_length(lengths, batch_seconds)
     groups = [groups[i] for i in np.linspace(0, len(groups) - 2, count).round().astype(int)]
-    columns = len(sets.columns(config))
+    columns = len(config.columns())
     generator = torch.Generator().manual_seed(0)
     batches = []
     for group in groups:

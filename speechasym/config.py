@@ -5,7 +5,7 @@ import difflib
 import re
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -99,9 +99,17 @@ def build(cls: type[C], mapping: Any, place: Any = str, key: str = "", base: Any
     """
     if not isinstance(mapping, Mapping):
         raise ConfigError(place(key), f"must be a mapping, got {mapping!r}", "Write key: value")
+    if hasattr(cls, "subclass_for"):  # an abstract class: the mapping names the subclass
+        try:
+            cls = cls.subclass_for(mapping, base)  # type: ignore[attr-defined]
+        except ConfigError as error:
+            subject, problem, remedy = error.args
+            raise ConfigError(
+                place(f"{key}.{subject}" if key else subject), problem, remedy
+            ) from error
     known = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
     hints = typing.get_type_hints(cls)
-    values: dict[str, Any] = {name: getattr(base, name) for name in known} if base else {}
+    values = {name: getattr(base, name) for name in known if hasattr(base, name)} if base else {}
     for name, value in mapping.items():
         full = f"{key}.{name}" if key else str(name)
         if name not in known:
@@ -133,7 +141,7 @@ def _required(entry: dataclasses.Field) -> bool:
 
 
 def _default(entry: dataclasses.Field, base: Any) -> Any:
-    if base is not None:
+    if base is not None and hasattr(base, entry.name):
         return getattr(base, entry.name)
     if entry.default_factory is not dataclasses.MISSING:
         return entry.default_factory()
@@ -219,6 +227,25 @@ def to_dict(config: Any) -> Any:
     if isinstance(config, tuple | list):
         return [to_dict(value) for value in config]
     return config
+
+
+def check_choice(name: str, value: Any, known: Collection[str]) -> None:
+    """Raise `ConfigError` unless `value` is one of `known`."""
+    if not isinstance(value, str) or value not in known:
+        names = ", ".join(known)
+        raise ConfigError(name, f"must be one of {names}, got {value!r}", "Choose one of them")
+
+
+def check_choices(name: str, chosen: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
+    """Return `chosen` in the order of `known`. Raises `ConfigError` unless all are known, once."""
+    once = len(set(chosen)) == len(chosen) > 0
+    if isinstance(chosen, str) or not once or set(chosen) - set(known):
+        raise ConfigError(
+            name,
+            f"must be one or more of {', '.join(known)}, each at most once, got {chosen!r}",
+            f"Use for example {','.join(known[:2])}",
+        )
+    return tuple(k for k in known if k in chosen)
 
 
 def check_seed(seed: int) -> None:

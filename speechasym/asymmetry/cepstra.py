@@ -3,7 +3,7 @@
 Cepstra, that is cosine transforms over channels, of
 
 - amplitude: root-compressed power, its first and second slopes over time, and the signed asymmetry
-  of the lowest level;
+  of the first scale;
 - frequency: the deviation from the centre frequencies, times the root-compressed power;
 - phase: the coherence of neighbouring channels, times the lesser weight of the two;
 
@@ -20,98 +20,93 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from speechasym.asymmetry import tracks
+from speechasym.asymmetry.scales import AsymmetryConfig
+from speechasym.asymmetry.tracks import Tracks
 
 ROOT = 0.2  # exponent of power: between the logarithm, which lifts noise, and none
 STATIC, SLOPES, CURVES = 9, 6, 5  # cepstra of power, their first and second slopes
-INDEX, DEVIATION, COHERENCE = 3, 5, 5  # cepstra of the others
+ASYMMETRY, DEVIATION, COHERENCE = 3, 5, 5  # cepstra of the others
 LOOKAHEAD = 5  # frames: one of smoothing, two of each slope
 
 
-def columns(config: tracks.AsymmetryConfig, kinds: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Name, unit and meaning of each column, in order."""
-    out: list[dict[str, Any]] = []
+def columns(config: AsymmetryConfig) -> list[dict[str, Any]]:
+    """Return name, unit and meaning of each column, in order."""
+    result: list[dict[str, Any]] = []
 
     def add(kind: str, name: str, unit: str, count: int, **more: Any) -> None:
-        out.extend(
+        result.extend(
             {"name": f"{name}_{k:02d}", "unit": unit, "kind": kind, "coefficient": k} | more
             for k in range(count)
         )
 
-    if "amplitude" in kinds:
+    if "amplitude" in config.kinds:
         root = f"power^{ROOT}"
         add("amplitude", "power", root, STATIC)
         add("amplitude", "slope", f"{root}/frame", SLOPES)
         add("amplitude", "curve", f"{root}/frame^2", CURVES)
-        lowest = {"level": 1} | config.levels[0]._asdict()
-        add("amplitude", "asymmetry1", "1", INDEX, **lowest)
-    if "frequency" in kinds:
+        add("amplitude", "asymmetry1", "1", ASYMMETRY, level=1, **config.scales[0]._asdict())
+    if "frequency" in config.kinds:
         add("frequency", "deviation", f"ERB power^{ROOT}", DEVIATION)
-    if "phase" in kinds:
+    if "phase" in config.kinds:
         add("phase", "coherence", "1", COHERENCE)
-    return out
+    return result
 
 
-def wanted_tracks(kinds: tuple[str, ...]) -> tuple[str, ...]:
-    """Tracks whose hysteresis the set needs."""
-    return ("amplitude",) if "amplitude" in kinds else ()
+def hysteresis_tracks(config: AsymmetryConfig) -> tuple[str, ...]:
+    """Return the tracks whose hysteresis the set needs."""
+    return ("amplitude",) if "amplitude" in config.kinds else ()
 
 
 @lru_cache
 def _basis(channels: int, count: int) -> NDArray[np.float32]:
     """(C, K) orthonormal cosines (type II)."""
     k, c = np.arange(count), np.arange(channels)[:, None]
-    scale = np.sqrt(np.where(k, 2, 1) / channels)
-    return (np.cos(np.pi / channels * (c + 0.5) * k) * scale).astype(np.float32)
+    norm = np.sqrt(np.where(k, 2, 1) / channels)
+    return (np.cos(np.pi / channels * (c + 0.5) * k) * norm).astype(np.float32)
 
 
 def _cepstra(x: NDArray, count: int) -> NDArray[np.float32]:
-    """(F, C) -> the first `count` of the cosine transform over channels, (F, K)."""
+    """(F, C) -> the first `count` coefficients of the cosine transform over channels, (F, K)."""
     from speechasym.ops import cpu_asymmetry as cpu
 
     return cpu.project(x, _basis(x.shape[1], count))
 
 
-def static(f: tracks.Frames, kinds: tuple[str, ...]) -> NDArray[np.float32]:
-    """The cepstra of each frame on its own, (F, K)."""
+def static(tracks: Tracks, kinds: tuple[str, ...]) -> NDArray[np.float32]:
+    """Return the cepstra of each frame by itself, (F, K)."""
     parts: list[NDArray] = []
-    root = f.power ** np.float32(ROOT)
+    root = tracks.power ** np.float32(ROOT)
     if "amplitude" in kinds:
-        index = f.asymmetry["amplitude"][0]
-        parts.extend((_cepstra(root, STATIC), _cepstra(index, INDEX)))
+        asymmetry = tracks.asymmetry["amplitude"][0]
+        parts.extend((_cepstra(root, STATIC), _cepstra(asymmetry, ASYMMETRY)))
     if "frequency" in kinds:
-        parts.append(_cepstra(f.frequency * root, DEVIATION))
+        parts.append(_cepstra(tracks.frequency * root, DEVIATION))
     if "phase" in kinds:
-        both = np.minimum(f.weight[:, 1:], f.weight[:, :-1])
-        parts.append(_cepstra(f.coherence * both, COHERENCE))
+        weight = np.minimum(tracks.weight[:, 1:], tracks.weight[:, :-1])
+        parts.append(_cepstra(tracks.coherence * weight, COHERENCE))
     return np.concatenate(parts, 1)
 
 
 def slide(
     rows: NDArray, before: NDArray | None, kinds: tuple[str, ...]
 ) -> tuple[NDArray[np.float32], NDArray | None]:
-    """New static cepstra (n, K) -> the columns that can be told, `LOOKAHEAD` frames late.
+    """New static cepstra (n, K) -> the columns now known, `LOOKAHEAD` frames late, and a state.
 
-    `before` carries the cepstra still needed; None: these are the first, and the first frame
-    stands for what lies before it.
+    Args:
+        before: the state, cepstra that are still needed. None: `rows` are the first, and the first
+            frame stands for those before it.
     """
     if before is None:
-        if not len(rows):
-            return with_slopes(np.zeros((2 * LOOKAHEAD, rows.shape[1]), np.float32), kinds), None
         before = np.repeat(rows[:1], LOOKAHEAD, 0)
-    heard = np.concatenate([before, rows])
-    made = heard if len(heard) >= 2 * LOOKAHEAD else heard[:0]
-    keep = heard[-2 * LOOKAHEAD :]
-    if not len(made):
-        made = np.zeros((2 * LOOKAHEAD, rows.shape[1]), np.float32)
-    return with_slopes(made, kinds), keep
+    context = np.concatenate([before, rows])
+    return _with_slopes(context, kinds), context[-2 * LOOKAHEAD :] if len(context) else None
 
 
-def end(before: NDArray | None, kinds: tuple[str, ...]) -> NDArray[np.float32] | None:
-    """The columns of the last frames, which stand for what lies after them; None: no sound."""
+def flush(before: NDArray | None, kinds: tuple[str, ...]) -> NDArray[np.float32] | None:
+    """Return the last columns; the last frame stands for those after it. None: no frames."""
     if before is None:
         return None
-    return with_slopes(np.concatenate([before, np.repeat(before[-1:], LOOKAHEAD, 0)]), kinds)
+    return _with_slopes(np.concatenate([before, np.repeat(before[-1:], LOOKAHEAD, 0)]), kinds)
 
 
 def _slope(x: NDArray) -> NDArray:
@@ -120,8 +115,8 @@ def _slope(x: NDArray) -> NDArray:
     return out
 
 
-def with_slopes(x: NDArray, kinds: tuple[str, ...]) -> NDArray[np.float32]:
-    """Static cepstra (F + 2 `LOOKAHEAD`, K) -> columns (F, D)."""
+def _with_slopes(x: NDArray, kinds: tuple[str, ...]) -> NDArray[np.float32]:
+    """Static cepstra (F + 2 `LOOKAHEAD`, K) -> columns (F, D); none where there are fewer."""
     smooth = (x[:-2] + 2 * x[1:-1] + x[2:]) / np.float32(4)
     here = smooth[4:-4]
     if "amplitude" not in kinds:

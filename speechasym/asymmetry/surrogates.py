@@ -1,8 +1,8 @@
-"""Is a level's asymmetry that of noise? (C3)
+"""Does the asymmetry at a scale differ from that of noise? (C3)
 
-What a level finds in a recording is compared with what it finds in noises that have the
-recording's own long-term spectrum and nothing else of it: the Fourier magnitudes of the whole with
-random phases [1]. What cannot be told from noise at one level is the business of the next.
+What a scale finds in a recording is compared with what it finds in noises that share only the
+recording's long-term spectrum: the Fourier magnitudes of the whole with random phases [1]. What
+cannot be told from noise at one scale is left to the next.
 
 [1] J. Theiler, S. Eubank, A. Longtin, B. Galdrikian, J. D. Farmer, "Testing for nonlinearity in
     time series: the method of surrogate data", Physica D 58, 77-94, 1992.
@@ -14,23 +14,25 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from speechasym.asymmetry import tracks
+from speechasym.asymmetry.scales import TRACKS, AsymmetryConfig
+from speechasym.auditory.filterbank import FilterbankConfig
 from speechasym.errors import ConfigError
 
-LONGEST_S = 30.0  # of a recording, from its beginning: more is no longer one long-term spectrum
+LONGEST_S = 30.0  # from the beginning: longer stretches do not have one long-term spectrum
 
 
 class Verdict(NamedTuple):
-    """One track at one level."""
+    """The result for one track at one scale."""
 
     track: str
-    level: int  # from 1
+    scale: int  # from 1
     observed: float  # root mean square of the signed asymmetry, 0 to 1
     noise: float  # its median in the noises
-    p: float  # two-sided: the share of noises at least as far from the middle, at least 2 / (n + 1)
+    p: float  # two-sided: share of noises at least as far from the middle, at least 2 / (n + 1)
 
 
 def surrogate(x: NDArray, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Noise (T,) with the magnitude spectrum of x (T,): random phases, the same power."""
+    """Return noise (T,) with the magnitude spectrum of x (T,): random phases, the same power."""
     spectrum = np.fft.rfft(x)
     phases = rng.uniform(0, 2 * np.pi, len(spectrum))
     phases[0] = 0
@@ -42,56 +44,55 @@ def surrogate(x: NDArray, rng: np.random.Generator) -> NDArray[np.float32]:
 
 def noise_test(
     x: ArrayLike,
-    config: tracks.AsymmetryConfig | int,
+    config: AsymmetryConfig | int,
     noises: int = 39,
     seed: int = 0,
 ) -> list[Verdict]:
-    """Samples (T,) -> for every track and level, its asymmetry beside that of noise.
+    """Compare the asymmetry of samples (T,) with that of noise, for every track and scale.
 
     Args:
         x: samples, full scale 1; the first 30 s are used.
-        config: of the extractors; a number is a sample rate in Hz with the defaults.
-        noises: how many; p cannot be below 2 / (noises + 1).
+        config: of the features, or a sample rate in Hz for the defaults.
+        noises: number of noises; p is at least 2 / (noises + 1).
         seed: of their phases.
 
     Raises:
         ConfigError: fewer than 1 noise, or x is not (T,) finite samples.
     """
     if isinstance(config, int):
-        from speechasym.auditory.filterbank import FilterbankConfig
-
-        config = tracks.AsymmetryConfig(bank=FilterbankConfig(sample_rate=config))
+        config = AsymmetryConfig(bank=FilterbankConfig(sample_rate=config))
     x = np.asarray(x, np.float32)
     if noises < 1:
-        raise ConfigError("noises", f"{noises} is less than 1", "39 tell apart at 5 %")
+        raise ConfigError("noises", f"must be >= 1, got {noises}", "Use 39 to test at 5 %")
     if x.ndim != 1 or not x.size or not np.isfinite(x).all():
-        raise ConfigError("x", "finite mono samples (T,) are expected", "Give one channel")
+        raise ConfigError(
+            "x", "must be finite mono samples of shape (T,)", "Give one channel without NaN"
+        )
     d = tracks.design(config)
     x = x[: int(LONGEST_S * d.sample_rate)]
     rng = np.random.default_rng(seed)
-    found = _strength(x, d)
+    observed = _strength(x, d)
     null = np.stack([_strength(surrogate(x, rng), d) for _ in range(noises)])
-    above = (null >= found).sum(0)
-    below = (null <= found).sum(0)
+    above = (null >= observed).sum(0)
+    below = (null <= observed).sum(0)
     p = np.minimum(1, 2 * (1 + np.minimum(above, below)) / (noises + 1))
     middle = np.median(null, 0)
     return [
-        Verdict(track, i + 1, float(found[t, i]), float(middle[t, i]), float(p[t, i]))
-        for t, track in enumerate(tracks.TRACKS)
-        for i in range(len(d.config.levels))
+        Verdict(track, s + 1, float(observed[t, s]), float(middle[t, s]), float(p[t, s]))
+        for t, track in enumerate(TRACKS)
+        for s in range(len(config.scales))
     ]
 
 
 def _strength(x: NDArray, d: tracks.Design) -> NDArray[np.float64]:
-    """(tracks, levels) root mean square of the signed asymmetry over channels and frames."""
+    """Return the root mean square of the signed asymmetry, (tracks, scales)."""
     state = tracks.start(d)
-    total = np.zeros((len(tracks.TRACKS), len(d.config.levels)))
+    total = np.zeros((len(TRACKS), len(d.config.scales)))
     count = 0
     for i in range(0, len(x), d.sample_rate):
-        f, state = tracks.pool(x[i : i + d.sample_rate], d, state)
-        for t, track in enumerate(tracks.TRACKS):
-            index = f.asymmetry[track]
-            total[t] += (index.astype(np.float64) ** 2).mean(2).sum(1)
-        count += len(f.power)
+        frames, state = tracks.pool(x[i : i + d.sample_rate], d, state)
+        for t, track in enumerate(TRACKS):
+            total[t] += (frames.asymmetry[track].astype(np.float64) ** 2).mean(2).sum(1)
+        count += len(frames.power)
     out: NDArray[np.float64] = np.sqrt(total / max(1, count))
     return out

@@ -1,98 +1,48 @@
-"""Asymmetry extractors (C2, C3): four tracks of every channel, and hysteresis on them by level.
+"""Tracks of amplitude, frequency and phase in every channel, and hysteresis on them by scale.
 
-The analytic channels are pooled to an inner rate (500 Hz unless the frame rate asks otherwise). On
-it run, for every channel,
+The analytic channels are pooled to an inner rate (500 Hz unless the frame rate requires another).
+At that rate, every channel has
 
-- amplitude: level in dB re a full-scale sine, never below the floor: `MARGIN_DB` above the noise
-  that is followed online, and `bank.QUIET_DB` at least;
-- frequency: energy-weighted instantaneous frequency less the centre frequency, in ERB;
-- carrier: phase in cycles less what the channel itself predicted 1 inner sample before, from its
+- amplitude: level in dB re a full-scale sine, never below the floor, which is `MARGIN_DB` above the
+  noise that is followed online, and at least `QUIET_DB`;
+- frequency: energy-weighted instantaneous frequency minus the centre frequency, in ERB;
+- carrier: phase in cycles minus what the channel itself predicted 1 inner sample before, from its
   phase and its instantaneous frequency;
 - lead: phase in cycles by which a channel leads its lower neighbour.
 
-Where there is nothing to hear, nothing is known: with w = 1 - floor / power, which is 0 at the
-floor, each move of frequency, carrier and lead counts by the lesser w of its two ends, and each
-move of amplitude by the greater. Phases move the shorter way round. Neighbours that follow two
-harmonics turn against each other for ever, which says nothing of either: moves of the lead count by
-1 - |difference of their instantaneous frequencies| / `SAME_HZ` besides, 0 at least. Level l of the
-hierarchy looks at all four with its own width and time scale: the stop output, and the rise and
-fall work of the play, forgotten with the level's time constant.
+Silence carries no information: with w = 1 - floor / power, which is 0 at the floor, each move of
+frequency, carrier and lead is weighted by the lesser w of its two ends, and each move of amplitude
+by the greater. Phases move the shorter way round. Neighbours that follow two harmonics turn against
+each other without end, which is not an event in either: moves of the lead are also weighted by
+1 - |difference of their instantaneous frequencies| / `SAME_HZ`, at least 0. Each scale applies its
+own half-width and time constant to all four tracks: the stop output, and the rise and fall work of
+the play, forgotten with the scale's time constant.
 
-Shapes: T samples, C channels, F frames, H inner samples a frame, L levels.
+Shapes: T samples, C channels, F frames, H inner samples a frame, S scales.
 """
 
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from speechasym.auditory import erb
-from speechasym.auditory import filterbank as bank
-from speechasym.auditory.filterbank import FilterbankConfig
-from speechasym.errors import ConfigError
+from speechasym.asymmetry.scales import TRACKS, AsymmetryConfig
+from speechasym.auditory import erb, filterbank
 
-TRACKS = {"amplitude": "dB", "frequency": "ERB", "carrier": "cycle", "lead": "cycle"}
-KINDS = {"amplitude": ("amplitude",), "frequency": ("frequency",), "phase": ("carrier", "lead")}
-INNER_RATE = 500.0  # inner samples a second, about
-QUIET_DB = -100.0  # the floor is never lower: below is what 16 bits leave
-MARGIN_DB = 6.0  # of the floor above the noise: in noise 1 inner sample of 50 is louder
-SMOOTH_S = 0.05  # of the power whose minimum is followed
+INNER_RATE = 500.0  # inner samples a second, approximately
+QUIET_DB = -100.0  # the floor is never lower: what 16 bits leave lies below
+MARGIN_DB = 6.0  # of the floor above the noise: in noise, 1 inner sample in 50 is louder
+SMOOTH_S = 0.05  # smoothing of the power whose minimum is followed
 RISE_S = 5.0  # time constant with which the noise estimate rises
-SETTLE_S = 0.1  # what is heard first counts as noise
-SAME_HZ = 30.0  # neighbours that differ by this in frequency follow two components
-
-
-class Level(NamedTuple):
-    """What a level ignores, and how long it remembers."""
-
-    time_ms: float  # time constant of its work
-    decibel: float  # half-widths: of amplitude
-    erb: float  # of frequency
-    cycle: float  # of carrier and lead
-
-    def width(self, track: str) -> float:
-        """Half-width of a track, in its unit."""
-        return {"dB": self.decibel, "ERB": self.erb, "cycle": self.cycle}[TRACKS[track]]
-
-
-LEVELS = (
-    Level(5.0, 1.5, 0.05, 0.02),
-    Level(25.0, 3.0, 0.1, 0.04),
-    Level(100.0, 6.0, 0.2, 0.08),
-    Level(500.0, 12.0, 0.4, 0.16),
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class AsymmetryConfig:
-    """What a person chooses. Raises `ConfigError` on values that cannot be."""
-
-    bank: FilterbankConfig
-    levels: tuple[Level, ...] = LEVELS
-
-    def __post_init__(self) -> None:
-        if not self.levels:
-            raise ConfigError("levels", "none is given", "Give at least one Level")
-        for name in Level._fields:
-            values = [getattr(level, name) for level in self.levels]
-            steps = np.diff(values)
-            if not np.isfinite(values).all() or min(values) <= 0 or (steps <= 0).any():
-                raise ConfigError(
-                    f"levels: {name}",
-                    f"{values} is not positive and strictly rising",
-                    "A level has greater widths and a longer time than the one below",
-                )
-        if self.bank.channels < 2:
-            raise ConfigError(
-                "channels", "1 channel has no neighbour to lead or follow", "Use 2 or more"
-            )
+SETTLE_S = 0.1  # the beginning of a recording counts as noise
+SAME_HZ = 30.0  # neighbours whose frequencies differ by this follow two components
 
 
 def inner_per_frame(hop: int, sample_rate: int) -> int:
-    """H: the divisor of the frame's samples that comes nearest to `INNER_RATE`, as a ratio."""
-    fits = [h for h in range(1, hop + 1) if hop % h == 0]
-    return min(fits, key=lambda h: abs(np.log(h * sample_rate / (hop * INNER_RATE))))
+    """Return H: the divisor of `hop` whose inner rate is nearest to `INNER_RATE`, as a ratio."""
+    divisors = [h for h in range(1, hop + 1) if hop % h == 0]
+    return min(divisors, key=lambda h: abs(np.log(h * sample_rate / (hop * INNER_RATE))))
 
 
 @dataclass(frozen=True)
@@ -100,14 +50,14 @@ class Design:
     """What follows from the config, computed once."""
 
     config: AsymmetryConfig
-    inner: bank.Coefficients  # the filterbank at the inner rate
+    inner: filterbank.Coefficients  # the filterbank at the inner rate
     per_frame: int  # H
     sample_rate: int
-    own: NDArray[np.float32]  # (C,) cycles a sample at the centre frequency
-    scale: NDArray[np.float32]  # (C,) ERB per cycle a sample
+    centre_cycles: NDArray[np.float32]  # (C,) cycles a sample at the centre frequency
+    erb_per_cycle: NDArray[np.float32]  # (C,) ERB for each cycle a sample
     mid_lead: NDArray[np.complex64]  # (C - 1,) z_(c+1) over z_c, size 1, for a tone midway
-    decay: NDArray[np.float64]  # (L,) of past work, a frame
-    width: dict[str, NDArray[np.float64]]  # (L,) of each track
+    decay: NDArray[np.float64]  # (S,) of past work, by frame
+    width: dict[str, NDArray[np.float64]]  # (S,) half-widths for each track
 
     @property
     def hop(self) -> int:
@@ -121,59 +71,55 @@ class Design:
 
 
 def design(config: AsymmetryConfig) -> Design:
-    """Parameters -> coefficients."""
-    b = config.bank
-    hop = bank.hop(b.sample_rate, b.frame_rate)
-    count = inner_per_frame(hop, b.sample_rate)
-    inner = FilterbankConfig(
-        sample_rate=b.sample_rate, channels=b.channels, low_hz=b.low_hz, high_hz=b.high_hz,
-        order=b.order, bandwidth_factor=b.bandwidth_factor,
-        frame_rate=b.sample_rate * count / hop, align=b.align,
-    )  # fmt: skip
-    c = bank.design(inner)
-    time = np.array([level.time_ms for level in config.levels]) / 1000
+    """Compute the coefficients of a config."""
+    bank, scales = config.bank, config.scales
+    rate = bank.sample_rate
+    hop = filterbank.hop(rate, bank.frame_rate)
+    per_frame = inner_per_frame(hop, rate)
+    inner = filterbank.design(replace(bank, frame_rate=rate * per_frame / hop))
+    time = np.array([scale.time_ms for scale in scales]) / 1000
     return Design(
-        config,
-        c,
-        count,
-        b.sample_rate,
-        (np.angle(c.pole) / (2 * np.pi)).astype(np.float32),
-        (b.sample_rate / erb.erb(c.frequency)).astype(np.float32),
-        _mid_lead(c, b.sample_rate),
-        np.exp(-hop / b.sample_rate / time),
-        {track: np.array([level.width(track) for level in config.levels]) for track in TRACKS},
+        config=config,
+        inner=inner,
+        per_frame=per_frame,
+        sample_rate=rate,
+        centre_cycles=(np.angle(inner.pole) / (2 * np.pi)).astype(np.float32),
+        erb_per_cycle=(rate / erb.erb(inner.frequency)).astype(np.float32),
+        mid_lead=_mid_lead(inner, rate),
+        decay=np.exp(-hop / rate / time),
+        width={track: np.array([scale.width(track) for scale in scales]) for track in TRACKS},
     )
 
 
-def _mid_lead(c: bank.Coefficients, sample_rate: int) -> NDArray[np.complex64]:
-    """(C - 1,) phase factor of a channel over its lower neighbour for a tone midway."""
+def _mid_lead(c: filterbank.Coefficients, sample_rate: int) -> NDArray[np.complex64]:
+    """Return the (C - 1,) phase factors of a channel over its lower neighbour, tone midway."""
     middle = np.exp(2j * np.pi / sample_rate * (c.frequency[1:] + c.frequency[:-1]) / 2)
 
-    def answer(which: slice) -> NDArray:
-        out: NDArray = (1 - c.pole[which] / middle) ** -float(c.order)
+    def response(channels: slice) -> NDArray:
+        out: NDArray = (1 - c.pole[channels] / middle) ** -float(c.order)
         if c.delay is not None and c.turn is not None:
-            out = out * c.turn[which] * middle ** -c.delay[which]
+            out = out * c.turn[channels] * middle ** -c.delay[channels]
         return out
 
-    upper, lower = answer(slice(1, None)), answer(slice(0, -1))
+    upper, lower = response(slice(1, None)), response(slice(0, -1))
     ratio = upper / lower
     return (ratio / np.abs(ratio)).astype(np.complex64)
 
 
 class State(NamedTuple):
-    """What time changes, carried from chunk to chunk."""
+    """What changes over time, carried from chunk to chunk."""
 
-    cascade: bank.FilterbankState
-    waiting: NDArray[np.float32]  # samples of a frame not yet complete
-    heard: int  # frames
-    noise: NDArray | None
-    last: NDArray | None  # of `ops.cpu_asymmetry.moves`
-    level: NDArray | None  # (1, C) dB, at the last inner sample
-    stops: dict[str, NDArray]
+    bank: filterbank.FilterbankState
+    waiting: NDArray[np.float32]  # samples of an incomplete frame
+    frames: int  # complete frames so far
+    noise: NDArray | None  # of `ops.cpu_asymmetry.noise_floor`
+    moves: NDArray | None  # of `ops.cpu_asymmetry.moves`
+    level_db: NDArray | None  # (1, C), at the last inner sample
+    stops: dict[str, NDArray]  # of `ops.cpu_asymmetry.stop_pooled`, for each track
 
 
-class Frames(NamedTuple):
-    """The tracks at the frame rate, (F, C) but those of lead; and the levels, (L, F, C)."""
+class Tracks(NamedTuple):
+    """The tracks at the frame rate, (F, C) unless noted; hysteresis by track, (S, F, C)."""
 
     power: NDArray[np.float32]  # mean |z|^2
     floor: NDArray[np.float32]  # dB
@@ -186,173 +132,116 @@ class Frames(NamedTuple):
     stop: dict[str, NDArray[np.float32]]  # of each track, mean weighted s / r, -1 to 1
     rise: dict[str, NDArray[np.float32]]  # work upward, in the track's unit, >= 0
     fall: dict[str, NDArray[np.float32]]  # work downward, >= 0
-    asymmetry: dict[str, NDArray[np.float32]]  # (rise - fall) / (rise + fall + r), -1 to 1: work of
-    # much less than the width r counts for nothing
-
-
-def of_kinds(kinds: tuple[str, ...]) -> tuple[str, ...]:
-    """The tracks of these kinds."""
-    return tuple(track for kind in kinds for track in KINDS[kind])
-
-
-def columns(d: Design, kinds: tuple[str, ...], outputs: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Name, unit and meaning of each column of `rows`, in order."""
-    out: list[dict[str, Any]] = []
-
-    def add(kind: str, name: str, unit: str, channels: int, **more: Any) -> None:
-        for c in range(channels):
-            hz = round(float(d.inner.frequency[c]), 3)
-            about = {"name": f"{name}_{c:02d}", "unit": unit, "kind": kind}
-            out.append(about | more | {"channel": c, "centre_hz": hz})
-
-    count = len(d.inner.frequency)
-    for kind in kinds:
-        for track in KINDS[kind]:
-            size = count - (track == "lead")
-            if "track" in outputs:
-                add(kind, track, TRACKS[track], size, track=track)
-                if track == "lead":
-                    add(kind, "coherence", "1", size, track="coherence")
-            for output in outputs:
-                for number, level in enumerate(d.config.levels, 1):
-                    if output != "track":
-                        unit = TRACKS[track] if output in ("rise", "fall") else "1"
-                        add(
-                            kind, f"{track}_{output}{number}", unit, size, track=track,
-                            output=output, level=number, width=level.width(track),
-                            time_ms=level.time_ms,
-                        )  # fmt: skip
-    return out
-
-
-def rows(
-    f: Frames, d: Design, kinds: tuple[str, ...], outputs: tuple[str, ...]
-) -> NDArray[np.float32]:
-    """The columns of these kinds and outputs, (F, D). Outputs: track, stop, asymmetry, rise, fall.
-
-    `columns` names them.
-    """
-    parts: list[NDArray] = []
-    for track in of_kinds(kinds):
-        if "track" in outputs:
-            parts.append(getattr(f, track))
-            if track == "lead":
-                parts.append(f.coherence)
-        for output in outputs:
-            if output != "track":
-                work = getattr(f, output)[track].transpose(1, 0, 2)
-                parts.append(work.reshape(len(work), work.shape[1] * work.shape[2]))
-    return np.concatenate(parts, 1)
+    # (rise - fall) / (rise + fall + r), -1 to 1: work much smaller than the width r hardly counts
+    asymmetry: dict[str, NDArray[np.float32]]
 
 
 def start(d: Design) -> State:
-    """Before any sound."""
+    """Return the state before any sound."""
     late = -(-d.latency // d.hop) * d.hop - d.latency  # so that frames are late by whole frames
-    cascade = bank.FilterbankState(None, np.zeros((1, d.latency), np.float32))
-    return State(cascade, np.zeros(late, np.float32), 0, None, None, None, {})
-
-
-def _turns(x: NDArray) -> NDArray:
-    """Cycles -> the same the shorter way round, -0.5 to 0.5."""
-    x -= np.rint(x)
-    return x
+    bank = filterbank.FilterbankState(None, np.zeros((1, d.latency), np.float32))
+    return State(bank, np.zeros(late, np.float32), 0, None, None, None, {})
 
 
 class Inner(NamedTuple):
-    """The tracks at the inner rate: what they are made of, and how they move. (F H, C) each."""
+    """The tracks at the inner rate, (F H, C) unless noted."""
 
     lag1: NDArray[np.complex64]
     sample: NDArray[np.complex64]
     frame_power: NDArray[np.float32]  # (F, C)
     floor: NDArray[np.float32]  # (F, C) dB
-    level: NDArray[np.float32]  # dB, not below the floor
+    level_db: NDArray[np.float32]  # not below the floor
     weight: NDArray[np.float32]  # w
-    both: NDArray[np.float32]  # the lesser w of a channel and its upper neighbour; last column 0
-    steps: dict[str, NDArray[np.float32]]  # weighted moves of each track; of lead, last column 0
+    pair_weight: NDArray[np.float32]  # lesser w of a channel and its upper neighbour; last column 0
+    moves: dict[str, NDArray[np.float32]]  # weighted, of each track; of lead, last column 0
 
 
 def inner(x: NDArray[np.float32], d: Design, state: State) -> tuple[Inner, State]:
-    """Samples x (T,) -> the complete frames at the inner rate, and the state but for the stops."""
+    """Samples x (T,) -> the complete frames at the inner rate, and the state except its stops."""
     from speechasym.ops import cpu_asymmetry as cpu
 
-    heard = np.concatenate([state.waiting, x])
-    used = len(heard) // d.hop * d.hop
-    found, cascade = bank.pool(heard[None, :used], d.inner, state.cascade)
-    # rows without gaps, for which loops are vectorised: six times as fast, copies included
-    power, lag1, sample = (np.ascontiguousarray(part[0].T) for part in found)
+    samples = np.concatenate([state.waiting, x])
+    used = len(samples) // d.hop * d.hop
+    pooled, bank = filterbank.pool(samples[None, :used], d.inner, state.bank)
+    # contiguous rows, for which loops are vectorised: six times as fast, copies included
+    power, lag1, sample = (np.ascontiguousarray(part[0].T) for part in pooled)
     rate = d.sample_rate / d.hop
     frame_power = cpu.means(power, d.per_frame)
-    under, noise = cpu.noise_floor(
+    noise_db, noise = cpu.noise_floor(
         np.maximum(frame_power, np.float32(10 ** (QUIET_DB / 10 - 1))),
         1 - np.exp(-1 / (SMOOTH_S * rate)),
         1 - np.exp(-1 / (RISE_S * rate)),
         int(np.ceil(SETTLE_S * rate)),
         state.noise,
-        state.heard,
+        state.frames,
     )
-    floor = np.maximum(under + np.float32(MARGIN_DB), np.float32(QUIET_DB))
+    floor = np.maximum(noise_db + np.float32(MARGIN_DB), np.float32(QUIET_DB))
     least = np.exp2(floor * np.float32(np.log2(10) / 10))
-    m, last = cpu.moves(
-        power, lag1, sample, least, d.own, d.scale, d.inner.hop, SAME_HZ / d.sample_rate, state.last
-    )
-    level = np.log10(m.above, out=m.above)
-    level *= np.float32(10)
-    before = level[:1] if state.level is None else state.level
-    climb = np.diff(level, axis=0, prepend=before)
+    m, last_moves = cpu.moves(
+        power, lag1, sample, least, d.centre_cycles, d.erb_per_cycle, d.inner.hop,
+        SAME_HZ / d.sample_rate, state.moves,
+    )  # fmt: skip
+    level_db = np.log10(m.above, out=m.above)
+    level_db *= np.float32(10)
+    previous = level_db[:1] if state.level_db is None else state.level_db
+    climb = np.diff(level_db, axis=0, prepend=previous)
     climb *= m.either
-    steps = {"amplitude": climb, "frequency": m.frequency, "carrier": m.carrier, "lead": m.lead}
-    if len(level):
-        state = state._replace(noise=noise, level=level[-1:].copy())
-    state = state._replace(
-        cascade=cascade,
-        waiting=heard[used:].copy(),
-        heard=state.heard + len(frame_power),
-        last=last,
+    moves = {"amplitude": climb, "frequency": m.frequency, "carrier": m.carrier, "lead": m.lead}
+    after = State(
+        bank,
+        samples[used:].copy(),
+        state.frames + len(frame_power),
+        noise if len(level_db) else state.noise,
+        last_moves,
+        level_db[-1:].copy() if len(level_db) else state.level_db,
+        state.stops,
     )
-    return Inner(lag1, sample, frame_power, floor, level, m.weight, m.both, steps), state
+    return Inner(lag1, sample, frame_power, floor, level_db, m.weight, m.both, moves), after
 
 
 def pool(
     x: NDArray[np.float32], d: Design, state: State, tracks: tuple[str, ...] = tuple(TRACKS)
-) -> tuple[Frames, State]:
-    """Samples x (T,) -> the complete frames of everything heard so far, and the state.
+) -> tuple[Tracks, State]:
+    """Samples x (T,) -> the frames completed by x, and the state.
 
-    Hysteresis runs on `tracks` only. Any chunking gives the whole's bits.
+    Hysteresis runs on `tracks` only. The result does not depend on the chunking, to the bit.
     """
     from speechasym.ops import cpu_asymmetry as cpu
 
     i, state = inner(x, d, state)
     h = d.per_frame
-    counts = {"amplitude": np.ones_like(i.level), "lead": i.both}
-    stop, rise, fall, index, stops = {}, {}, {}, {}, {}
+    weights = {"amplitude": np.ones_like(i.level_db), "lead": i.pair_weight}
+    stop, rise, fall, asymmetry, stops = {}, {}, {}, {}, {}
     for track in tracks:
         *work, stops[track] = cpu.stop_pooled(
-            i.steps[track], counts.get(track, i.weight), d.width[track], d.decay, h,
+            i.moves[track], weights.get(track, i.weight), d.width[track], d.decay, h,
             state.stops.get(track),
         )  # fmt: skip
-        if track == "lead":  # a channel less than the array is wide
+        if track == "lead":  # one column fewer than the array is wide
             work = [part[..., :-1] for part in work]
-        stop[track], rise[track], fall[track], index[track] = work
-    weight, both = cpu.means(i.weight, h), cpu.means(i.both, h)[:, :-1]
+        stop[track], rise[track], fall[track], asymmetry[track] = work
+    weight, pair_weight = cpu.means(i.weight, h), cpu.means(i.pair_weight, h)[:, :-1]
     lag1 = cpu.means(i.lag1.view(np.float32), h)
+    deviation = cpu.cycles(lag1[:, 1::2], lag1[:, ::2]) - d.centre_cycles
+    deviation -= np.rint(deviation)  # the shorter way round
     along, across, size = cpu.neighbours(i.sample, h)
     along, across = (
         along * d.mid_lead.real + across * d.mid_lead.imag,
         across * d.mid_lead.real - along * d.mid_lead.imag,
     )
     size = np.sqrt(np.maximum(size[:, 1:] * size[:, :-1], np.float32(1e-30)))
-    made = Frames(
-        i.frame_power,
-        i.floor,
-        weight,
-        cpu.means(i.level, h),
-        _turns(cpu.cycles(lag1[:, 1::2], lag1[:, ::2]) - d.own) * d.scale * weight,
-        cpu.means(i.steps["carrier"], h),
-        cpu.cycles(across, along) * both,
-        along / size,
-        stop,
-        rise,
-        fall,
-        index,
+    result = Tracks(
+        power=i.frame_power,
+        floor=i.floor,
+        weight=weight,
+        amplitude=cpu.means(i.level_db, h),
+        frequency=deviation * d.erb_per_cycle * weight,
+        carrier=cpu.means(i.moves["carrier"], h),
+        lead=cpu.cycles(across, along) * pair_weight,
+        coherence=along / size,
+        stop=stop,
+        rise=rise,
+        fall=fall,
+        asymmetry=asymmetry,
     )
-    return made, state._replace(stops=stops)
+    return result, state._replace(stops=stops)

@@ -23,17 +23,23 @@ Array = TypeVar("Array")  # of numpy or torch
 
 
 @dataclass(frozen=True, kw_only=True)
-class FilterbankConfig:
-    """The options of a filterbank. Raises `ConfigError` for values out of range."""
+class FilterbankOptions:
+    """The options that feature sets on a filterbank share with it."""
 
-    sample_rate: int  # Hz
     channels: int = 64
     low_hz: float = 50.0  # lowest centre frequency
     high_hz: float | None = None  # highest; None: the lower of 7600 Hz and 0.95 Nyquist
+    align: bool = False  # delay the faster channels so that all envelopes peak together
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilterbankConfig(FilterbankOptions):
+    """The options of a filterbank. Raises `ConfigError` for values out of range."""
+
+    sample_rate: int  # Hz
+    frame_rate: float = 100.0  # frames per second; must divide the sample rate
     order: int = 4  # equal poles per channel; 4 is the ear's
     bandwidth_factor: float = 1.0  # 1: each filter's ERB is the ear's at its centre frequency
-    frame_rate: float = 100.0  # frames per second; must divide the sample rate
-    align: bool = False  # delay the faster channels so that all envelopes peak together
 
     def __post_init__(self) -> None:
         if not self.sample_rate > 0:

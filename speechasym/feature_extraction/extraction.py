@@ -22,8 +22,8 @@ from speechasym import files
 from speechasym.asymmetry import surrogates
 from speechasym.audio import reading
 from speechasym.errors import AudioError, ConfigError, OutputError, SpeechAsymError
-from speechasym.feature_extraction import features_json, sets
-from speechasym.feature_extraction.sets import FeatureConfig
+from speechasym.feature_extraction import features_json
+from speechasym.feature_extraction.sets import AsymmetryFeatures, FeatureConfig, feature_config
 from speechasym.progress import progress
 from speechasym.workers import run_tasks, stop_if_ended
 
@@ -74,7 +74,7 @@ def extract(
     Example:
         >>> speechasym.extract("corpus/", "features/", features="gammatone", workers=2)
     """
-    config = FeatureConfig(**options)
+    config = feature_config(**options)
     found = find(inputs)
     out = Path(out)
     if workers < 1:
@@ -83,7 +83,7 @@ def extract(
         head = {
             "format": 1,
             "config": config.as_json(),
-            "columns": sets.columns(config),
+            "columns": config.columns(),
             "versions": {"python": platform.python_version()}
             | {name: _version(name) for name in PACKAGES},
         }
@@ -197,6 +197,7 @@ def _one(task: Task) -> Outcome:
         digest = files.sha256(source, AudioError)
         if known is not None and known["sha256"] == digest and target.is_file():
             return stem, known, "", True
+        noises = config.noise_test if isinstance(config, AsymmetryFeatures) else 0
         samples = 0
         beginning: list[Any] = []
 
@@ -204,13 +205,13 @@ def _one(task: Task) -> Outcome:
             nonlocal samples
             for block in reading.blocks(source, config.sample_rate, config.channel):
                 stop_if_ended()
-                if config.noise_test and samples < surrogates.LONGEST_S * config.sample_rate:
+                if noises and samples < surrogates.LONGEST_S * config.sample_rate:
                     beginning.append(block)
                 samples += len(block)
                 yield block
 
-        width = len(sets.columns(config))
-        rows = files.write_rows(target, sets.frames(heard(), config), width)
+        width = len(config.columns())
+        rows = files.write_rows(target, config.frames(heard()), width)
     except OutputError:
         raise
     except SpeechAsymError as error:
@@ -225,13 +226,13 @@ def _one(task: Task) -> Outcome:
     }
     if header.warning:
         record["warning"] = header.warning
-    if config.noise_test:
+    if isinstance(config, AsymmetryFeatures) and noises:
         x = np.concatenate(beginning)
-        found = surrogates.noise_test(x, config.asymmetry(), config.noise_test)
         record["noise_test"] = [
-            {k: round(v, 4) if isinstance(v, float) else v for k, v in verdict._asdict().items()}
-            for verdict in found
-        ]
+            {"track": verdict.track, "level": verdict.scale, "observed": round(verdict.observed, 4),
+             "noise": round(verdict.noise, 4), "p": round(verdict.p, 4)}
+            for verdict in surrogates.noise_test(x, config.asymmetry(), noises)
+        ]  # fmt: skip
     return stem, record, "", False
 
 

@@ -1,6 +1,6 @@
-"""The feature sets for lhotse: `AsymmetryExtractor`, registered as "speechasym-asymmetry".
+"""The asymmetry features for lhotse: `AsymmetryExtractor`, registered as "speechasym-asymmetry".
 
->>> from speechasym.lhotse_features import AsymmetryExtractor
+>>> from speechasym.feature_extraction.lhotse import AsymmetryExtractor
 >>> cuts = cuts.compute_and_store_features(AsymmetryExtractor(), "feats", num_jobs=2)
 """
 
@@ -12,30 +12,30 @@ from lhotse.features.base import FeatureExtractor, register_extractor
 from numpy.typing import NDArray
 
 from speechasym.errors import ConfigError
-from speechasym.feature_extraction import sets
+from speechasym.feature_extraction.sets import AsymmetryFeatures
 
 
 @dataclass
 class AsymmetryExtractorConfig:
-    """What `FeatureConfig` says of asymmetry features, in types that YAML knows."""
+    """Options of `AsymmetryFeatures` under lhotse's names, in types that YAML has."""
 
-    sampling_rate: int = 16000
-    frame_rate: float = 100.0
-    channels: int = 64
-    low_hz: float = 50.0
-    high_hz: float | None = None
-    align: bool = False
+    sampling_rate: int = AsymmetryFeatures.sample_rate
+    frame_rate: float = AsymmetryFeatures.rate
+    channels: int = AsymmetryFeatures.channels
+    low_hz: float = AsymmetryFeatures.low_hz
+    high_hz: float | None = AsymmetryFeatures.high_hz
+    align: bool = AsymmetryFeatures.align
     compact: bool = True
-    kinds: tuple[str, ...] = ("amplitude", "frequency", "phase")
-    outputs: tuple[str, ...] = ("track", "stop", "asymmetry")
-    normalise: str = "none"
-    level_ms: tuple[float, ...] = sets.FeatureConfig.level_ms
-    level_db: tuple[float, ...] = sets.FeatureConfig.level_db
-    level_erb: tuple[float, ...] = sets.FeatureConfig.level_erb
-    level_cycles: tuple[float, ...] = sets.FeatureConfig.level_cycles
+    kinds: tuple[str, ...] = AsymmetryFeatures.kinds
+    outputs: tuple[str, ...] = AsymmetryFeatures.outputs
+    normalise: str = AsymmetryFeatures.normalise
+    level_ms: tuple[float, ...] = AsymmetryFeatures.level_ms
+    level_db: tuple[float, ...] = AsymmetryFeatures.level_db
+    level_erb: tuple[float, ...] = AsymmetryFeatures.level_erb
+    level_cycles: tuple[float, ...] = AsymmetryFeatures.level_cycles
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, lists for tuples."""
+        """Return plain values, lists for tuples."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
 
     @classmethod
@@ -51,19 +51,19 @@ class AsymmetryExtractorConfig:
 class AsymmetryExtractor(FeatureExtractor):
     """Asymmetry features of lhotse cuts: the values of `speechasym.features`, (frames, columns).
 
-    As many frames as lhotse expects: the duration in frames, rounded half up. The compact set by
-    default. Raises `ConfigError` where a cut's sampling rate is not the configured one: resample
-    the cuts first.
+    There are as many frames as lhotse expects: the duration in frames, rounded half up. Default:
+    the compact set. Raises `ConfigError` where a cut's sampling rate is not the configured one:
+    resample the cuts first.
     """
 
     name = "speechasym-asymmetry"
     config_type = AsymmetryExtractorConfig
 
-    def _config(self) -> sets.FeatureConfig:
-        values = self.config.to_dict()
-        values["sample_rate"] = values.pop("sampling_rate")
-        values["rate"] = values.pop("frame_rate")
-        return sets.FeatureConfig(features="asymmetry", **values)
+    def _features(self) -> AsymmetryFeatures:
+        options = self.config.to_dict()
+        options["sample_rate"] = options.pop("sampling_rate")
+        options["rate"] = options.pop("frame_rate")
+        return AsymmetryFeatures(**options)
 
     @property
     def frame_shift(self) -> float:
@@ -71,23 +71,23 @@ class AsymmetryExtractor(FeatureExtractor):
         return 1 / float(self.config.frame_rate)
 
     def feature_dim(self, sampling_rate: int) -> int:
-        """Number of columns."""
-        return len(sets.columns(self._config()))
+        """Return the number of columns."""
+        return len(self._features().columns())
 
     def extract(self, samples: Any, sampling_rate: int) -> NDArray[np.float32]:
         """Samples (T,) or (1, T) -> (F, D)."""
-        config = self._config()
-        if sampling_rate != config.sample_rate:
+        features = self._features()
+        if sampling_rate != features.sample_rate:
             raise ConfigError(
                 "sampling_rate",
-                f"the sound has {sampling_rate} Hz, the extractor {config.sample_rate} Hz",
-                f"Use cuts.resample({config.sample_rate}), or set sampling_rate",
+                f"must be {features.sample_rate} Hz, as configured, got {sampling_rate} Hz",
+                f"Use cuts.resample({features.sample_rate}), or set sampling_rate",
             )
         x = np.asarray(samples, np.float32)
         if x.ndim == 2 and len(x) == 1:
             x = x[0]
         if x.ndim != 1 or not x.size or not np.isfinite(x).all():
             raise ConfigError(
-                "samples", f"shape {x.shape}; finite mono samples are expected", "Mix it down"
+                "samples", f"must be finite mono samples, got shape {x.shape}", "Mix down to mono"
             )
-        return np.concatenate(list(sets.frames(iter([x]), config)))
+        return np.concatenate(list(features.frames([x])))

@@ -1,331 +1,338 @@
 """Feature sets: from blocks of samples to a matrix of named columns, frame by frame.
 
-Every set has frame m for samples [m, m + 1) hop, and as many frames as the recording is long,
-rounded half up (`bank.frame_count`), at least one.
+A set is a class of options that knows its columns and computes its frames. In every set, frame m
+covers samples [m, m + 1) hop, and there are as many frames as the recording is long, rounded half
+up (`filterbank.frame_count`), at least one.
 
 Shapes: T samples, F frames, D columns.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from speechasym.asymmetry import cepstra as compact
-from speechasym.asymmetry import tracks as extractors
+from speechasym.asymmetry import cepstra, columns, tracks
+from speechasym.asymmetry.scales import SCALES, AsymmetryConfig, Scale
 from speechasym.audio import reading
-from speechasym.auditory import filterbank as bank
+from speechasym.auditory import filterbank
+from speechasym.auditory.filterbank import FilterbankConfig, FilterbankOptions
+from speechasym.config import check_choice, check_choices
 from speechasym.errors import ConfigError
 from speechasym.feature_extraction import normalise
 
-SETS = ("gammatone", "asymmetry", "logmel", "mfcc")
-UNITS = {"level": "dB", "frequency": "ERB", "phase": "cycle"}
-OUTPUTS = ("track", "stop", "asymmetry", "rise", "fall")
-_BANK = ("gammatone", "asymmetry")
-SAY_SOMETHING_OF = {  # the sets that each option concerns; the others concern all
-    "tracks": ("gammatone",),
-    "channels": _BANK,
-    "low_hz": _BANK,
-    "high_hz": _BANK,
-    "align": _BANK,
-} | dict.fromkeys(
-    (
-        "kinds",
-        "outputs",
-        "compact",
-        "level_ms",
-        "level_db",
-        "level_erb",
-        "level_cycles",
-        "noise_test",
-    ),
-    ("asymmetry",),
-)
+UNITS = {"level": "dB", "frequency": "ERB", "phase": "cycle"}  # of the gammatone tracks
 MEL_CHANNELS = 80
-PIECE = 16000  # samples that the asymmetry extractors take at a time
 CEPSTRA = 13
+
+Columns = list[dict[str, Any]]  # name, unit and meaning of each column
+Blocks = Iterable[NDArray]
+Frames = Iterator[NDArray[np.float32]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class FeatureConfig:
-    """What to extract. Raises `ConfigError` on values that cannot be."""
+class FeatureConfig(ABC):
+    """Options that all feature sets share; a set is a subclass, see `feature_config`.
 
-    features: str = "gammatone"  # gammatone, asymmetry, logmel or mfcc
+    Raises `ConfigError` on values out of range.
+    """
+
+    features: str  # the set: gammatone, asymmetry, logmel or mfcc
     rate: float = 100.0  # frames a second
-    tracks: tuple[str, ...] = ("level",)  # of gammatone: level, frequency, phase
     sample_rate: int = 16000  # Hz; recordings at other rates are resampled to it
-    channel: str | int = "mean"  # of recordings with several: mean, or a number from 0
-    channels: int = 64  # of the gammatone filterbank
-    low_hz: float = 50.0  # lowest and
-    high_hz: float | None = None  # highest centre frequency of the gammatone filterbank
-    align: bool = False  # remove the channels' different delays
-    kinds: tuple[str, ...] = ("amplitude", "frequency", "phase")  # of asymmetry
-    outputs: tuple[str, ...] = ("track", "stop", "asymmetry")  # of asymmetry; also rise, fall
-    compact: bool = False  # of asymmetry: few decorrelated columns in place of all
-    level_ms: tuple[float, ...] = tuple(level.time_ms for level in extractors.LEVELS)
-    level_db: tuple[float, ...] = tuple(level.decibel for level in extractors.LEVELS)
-    level_erb: tuple[float, ...] = tuple(level.erb for level in extractors.LEVELS)
-    level_cycles: tuple[float, ...] = tuple(level.cycle for level in extractors.LEVELS)
-    noise_test: int = 0  # of asymmetry, in `extract`: noises to compare each recording with
+    channel: str | int = "mean"  # of multichannel recordings: mean, or a number from 0
     normalise: str = "none"  # each column: none; over the recording: utterance; so far: running
 
     def __post_init__(self) -> None:
-        _choice("features", self.features, SETS)
-        _choice("normalise", self.normalise, normalise.CHOICES)
-        for name, known in (("tracks", UNITS), ("kinds", extractors.KINDS), ("outputs", OUTPUTS)):
-            chosen = getattr(self, name)
-            if isinstance(chosen, str) or not chosen or set(chosen) - set(known) or _twice(chosen):
-                raise ConfigError(
-                    name,
-                    f"{chosen!r} is not a choice of {', '.join(known)}, each at most once",
-                    f"Use for example {','.join(list(known)[:2])}",
-                )
-            object.__setattr__(self, name, tuple(k for k in known if k in chosen))
+        if SETS.get(self.features) is not type(self):
+            raise ConfigError("features", f"{self.features!r} is another set", "Use its class")
+        check_choice("normalise", self.normalise, normalise.CHOICES)
         channel = str(self.channel)
         if channel != "mean" and not (channel.isascii() and channel.isdigit()):
             raise ConfigError(
-                "channel", f"{self.channel!r} is not known", "Use mean, or a number from 0"
+                "channel", f"must be mean or a number from 0, got {self.channel!r}", "Use mean or 0"
             )
         object.__setattr__(self, "channel", int(channel) if channel != "mean" else channel)
-        changed = [
-            name
-            for name, sets in SAY_SOMETHING_OF.items()
-            if self.features not in sets and _as_tuple(getattr(self, name)) != _default(name)
-        ]
-        if changed:
-            raise ConfigError(
-                ", ".join(changed),
-                f"says nothing of {self.features}",
-                f"Leave it out, or choose features {SAY_SOMETHING_OF[changed[0]][0]}",
-            )
-        if self.compact and self.outputs != _default("outputs"):
-            raise ConfigError(
-                "outputs", "the compact set has its own", "Leave out either outputs or compact"
-            )
-        for name in ("level_ms", "level_db", "level_erb", "level_cycles"):
-            object.__setattr__(self, name, tuple(map(float, getattr(self, name))))
-        if self.noise_test < 0:
-            raise ConfigError("noise_test", f"{self.noise_test} is less than 0", "39 is usual")
         self.bank()
-        if self.features == "asymmetry":
-            self.asymmetry()
 
-    def bank(self) -> bank.FilterbankConfig:
-        """The filterbank's own parameters."""
-        return bank.FilterbankConfig(
+    def bank(self) -> FilterbankConfig:
+        """Return the filterbank's options; sets without one use their check of the rates only."""
+        return FilterbankConfig(sample_rate=self.sample_rate, frame_rate=self.rate)
+
+    @abstractmethod
+    def columns(self) -> Columns:
+        """Return name, unit and meaning of each of the D columns, in order."""
+
+    @abstractmethod
+    def _frames(self, blocks: Blocks) -> Frames:
+        """As `frames`, not normalised."""
+
+    def frames(self, blocks: Blocks) -> Frames:
+        """Blocks of samples (T,) at `sample_rate` -> blocks of frames (n, D)."""
+        return normalise.normalised(self._frames(blocks), self.normalise, self.rate)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the options in types that JSON has."""
+        values = asdict(self).items()
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in values}
+
+    @staticmethod
+    def subclass_for(
+        options: Mapping[str, Any], base: "FeatureConfig | None" = None
+    ) -> "type[FeatureConfig]":
+        """Return the class of the set that `options` name, by default that of `base`, or gammatone.
+
+        Raises `ConfigError` for an unknown set, or an option that only other sets have.
+        """
+        name = options.get("features", base.features if base else GammatoneFeatures.features)
+        check_choice("features", name, SETS)
+        for option in options:
+            having = [key for key, c in SETS.items() if option in c.__dataclass_fields__]
+            if having and name not in having:
+                raise ConfigError(
+                    option,
+                    f"is an option of {' and '.join(having)} features, not of {name}",
+                    f"Remove it, or use features {having[0]}",
+                )
+        return SETS[name]
+
+
+def feature_config(**options: Any) -> FeatureConfig:
+    """Create the options of the set named by `features` (default: gammatone)."""
+    return FeatureConfig.subclass_for(options)(**options)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilterbankFeatures(FilterbankOptions, FeatureConfig):
+    """Options of the feature sets that use the gammatone filterbank."""
+
+    def bank(self) -> FilterbankConfig:
+        """Return the filterbank's options."""
+        return FilterbankConfig(
             sample_rate=self.sample_rate, channels=self.channels, low_hz=self.low_hz,
             high_hz=self.high_hz, frame_rate=self.rate, align=self.align,
         )  # fmt: skip
 
-    def asymmetry(self) -> extractors.AsymmetryConfig:
-        """The asymmetry extractors' own parameters."""
-        lists = (self.level_ms, self.level_db, self.level_erb, self.level_cycles)
-        if len({len(values) for values in lists}) > 1:
-            raise ConfigError(
-                "level_ms, level_db, level_erb, level_cycles",
-                f"{', '.join(str(len(values)) for values in lists)} values",
-                "Give each as many values as there are levels",
-            )
-        levels = tuple(map(extractors.Level, *lists))
-        return extractors.AsymmetryConfig(bank=self.bank(), levels=levels)
 
-    def as_json(self) -> dict[str, Any]:
-        """The values that concern its features, as JSON knows them."""
-        return {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in asdict(self).items()
-            if self.features in SAY_SOMETHING_OF.get(name, SETS)
-        }
+@dataclass(frozen=True, kw_only=True)
+class GammatoneFeatures(FilterbankFeatures):
+    """Level, frequency and phase of the channels of the gammatone filterbank."""
 
+    features: Literal["gammatone"] = "gammatone"
+    tracks: tuple[str, ...] = ("level",)  # any of level, frequency, phase
 
-def _choice(name: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise ConfigError(name, f"{value!r} is not known", f"Use one of {', '.join(known)}")
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "tracks", check_choices("tracks", self.tracks, tuple(UNITS)))
 
-
-def _default(name: str) -> Any:
-    return FeatureConfig.__dataclass_fields__[name].default
-
-
-def _as_tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
-
-
-def _twice(names: tuple[str, ...]) -> bool:
-    return len(set(names)) < len(names)
-
-
-def columns(config: FeatureConfig) -> list[dict[str, Any]]:
-    """Name, unit and meaning of each of the D columns, in order."""
-    if config.features == "gammatone":
-        centres = bank.design(config.bank()).frequency
+    def columns(self) -> Columns:
+        """Return name, unit and meaning of each of the D columns, in order."""
+        centres = filterbank.design(self.bank()).frequency
         return [
             {"name": f"{track}_{c:02d}", "unit": UNITS[track], "track": track, "channel": c,
              "centre_hz": round(float(hz), 3)}
-            for track in config.tracks for c, hz in enumerate(centres)
+            for track in self.tracks for c, hz in enumerate(centres)
         ]  # fmt: skip
-    if config.features == "asymmetry" and config.compact:
-        return compact.columns(config.asymmetry(), config.kinds)
-    if config.features == "asymmetry":
-        return extractors.columns(
-            extractors.design(config.asymmetry()), config.kinds, config.outputs
-        )
-    if config.features == "logmel":
+
+    def _frames(self, blocks: Blocks) -> Frames:
+        c = filterbank.design(self.bank())
+        # alignment makes everything late: by whole frames, so that these can be dropped
+        late = -(-c.latency // c.hop)
+        state = filterbank.FilterbankState(None, np.zeros((1, late * c.hop), np.float32))
+
+        def rows(x: NDArray) -> NDArray[np.float32]:
+            nonlocal state
+            pooled, state = filterbank.pool(x[None], c, state)
+            parts = []
+            if "level" in self.tracks:
+                parts.append(filterbank.level_db(pooled.power[0]))
+            if "frequency" in self.tracks:
+                parts.append(filterbank.frequency_deviation(pooled.lag1[0], c, self.sample_rate))
+            if "phase" in self.tracks:
+                parts.append(filterbank.phase_cycles(pooled.sample[0]))
+            return np.concatenate(parts).T
+
+        return _whole_frames(blocks, c.hop, rows, late, c.latency)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AsymmetryFeatures(FilterbankFeatures):
+    """Hysteresis on amplitude, frequency and phase of the channels, by scale."""
+
+    features: Literal["asymmetry"] = "asymmetry"
+    kinds: tuple[str, ...] = AsymmetryConfig.kinds  # any of amplitude, frequency, phase
+    outputs: tuple[str, ...] = AsymmetryConfig.outputs  # any of track, stop, asymmetry, rise, fall
+    compact: bool = AsymmetryConfig.compact  # few decorrelated columns instead
+    level_ms: tuple[float, ...] = tuple(scale.time_ms for scale in SCALES)
+    level_db: tuple[float, ...] = tuple(scale.decibel for scale in SCALES)
+    level_erb: tuple[float, ...] = tuple(scale.erb for scale in SCALES)
+    level_cycles: tuple[float, ...] = tuple(scale.cycle for scale in SCALES)
+    noise_test: int = 0  # in `extract`: number of noises to compare each recording with
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("level_ms", "level_db", "level_erb", "level_cycles"):
+            object.__setattr__(self, name, tuple(map(float, getattr(self, name))))
+        if self.noise_test < 0:
+            raise ConfigError("noise_test", f"must be >= 0, got {self.noise_test}", "Use 0 or 39")
+        config = self.asymmetry()
+        object.__setattr__(self, "kinds", config.kinds)
+        object.__setattr__(self, "outputs", config.outputs)
+
+    def asymmetry(self) -> AsymmetryConfig:
+        """Return the options in the form of `speechasym.asymmetry`."""
+        lists = (self.level_ms, self.level_db, self.level_erb, self.level_cycles)
+        if len(set(map(len, lists))) > 1:
+            raise ConfigError(
+                "level_ms, level_db, level_erb, level_cycles",
+                f"must have the same length, got {', '.join(str(len(v)) for v in lists)} values",
+                "Give one value for each scale",
+            )
+        return AsymmetryConfig(
+            bank=self.bank(), scales=tuple(map(Scale, *lists)), kinds=self.kinds,
+            outputs=self.outputs, compact=self.compact,
+        )  # fmt: skip
+
+    def columns(self) -> Columns:
+        """Return name, unit and meaning of each of the D columns, in order."""
+        return columns.columns(tracks.design(self.asymmetry()))
+
+    def _frames(self, blocks: Blocks) -> Frames:
+        d = tracks.design(self.asymmetry())
+        state = tracks.start(d)
+
+        def rows(x: NDArray) -> NDArray[np.float32]:
+            nonlocal state
+            result, state = columns.rows(x, d, state)
+            return result
+
+        late = -(-d.latency // d.hop)
+        parts = _whole_frames(blocks, d.hop, rows, late, d.latency)
+        if not self.compact:
+            yield from parts
+            return
+        before: NDArray | None = None
+        for part in parts:
+            part, before = cepstra.slide(part, before, self.kinds)
+            yield part
+        last = cepstra.flush(before, self.kinds)
+        if last is not None:
+            yield last
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogMelFeatures(FeatureConfig):
+    """Log-mel spectrogram: a baseline."""
+
+    features: Literal["logmel"] = "logmel"
+
+    def columns(self) -> Columns:
+        """Return name, unit and meaning of each of the D columns, in order."""
         return [
             {"name": f"logmel_{c:02d}", "unit": "dB", "track": "logmel", "channel": c}
             for c in range(MEL_CHANNELS)
         ]
-    return [
-        {"name": f"{track}_{k:02d}", "unit": unit, "track": track, "coefficient": k}
-        for track, unit in (("mfcc", "dB"), ("delta", "dB/frame"), ("delta2", "dB/frame^2"))
-        for k in range(CEPSTRA)
-    ]
+
+    def _frames(self, blocks: Blocks) -> Frames:
+        from speechasym.feature_extraction import mel  # torch
+
+        hop = filterbank.hop(self.sample_rate, self.rate)
+        log_mel = mel.LogMel(self.sample_rate, hop, MEL_CHANNELS)
+        state = log_mel.start()
+
+        def rows(x: NDArray) -> NDArray[np.float32]:
+            nonlocal state
+            decibel, state = log_mel(x, state)
+            return decibel.T
+
+        return _whole_frames(blocks, hop, rows, tail=log_mel.width)
 
 
-def frames(blocks: Iterable[NDArray], config: FeatureConfig) -> Iterator[NDArray[np.float32]]:
-    """Blocks of samples (T,) at config.sample_rate -> blocks of frames (n, D)."""
-    make = {
-        "gammatone": _gammatone,
-        "asymmetry": _compact if config.compact else _asymmetry,
-        "logmel": _logmel,
-        "mfcc": _mfcc,
-    }[config.features]
-    return normalise.normalised(make(blocks, config), config.normalise, config.rate)
+@dataclass(frozen=True, kw_only=True)
+class MfccFeatures(FeatureConfig):
+    """Mel-frequency cepstral coefficients with slopes: a baseline."""
+
+    features: Literal["mfcc"] = "mfcc"
+
+    def columns(self) -> Columns:
+        """Return name, unit and meaning of each of the D columns, in order."""
+        return [
+            {"name": f"{track}_{k:02d}", "unit": unit, "track": track, "coefficient": k}
+            for track, unit in (("mfcc", "dB"), ("delta", "dB/frame"), ("delta2", "dB/frame^2"))
+            for k in range(CEPSTRA)
+        ]
+
+    def _frames(self, blocks: Blocks) -> Frames:
+        from speechasym.feature_extraction import mel
+
+        log_mel = LogMelFeatures(rate=self.rate, sample_rate=self.sample_rate)
+        # 13 numbers a frame of a whole recording are small: 19 MB for an hour
+        static = [mel.cepstra(part.T, CEPSTRA) for part in log_mel.frames(blocks) if len(part)]
+        yield mel.with_deltas(np.concatenate(static, 1)).T
+
+
+SETS: dict[str, type[FeatureConfig]] = {
+    config.features: config
+    for config in (GammatoneFeatures, AsymmetryFeatures, LogMelFeatures, MfccFeatures)
+}
+
+
+def _whole_frames(
+    blocks: Blocks,
+    hop: int,
+    rows: Callable[[NDArray], NDArray[np.float32]],
+    late: int = 0,
+    tail: int = 0,
+) -> Frames:
+    """Blocks of samples -> blocks of rows, as many as the recording has frames.
+
+    Args:
+        rows: computes the rows of the frames that its samples complete.
+        late: rows at the beginning to drop.
+        tail: samples of silence that complete a frame whose own samples are complete.
+    """
+    samples, done = 0, -late
+    for x in chain(blocks, [None]):
+        if x is None:
+            count = filterbank.frame_count(samples, hop)
+            x = np.zeros(hop + tail, np.float32)
+        else:
+            samples += len(x)
+            count = samples + 1  # no limit yet
+        part = rows(x)
+        yield part[max(0, -done) : max(0, count - done)]
+        done += len(part)
 
 
 def features(
     source: str | Path | ArrayLike, sample_rate: int | None = None, **options: Any
 ) -> NDArray[np.float32]:
-    """Features of one recording, in memory: (F, D).
+    """Compute the features of one recording, in memory: (F, D).
 
     Args:
         source: a file, or samples (T,) at `sample_rate` Hz.
-        sample_rate: of the samples; for a file, the rate it is resampled to (default 16000).
-        options: fields of `FeatureConfig`: features="gammatone", rate=100, tracks=("level",), ...
+        sample_rate: of the samples; for a file, the rate it is resampled to (default: 16000).
+        options: of the feature set: features="gammatone", rate=100, tracks=("level",), ...
 
     Raises:
-        AudioError, ConfigError: see `load` and `FeatureConfig`.
+        AudioError: the file cannot be read.
+        ConfigError: samples or options out of range.
 
     Example:
         >>> level = speechasym.features("speech.wav", rate=100)   # (frames, 64) in dB
     """
     if sample_rate is not None:
         options["sample_rate"] = sample_rate
+    config = feature_config(**options)
     if isinstance(source, str | Path):
-        config = FeatureConfig(**options)
-        parts = reading.blocks(source, config.sample_rate, config.channel)
+        blocks = reading.blocks(source, config.sample_rate, config.channel)
+    elif sample_rate is None:
+        raise ConfigError("sample_rate", "is required with samples", "Use sample_rate=16000")
     else:
-        if sample_rate is None:
-            raise ConfigError("sample_rate", "needed with samples", "Say sample_rate=16000")
-        config = FeatureConfig(**options)
-        x = reading.check_samples(source)
-        parts = iter([x])
-    return np.concatenate(list(frames(parts, config)))
-
-
-def _gammatone(blocks: Iterable[NDArray], config: FeatureConfig) -> Iterator[NDArray[np.float32]]:
-    c = bank.design(config.bank())
-    # alignment makes everything late; rounded up to whole frames, these are left out again
-    late = -(-c.latency // c.hop)
-    state = bank.FilterbankState(None, np.zeros((1, late * c.hop), np.float32))
-
-    def made(x: NDArray) -> NDArray[np.float32]:
-        nonlocal state
-        found, state = bank.pool(x[None], c, state)
-        parts = []
-        if "level" in config.tracks:
-            parts.append(bank.level_db(found.power[0]))
-        if "frequency" in config.tracks:
-            parts.append(bank.frequency_deviation(found.lag1[0], c, config.sample_rate))
-        if "phase" in config.tracks:
-            parts.append(bank.phase_cycles(found.sample[0]))
-        return np.concatenate(parts).T
-
-    return _in_frames(blocks, c.hop, c.latency, made)
-
-
-def _in_frames(
-    blocks: Iterable[NDArray],
-    hop: int,
-    latency: int,
-    made: Callable[[NDArray], NDArray[np.float32]],
-) -> Iterator[NDArray[np.float32]]:
-    """Rows of `made`, which come late by `latency` in whole frames, as many as frames are due."""
-    heard, done = 0, -latency // hop  # minus the late frames, rounded up
-    for x in chain(blocks, [None]):
-        if x is None:
-            wanted = bank.frame_count(heard, hop)
-            x = np.zeros(max(0, wanted * hop + latency - heard), np.float32)
-        else:
-            heard += len(x)
-            wanted = heard + 1
-        rows = made(x)
-        done, first = done + len(rows), done
-        yield rows[max(0, -first) : max(0, wanted - first)]
-
-
-def _pieces(blocks: Iterable[NDArray], size: int) -> Iterator[NDArray]:
-    """Blocks cut into at most `size` samples: what is computed at a time should fit the cache."""
-    for x in blocks:
-        for i in range(0, len(x), size):
-            yield x[i : i + size]
-
-
-def _asymmetry(blocks: Iterable[NDArray], config: FeatureConfig) -> Iterator[NDArray[np.float32]]:
-    d = extractors.design(config.asymmetry())
-    state = extractors.start(d)
-    wanted = extractors.of_kinds(config.kinds) if set(config.outputs) - {"track"} else ()
-
-    def made(x: NDArray) -> NDArray[np.float32]:
-        nonlocal state
-        frames, state = extractors.pool(x, d, state, wanted)
-        return extractors.rows(frames, d, config.kinds, config.outputs)
-
-    return _in_frames(_pieces(blocks, PIECE), d.hop, d.latency, made)
-
-
-def _compact(blocks: Iterable[NDArray], config: FeatureConfig) -> Iterator[NDArray[np.float32]]:
-    d = extractors.design(config.asymmetry())
-    state = extractors.start(d)
-
-    def made(x: NDArray) -> NDArray[np.float32]:
-        nonlocal state
-        frames, state = extractors.pool(x, d, state, compact.wanted_tracks(config.kinds))
-        return compact.static(frames, config.kinds)
-
-    before: NDArray | None = None
-    for rows in _in_frames(_pieces(blocks, PIECE), d.hop, d.latency, made):
-        columns, before = compact.slide(rows, before, config.kinds)
-        yield columns
-    last = compact.end(before, config.kinds)
-    if last is not None:
-        yield last
-
-
-def _logmel(blocks: Iterable[NDArray], config: FeatureConfig) -> Iterator[NDArray[np.float32]]:
-    from speechasym.feature_extraction import mel as baselines
-
-    mel = baselines.LogMel(config.sample_rate, bank.hop(config.sample_rate, config.rate))
-    state, heard, made = mel.start(), 0, 0
-    for x in chain(blocks, [None]):
-        if x is None:
-            wanted = bank.frame_count(heard, mel.hop)
-            x = np.zeros(mel.width + mel.hop, np.float32)
-        else:
-            heard += len(x)
-            wanted = heard + 1
-        decibel, state = mel(x, state)
-        yield decibel.T[: wanted - made]
-        made += decibel.shape[1]
-
-
-def _mfcc(blocks: Iterable[NDArray], config: FeatureConfig) -> Iterator[NDArray[np.float32]]:
-    from speechasym.feature_extraction import mel as baselines
-
-    # 13 numbers a frame of a whole recording are small: 19 MB for an hour
-    static = [baselines.cepstra(d.T, CEPSTRA) for d in _logmel(blocks, config) if len(d)]
-    yield baselines.with_deltas(np.concatenate(static, 1)).T
+        blocks = iter([reading.check_samples(source)])
+    return np.concatenate(list(config.frames(blocks)))

@@ -18,9 +18,9 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from speechasym.annotations.intervals import Interval
-from speechasym.asymmetry import loops
-from speechasym.asymmetry import tracks as extractors
-from speechasym.asymmetry.tracks import TRACKS, AsymmetryConfig, Design, Level
+from speechasym.asymmetry import loops, tracks
+from speechasym.asymmetry.scales import TRACKS, AsymmetryConfig, Scale
+from speechasym.asymmetry.tracks import Design
 from speechasym.auditory import erb
 from speechasym.auditory.filterbank import FilterbankConfig
 from speechasym.errors import ConfigError
@@ -55,7 +55,7 @@ SIDE_BY_SIDE_S = 8.0  # longer recordings have the kinds below one another, each
 def design(sample_rate: int) -> Design:
     """Design the tracks of feature extraction, but aligned and at the recording's own rate."""
     rate = sample_rate / frame_hop(sample_rate)
-    return extractors.design(
+    return tracks.design(
         AsymmetryConfig(bank=FilterbankConfig(sample_rate=sample_rate, frame_rate=rate, align=True))
     )
 
@@ -65,7 +65,7 @@ def unit(track: str) -> str:
     return {"cycle": "cycles"}.get(TRACKS[track], TRACKS[track])
 
 
-def level_names(levels: Sequence[Level], track: str) -> list[str]:
+def scale_names(levels: Sequence[Scale], track: str) -> list[str]:
     """Return a title for each level: its time constant and half-width for a track."""
     return [
         f"level {number}:  {level.time_ms:g} ms,  ±{level.width(track):g} {unit(track)}"
@@ -167,25 +167,25 @@ def work(
 def levels_figure(excerpt: Excerpt, annotation: Mapping[str, Sequence[Interval]]) -> Figure:
     """Return the asymmetry of each kind of track, level by level, below the waveform."""
     d = design(excerpt.sample_rate)
-    frames = loops.level_frames(excerpt.x, d)
+    frames = loops.all_frames(excerpt.x, d)
     part, rate, start = excerpt.frames(d.hop), d.sample_rate / d.hop, excerpt.start
     beside = excerpt.duration <= SIDE_BY_SIDE_S
-    columns = [[track] for track in loops.SHOWN] if beside else [list(loops.SHOWN)]
+    columns = [[track] for track in loops.DRAWN_TRACKS] if beside else [list(loops.DRAWN_TRACKS)]
     heights = [0.6] + [0.17 * len(annotation)] * bool(annotation)
-    heights += [1.0] * (len(d.config.levels) * len(columns[0]))
+    heights += [1.0] * (len(d.config.scales) * len(columns[0]))
     size = (18, 1.2 + (1.7 if beside else 1.1) * sum(heights))
     figure = Figure(figsize=size, dpi=DPI, layout="constrained")
     grid = figure.subplots(
         len(heights), len(columns), sharex=True, squeeze=False, height_ratios=heights
     )
     image: Any = None
-    for column, tracks in zip(grid.T, columns, strict=True):
+    for column, drawn in zip(grid.T, columns, strict=True):
         panels = iter(column)
         waveform(next(panels), excerpt.samples, excerpt.sample_rate, start)
         if annotation:
             tiers(next(panels), annotation, start, excerpt.duration)
-        for track in tracks:
-            for number, name in enumerate(level_names(d.config.levels, track)):
+        for track in drawn:
+            for number, name in enumerate(scale_names(d.config.scales, track)):
                 axes = next(panels)
                 index = frames.asymmetry[track][number, part].T
                 image = asymmetry(axes, index, _centres(d, track), rate, start)
@@ -224,7 +224,7 @@ def hysteresis_figure(excerpt: Excerpt, at: float) -> Figure:
     frames = excerpt.frames(d.hop)
     part = slice(frames.start * d.per_frame, frames.stop * d.per_frame)
     inputs, audible = loops.inner_tracks(excerpt.x, d, channel)
-    levels = d.config.levels
+    levels = d.config.scales
     figure = Figure(figsize=(3.1 * len(levels) + 0.5, 10.2), dpi=DPI, layout="compressed")
     grid = figure.subplots(len(inputs), len(levels), squeeze=False, sharex="row", sharey="row")
     for row, (track, y) in zip(grid, inputs.items(), strict=True):
@@ -232,7 +232,7 @@ def hysteresis_figure(excerpt: Excerpt, at: float) -> Figure:
         origin = loops.origins(track, y, audible)[part]
         y = y[part]
         areas = loops.loop_area(y, outputs) / (len(y) * d.inner.hop / d.sample_rate)
-        names = level_names(levels, track)
+        names = scale_names(levels, track)
         for axes, name, p, area in zip(row, names, outputs, areas, strict=True):
             loop(axes, y, p, origin)
             axes.set_title(f"{name}\narea {area:.3g} {unit(track)}²/s", fontsize="small")
@@ -251,11 +251,12 @@ def hysteresis_figure(excerpt: Excerpt, at: float) -> Figure:
 def summary_figure(excerpt: Excerpt) -> Figure:
     """Return the rise and fall work of each kind of track, by level, over the channels."""
     d = design(excerpt.sample_rate)
-    frames = loops.level_frames(excerpt.x, d)
+    frames = loops.all_frames(excerpt.x, d)
     figure = Figure(figsize=(15, 4.6), dpi=DPI, layout="constrained")
-    for axes, track in zip(figure.subplots(1, len(loops.SHOWN)), loops.SHOWN, strict=True):
+    panels = figure.subplots(1, len(loops.DRAWN_TRACKS))
+    for axes, track in zip(panels, loops.DRAWN_TRACKS, strict=True):
         rise, fall = loops.work_rates(frames, d, track, excerpt.frames(d.hop))
-        work(axes, rise, fall, _centres(d, track), level_names(d.config.levels, track))
+        work(axes, rise, fall, _centres(d, track), scale_names(d.config.scales, track))
         axes.set_title(TITLES[track], fontsize="medium")
         axes.set_xlabel("centre frequency (Hz)")
         axes.set_ylabel(f"work ({unit(track)}/s): rise above, fall below")

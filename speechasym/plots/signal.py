@@ -20,7 +20,7 @@ from speechasym.audio import reading
 from speechasym.auditory import filterbank
 from speechasym.errors import AudioError, ConfigError, OutputError
 from speechasym.feature_extraction.features_json import INDEX
-from speechasym.feature_extraction.sets import FeatureConfig, columns, frames
+from speechasym.feature_extraction.sets import GammatoneFeatures, feature_config
 from speechasym.plots.axes import SIGNED, channel_image, colour_bar, set_title
 from speechasym.plots.tiers import tiers
 
@@ -129,11 +129,11 @@ class SignalTracks(NamedTuple):
 def from_audio(excerpt: Excerpt) -> SignalTracks:
     """Compute the tracks of an excerpt at its own sample rate, in smooth-looking 5 ms frames."""
     rate = excerpt.sample_rate
-    config = FeatureConfig(
+    config = GammatoneFeatures(
         sample_rate=rate, rate=rate / max(1, round(rate / 200)), tracks=_TRACKS, align=True
     )
     x = excerpt.samples
-    values = np.concatenate(list(frames(iter([x]), config))).T.reshape(3, config.channels, -1)
+    values = np.concatenate(list(config.frames([x]))).T.reshape(3, config.channels, -1)
     tracks = {"waveform": x} | dict(zip(_TRACKS, values, strict=True))
     centre_hz = filterbank.design(config.bank()).frequency
     return SignalTracks(
@@ -155,17 +155,17 @@ def from_features(path: Path, start: float, duration: float | None) -> SignalTra
         )
     try:
         head = json.loads(index.read_text())
-        config = FeatureConfig(**head["config"] | {"tracks": tuple(head["config"]["tracks"])})
+        config = feature_config(**head["config"])
         values = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
         raise ConfigError(path, f"cannot be read ({error})", "Extract it again") from error
-    if config.features != "gammatone":
+    if not isinstance(config, GammatoneFeatures):
         raise ConfigError(
             path,
             f"holds {config.features} features; only gammatone features can be drawn",
             "Plot the recording",
         )
-    if values.ndim != 2 or values.shape[1] != len(columns(config)):
+    if values.ndim != 2 or values.shape[1] != len(config.columns()):
         raise ConfigError(path, f"shape {values.shape} does not match {index}", "Extract it again")
     wanted = LONGEST_S if duration is None else duration
     first, last = round(start * config.rate), round((start + wanted) * config.rate)

@@ -25,8 +25,8 @@ from speechasym.annotations.textgrid import write_textgrid
 from speechasym.audio import reading
 from speechasym.auditory import filterbank
 from speechasym.errors import CheckpointError, ConfigError
-from speechasym.feature_extraction import normalise, sets
-from speechasym.feature_extraction.sets import FeatureConfig
+from speechasym.feature_extraction import normalise
+from speechasym.feature_extraction.sets import FeatureConfig, FilterbankFeatures
 from speechasym.levels import ctc, hierarchy
 from speechasym.levels.level import Output
 from speechasym.recognition.decoder import BY_LEXICON, Opened
@@ -106,7 +106,7 @@ def heard(trained: Trained, rows: NDArray[np.float32]) -> Output:
 
 def features_of(trained: Trained, x: NDArray[np.float32]) -> NDArray[np.float32]:
     """Samples (T,), at the rate that the run's features want -> features (F, D)."""
-    return np.concatenate(list(sets.frames(iter([x]), trained.config.data.features)))
+    return np.concatenate(list(trained.config.data.features.frames([x])))
 
 
 class Transcript(NamedTuple):
@@ -226,7 +226,7 @@ def stretches(
         silent = not power.frames[start - first : end - first].any()
         return Stretch(kept[0][: end + margin - first], first, start, end, silent, until)
 
-    for part in chain(sets.frames(power.of(blocks), plain), [None]):
+    for part in chain(plain.frames(power.of(blocks)), [None]):
         if part is not None:
             kept.append(part)
             size += len(part)
@@ -370,7 +370,7 @@ def words_by_lexicon(
 
 def delay_of(config: FeatureConfig) -> float:
     """s by which steps are later than what is heard in them: the filters' delay, as measured."""
-    return DELAY_S if config.features in ("gammatone", "asymmetry") and not config.align else 0.0
+    return DELAY_S if isinstance(config, FilterbankFeatures) and not config.align else 0.0
 
 
 def step_times(first: NDArray, last: NDArray) -> tuple[NDArray, NDArray]:

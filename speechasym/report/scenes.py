@@ -66,11 +66,11 @@ def _scene(m: Material, number_: int, shown: Shown) -> Html:
                 "label",
                 tag(
                     "input", type="radio", name=f"kind-{number_}", value=track,
-                    checked=track == loops.SHOWN[0],
+                    checked=track == loops.DRAWN_TRACKS[0],
                 ),
                 " ", asymmetry.TITLES[track],
             )
-            for track in loops.SHOWN
+            for track in loops.DRAWN_TRACKS
         ),
     )  # fmt: skip
     sound = tag(
@@ -108,7 +108,7 @@ def _picture(uri: str, text: str, kind: str, rows: str | None = None) -> Html:
 def _signal(scene: Scene) -> list[Html]:
     """The sound, its spectrogram and asymmetries."""
     d = asymmetry.design(scene.sample_rate)
-    frames = loops.level_frames(scene.samples, d)
+    frames = loops.all_frames(scene.samples, d)
     cam = erb.hz_to_cam(d.inner.frequency)
     ticks = []
     for hz in TICKS_HZ:
@@ -132,9 +132,9 @@ def _signal(scene: Scene) -> list[Html]:
     text = f"Gammatone spectrogram, {len(cam)} channels from {d.inner.frequency[0]:.0f} Hz"
     image = _picture(charts.spectrogram(frames.power), text, "ink smooth")
     rows.append(_row(name, image, kind="tall", height=140))
-    for track in loops.SHOWN:
+    for track in loops.DRAWN_TRACKS:
         unit = asymmetry.unit(track)
-        for place, level in enumerate(d.config.levels):
+        for place, level in enumerate(d.config.scales):
             shown = f"±{level.width(track):g} {unit}"
             told = joined([tag("b", f"{level.time_ms:g} ms"), tag("small", shown)])
             index = frames.asymmetry[track][place]

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from speechasym.config import build, override, read_yaml, to_dict
 from speechasym.errors import ConfigError
-from speechasym.feature_extraction.sets import FeatureConfig
+from speechasym.feature_extraction.sets import FeatureConfig, LogMelFeatures
 
 HEADS = ("phones", "letters", "words")
 
@@ -109,9 +109,7 @@ class DataConfig:
 
     train: str  # manifest of cuts, as `speechasym prepare` writes
     dev: str
-    features: FeatureConfig = field(
-        default_factory=lambda: FeatureConfig(features="logmel", normalise="utterance")
-    )
+    features: FeatureConfig = field(default_factory=lambda: LogMelFeatures(normalise="utterance"))
     labels: LabelConfig = LabelConfig()
     augment: AugmentConfig = AugmentConfig()
     cache: str | None = None  # folder to keep features in between runs

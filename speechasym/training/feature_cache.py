@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from speechasym import files
 from speechasym.audio import reading
 from speechasym.errors import AudioError, OutputError, SpeechAsymError
-from speechasym.feature_extraction import sets
 from speechasym.feature_extraction.sets import FeatureConfig
 from speechasym.progress import progress
 from speechasym.training.augment import Variant
@@ -97,7 +96,7 @@ def _compute(task: FeatureTask) -> NDArray[np.float32]:
         if noise.any() and x.any():  # silence has no ratio
             x = reading.add_noise(x, noise, variant.snr_db)
     try:
-        rows = np.concatenate(list(sets.frames(iter([x]), task.config)))
+        rows = np.concatenate(list(task.config.frames([x])))
     except SpeechAsymError as error:
         raise AudioError(f"cut {cut.id}", str(error).rstrip("."), "Leave it out") from error
     if not np.isfinite(rows).all():

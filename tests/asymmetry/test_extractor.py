@@ -6,7 +6,7 @@ import torch
 from helpers import tone
 
 import speechasym
-from speechasym.asymmetry.tracks import Level
+from speechasym.asymmetry.scales import Scale
 
 RATE = 16000
 
@@ -39,7 +39,7 @@ def test_module_is_features(compact, align):
 def test_shapes_levels_and_names():
     module = speechasym.Asymmetry(
         RATE, channels=4, kinds=("amplitude",), outputs=("rise", "fall"),
-        levels=(Level(10, 1, 0.1, 0.1), Level(80, 4, 0.2, 0.2)),
+        scales=(Scale(10, 1, 0.1, 0.1), Scale(80, 4, 0.2, 0.2)),
     )  # fmt: skip
     y, _ = module(torch.zeros(3, 2, 1600))
     assert y.shape == (3, 2, 16, 10) and module.latency == 0
@@ -65,7 +65,7 @@ def test_bad_signals():
         with pytest.raises(speechasym.ConfigError, match=says):
             module(x, after)
     with pytest.raises(speechasym.ConfigError, match="strictly rising"):
-        speechasym.Asymmetry(RATE, levels=(Level(5, 2, 1, 1), Level(10, 1, 2, 2)))
+        speechasym.Asymmetry(RATE, scales=(Scale(5, 2, 1, 1), Scale(10, 1, 2, 2)))
 
 
 def test_lhotse_extractor_in_two_jobs(tmp_path):

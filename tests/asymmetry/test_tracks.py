@@ -6,13 +6,12 @@ import pytest
 from scipy.fft import dct
 
 import speechasym
-from speechasym.asymmetry import cepstra as compact
-from speechasym.asymmetry import tracks
-from speechasym.asymmetry.tracks import LEVELS, TRACKS, AsymmetryConfig, Level
+from speechasym.asymmetry import cepstra, tracks
+from speechasym.asymmetry.scales import SCALES, TRACKS, AsymmetryConfig, Scale
 from speechasym.auditory import erb, filterbank
 from speechasym.auditory.filterbank import FilterbankConfig
 from speechasym.feature_extraction import sets
-from speechasym.feature_extraction.sets import FeatureConfig
+from speechasym.feature_extraction.sets import AsymmetryFeatures
 from speechasym.ops import cpu_asymmetry, cpu_hysteresis, ref
 
 RATE = 16000
@@ -159,14 +158,14 @@ def test_tracks_equal_dumb_loops():
     turn, phase = np.angle(lag1) / (2 * np.pi), np.angle(sample) / (2 * np.pi)
     least = 10 ** (f.floor.astype(float) / 10)
     moves = oracle.tracks(
-        power.tolist(), turn.tolist(), phase.tolist(), least.tolist(), own, d.scale.astype(float),
-        d.inner.hop, 30 / RATE, h,
+        power.tolist(), turn.tolist(), phase.tolist(), least.tolist(), own,
+        d.erb_per_cycle.astype(float), d.inner.hop, 30 / RATE, h,
     )  # fmt: skip
     weight = np.array(moves.pop("weight"))
     np.testing.assert_allclose(f.weight, weight.reshape(frames, h, -1).mean(1), atol=2e-5)
     for track, steps in moves.items():
         steps = np.array(steps)
-        for k in range(len(LEVELS)):
+        for k in range(len(SCALES)):
             for c in range(steps.shape[1]):
                 width, decay = d.width[track][k], d.decay[k]
                 s, up, down = oracle.stops(steps[:, c], width, decay, h)
@@ -186,14 +185,14 @@ def test_tracks_equal_dumb_loops():
 def test_any_chunking_is_the_whole(align, small, normalise):
     x = quiet_first(noise(9000) + tone(700, 9000 / RATE), 0.3)
     outputs = {} if small else {"outputs": ALL}
-    config = FeatureConfig(
-        features="asymmetry", channels=18, align=align, compact=small, normalise=normalise,
+    config = AsymmetryFeatures(
+        channels=18, align=align, compact=small, normalise=normalise,
         **outputs,
     )  # fmt: skip
-    whole = np.concatenate(list(sets.frames([x], config)))
-    assert whole.shape == (round(len(x) / 160), len(sets.columns(config)))
+    whole = np.concatenate(list(config.frames([x])))
+    assert whole.shape == (round(len(x) / 160), len(config.columns()))
     cuts = np.sort(np.random.default_rng(3).integers(0, len(x), 12))
-    parts = np.concatenate(list(sets.frames(np.split(x, cuts), config)))
+    parts = np.concatenate(list(config.frames(np.split(x, cuts))))
     np.testing.assert_array_equal(parts, whole)
 
 
@@ -301,8 +300,8 @@ def test_stops_of_phases_stay_bounded():
 
 def test_columns_say_what_rows_hold():
     x = quiet_first(noise(8000) + tone(700, 0.5))
-    config = FeatureConfig(features="asymmetry", channels=8, outputs=ALL)
-    columns = sets.columns(config)
+    config = AsymmetryFeatures(channels=8, outputs=ALL)
+    columns = config.columns()
     matrix = sets.features(x, RATE, features="asymmetry", channels=8, outputs=ALL)
     f, _ = pooled(np.concatenate([x, np.zeros(160, np.float32)]), channels=8)
     assert len({c["name"] for c in columns}) == len(columns) == matrix.shape[1]
@@ -312,7 +311,7 @@ def test_columns_say_what_rows_hold():
             want = getattr(f, track)[:, c]
         else:
             level = column["level"] - 1
-            assert column["width"] == LEVELS[level].width(track)
+            assert column["width"] == SCALES[level].width(track)
             want = getattr(f, column["output"])[track][level, :, c]
         np.testing.assert_array_equal(matrix[:, i], want[: len(matrix)], err_msg=column["name"])
 
@@ -320,8 +319,8 @@ def test_columns_say_what_rows_hold():
 def test_compact_set_from_its_parts():
     x = quiet_first(noise(8000) + tone(700, 0.5))
     matrix = sets.features(x, RATE, features="asymmetry", compact=True)
-    config = FeatureConfig(features="asymmetry", compact=True)
-    names = [c["name"] for c in sets.columns(config)]
+    config = AsymmetryFeatures(compact=True)
+    names = [c["name"] for c in config.columns()]
     assert matrix.shape == (100, len(names)) and len(names) == 33 <= 80
     f, _ = pooled(x)
     index = f.asymmetry["amplitude"][0]
@@ -331,8 +330,8 @@ def test_compact_set_from_its_parts():
         ("power", root, 9), ("asymmetry1", index, 3), ("deviation", f.frequency * root, 5),
         ("coherence", f.coherence * both, 5),
     ):  # fmt: skip
-        cepstra = dct(track, norm="ortho", axis=1)[:, :count]
-        padded = np.pad(cepstra, ((5, 5), (0, 0)), "edge")
+        coefficients = dct(track, norm="ortho", axis=1)[:, :count]
+        padded = np.pad(coefficients, ((5, 5), (0, 0)), "edge")
         for k in range(count):
             smooth = np.convolve(padded[:, k], [0.25, 0.5, 0.25], "valid")
             own = names.index(f"{group}_{k:02d}")
@@ -352,7 +351,7 @@ def test_kinds_are_parts_of_the_whole(kinds):
     x = quiet_first(noise(8000))
     for small in (False, True):
         options = {"features": "asymmetry", "compact": small, "channels": 16}
-        every = [c["kind"] for c in sets.columns(FeatureConfig(**options))]
+        every = [c["kind"] for c in sets.feature_config(**options).columns()]
         part = sets.features(x, RATE, kinds=kinds, **options)
         whole = sets.features(x, RATE, **options)
         np.testing.assert_array_equal(part, whole[:, np.isin(every, kinds)])
@@ -397,10 +396,10 @@ def test_surrogates_keep_the_spectrum_only():
 def test_noise_is_noise_and_ramps_are_not():
     ramps = np.tile(np.exp(np.linspace(-5, 0, 1600)), 15).astype(np.float32) * noise(24000, 0.3)
     found = speechasym.noise_test(noise(24000), RATE, noises=39)
-    assert [v.level for v in found] == [1, 2, 3, 4] * 4
+    assert [v.scale for v in found] == [1, 2, 3, 4] * 4
     assert [v.track for v in found[::4]] == list(TRACKS)
     assert np.mean([v.p <= 0.05 for v in found]) <= 0.2  # 5 % are expected
-    loud = {(v.track, v.level): v for v in speechasym.noise_test(ramps, RATE, noises=39)}
+    loud = {(v.track, v.scale): v for v in speechasym.noise_test(ramps, RATE, noises=39)}
     assert loud["amplitude", 3].p == 0.05 and loud["amplitude", 3].observed > 0.1
     again = speechasym.noise_test(noise(24000), RATE, noises=39)
     assert again == found
@@ -420,27 +419,27 @@ def test_noise_is_noise_and_ramps_are_not():
         ({"level_ms": (5, 25)}, "2, 4, 4, 4 values"),
         ({"channels": 1}, "no neighbour"),
         ({"rate": 70}, "do not divide"),
-        ({"kinds": ("loudness",)}, "not a choice"),
-        ({"kinds": ()}, "not a choice"),
+        ({"kinds": ("loudness",)}, "must be one or more of"),
+        ({"kinds": ()}, "must be one or more of"),
         ({"outputs": ("stop", "stop")}, "at most once"),
         ({"compact": True, "outputs": ("stop",)}, "compact set has its own"),
-        ({"tracks": ("level", "phase")}, "says nothing of asymmetry"),
-        ({"normalise": "speaker"}, "not known"),
+        ({"tracks": ("level", "phase")}, "is an option of gammatone features, not of asymmetry"),
+        ({"normalise": "speaker"}, "must be one of none, utterance"),
     ],
 )
 def test_options_out_of_range(options, says):
     with pytest.raises(speechasym.ConfigError, match=says):
-        FeatureConfig(features="asymmetry", **options)
+        sets.feature_config(features="asymmetry", **options)
 
 
 def test_no_levels_and_bad_sounds():
     with pytest.raises(speechasym.ConfigError, match="at least one"):
-        AsymmetryConfig(bank=FilterbankConfig(sample_rate=RATE), levels=())
-    assert AsymmetryConfig(bank=FilterbankConfig(sample_rate=RATE), levels=(Level(5, 1, 1, 1),))
+        AsymmetryConfig(bank=FilterbankConfig(sample_rate=RATE), scales=())
+    assert AsymmetryConfig(bank=FilterbankConfig(sample_rate=RATE), scales=(Scale(5, 1, 1, 1),))
     for x in (np.zeros((2, 100)), np.zeros(0), np.array([0.0, np.nan])):
         with pytest.raises(speechasym.ConfigError, match="finite mono"):
             speechasym.noise_test(x, RATE)
-    with pytest.raises(speechasym.ConfigError, match="less than 1"):
+    with pytest.raises(speechasym.ConfigError, match="must be >= 1"):
         speechasym.noise_test(noise(1000), RATE, noises=0)
 
 
@@ -450,4 +449,4 @@ def test_lookahead_of_the_compact_set():
     other[8000:] += noise(8000, 0.1, 9)
     a, b = (sets.features(y, RATE, features="asymmetry", compact=True) for y in (x, other))
     same = (a == b).all(1)
-    assert same[: 50 - compact.LOOKAHEAD].all() and not same[50:].any()
+    assert same[: 50 - cepstra.LOOKAHEAD].all() and not same[50:].any()

@@ -303,10 +303,8 @@ def drawable(tmp_path_factory):
         shutil.copytree(folder / "out", folder / other)
     (folder / "lost" / INDEX).unlink()
     (folder / "broken" / INDEX).write_text("{")
-    head = (folder / "mfcc" / INDEX).read_text()
-    (folder / "mfcc" / INDEX).write_text(
-        head.replace('"features": "gammatone"', '"features": "mfcc"')
-    )
+    head = json.loads((folder / "mfcc" / INDEX).read_text())
+    (folder / "mfcc" / INDEX).write_text(json.dumps(head | {"config": {"features": "mfcc"}}))
     (folder / "out" / "folder.npy").mkdir()
     (folder / "out" / "empty.npy").touch()
     (folder / "out" / "text.npy").write_text("no numbers")

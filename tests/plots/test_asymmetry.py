@@ -10,9 +10,8 @@ from matplotlib.image import imread
 import speechasym
 from speechasym.annotations.intervals import Interval
 from speechasym.asymmetry import loops
-from speechasym.asymmetry import tracks as extractors
 from speechasym.asymmetry.hysteresis import Play
-from speechasym.asymmetry.hysteresis import loop_area as area_in_torch
+from speechasym.asymmetry.scales import SCALES
 from speechasym.errors import ConfigError
 from speechasym.plots import asymmetry
 from speechasym.plots.asymmetry import hysteresis_figure, levels_figure, summary_figure
@@ -116,7 +115,7 @@ def test_inner_tracks_are_those_of_the_extractors():
     x = np.random.default_rng(2).normal(0, 0.1, RATE // 2).astype(np.float32)
     x *= np.linspace(0, 1, len(x), dtype=np.float32) ** 2
     d = asymmetry.design(RATE)
-    frames = loops.level_frames(x, d)
+    frames = loops.all_frames(x, d)
     tracks, audible = loops.inner_tracks(x, d, 30)
     assert audible.shape == (250,) and 0 < audible.mean() <= 1
     for track, y in tracks.items():
@@ -141,8 +140,6 @@ def test_area_and_play_are_those_of_hysteresis():
     widths = np.array([0.5, 2.0])
     p, _ = Play(widths.tolist())(torch.as_tensor(y))
     np.testing.assert_allclose(loops.play(y, widths), p.numpy(), rtol=1e-6)
-    expected = area_in_torch(torch.as_tensor(y), p).abs()
-    np.testing.assert_allclose(loops.loop_area(y, loops.play(y, widths)), expected, rtol=1e-6)
     triangle = np.abs(np.arange(400) % 200 - 100) / 10.0  # between 0 and 10, twice
     area = loops.loop_area(triangle, loops.play(triangle, np.array([1.0])))
     assert area == pytest.approx(2 * 2 * 8, rel=0.1)  # a parallelogram, 2 r wide and 8 high
@@ -181,7 +178,7 @@ def test_work_rates_of_a_tone_that_goes_up_and_down():
     decibel = np.abs((10 * time) % 2 - 1) * 20 - 40
     x = np.where(time < 0.15, 0, sine(1.0, RATE, 1000, 1.0) * 10 ** (decibel / 20))
     d = asymmetry.design(RATE)
-    frames = loops.level_frames(x.astype(np.float32), d)
+    frames = loops.all_frames(x.astype(np.float32), d)
     at = channel_at(1000)
     for work in loops.work_rates(frames, d, "amplitude", slice(40, 80)):
         assert work[:, at] == pytest.approx([85, 70, 40, 0], abs=6)
@@ -189,7 +186,7 @@ def test_work_rates_of_a_tone_that_goes_up_and_down():
 
 def test_work_rates_of_a_chirp():
     d = asymmetry.design(RATE)
-    frames = loops.level_frames(chirp(True).astype(np.float32), d)
+    frames = loops.all_frames(chirp(True).astype(np.float32), d)
     rise, fall = loops.work_rates(frames, d, "frequency", slice(30, 75))
     assert (rise[:, channel_at(1000)] > 5 * fall[:, channel_at(1000)]).all()
 
@@ -197,8 +194,8 @@ def test_work_rates_of_a_chirp():
 def test_summary_draws_rise_up_and_fall_down():
     figure = summary_figure(excerpt(chirp(True)))
     d = asymmetry.design(RATE)
-    frames = loops.level_frames(chirp(True).astype(np.float32), d)
-    for axes, track in zip(figure.axes, loops.SHOWN, strict=True):
+    frames = loops.all_frames(chirp(True).astype(np.float32), d)
+    for axes, track in zip(figure.axes, loops.DRAWN_TRACKS, strict=True):
         ends = [band.get_paths()[0].vertices[:, 1] for band in axes.collections]
         rise, fall = loops.work_rates(frames, d, track)
         assert [end.max() for end in ends[::2]] == pytest.approx(rise.max(1))
@@ -237,7 +234,7 @@ def test_silence_and_one_sample(what, samples, rate):
         figure = summary_figure(silence) if what == "summary" else hysteresis_figure(silence, 999)
     figure.draw_without_rendering()
     drawn = [axes for axes in figure.axes if axes.images or axes.collections or axes.lines]
-    assert len(drawn) >= len(loops.SHOWN)
+    assert len(drawn) >= len(loops.DRAWN_TRACKS)
 
 
 def test_waveform_with_tiers(tmp_path, capsys):
@@ -286,5 +283,5 @@ def test_features_are_no_recording(tmp_path, capsys):
 
 
 def test_the_pictures_use_the_levels_of_extraction():
-    assert asymmetry.design(RATE).config.levels == extractors.LEVELS
+    assert asymmetry.design(RATE).config.scales == SCALES
     assert asymmetry.design(RATE).per_frame == 5 and asymmetry.design(RATE).hop == 160

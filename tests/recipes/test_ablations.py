@@ -17,7 +17,6 @@ from helpers import ROOT, environment
 from recipes.compare import jobs
 from recipes.mini import ablations
 from speechasym.errors import ConfigError, OutputError
-from speechasym.feature_extraction import sets
 from speechasym.levels import hierarchy
 
 LABELS = {"phones": (39, 13.0), "letters": (28, 17.0), "words": (98, 4.0)}  # symbols; a second
@@ -53,7 +52,7 @@ def test_every_variant_is_a_model_with_steps_enough(base, tmp_path):
         job = ablations.job_of(variant, 1, base, own, options)
         assert job.sha256 != ablations.job_of(variant, 2, base, own, options).sha256
         seen.add(job.sha256)
-        columns = len(sets.columns(job.config.data.features))
+        columns = len(job.config.data.features.columns())
         sizes = {head: LABELS[head][0] for head in job.config.heads.used}
         model = hierarchy.build_model(job.config.model, columns, sizes)
         out = model(torch.randn(2, 60, columns), torch.tensor([60, 50]))

@@ -12,8 +12,7 @@ from speechasym.annotations.intervals import Interval
 from speechasym.annotations.tiers import read_tiers
 from speechasym.audio import reading as audio
 from speechasym.errors import ConfigError
-from speechasym.feature_extraction import sets
-from speechasym.feature_extraction.sets import FeatureConfig
+from speechasym.feature_extraction.sets import LogMelFeatures, feature_config
 from speechasym.recognition import transcription
 from speechasym.recognition.transcription import (
     GRID,
@@ -120,7 +119,7 @@ def test_nothing_is_lost_or_doubled_at_cuts(trained, tmp_path, monkeypatch):
 def plain_frames(trained, path):
     """Features of a whole recording, not normalised."""
     config = replace(trained.config.data.features, normalise="none")
-    return sets.frames(audio.blocks(path, RATE), config)
+    return config.frames(audio.blocks(path, RATE))
 
 
 def test_join():
@@ -193,12 +192,12 @@ FEATURES = (
 @pytest.mark.parametrize("options", FEATURES, ids=lambda o: "-".join(map(str, o.values())))
 def test_stretches_are_one_stream(options):
     """Their rows, margins too, are those of the whole recording; nothing is left out or twice."""
-    config = FeatureConfig(**options)
+    config = feature_config(**options)
     x, said, _ = utterance(["am", "mass", "a", "a", "mass", "am", "am", "mass", "mass", "a"])
     x = x.astype(np.float32)[:-13]
     blocks = [x[n : n + 1234] for n in range(0, len(x), 1234)]
     plain = config if config.normalise == "running" else replace(config, normalise="none")
-    whole = np.concatenate(list(sets.frames(blocks, plain)))
+    whole = np.concatenate(list(plain.frames(blocks)))
     done = 0
     found = list(stretches(blocks, config, 1.5))
     for part in found:
@@ -216,7 +215,7 @@ def test_stretches_are_one_stream(options):
 
 
 def test_stretches_keep_little_in_memory():
-    config = FeatureConfig(features="logmel")
+    config = LogMelFeatures()
     noise = np.random.default_rng(1).normal(0, 0.1, RATE).astype(np.float32)
     read = 0
 
@@ -235,7 +234,7 @@ def test_stretches_keep_little_in_memory():
 
 
 def test_stretches_of_what_is_short_silent_or_not_there():
-    config = FeatureConfig(features="logmel")
+    config = LogMelFeatures()
     (one,) = stretches([np.ones(5, np.float32)], config, 1.0)
     assert (one.first, one.start, one.end, one.silent) == (0, 0, 1, False)
     assert one.until == 5 / RATE

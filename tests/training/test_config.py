@@ -57,7 +57,16 @@ def test_to_dict_and_back(path):
         ("epochs=true", "must be an integer, got True"),
         ("learning_rate=fast", "must be a number, got 'fast'"),
         ("learning_rate=.nan", "must be > 0, got nan"),
-        ("data.features.align=1", "must be true or false, got 1"),
+        ("data.features={features: gammatone, align: 1}", "must be true or false, got 1"),
+        (
+            "data.features.align=true",
+            r"^data.features.align .*: is an option of gammatone and asymmetry features, not of ",
+        ),
+        ("data.features.features=plp", r"^data.features.features .*: must be one of gammatone, "),
+        (
+            "data.features.chanel=mean",
+            r"^data.features.chanel .*: unknown key. Did you mean channel?",
+        ),
         ("data.train=3", "must be a string, got 3"),
         ("data.labels.silence=loud", "Use one of drop, merge, keep"),
         ("data.features=mfcc", "must be a mapping, got 'mfcc'"),

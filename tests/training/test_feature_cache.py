@@ -44,17 +44,17 @@ def test_resampled_and_several_channels(tmp_path):
     samples = sine(0.5, 44100)
     path = tone(tmp_path / "two.wav", np.stack([samples, 0.5 * samples], 1), 44100)
     made = Recording.from_file(path).to_cut()
-    config = sets.FeatureConfig(features="logmel", rate=50)
+    config = sets.LogMelFeatures(rate=50)
     found = features_of(FeatureTask(made, config))
     want = sets.features(path, features="logmel", rate=50)
     assert found.shape == want.shape
     loud = want > want.max() - 40
     assert np.abs(found - want)[loud].max() < 0.1
-    config = sets.FeatureConfig(features="logmel", rate=50, channel=1)
+    config = sets.LogMelFeatures(rate=50, channel=1)
     found = features_of(FeatureTask(made, config))
     want = sets.features(path, features="logmel", rate=50, channel=1)
     assert np.abs(found - want)[loud].max() < 0.1
-    config = sets.FeatureConfig(features="logmel", channel=2)
+    config = sets.LogMelFeatures(channel=2)
     with pytest.raises(AudioError, match="it has no channel 2"):
         features_of(FeatureTask(made, config))
 
@@ -65,9 +65,11 @@ def test_noise_has_its_ratio(tmp_path, words, monkeypatch):
     clean = load(words).cuts[0]
     got = []
     monkeypatch.setattr(
-        sets, "frames", lambda blocks, _: iter([got.append(x) or x[:, None] for x in blocks])
+        sets.LogMelFeatures,
+        "frames",
+        lambda _, blocks: iter([got.append(x) or x[:, None] for x in blocks]),
     )
-    config = sets.FeatureConfig(features="logmel")
+    config = sets.LogMelFeatures()
     for other in (None, noise):
         features_of(FeatureTask(clean, config, Variant(1.0, 0, 0.5, 6.0), other))
     x, mixed = got

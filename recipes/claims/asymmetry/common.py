@@ -14,14 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 import speechasym
-from speechasym.asymmetry import cepstra, tracks
+from speechasym.asymmetry import cepstra, scales, tracks
 from speechasym.scoring import abx
 from speechasym.scoring.abx_items import Item, timit_items
 
 RATE = 16000  # samples a second
 FRAMES = 100  # a second
 ROUNDS = 2000  # of resampling, for 95 % intervals
-LEVELS = tracks.LEVELS
+SCALES = scales.SCALES
 # Okabe and Ito's palette: told apart with any colour vision
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
@@ -34,10 +34,10 @@ COMPACT, POWER, MEL, MFCC = (
 )
 # with a level's time constant and no hysteresis: rise less fall of log-mel, and the ratio of both
 # as ours, on the same filterbank
-CHANGE = {n: f"log-mel change, {LEVELS[n - 1].time_ms:g} ms" for n in (2, 3)}
-RATIO = {n: f"gammatone signed ratio, {LEVELS[n - 1].time_ms:g} ms" for n in (2, 3)}
+CHANGE = {n: f"log-mel change, {SCALES[n - 1].time_ms:g} ms" for n in (2, 3)}
+RATIO = {n: f"gammatone signed ratio, {SCALES[n - 1].time_ms:g} ms" for n in (2, 3)}
 CONTROLS = (*CHANGE.values(), *RATIO.values())
-SIGNED = tuple(f"amplitude asymmetry, level {n}" for n in range(1, len(LEVELS) + 1))
+SIGNED = tuple(f"amplitude asymmetry, level {n}" for n in range(1, len(SCALES) + 1))
 _POWER_COLUMNS = cepstra.STATIC + cepstra.SLOPES + cepstra.CURVES
 
 
@@ -54,10 +54,10 @@ def features(x: NDArray, names: tuple[str, ...]) -> dict[str, NDArray[np.float32
     if set(CONTROLS) & set(names):
         level = np.maximum(_made(x, features="gammatone"), tracks.QUIET_DB)
         for n in CHANGE:
-            rise, fall = leaky_moves(out[MEL], LEVELS[n - 1].time_ms)
+            rise, fall = leaky_moves(out[MEL], SCALES[n - 1].time_ms)
             out[CHANGE[n]] = rise - fall
-            rise, fall = leaky_moves(level, LEVELS[n - 1].time_ms)
-            out[RATIO[n]] = (rise - fall) / (rise + fall + LEVELS[n - 1].decibel)
+            rise, fall = leaky_moves(level, SCALES[n - 1].time_ms)
+            out[RATIO[n]] = (rise - fall) / (rise + fall + SCALES[n - 1].decibel)
     if MFCC in names:
         out[MFCC] = _made(x, features="mfcc")
     return {name: _normalised(out[name]) for name in names}
@@ -74,7 +74,7 @@ def _normalised(x: NDArray) -> NDArray[np.float32]:
 def signed_asymmetry(x: NDArray) -> list[NDArray[np.float32]]:
     """Signed asymmetry of the amplitude's work, (F, channels) by level."""
     made = _made(x, features="asymmetry", kinds=("amplitude",), outputs=("asymmetry",))
-    return np.split(made, len(LEVELS), axis=1)
+    return np.split(made, len(SCALES), axis=1)
 
 
 def logmel(x: NDArray) -> NDArray[np.float32]:

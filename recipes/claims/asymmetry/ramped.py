@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 import speechasym
 from recipes.claims.asymmetry.common import (
     COLOURS,
-    LEVELS,
     RATE,
     Interval,
     axes,
@@ -43,7 +42,7 @@ SECONDS, SILENCE, AFTER = 0.4, 0.1, 0.05  # of sound; around it; of ringing that
 RMS_DB, FLOOR_DB = -20.0, -80.0  # heard 60 dB above the floor
 OTHER_FLOORS_DB = (-60.0, -100.0)  # does the choice matter?
 INNER = 500  # frames a second, as the extractors have it inside
-WIDTHS = [level.decibel for level in LEVELS]
+WIDTHS = [level.decibel for level in SCALES]
 PEOPLE = {"sine": 5.0, "noise": 2.5}
 
 MEANING = {

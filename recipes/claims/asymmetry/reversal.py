@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from recipes.claims.asymmetry.common import (
     COLOURS,
     COMPACT,
-    LEVELS,
     MEL,
     MFCC,
     POWER,
     RATE,
+    SCALES,
     Corpus,
     axes,
     formatted,
@@ -117,7 +117,7 @@ def signed_tracks(x: NDArray) -> dict[str, NDArray]:
     """
     mel = logmel(x)
     out = {f"asymmetry, level {n}": track for n, track in enumerate(signed_asymmetry(x), 1)}
-    for level in LEVELS:
+    for level in SCALES:
         rise, fall = leaky_moves(mel, level.time_ms)
         out[f"log-mel change, {level.time_ms:g} ms"] = rise - fall
     return out | {"log-mel itself": mel}
@@ -243,7 +243,7 @@ def figure(result: dict[str, Any], out: Path) -> None:
         if "level" in name:
             row[1].plot(w[1:], curve[1:].mean(1), "-o", color=COLOURS[n], ms=4, label=name)
         elif "change" in name:
-            row[1].plot(w[1:], curve[1:].mean(1), ":", color=COLOURS[n - len(LEVELS)], label=name)
+            row[1].plot(w[1:], curve[1:].mean(1), ":", color=COLOURS[n - len(SCALES)], label=name)
     row[1].set_ylabel("correlation with the original")
     row[0].legend(frameon=False, fontsize=7)
     row[1].legend(frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))

@@ -13,10 +13,10 @@ from recipes.claims.asymmetry import ramped, reverberation, reversal
 from recipes.claims.asymmetry.common import (
     COMPACT,
     CONTROLS,
-    LEVELS,
     MEL,
     MFCC,
     POWER,
+    SCALES,
     SIGNED,
     Corpus,
     formatted,
@@ -57,7 +57,7 @@ def beside(results: dict[str, Any]) -> str:
                 [f"B. {key}, W in ms", human, f"compact {ours}",
                  f"its power columns {power}; log-mel {mel}"]
             )  # fmt: skip
-        for n, level in enumerate(LEVELS, 1):
+        for n, level in enumerate(SCALES, 1):
             names = f"asymmetry, level {n}", f"log-mel change, {level.time_ms:g} ms"
             figures = [formatted(summary["similarity half"][x], 0, limit=last) for x in names]
             text = f"B. correlation halved, W in ms, time constant {level.time_ms:g} ms"

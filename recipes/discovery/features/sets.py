@@ -41,7 +41,7 @@ FULL: dict[str, FeatureSet] = {
 
 def keep(options: dict, wanted: tuple[str, ...] | None) -> np.ndarray:
     """Return the indices of groups of columns: by name, or their first n as "name<n"."""
-    names = [c["name"] for c in sets.columns(sets.FeatureConfig(**options))]
+    names = [c["name"] for c in sets.feature_config(**options).columns()]
     if wanted is None:
         return np.arange(len(names))
     indices = []

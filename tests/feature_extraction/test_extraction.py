@@ -334,7 +334,7 @@ def test_cut_run_goes_on_and_ends_the_same(tmp_path, corpus, uninterrupted, how,
     out = tmp_path / "out"
     said = begin_and_cut(corpus, out, how, workers, made)
     if how == signal.SIGINT:
-        assert "speechasym: stopped; the same command goes on from here\n" in said
+        assert "speechasym: interrupted; the same command resumes here\n" in said
         assert not list(out.rglob("*.part"))
     result = speechasym.extract(corpus, out)
     assert result.made

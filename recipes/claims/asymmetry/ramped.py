@@ -22,6 +22,7 @@ import speechasym
 from recipes.claims.asymmetry.common import (
     COLOURS,
     RATE,
+    SCALES,
     Interval,
     axes,
     formatted,

@@ -16,7 +16,6 @@ from speechasym.cli import main
 from speechasym.corpora import manifests
 
 SHIM = """#!/bin/sh
-case "$1" in -*) exec {python} "$@" ;; esac
 printf '%s\\n' {name} "$@" > {folder}/ask
 read code < {folder}/answer
 cat {folder}/said
@@ -34,7 +33,7 @@ class Commands:
             os.mkfifo(folder / name)
         for name in ("speechasym", "python"):
             shim = folder / name
-            shim.write_text(SHIM.format(folder=folder, name=name, python=sys.executable))
+            shim.write_text(SHIM.format(folder=folder, name=name))
             shim.chmod(0o755)
 
     def run(self, script: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess:
@@ -57,6 +56,9 @@ class Commands:
             if not words:
                 continue
             command, *words = words
+            module = words[1] if words[0] == "-m" else None
+            if module:
+                words = [module.split(".")[-1], *words[2:]]
             self.asked.append(words)
             if words[0] in self.told:
                 (self.folder / "said").write_text("")
@@ -66,7 +68,7 @@ class Commands:
             os.chdir(ROOT)  # as the scripts do
             try:
                 with contextlib.redirect_stdout(said):
-                    code = main.main(words) if command == "speechasym" else _script(words)
+                    code = main.main(words) if command == "speechasym" else _python(words, module)
             except SystemExit as left:
                 code = int(left.code or 0)
             os.chdir(here)
@@ -75,7 +77,7 @@ class Commands:
 
     @property
     def names(self) -> list[str]:
-        """The first word of each command; of a script, its stem."""
+        """The first word of each command; of a script or module, its name."""
         return [Path(words[0]).stem for words in self.asked]
 
     def of(self, name: str) -> list[list[str]]:
@@ -83,10 +85,13 @@ class Commands:
         return [words for words in self.asked if Path(words[0]).stem == name]
 
 
-def _script(words: list[str]) -> int:
-    before, sys.argv = sys.argv, words
+def _python(words: list[str], module: str | None) -> int:
+    before, sys.argv = sys.argv, list(words)
     try:
-        runpy.run_path(words[0], run_name="__main__")
+        if module:
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
+        else:
+            runpy.run_path(words[0], run_name="__main__")
     finally:
         sys.argv = before
     return 0

@@ -68,8 +68,8 @@ def test_every_step_leaves_what_it_promises(official):
     commands, folder, found = official
     assert found.returncode == 0, found.stdout + found.stderr
     assert commands.names == [
-        "prepare", "lexicon", "lm", "train", "evaluate", "transcribe", "align", *["plot"] * 5,
-        "report",
+        "prepare", "lexicon", "lm", "train", "evaluate", "first_utterance", "transcribe", "align",
+        *["plot"] * 5, "report",
     ]  # fmt: skip
     out = folder / "out"
     for name in ("curves", "confusion", "units", "ranks", "levels"):
@@ -135,12 +135,12 @@ def test_again_lexicon_and_language_model_are_kept(local):
     ("words", "more", "said"),
     [
         ([], {}, "no folder"),
-        (["nowhere"], {}, "nowhere is no folder"),
+        (["nowhere"], {}, "nowhere is not a folder"),
         (["books"], {}, "LEXICON is not set"),
-        (["books"], {"LEXICON": "none.txt"}, "none.txt is no file"),
+        (["books"], {"LEXICON": "none.txt"}, "none.txt is not a file"),
         (["texts"], {"LEXICON": "dict.txt"}, "none of train-clean-100"),
-        (["books"], {"LEXICON": "dict.txt", "TEXT": "empty"}, "holds no .txt"),
-        (["books"], {"LEXICON": "dict.txt", "TEXT": "dict.txt,x.txt"}, "x.txt is no file"),
+        (["books"], {"LEXICON": "dict.txt", "TEXT": "empty"}, "contains no .txt"),
+        (["books"], {"LEXICON": "dict.txt", "TEXT": "dict.txt,x.txt"}, "x.txt is not a file"),
         (["books"], {"LEXICON": "dict.txt", "TEST": "local-train"}, "is in two of"),
     ],
 )

@@ -5,59 +5,15 @@ longer than all the rest.
 """
 
 import json
-import os
-import subprocess
-import threading
-from pathlib import Path
 
 import pytest
-from helpers import ROOT, let_go
+from helpers import ROOT
+from recipe_commands import Commands
 
 from speechasym.annotations.tiers import read_tiers
-from speechasym.cli import main
 
 RUN = ROOT / "recipes" / "mini" / "run.sh"
-SHIM = """#!/bin/sh
-for word in "$@"; do printf '%s\\n' "$word"; done > {folder}/ask
-read code < {folder}/answer
-exit "$code"
-"""
-
-
-class Commands:
-    """Runs what the script asks of `speechasym`; asked: the commands' first words."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.asked = folder, []
-        for name in ("ask", "answer"):
-            os.mkfifo(folder / name)
-        self.shim = folder / "speechasym"
-        self.shim.write_text(SHIM.format(folder=folder))
-        self.shim.chmod(0o755)
-
-    def run(self, *arguments: str) -> subprocess.CompletedProcess:
-        done = threading.Event()
-        answers = threading.Thread(target=self._answer, args=(done,), daemon=True)
-        answers.start()
-        environment = os.environ | {"SPEECHASYM": str(self.shim), "MINI_MINUTES": "2"}
-        found = subprocess.run(
-            ["bash", str(RUN), *arguments], env=environment, capture_output=True, text=True
-        )
-        done.set()
-        let_go(self.folder / "ask", answers)
-        return found
-
-    def _answer(self, done: threading.Event) -> None:
-        while not done.is_set():
-            words = (self.folder / "ask").read_text().splitlines()
-            if not words:
-                continue
-            self.asked.append(words)
-            try:
-                code = main.main(words)
-            except SystemExit as left:
-                code = int(left.code or 0)
-            (self.folder / "answer").write_text(f"{code}\n")
+TOY = ("epochs=2", "threads=1", "data.workers=1")
 
 
 @pytest.fixture(scope="module")
@@ -66,13 +22,13 @@ def done(tmp_path_factory):
     folder = tmp_path_factory.mktemp("recipe")
     commands = Commands(folder)
     out = folder / "out"
-    return commands, out, commands.run(str(out), "epochs=2", "threads=1", "data.workers=1")
+    return commands, out, commands.run(RUN, out, *TOY, MINI_MINUTES="2")
 
 
 def test_every_step_leaves_what_it_promises(done):
     commands, out, found = done
     assert found.returncode == 0, found.stderr
-    names = [words[0] for words in commands.asked]
+    names = commands.names
     assert names[:4] == ["prepare", "train", "evaluate", "transcribe"]
     assert names[4:] == ["plot"] * 6 + ["report"]
     scores = json.loads((out / "test.json").read_text())["scores"]
@@ -91,7 +47,7 @@ def test_again_it_trains_nothing(done):
     commands, out, _ = done
     model = (out / "run" / "model.safetensors").stat().st_mtime_ns
     metrics = (out / "run" / "metrics.jsonl").read_bytes()
-    found = commands.run(str(out), "epochs=2", "threads=1", "data.workers=1")
+    found = commands.run(RUN, out, *TOY, MINI_MINUTES="2")
     assert found.returncode == 0, found.stderr
     assert (out / "run" / "model.safetensors").stat().st_mtime_ns == model
     assert (out / "run" / "metrics.jsonl").read_bytes() == metrics
@@ -99,7 +55,7 @@ def test_again_it_trains_nothing(done):
 
 def test_a_wrong_key_ends_it_with_its_message(done, capfd):
     commands, out, _ = done
-    found = commands.run(str(out), "epohcs=2")
+    found = commands.run(RUN, out, "epohcs=2", MINI_MINUTES="2")
     assert found.returncode == 2
     assert "Did you mean epochs" in capfd.readouterr().err
     assert "3." not in found.stdout  # nothing is evaluated

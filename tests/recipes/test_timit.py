@@ -46,8 +46,8 @@ def test_the_disc_goes_through_every_step(disc):
     commands, folder, found = disc
     assert found.returncode == 0, found.stdout + found.stderr
     assert commands.names == [
-        "prepare", "train", "evaluate", "score", "phone_lm", "score", "transcribe", "align",
-        *["plot"] * 5, "report",
+        "prepare", "train", "evaluate", "score", "phone_lm", "score", "first_utterance",
+        "transcribe", "align", *["plot"] * 5, "report",
     ]  # fmt: skip
     out = folder / "out"
     for name in ("curves", "confusion", "units", "ranks", "levels"):

@@ -291,7 +291,7 @@ def test_runs_that_cannot_be_used(made, tmp_path):
     assert "format 99" in refused(other) and "version" in refused(other)
     cut = copied(made / "run", tmp_path / "cut")
     (cut / checkpoints.MODEL).write_bytes((cut / checkpoints.MODEL).read_bytes()[:-9])
-    assert "cut or changed" in refused(cut)
+    assert "truncated or changed" in refused(cut)
 
 
 def test_cuts_that_cannot_be_used(made, tmp_path):

@@ -85,11 +85,15 @@ def spoil(path, change):
 @pytest.mark.parametrize(
     ("name", "change", "words"),
     [
-        ("tensors.safetensors", lambda raw: raw[:-5], "cut or changed"),
-        ("tensors.safetensors", lambda raw: raw[:-5] + b"12345", "cut or changed"),
-        ("meta.json", lambda raw: raw[:40], "is cut, or no JSON"),
-        ("meta.json", lambda raw: b"[]", "format None, where 1"),
-        ("meta.json", lambda raw: raw.replace(b'"format": 1', b'"format": 2'), "format 2, where 1"),
+        ("tensors.safetensors", lambda raw: raw[:-5], "truncated or changed"),
+        ("tensors.safetensors", lambda raw: raw[:-5] + b"12345", "truncated or changed"),
+        ("meta.json", lambda raw: raw[:40], "is truncated, or not JSON"),
+        ("meta.json", lambda raw: b"[]", "must have format 1, got None"),
+        (
+            "meta.json",
+            lambda raw: raw.replace(b'"format": 1', b'"format": 2'),
+            "must have format 1, got 2",
+        ),
     ],
 )
 def test_damage_is_named(tmp_path, name, change, words):
@@ -115,17 +119,17 @@ def test_a_file_that_is_no_safetensors_is_named(tmp_path):
     meta = json.loads((folder / "meta.json").read_text())
     digest = "1785cfc3bc6ac7738e8b38cdccd1af12563c2b9070e07af336a1bf8c0f772b6a"
     (folder / "meta.json").write_text(json.dumps(meta | {"sha256": digest}))
-    with pytest.raises(CheckpointError, match="no safetensors file"):
+    with pytest.raises(CheckpointError, match="not a safetensors file"):
         checkpoints.load(tmp_path)
 
 
 def test_what_is_not_there_is_named(tmp_path):
-    with pytest.raises(CheckpointError, match="there is no checkpoint"):
+    with pytest.raises(CheckpointError, match="no such checkpoint"):
         checkpoints.load(tmp_path)
     with pytest.raises(CheckpointError, match="cannot be read"):
         checkpoints.load_model(tmp_path)
     (tmp_path / "last.json").write_text("{")
-    with pytest.raises(CheckpointError, match="does not say which"):
+    with pytest.raises(CheckpointError, match="does not name a checkpoint"):
         checkpoints.load(tmp_path)
 
 
@@ -135,16 +139,16 @@ def test_a_model_and_its_description_belong_together(tmp_path):
     kept = (tmp_path / "model.json").read_bytes()
     checkpoints.save_model(tmp_path, {"model.w": torch.zeros(1)}, {"name": "b"})
     (tmp_path / "model.json").write_bytes(kept)  # as if killed between the two files
-    with pytest.raises(CheckpointError, match="cut or changed"):
+    with pytest.raises(CheckpointError, match="truncated or changed"):
         checkpoints.load_model(tmp_path)
 
 
 @pytest.mark.parametrize(
     ("other", "words"),
     [
-        (nn.Linear(3, 2, bias=False), "the model has no bias, which it holds"),
-        (nn.Linear(4, 2), r"weight is \[2, 3\], where the model has \[2, 4\]"),
-        (nn.Sequential(nn.Linear(3, 2)), "it has no 0.weight"),
+        (nn.Linear(3, 2, bias=False), "contains bias, which the model lacks"),
+        (nn.Linear(4, 2), r"weight is \[2, 3\], but the model has \[2, 4\]"),
+        (nn.Sequential(nn.Linear(3, 2)), "has no 0.weight"),
     ],
 )
 def test_another_model_is_named(other, words):

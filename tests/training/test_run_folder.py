@@ -81,7 +81,7 @@ def test_other_manifests_and_models_are_not_resumed(tmp_path, words, monkeypatch
         tiny.stop_at(patch, 3)
         tiny.run(words, tmp_path / "r", resume=True)
     wide = lambda mapping, inputs, sizes: tiny.Tiny(inputs, sizes, width=17)  # noqa: E731
-    with pytest.raises(CheckpointError, match=r"conv.weight is \[16, 80, 5\], where"):
+    with pytest.raises(CheckpointError, match=r"conv.weight is \[16, 80, 5\], but"):
         loop.train(tiny.config(words), tmp_path / "r", resume=True, build=wide, show_progress=False)
     texts = {"s-1": "a bee", "s-2": "sea as"}
     path = tiny.manifest(tmp_path / "train.jsonl", texts)
@@ -98,7 +98,7 @@ def test_a_spoilt_model_is_made_again(tmp_path, words):
     model = tmp_path / "model.safetensors"
     raw = model.read_bytes()
     model.write_bytes(raw[:-9])
-    with pytest.raises(CheckpointError, match=r"cut or changed.*train --resume"):
+    with pytest.raises(CheckpointError, match=r"truncated or changed.*train --resume"):
         models.open_model(tmp_path, tiny.build)
     assert tiny.run(words, tmp_path, "steps=4", resume=True) == end
     assert model.read_bytes() == raw
@@ -115,7 +115,7 @@ def test_a_checkpoint_that_does_not_fit_is_known_before_a_step(tmp_path, words, 
     before = (tmp_path / "metrics.jsonl").read_bytes()
     best = (tmp_path / "best.json").read_bytes()
     (tmp_path / "best.json").write_text("{")
-    with pytest.raises(CheckpointError, match=r"best\.json: does not say"):
+    with pytest.raises(CheckpointError, match=r"best\.json: does not name"):
         tiny.run(words, tmp_path, *more, resume=True)
     (tmp_path / "best.json").write_bytes(best)
     path = tmp_path / "step-000003" / "meta.json"

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from speechasym.recognition.evaluation import evaluate
     from speechasym.recognition.transcription import transcribe
     from speechasym.recognition.word_models import estimate_lm, make_lexicon
-    from speechasym.report.document import write_report
+    from speechasym.report.page import write_report
     from speechasym.scoring.abx import abx
     from speechasym.scoring.tables import score
     from speechasym.training.config import read_config
@@ -70,7 +70,7 @@ _HOME = {  # public name -> module, or module:name where the names differ; error
     "score": "scoring.tables",
     "train": "training.loop",
     "transcribe": "recognition.transcription",
-    "write_report": "report.document",
+    "write_report": "report.page",
 }
 __all__ = [
     "AlignmentError",

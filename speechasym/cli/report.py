@@ -61,7 +61,7 @@ def run(options: Namespace) -> int:
     for word in options.baseline:
         words += ["--baseline", word]
     speechasym.write_report(
-        options.run, options.out, cuts=options.cuts, figures=options.evaluation,
+        options.run, options.out, cuts=options.cuts, evaluation=options.evaluation,
         baselines=baselines, recordings=recordings, command=shlex.join(map(str, words)),
     )  # fmt: skip
     print(options.out)

@@ -1,7 +1,7 @@
-"""The report's page: HTML that cannot be forgotten to be escaped, tables, numbers, and the frame.
+"""HTML of the report: elements whose text is always escaped, numbers, tables, and the page itself.
 
-The look is in page.css and what clicks do in page.js, beside this file; both go into
-the page, which asks for nothing else.
+The style is in page.css and the behaviour in page.js, beside this file; both are put into the page,
+which loads nothing else.
 """
 
 import html
@@ -11,10 +11,10 @@ from importlib.resources import files as package_files
 from typing import Any
 
 DASH, MINUS, THIN = "\u2013", "\u2212", "\u202f"
-SIGNS = {"s": "≠", "d": MINUS, "i": "+"}  # errors, by the classes of the style sheet
+SIGNS = {"s": "≠", "d": MINUS, "i": "+"}  # by class in the style sheet
 ERRORS = {"s": "substituted", "d": "deleted", "i": "inserted"}
 _VOID = frozenset(("meta", "link", "img", "input", "br"))
-# nothing may be fetched, whatever the page holds
+# nothing may be loaded, whatever the page contains
 _POLICY = (
     "default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline';"
     " script-src 'unsafe-inline'"
@@ -22,23 +22,23 @@ _POLICY = (
 
 
 class Html(str):
-    """Text that is HTML already; any other is escaped where it is put in."""
+    """Text that is HTML already; all other text is escaped where it is inserted."""
 
 
 def escaped(inside: object) -> Html:
-    """Anything as HTML: `Html` as it is, None as nothing, all else as text."""
+    """Return anything as HTML: `Html` unchanged, None as nothing, all else as escaped text."""
     if isinstance(inside, Html):
         return inside
     return Html("" if inside is None else html.escape(str(inside)))
 
 
 def joined(parts: Iterable[object]) -> Html:
-    """One after the other."""
+    """Concatenate parts."""
     return Html("".join(map(escaped, parts)))
 
 
 def tag(name_: str, /, *inside: object, **attributes: object) -> Html:
-    """An element. Attributes: class_ is class, data_t is data-t; None and False are left out."""
+    """Return an element. class_ is class, data_t is data-t; None and False are left out."""
     words = [name_]
     for key, value in attributes.items():
         key = key.rstrip("_").replace("_", "-")
@@ -46,29 +46,29 @@ def tag(name_: str, /, *inside: object, **attributes: object) -> Html:
             words.append(key)
         elif value is not None and value is not False:
             words.append(f'{key}="{html.escape(str(value))}"')
-    opened = Html(f"<{' '.join(words)}>")
-    return opened if name_ in _VOID else Html(f"{opened}{joined(inside)}</{name_}>")
+    start = Html(f"<{' '.join(words)}>")
+    return start if name_ in _VOID else Html(f"{start}{joined(inside)}</{name_}>")
 
 
 # --- Numbers --------------------------------------------------------------------------------------
 
 
 def percent(share: float | None, digits: int = 1) -> str:
-    """0.0919 -> 9.2 %."""
+    """Format a share: 0.0919 -> 9.2 %."""
     if share is None or math.isnan(share):
         return DASH
     return f"{100 * share:.{digits}f}{THIN}%"
 
 
-def interval(low: float | None, high: float | None) -> str:
-    """1.6 to 22.0 %; a dash where there is none."""
+def percent_range(low: float | None, high: float | None) -> str:
+    """Format an interval of shares: 1.6 to 22.0 %; a dash if it is not defined."""
     if low is None or high is None or math.isnan(low) or math.isnan(high):
         return DASH
     return f"{100 * low:.1f} to {100 * high:.1f}{THIN}%"
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """Integers with commas, others to so many digits."""
+    """Format integers with commas, other numbers with so many significant digits."""
     if value is None or math.isnan(value):
         return DASH
     if isinstance(value, int) or (abs(value) >= 1000 and float(value).is_integer()):
@@ -77,24 +77,24 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def duration(seconds: float) -> str:
-    """40 s, 17.6 min, 3.2 h."""
+    """Format seconds: 40 s, 17.6 min, 3.2 h."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def plural(count: int, noun: str) -> str:
-    """1 cut, 1,794 steps."""
+    """Format a count: 1 cut, 1,794 steps."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-def listed(words: Sequence[str]) -> str:
-    """a, b and c."""
+def enumerated(words: Sequence[str]) -> str:
+    """Join words: a, b and c."""
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def symbol(token: str) -> str:
-    """A token to be seen: a space is an open box."""
+    """Return a visible form of a token: a space becomes an open box."""
     return "␣" if token == " " else token
 
 
@@ -102,19 +102,19 @@ def symbol(token: str) -> str:
 
 
 def paragraph(*inside: object, note: bool = False) -> Html:
-    """Text; a note is smaller."""
+    """Return a paragraph; a note is smaller."""
     return tag("p", *inside, class_="note" if note else None)
 
 
-def scrolled(inside: Html, label: str) -> Html:
-    """A box that what is too wide scrolls in, by keys too."""
+def scroll_box(inside: Html, label: str) -> Html:
+    """Return a box in which wide content scrolls, by keyboard too."""
     return tag("div", inside, class_="scroll", role="region", aria_label=label, tabindex="0")
 
 
 def table(
     columns: Sequence[str], rows: Iterable[Sequence[object]], caption: str, text: int = 1
 ) -> Html:
-    """A table in its own scroll box; the first `text` columns hold words, the others numbers."""
+    """Return a table in a scroll box; the first `text` columns hold words, the others numbers."""
     kinds = ["w" if place < text else "n" for place in range(len(columns))]
     head = tag(
         "tr",
@@ -126,42 +126,51 @@ def table(
         rest = (tag("td", value, class_=k) for value, k in zip(row[1:], kinds[1:], strict=True))
         body.append(tag("tr", first, *rest))
     whole = tag("table", tag("caption", caption), tag("thead", head), tag("tbody", *body))
-    return scrolled(whole, caption)
+    return scroll_box(whole, caption)
 
 
 def bar(parts: Sequence[tuple[str, float]], whole: float) -> Html:
-    """A bar of parts, each a class and a size, against the size of the longest bar."""
-    shown = (
+    """Return a bar of parts, each (class, size), relative to the size of the longest bar."""
+    segments = (
         tag("i", class_=name, style=f"width:{100 * size / whole:.2f}%")
         for name, size in parts
         if size > 0 and whole > 0
     )
-    return tag("span", *shown, class_="bar", aria_hidden="true")
+    return tag("span", *segments, class_="bar", aria_hidden="true")
 
 
-def folded(summary: object, *inside: object) -> Html:
-    """What opens on a click."""
+def collapsible(summary: object, *inside: object) -> Html:
+    """Return content that opens on a click on its summary."""
     return tag("details", tag("summary", summary), *inside)
 
 
 def section(identity: str, title: str, *inside: object) -> Html:
-    """A part of the page, its heading a link to itself."""
+    """Return a section of the page; its heading links to itself."""
     return tag("section", tag("h2", tag("a", title, href=f"#{identity}")), *inside, id=identity)
 
 
-def marked(kind: str) -> Html:
-    """An error's sign and name; kind is s, d or i."""
+def error_sign(kind: str) -> Html:
+    """Return the sign and name of an error; kind is s, d or i."""
     return tag("span", tag("b", SIGNS[kind], aria_hidden="true"), f" {ERRORS[kind]}", class_=kind)
 
 
+def lane_row(name: object, *inside: object, kind: str = "", height: float | None = None) -> Html:
+    """Return a row on the time axis of a recording: its name, and a lane with its content."""
+    style = None if height is None else f"height:{height:g}px"
+    return tag(
+        "div", tag("div", name, class_="name"), tag("div", *inside, class_="lane", style=style),
+        class_=f"row {kind}".strip(),
+    )  # fmt: skip
+
+
 def definitions(pairs: Mapping[str, object]) -> Html:
-    """Names and what they are."""
+    """Return a list of names and their values."""
     return tag("dl", *(joined((tag("dt", k), tag("dd", v))) for k, v in pairs.items()))
 
 
 def page(title: str, head: Html, sections: Sequence[tuple[str, str, Html]], foot: str) -> str:
-    """The whole page; sections are (identity, title, HTML)."""
-    look, moves = (
+    """Return the whole page; sections are (identity, title, HTML)."""
+    style, script = (
         (package_files("speechasym.report") / f"page.{ending}").read_text("utf-8")
         for ending in ("css", "js")
     )
@@ -176,7 +185,7 @@ def page(title: str, head: Html, sections: Sequence[tuple[str, str, Html]], foot
             tag("meta", name="color-scheme", content="light dark"),
             tag("title", title),
             tag("link", rel="icon", href="data:,"),
-            tag("style", Html(look)),
+            tag("style", Html(style)),
         ),
         "\n",
         tag(
@@ -185,16 +194,16 @@ def page(title: str, head: Html, sections: Sequence[tuple[str, str, Html]], foot
             tag("nav", tag("ol", *links), aria_label="Contents"),
             tag("main", *(part for _, _, part in sections)),
             tag("footer", paragraph(foot, note=True)),
-            tag("script", Html(moves)),
+            tag("script", Html(script)),
         ),
         lang="en-GB",
     ) + "\n"  # fmt: skip
 
 
-def plain(value: Any) -> str:
-    """A value of a configuration as text."""
+def config_value(value: Any) -> str:
+    """Format a value of a configuration."""
     if value is None:
         return "null"
     if isinstance(value, list | tuple):
-        return ", ".join(map(plain, value)) or "none"
+        return ", ".join(map(config_value, value)) or "none"
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,13 +1,13 @@
 """The report: what is on the page, on odd runs too, and what a real browser makes of it."""
 
 import base64
+import dataclasses
 import gzip
 import io
 import json
 import re
 import shutil
 from html.parser import HTMLParser
-from itertools import pairwise
 from pathlib import Path
 
 import browser
@@ -19,15 +19,13 @@ from PIL import Image
 from toy import RATE, configuration, toy, utterance
 
 from speechasym import files
-from speechasym.annotations.intervals import Interval
 from speechasym.errors import AudioError, ConfigError, OutputError
 from speechasym.levels.hierarchy import build_model
 from speechasym.recognition import evaluation
 from speechasym.recognition.transcription import open_run
-from speechasym.report import charts, document, material
-from speechasym.report.document import write_report
-from speechasym.report.html import Html, bar, interval, number, percent, tag
-from speechasym.report.scenes import marks
+from speechasym.report import data
+from speechasym.report.html import percent, percent_range
+from speechasym.report.page import write_report
 from speechasym.training import config, loop
 
 CHROMIUM = browser.found()
@@ -74,7 +72,7 @@ class Parsed(HTMLParser):
 
 
 def written(folder: Path, run, **options) -> tuple[Parsed, str]:
-    path = write_report(run, folder / "page.html", shown=False, **options)
+    path = write_report(run, folder / "page.html", show_progress=False, **options)
     assert [p.name for p in folder.iterdir() if p.suffix == ".part"] == []
     text = path.read_text("utf-8")
     return Parsed(text), text
@@ -135,9 +133,9 @@ def test_its_figures_are_those_of_evaluate(page, made):
     found = evaluation.evaluate(made / "run", made / "test_cuts.jsonl.gz", shown=False)
     for result in found.scores.values():
         assert parsed.tells(percent(result.rate))
-        assert parsed.tells(interval(result.low, result.high))
+        assert parsed.tells(percent_range(result.low, result.high))
     c = found.scores["phones"].counts
-    assert f"Of {c.length:,} phones {c.substitutions:,} were taken for others" in parsed.text
+    assert f"Of {c.length:,} phones, {c.substitutions:,} were substituted" in parsed.text
     assert "7 cuts" in parsed.text and "3 speakers" in parsed.text and "24 cuts" in parsed.text
     assert found.trained.fingerprint in parsed.text and found.cuts_sha256 in parsed.text
 
@@ -149,7 +147,7 @@ def test_wins_are_those_of_the_pictures(made):
 
     trained = open_run(made / "run")
     cuts = made / "test_cuts.jsonl.gz"
-    with material.count_units(trained) as counter:
+    with data.count_units(trained) as counter:
         evaluation.evaluate(trained, cuts, shown=False)
     first, others = recognise(trained, cuts, None, None, others=True)
     expected = unit_use(trained, [recording.output for recording in (first, *others)])
@@ -199,7 +197,7 @@ def test_names_are_escaped(made, tmp_path):
     figures.write_text(json.dumps(found | {"command": evil}))
     baselines = {"<u>other</u>": figures}
     parsed, text = written(
-        tmp_path, run, cuts=cuts, figures=figures, baselines=baselines, command=evil
+        tmp_path, run, cuts=cuts, evaluation=figures, baselines=baselines, command=evil
     )
     assert len(parsed.all("script")) == 1 and not parsed.all("b", id="x") and not parsed.all("u")
     assert evil not in text and evil in parsed.text and "<b>&'run" in parsed.text
@@ -215,22 +213,26 @@ def test_figures_and_baselines(made, tmp_path):
     found["scores"]["phones"] |= {"rate": 0.4321, "interval_95": [0.3, 0.5]}
     other.write_text(json.dumps(found | {"cuts_sha256": "another"}))
     # without cuts: those that the figures are of
-    parsed, _ = written(tmp_path, made / "run", figures=figures, baselines={"gru": other})
+    parsed, _ = written(tmp_path, made / "run", evaluation=figures, baselines={"gru": other})
     assert parsed.tells(percent(0.1234)) and parsed.tells(percent(0.4321))
-    assert parsed.tells(interval(0.3, 0.5)) and "gru was judged on other cuts" in parsed.text
+    assert (
+        parsed.tells(percent_range(0.3, 0.5)) and "gru was evaluated on other cuts" in parsed.text
+    )
     assert "speechasym evaluate it" in parsed.text and "real-time factor" in parsed.text
     dev = made / "dev_cuts.jsonl.gz"
-    with pytest.raises(ConfigError, match="figures are of other cuts"):
-        write_report(made / "run", tmp_path / "x.html", figures=figures, cuts=dev, shown=False)
+    with pytest.raises(ConfigError, match="results are of other cuts"):
+        write_report(
+            made / "run", tmp_path / "x.html", evaluation=figures, cuts=dev, show_progress=False
+        )
     figures.write_text(json.dumps(found | {"checkpoint_sha256": "another"}))
     with pytest.raises(ConfigError, match="of another model"):
-        write_report(made / "run", tmp_path / "x.html", figures=figures, shown=False)
+        write_report(made / "run", tmp_path / "x.html", evaluation=figures, show_progress=False)
     for content in ("{", "[]", "{}", '{"scores": {}}', '{"scores": {"phones": {"N": 1}}}'):
         other.write_text(content)
-        with pytest.raises(ConfigError, match="no figures of a run"):
-            material.read_figures(other)
+        with pytest.raises(ConfigError, match="no results of a run"):
+            data.read_results(other)
     with pytest.raises(ConfigError, match="No such file"):
-        material.read_figures(tmp_path / "none.json")
+        data.read_results(tmp_path / "none.json")
     assert not (tmp_path / "x.html").exists()
 
 
@@ -264,7 +266,7 @@ def test_a_single_head_without_units_or_events(made, tmp_path):
     plain = "model.levels.0.units=0 model.levels.1.units=0 model.levels.0.events=none"
     run = small(made, tmp_path, f"heads.phones=0 heads.words=0 {plain}")
     parsed, _ = written(tmp_path, run)  # on its own dev cuts
-    assert "have no units" in parsed.text and "It has no units." in parsed.text
+    assert "have no units" in parsed.text and "This level has no units." in parsed.text
     assert "letter error rate" in parsed.text.lower() and "Phone error rate" not in parsed.text
     assert "dev_cuts.jsonl.gz" in parsed.text and "6 cuts" in parsed.text
 
@@ -287,13 +289,13 @@ def test_recordings_and_missing_sound(made, tmp_path):
     bare = tone(tmp_path / "bare.wav", x, RATE)
     cuts = made / "test_cuts.jsonl.gz"
     parsed, _ = written(tmp_path, made / "run", cuts=cuts, recordings=[path, bare])
-    assert len(parsed.all("article")) == 2 and "nobody has written down" in parsed.text
+    assert len(parsed.all("article")) == 2 and "without a reference annotation" in parsed.text
     labels = [a["aria-label"] for a in parsed.all("button")]
     assert any(label.startswith("MASS: said and recognised") for label in labels)
     with pytest.raises(AudioError):
         write_report(
             made / "run", tmp_path / "x.html", cuts=cuts, recordings=[tmp_path / "no.wav"],
-            shown=False,
+            show_progress=False,
         )  # fmt: skip
 
     def change(line):
@@ -301,28 +303,28 @@ def test_recordings_and_missing_sound(made, tmp_path):
 
     gone = cuts_changed(made, tmp_path, change)
     with pytest.raises(AudioError, match="gone"):
-        write_report(made / "run", tmp_path / "x.html", cuts=gone, shown=False)
+        write_report(made / "run", tmp_path / "x.html", cuts=gone, show_progress=False)
     figures = tmp_path / "test.json"
     found = evaluation.evaluate(made / "run", cuts, shown=False).as_json()
     sha = files.sha256(gone)
     figures.write_text(json.dumps(found | {"cuts_sha256": sha}))
-    parsed, _ = written(tmp_path, made / "run", cuts=gone, figures=figures)
-    assert "Nothing was recognised for this page" in parsed.text and "gone.wav" in parsed.text
+    parsed, _ = written(tmp_path, made / "run", cuts=gone, evaluation=figures)
+    assert "Nothing could be recognised for this page" in parsed.text and "gone.wav" in parsed.text
     assert parsed.tells(percent(found["scores"]["words"]["rate"])) and not parsed.all("article")
 
 
 def test_bad_input_writes_nothing(made, tmp_path):
     with pytest.raises(ConfigError, match=r"End it in \.html"):
-        write_report(made / "run", tmp_path / "x.pdf", shown=False)
+        write_report(made / "run", tmp_path / "x.pdf", show_progress=False)
     (tmp_path / "file").touch()
     with pytest.raises(OutputError):
         cuts = made / "dev_cuts.jsonl.gz"
-        write_report(made / "run", tmp_path / "file" / "x.html", cuts=cuts, shown=False)
+        write_report(made / "run", tmp_path / "file" / "x.html", cuts=cuts, show_progress=False)
     trained = open_run(made / "run")
-    data = material.replace(trained.config.data, dev=str(tmp_path / "gone.jsonl.gz"))
-    other = trained._replace(config=material.replace(trained.config, data=data))
-    with pytest.raises(ConfigError, match="dev cuts are not at"):
-        write_report(other, tmp_path / "x.html", shown=False)
+    config_data = dataclasses.replace(trained.config.data, dev=str(tmp_path / "gone.jsonl.gz"))
+    other = trained._replace(config=dataclasses.replace(trained.config, data=config_data))
+    with pytest.raises(ConfigError, match="dev cuts are no longer at"):
+        write_report(other, tmp_path / "x.html", show_progress=False)
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 
@@ -336,71 +338,6 @@ def test_command(made, tmp_path, capsys):
     assert code == 2 and "NAME=JSON" in err and err.startswith("speechasym: --baseline")
     code, _, err = called(capsys, "report", tmp_path / "none", "--out", out)
     assert code == 2 and "is no folder of a run" in err
-
-
-# --- parts ---------------------------------------------------------------------------------------
-
-
-def test_html_and_numbers():
-    assert tag("p", "<&>", Html("<b>"), None, class_="a b", data_t='"') == (
-        '<p class="a b" data-t="&quot;">&lt;&amp;&gt;<b></p>'
-    )
-    assert tag("img", alt=None, hidden=True, open=False) == "<img hidden>"
-    assert percent(0.0919) == "9.2\u202f%" and percent(None) == percent(float("nan")) == "\u2013"
-    assert interval(0.016, 0.22) == "1.6 to 22.0\u202f%" and interval(None, None) == "\u2013"
-    assert [number(v) for v in (1794, 0.99748, 12.345, None)] == [
-        "1,794",
-        "0.997",
-        "12.3",
-        "\u2013",
-    ]
-    assert "width:25.00%" in bar([("s", 1), ("d", 0)], 4) and 'class="d"' not in bar([("d", 0)], 4)
-
-
-def test_marks():
-    """Symbols have their errors, and what was missed lies between its neighbours."""
-    found = [Interval(0.1, 0.2, "a"), Interval(0.2, 0.3, "x"), Interval(0.6, 0.7, "c")]
-    said, below = marks(["a", "b", "d", "c"], None, found, 1.0)
-    assert [(m.label, m.kind) for m in said] in (
-        [("a", ""), ("b", "s"), ("d", "d"), ("c", "")],
-        [("a", ""), ("b", "d"), ("d", "s"), ("c", "")],
-    )
-    assert [m.kind for m in below] == ["", "s", ""]
-    assert all(a.end <= b.start + 1e-9 and a.start < a.end for a, b in pairwise(said))
-    said, below = marks(["a", "c"], None, found, 1.0)
-    assert [m.kind for m in below] == ["", "i", ""] and [m.start for m in said] == [0.1, 0.6]
-    # without room a slot takes some from both neighbours
-    close = [Interval(0.1, 0.2, "a"), Interval(0.2, 0.3, "c")]
-    a, b, c = marks(["a", "b", "c"], None, close, 1.0)[0]
-    assert a.end == pytest.approx(b.start) and b.end == pytest.approx(c.start)
-    assert b.end - b.start == pytest.approx(0.05) and c.end == 0.3
-    assert marks(["a", "b"], None, [], 1.0)[1] == []
-    times = [Interval(0.0, 0.4, "a"), Interval(0.4, 0.5, "c")]
-    assert [m.start for m in marks(["a", "c"], times, found, 1.0)[0]] == [0.0, 0.4]
-
-
-def test_strips():
-    """Pixels are what they show: right way up, clear where there is nothing."""
-    index = np.zeros((3, 2))
-    index[0, 0], index[2, 1] = 1.0, -1.0  # low channel rises first, high channel falls last
-    drawn = Image.open(io.BytesIO(decoded(charts.asymmetry(index)))).convert("RGBA")
-    pixels = np.asarray(drawn)
-    assert pixels.shape == (2, 3, 4)
-    assert tuple(pixels[1, 0]) == (*charts.RISE, 255)
-    assert tuple(pixels[0, 2]) == (*charts.FALL, 255)
-    assert pixels[..., 3].sum() == 2 * 255
-    power = np.array([[1.0, 1e-9]])
-    shown = np.asarray(Image.open(io.BytesIO(decoded(charts.spectrogram(power)))).convert("RGBA"))
-    assert shown[1, 0, 3] == 255 and shown[0, 0, 3] == 0
-
-
-def test_chart_scales():
-    scale = charts._Scale(0.07, 5.0, 0, 100, True)
-    assert scale.ticks() == [0.1, 0.2, 0.5, 1, 2, 5]
-    assert scale(0.07) == 0 and scale(5.0) == pytest.approx(100)
-    assert charts._Scale(0, 60, 0, 1, False).ticks() == [0, 10, 20, 30, 40, 50, 60]
-    line = charts.Line("x", "phones", np.array([1.0, 2.0]), np.array([np.nan, 0.0]))
-    assert "nothing to draw" in charts.chart([line], "t", "x", "y")
 
 
 # --- a real browser ------------------------------------------------------------------------------
@@ -517,7 +454,3 @@ def test_clicks_and_keys(saved):
     assert len(found["before"]) == 4 == len(found["after"])
     assert all("amplitude" in name for name in found["before"])
     assert all("lead" in name for name in found["after"])
-
-
-def test_report_is_public():
-    assert document.write_report is write_report

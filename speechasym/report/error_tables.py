@@ -1,0 +1,288 @@
+"""The report's error rates and confusions: by output, speaker, phone and manner of articulation."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from speechasym.plots.confusion import articulation, confusion_matrix
+from speechasym.recognition.evaluation import FROM_LETTERS
+from speechasym.report import charts
+from speechasym.report.data import ReportData
+from speechasym.report.html import (
+    DASH,
+    ERRORS,
+    SIGNS,
+    Html,
+    bar,
+    collapsible,
+    error_sign,
+    joined,
+    number,
+    paragraph,
+    percent,
+    percent_range,
+    plural,
+    scroll_box,
+    symbol,
+    table,
+    tag,
+)
+from speechasym.scoring import tables
+from speechasym.scoring.error_rates import GAP, ErrorRate
+from speechasym.training.config import HEADS
+from speechasym.training.labels import UNKNOWN
+
+TITLES = {"phones": "Phones", "letters": "Letters", "words": "Words"}
+TITLES[FROM_LETTERS] = "Words spelled from letters"
+MEASURES = {"PER": "phone error rate", "LER": "letter error rate", "WER": "word error rate"}
+MOST_ROWS = 20  # of a list
+
+
+def _title(name: str) -> str:
+    """Return the title of a score."""
+    return TITLES.get(name, name.capitalize())
+
+
+def _interval(score: Mapping[str, Any]) -> str:
+    low, high = score["interval_95"]
+    return percent_range(low, high)
+
+
+def tiles(data: ReportData) -> Html:
+    """Show the error rates in large figures, all on one scale."""
+    every = [data.scores, *(results.scores for results in data.baselines.values())]
+    scores = [s for scores in every for name, s in scores.items() if name in data.scores]
+    most = max([max(s["rate"] or 0, s["interval_95"][1] or 0) for s in scores] or [0])
+    return tag("div", *(_tile(name, data, most) for name in data.scores), class_="tiles")
+
+
+def _tile(name: str, data: ReportData, most: float) -> Html:
+    score = data.scores[name]
+    low, high = score["interval_95"]
+    interval = "one speaker: no interval" if low is None else percent_range(low, high)
+    measure = MEASURES.get(score["measure"], score["measure"])
+    if name not in HEADS:
+        measure += " by letters" if name == FROM_LETTERS else " " + name.removeprefix("words ")
+    baselines = [
+        tag(
+            "li", tag("span", other), tag("b", percent(baseline["rate"])),
+            tag("span", _interval(baseline)),
+        )
+        for other, results in data.baselines.items()
+        if (baseline := results.scores.get(name)) is not None
+    ]  # fmt: skip
+    return tag(
+        "div",
+        tag("h2", measure.capitalize()),
+        tag("p", percent(score["rate"]), class_="big"),
+        charts.whisker(score["rate"] or 0.0, low, high, most),
+        tag("p", interval, class_="note"),
+        tag("ul", *baselines, class_="beside") if baselines else None,
+        class_="tile",
+    )
+
+
+def errors(data: ReportData) -> Html:
+    """Tabulate error rates by output and by speaker."""
+    if not data.scores:
+        return paragraph("There are no error rates.")
+    parts: list[object] = [
+        paragraph(f"Without {head}: these cuts have no labels for them ({why}).", note=True)
+        for head, why in data.missing_heads.items()
+    ]
+    rows: list[list[object]] = []
+    bars = []
+    for name, score in data.scores.items():
+        first = joined([_title(name), " ", tag("small", score["measure"])])
+        runs = {data.name: score} | {
+            other: results.scores[name]
+            for other, results in data.baselines.items()
+            if name in results.scores
+        }
+        for run, counts in runs.items():
+            n = max(1, counts["N"])
+            bars.append([(k, counts[k.upper()] / n) for k in SIGNS])
+            rows.append(
+                [
+                    first, *([run] if data.baselines else []),
+                    tag("b", percent(counts["rate"])), _interval(counts),
+                    *(number(counts[key]) for key in ("N", "S", "D", "I")),
+                ]
+            )  # fmt: skip
+            first = tag("span", _title(name), class_="again")
+    most = max(sum(share for _, share in shares) for shares in bars)
+    for row, shares in zip(rows, bars, strict=True):
+        row.append(bar(shares, most))
+    columns = ["output", *(["run"] if data.baselines else []), "error rate", "95 % interval"]
+    columns += ["reference", *(f"{SIGNS[k]} {ERRORS[k]}" for k in SIGNS), "per reference symbol"]
+    text = 2 if data.baselines else 1
+    parts.append(table(columns, rows, "Error rates by output", text))
+    for name, results in data.baselines.items():
+        if results.content.get("cuts_sha256") != data.cuts_sha256:
+            remark = f"{name} was evaluated on other cuts: its error rates are not comparable."
+            parts.append(paragraph(remark, note=True))
+    if max(len(s["speakers"]) for s in data.scores.values()) < 2:
+        remark = "There is no confidence interval: it needs at least two speakers."
+        parts.append(paragraph(remark, note=True))
+    else:
+        parts.append(_by_speaker(data))
+    return joined(parts)
+
+
+def _by_speaker(data: ReportData) -> Html:
+    """Tabulate error rates by speaker, lowest first."""
+    first = next(iter(data.scores.values()))["speakers"]
+    speakers = sorted(first, key=lambda speaker: (first[speaker]["rate"] or 0, speaker))
+    evaluated = data.evaluated
+    cuts = Counter(evaluated.speakers.values() if evaluated is not None else ())
+    rows = []
+    for speaker in speakers:
+        row: list[object] = [speaker, number(cuts[speaker]) if cuts[speaker] else DASH]
+        for score in data.scores.values():
+            rates = {name: counts["rate"] for name, counts in score["speakers"].items()}
+            most = max([rate or 0 for rate in rates.values()] or [0])
+            rate = rates.get(speaker)
+            row.append(tag("span", bar([("all", rate or 0)], most), percent(rate), class_="with"))
+        rows.append(row)
+    columns = ["speaker", "cuts", *map(_title, data.scores)]
+    return table(columns, rows, "Error rates by speaker, lowest first")
+
+
+# --- Confusions -----------------------------------------------------------------------------------
+
+
+def confusions(data: ReportData) -> Html:
+    """Show which symbols were confused with which, and where the errors are."""
+    if data.evaluated is None:
+        return paragraph(f"Nothing could be recognised for this page. {data.problem}")
+    scores = data.evaluated.scores
+    name = next(iter(scores))
+    result, words = scores[name], scores.get("words")
+    c = result.counts
+    parts: list[object] = [
+        paragraph(
+            f"Of {c.length:,} {name}, {c.substitutions:,} were substituted and {c.deletions:,} "
+            f"deleted; {c.insertions:,} were inserted."
+        )
+    ]
+    if name == "phones":
+        matrix = charts.confusion(confusion_matrix(result))
+        caption = tag(
+            "figcaption",
+            "A row is a phone that was said, a column what was recognised. The stronger the "
+            "colour, the greater the share of the row, written in % from 10 % on. Correct phones "
+            "lie on the diagonal.",
+        )
+        box = scroll_box(matrix, "Confusion matrix of phones")
+        parts.append(tag("figure", box, caption))
+    if not c.errors:
+        return joined([*parts, paragraph("There are no errors to list.")])
+    lists = [_frequent_errors(result, name)]
+    if name != "words" and words is not None and words.counts.errors:
+        lists.append(_frequent_errors(words, "words"))
+    parts.append(tag("div", *lists, class_="pair"))
+    if any(UNKNOWN in pair for pair in (words.confusions if words is not None else ())):
+        remark = f"{UNKNOWN} stands for any word that was too rare in training."
+        parts.append(paragraph(remark, note=True))
+    if name == "phones":
+        parts += [_by_phone(result), _by_manner(result)]
+    return joined(parts)
+
+
+def _frequent_errors(result: ErrorRate, name: str) -> Html:
+    wrong = [(pair, n) for pair, n in result.confusions.items() if pair[0] != pair[1]]
+    wrong.sort(key=lambda entry: (-entry[1], entry[0]))
+    said: Counter[str] = Counter()
+    for (token, _), n in result.confusions.items():
+        said[token] += n
+    rows = []
+    for (token, other), n in wrong[:MOST_ROWS]:
+        inserted, deleted = token == GAP, other == GAP
+        rows.append(
+            [
+                error_sign("i" if inserted else "d" if deleted else "s"),
+                DASH if inserted else symbol(token),
+                DASH if deleted else symbol(other),
+                number(n),
+                DASH if inserted else percent(n / said[token], 0),
+                percent(n / result.counts.errors, 1),
+            ]
+        )
+    columns = ["error", "said", "recognised", "count", "of this symbol", "of all errors"]
+    return table(columns, rows, f"Most frequent errors of {name}", 3)
+
+
+class _Errors(NamedTuple):
+    """Errors of a phone, or of a class of phones."""
+
+    name: str
+    said: int
+    counts: dict[str, int]  # by s, d, i
+    recognised_as: str = ""
+
+    @property
+    def total(self) -> int:
+        return sum(self.counts.values())
+
+
+def _phone_errors(result: ErrorRate) -> list[_Errors]:
+    """Return errors by phone, most first; an insertion counts for the phone inserted."""
+    rows = [
+        _Errors(
+            r.token, r.length, {"s": r.substitutions, "d": r.deletions, "i": r.insertions},
+            r.confused,
+        )
+        for r in tables.token_rows(result)
+    ]  # fmt: skip
+    return sorted(rows, key=lambda r: (-r.total, r.name))
+
+
+def _error_rows(rows: Sequence[_Errors], total: int) -> list[list[object]]:
+    most = max((r.total for r in rows), default=1)
+    return [
+        [
+            r.name,
+            number(r.said), number(r.total), percent(r.total / max(1, total), 1),
+            bar(list(r.counts.items()), most),
+            *(number(r.counts[k]) for k in SIGNS),
+            percent(r.total / r.said, 0) if r.said else DASH,
+            r.recognised_as or DASH,
+        ]
+        for r in rows
+    ]  # fmt: skip
+
+
+_COLUMNS = ["said", "errors", "of all errors", "", *(f"{s} {ERRORS[k]}" for k, s in SIGNS.items())]
+_COLUMNS += ["errors per phone said", "recognised as"]
+
+
+def _by_phone(result: ErrorRate) -> Html:
+    rows = _phone_errors(result)
+    total = result.counts.errors
+    half = next(
+        (n for n in range(1, len(rows) + 1) if sum(r.total for r in rows[:n]) >= total / 2), 0
+    )
+    names = ", ".join(r.name for r in rows[:half])
+    deleted = sorted(rows, key=lambda r: (-r.counts["d"], r.name))[:5]
+    most_deleted = ", ".join(f"{r.name} {r.counts['d']}" for r in deleted if r.counts["d"])
+    text = f"Half of all errors are in {plural(half, 'phone')}: {names}."
+    text += f" Most often deleted: {most_deleted}." if most_deleted else " None is deleted."
+    columns = ["phone", *_COLUMNS]
+    cells = _error_rows(rows, total)
+    parts = [paragraph(text), table(columns, cells[:12], "The phones with the most errors")]
+    if len(cells) > 12:
+        rest = table(columns, cells[12:], "The other phones")
+        parts.append(collapsible(f"The other {len(cells) - 12} phones", rest))
+    return joined(parts)
+
+
+def _by_manner(result: ErrorRate) -> Html:
+    groups: dict[str, _Errors] = {}
+    for r in _phone_errors(result):
+        name, _ = articulation(r.name)
+        before = groups.get(name, _Errors(name, 0, dict.fromkeys(SIGNS, 0)))
+        counts = {k: before.counts[k] + r.counts[k] for k in SIGNS}
+        groups[name] = before._replace(said=before.said + r.said, counts=counts)
+    rows = sorted(groups.values(), key=lambda r: (-r.total, r.name))
+    cells = [row[:-1] for row in _error_rows(rows, result.counts.errors)]
+    return table(["manner", *_COLUMNS[:-1]], cells, "Errors by manner of articulation")

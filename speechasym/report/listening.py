@@ -1,0 +1,154 @@
+"""The report's recordings: sound, spectrogram, asymmetry, units and symbols on one time axis."""
+
+import base64
+import io
+import math
+
+import numpy as np
+import soundfile as sf
+
+from speechasym.asymmetry import loops
+from speechasym.auditory import erb
+from speechasym.plots import asymmetry
+from speechasym.plots.axes import TICKS_HZ
+from speechasym.plots.recognised import RecognisedRecording
+from speechasym.plots.units import unit_activity
+from speechasym.report import strips
+from speechasym.report.data import ReportData, ReportRecording
+from speechasym.report.html import (
+    SIGNS,
+    Html,
+    error_sign,
+    joined,
+    lane_row,
+    paragraph,
+    scroll_box,
+    tag,
+)
+from speechasym.report.tiers import tier_rows
+from speechasym.training.config import LabelConfig
+
+MOST_UNITS = 24  # drawn of a level
+
+
+def recordings(data: ReportData) -> Html:
+    """Show all recordings, one below the other."""
+    if not data.recordings:
+        return paragraph(f"There is no recording to show. {data.problem}")
+    intro = paragraph(
+        "From top to bottom: the sound; its gammatone spectrogram; the asymmetry of its tracks, "
+        "level by level, red where a track rises and blue where it falls; the units of each level, "
+        "orange where a unit wins an event, with a tick where an event begins; and what was said "
+        "and recognised. Press a symbol to hear it, or anywhere in a picture to play from there. "
+        "Hover over a unit to see in which symbol it is most active. On the keyboard, the arrow "
+        "keys move along a row of symbols."
+    )
+    signs = tag("p", *(joined([error_sign(kind), "  "]) for kind in SIGNS), class_="signs")
+    config = data.trained.config.data.labels
+    items = [_recording(item, n, config) for n, item in enumerate(data.recordings)]
+    return joined([intro, signs, *items])
+
+
+def _recording(item: ReportRecording, number: int, config: LabelConfig) -> Html:
+    heading = [tag("h3", item.title), paragraph(item.about, note=True) if item.about else None]
+    recording = item.recognised
+    if recording is None:
+        return tag("article", *heading, paragraph(f"It cannot be played. {item.problem}"))
+    choices = []
+    for track in loops.DRAWN_TRACKS:
+        button = tag(
+            "input", type="radio", name=f"kind-{number}", value=track,
+            checked=track == loops.DRAWN_TRACKS[0],
+        )  # fmt: skip
+        choices.append(tag("label", button, " ", asymmetry.TITLES[track]))
+    kinds = tag("fieldset", tag("legend", "Asymmetry of"), *choices)
+    sound = tag(
+        "audio", controls=True, preload="auto", src=_flac(recording),
+        aria_label=f"Recording {item.title}",
+    )  # fmt: skip
+    rows = [*_signal(recording), *_levels(recording), *tier_rows(item, config), _axis(recording)]
+    lanes = tag(
+        "div", *rows, tag("div", tag("i", class_="cursor"), class_="over"), class_="lanes",
+        style=f"--s:{recording.seconds:.4f}", data_seconds=f"{recording.seconds:.4f}",
+    )  # fmt: skip
+    box = scroll_box(lanes, f"{item.title}, over time")
+    return tag("article", *heading, sound, kinds, box, class_="hear")
+
+
+def _flac(recording: RecognisedRecording) -> str:
+    file = io.BytesIO()
+    samples = np.clip(recording.samples, -1, 1)
+    sf.write(file, samples, recording.sample_rate, format="FLAC", subtype="PCM_16")
+    return "data:audio/flac;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+def _picture(uri: str, text: str, kind: str, rows: str | None = None) -> Html:
+    return tag("img", src=uri, alt=text, class_=kind, data_rows=rows)
+
+
+def _signal(recording: RecognisedRecording) -> list[Html]:
+    """Return rows of the sound, its spectrogram and its asymmetries."""
+    d = asymmetry.design(recording.sample_rate)
+    frames = loops.all_frames(recording.samples, d)
+    cam = erb.hz_to_cam(d.inner.frequency)
+    ticks = []
+    for hz in TICKS_HZ:
+        top = 100 * (cam[-1] - float(erb.hz_to_cam(hz))) / (cam[-1] - cam[0])
+        if 4 < top < 96:
+            text = f"{hz:g} Hz" if hz >= 5000 else f"{hz:g}"
+            ticks.append(tag("span", text, style=f"top:{top:.1f}%"))
+    wave = strips.waveform(recording.samples, round(200 * recording.seconds))
+    rows = [lane_row("sound", wave, kind="sound", height=44)]
+    name = joined([tag("b", "gamma-"), tag("b", "tone"), tag("span", *ticks, class_="hz")])
+    text = f"Gammatone spectrogram, {len(cam)} channels from {d.inner.frequency[0]:.0f} Hz"
+    picture = _picture(strips.spectrogram(frames.power), text, "ink smooth")
+    rows.append(lane_row(name, picture, kind="tall", height=140))
+    for track in loops.DRAWN_TRACKS:
+        for n, scale in enumerate(d.config.scales):
+            width = f"±{scale.width(track):g} {asymmetry.unit(track)}"
+            name = joined([tag("b", f"{scale.time_ms:g} ms"), tag("small", width)])
+            text = f"Asymmetry of {track}, level {n + 1}: {scale.time_ms:g} ms, {width}"
+            uri = strips.asymmetry(frames.asymmetry[track][n])
+            picture = _picture(uri, text, "signed smooth")
+            rows.append(lane_row(name, picture, kind=f"kind {track}", height=58))
+    return rows
+
+
+def _levels(recording: RecognisedRecording) -> list[Html]:
+    """Return a row of units for each level, or a remark where there are none."""
+    levels = recording.output.levels
+    if not levels:
+        remark = tag("p", "This model has no levels.", class_="none")
+        return [lane_row(tag("b", "levels"), remark)]
+    rows = []
+    for number, level in enumerate(levels):
+        rates = recording.rates(number).split(", ")
+        name = joined([tag("b", f"level {number}"), *(tag("small", rate) for rate in rates)])
+        if level.activation is None:
+            rows.append(lane_row(name, tag("p", "This level has no units.", class_="none")))
+            continue
+        kind = "words" if number and number == len(levels) - 1 else "phones"
+        labels = recording.reference.get(kind) or recording.recognised.get(kind, [])
+        data = unit_activity(recording, number, labels, MOST_UNITS)
+        tips = [
+            f"unit {unit}" + (f", most active in {label}" if label else "")
+            for unit, label in zip(data.units, data.favourites, strict=True)
+        ]
+        count = f"{data.total} units"
+        if len(tips) < data.total:
+            count = f"{len(tips)} of {count}"
+        text = f"Level {number}: activation of {count}, in the order of their maxima"
+        picture = _picture(strips.units(data), text, "units", "|".join(tips[::-1]))
+        name = joined([name, tag("small", count)])
+        rows.append(lane_row(name, picture, kind="kept", height=2 * (4 + 3 * len(tips))))
+    return rows
+
+
+def _axis(recording: RecognisedRecording) -> Html:
+    seconds = recording.seconds
+    step = 0.2 if seconds <= 4 else 0.5
+    ticks = [
+        tag("span", f"{n * step:.1f}", style=f"left:{100 * n * step / seconds:.2f}%")
+        for n in range(math.floor((seconds - 0.2 * step) / step) + 1)
+    ]
+    return lane_row(tag("small", "time (s)"), *ticks, kind="axis")

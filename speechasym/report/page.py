@@ -1,0 +1,198 @@
+"""`write_report`: what a run has learned, as one HTML page with figures and recordings.
+
+The page contains all it needs, pictures and sound too, and loads nothing else. The same run, cuts
+and files give the same page: nothing measured while it is written, such as time, is on it.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from speechasym import files
+from speechasym.corpora import manifests
+from speechasym.errors import ConfigError
+from speechasym.plots.ranks import rank_shares
+from speechasym.recognition.transcription import Trained
+from speechasym.report import charts, html
+from speechasym.report.configuration import configuration, model_json
+from speechasym.report.data import ReportData, collect
+from speechasym.report.error_tables import confusions, errors, tiles
+from speechasym.report.html import (
+    DASH,
+    Html,
+    duration,
+    enumerated,
+    joined,
+    number,
+    paragraph,
+    percent,
+    plural,
+    section,
+    table,
+    tag,
+)
+from speechasym.report.listening import recordings as listening
+
+
+def write_report(
+    run: str | Path | Trained,
+    out: str | Path,
+    *,
+    cuts: str | Path | None = None,
+    evaluation: str | Path | None = None,
+    baselines: Mapping[str, str | Path] | None = None,
+    recordings: Sequence[str | Path] = (),
+    command: str | None = None,
+    show_progress: bool = True,
+) -> Path:
+    """Write a page that shows what a run has learned, and return its path.
+
+    Args:
+        run: a finished run's folder, or the result of `open_run`.
+        out: the page, .html.
+        cuts: manifest to evaluate on; None: that of `evaluation`, else the run's dev cuts.
+        evaluation: the run's results, a file of `evaluate --out`; None: they are computed.
+        baselines: {name: file of `evaluate --out`} of other runs to compare with.
+        recordings: files to listen to; none: three cuts near the quartiles of the error rate.
+        command: the command to record on the page.
+        show_progress: report progress on stderr.
+
+    Raises:
+        CheckpointError, ConfigError, AudioError, LabelError, OutputError: bad input; nothing is
+            written then. With `evaluation`, the page says which audio of the cuts cannot be read.
+
+    Example:
+        >>> write_report("out/mini/run", "report.html", cuts="out/mini/corpus/test_cuts.jsonl.gz")
+    """
+    out = Path(out)
+    if out.suffix.lower() not in (".html", ".htm"):
+        raise ConfigError(out, "is not an HTML file name", "End it in .html")
+    data = collect(
+        run, cuts=cuts, evaluation_file=evaluation, baselines=baselines or {},
+        recordings=recordings, command=command, show_progress=show_progress,
+    )  # fmt: skip
+    parts = [
+        ("training", "Training", _training(data)),
+        ("errors", "Errors", errors(data)),
+        ("confusions", "Confusions", confusions(data)),
+        ("ranks", "Ranks of units", _ranks(data)),
+        ("listen", "Level by level", listening(data)),
+        ("configuration", "Configuration", configuration(data)),
+    ]
+    page = html.page(
+        f"{data.name}: what the run has learned",
+        _head(data),
+        [(identity, name, section(identity, name, part)) for identity, name, part in parts],
+        "Written by speechasym. This page contains its pictures and recordings and loads nothing.",
+    )
+    with files.atomic(out) as file:
+        file.write(page.encode("utf-8", "replace"))
+    return out
+
+
+def _training_cuts(data: ReportData) -> tuple[str, set[str]]:
+    """Return what the run was trained on in words, and its speakers, if the manifest is there."""
+    path = Path(data.trained.config.data.train)
+    name = "/".join(path.parts[-2:])
+    try:
+        if files.sha256(path) != model_json(data)["manifests"]["train"]:
+            return f"{name} (changed since)", set()
+        cuts = list(manifests.read_cuts(path))
+    except (ConfigError, OSError, ValueError, LookupError, TypeError):
+        return name, set()
+    speakers = {s.speaker for cut in cuts for s in cut.supervisions if s.speaker}
+    text = f"{plural(len(cuts), 'cut')}, {duration(sum(c.duration for c in cuts))}"
+    of = f" of {plural(len(speakers), 'speaker')}" if speakers else ""
+    return f"{text}{of} ({name})", speakers
+
+
+def _head(data: ReportData) -> Html:
+    trained = data.trained
+    training, seen = _training_cuts(data)
+    last = data.metrics.steps[-1]
+    spent = f" in {duration(last['seconds'])}" if "seconds" in last else ""
+    epochs = plural(int(last["epoch"]) + 1, "epoch")
+    speakers = {s.speaker for cut in data.cuts for s in cut.supervisions if s.speaker}
+    of = f" of {plural(len(speakers), 'speaker')}" if speakers else ""
+    if seen and speakers:
+        both = len(seen & speakers)
+        of += ", all" if both == len(speakers) else f", {both} of them" if both else ", not"
+        of += " heard in training"
+    seconds = sum(cut.duration for cut in data.cuts)
+    sentence = (
+        f"A recogniser of {enumerated(list(trained.inventories))} with {trained.parameters:,} "
+        f"parameters, trained for {epochs} ({plural(int(last['step']), 'step')}){spent} on "
+        f"{training}. It is evaluated here on {plural(len(data.cuts), 'cut')}, "
+        f"{duration(seconds)}{of} ({'/'.join(data.manifest.parts[-2:])})."
+    )
+    note = (
+        "An error rate counts the symbols that were substituted, deleted and inserted, relative "
+        "to those that were said. Below it is its 95 % confidence interval over speakers."
+    )
+    return joined(
+        [
+            tag("p", "What the run has learned", class_="kicker"),
+            tag("h1", data.name),
+            tag("p", sentence, class_="lead"),
+            tiles(data),
+            paragraph(note, note=True),
+        ]
+    )
+
+
+def _training(data: ReportData) -> Html:
+    text = (
+        "Training losses are averaged over 2 % of the steps; dashed lines are losses on the dev "
+        "cuts. A dot marks the lowest error rate of each head."
+    )
+    model = model_json(data)
+    if model.get("error") is not None:
+        text += (
+            f" The parameters of step {model['step']:,} were kept: there the error rate of "
+            f"{model['target']} on the dev cuts was lowest, {percent(model['error'])}."
+        )
+    return joined([paragraph(text), charts.curves(data.metrics)])
+
+
+def _ranks(data: ReportData) -> Html:
+    if data.evaluated is None:
+        return paragraph(f"Nothing could be recognised for this page. {data.problem}")
+    if not data.levels:
+        return paragraph("This model has no levels.")
+    uses = {use.level: use for use in data.unit_use}
+    drawings, rows = [], []
+    for level in data.levels:
+        law = verdict = winning = DASH
+        title = f"level {level['level']}"
+        if (use := uses.get(int(level["level"]))) is not None:
+            shares = rank_shares(use.wins)
+            y = "% of the events won" if use.events else "% of the steps won"
+            drawings.append(charts.ranks(shares, title.capitalize(), y))
+            law, verdict = use.law, shares.verdict or "too few units for a law"
+            winning = number(len(shares.share))
+        resolution = "all" if use and level["resolution"] is None else number(level["resolution"])
+        rows.append(
+            [
+                title, law, verdict, f"{level['steps']:.1f}", f"{level['events']:.1f}",
+                number(level["units"]) if level["units"] else DASH, winning,
+                number(level["beta"]), resolution, number(level["selectivity"], 2),
+            ]
+        )  # fmt: skip
+    columns = [
+        "level", "law prescribed", "law its wins follow", "steps/s", "events/s", "units",
+        "units that win", "β learned", "N learned", "selectivity",
+    ]  # fmt: skip
+    text = (
+        "Each level has units that compete under a rank law; β and N of the law are learned. "
+        "Here the units are ordered by how often each has won. A power law is straight on these "
+        "axes, a geometric law bends down. Events are the changes of the winner: only they are "
+        "passed on to the level above."
+    )
+    if not uses:
+        text = "The levels of this model have no units, and so no ranks."
+    return joined(
+        [
+            paragraph(text),
+            tag("div", *drawings, class_="charts three") if drawings else None,
+            table(columns, rows, "Activity of the levels", 3),
+        ]
+    )

@@ -1,5 +1,5 @@
 "use strict";
-// A recording: its cursor moves while it plays, a symbol plays itself, a picture plays from there.
+// A recording: a cursor moves while it plays, a symbol plays itself, a picture plays from the click.
 for (const scene of document.querySelectorAll(".hear")) {
   const sound = scene.querySelector("audio");
   const lanes = scene.querySelector(".lanes");
@@ -45,7 +45,7 @@ for (const scene of document.querySelectorAll(".hear")) {
   lanes.addEventListener("click", (event) => {
     const symbol = bySymbol.get(event.target.closest("button"));
     if (symbol) {
-      const more = Math.max(0, 0.12 - (symbol.to - symbol.from)) / 2; // too short is not heard
+      const more = Math.max(0, 0.12 - (symbol.to - symbol.from)) / 2; // shorter ones are inaudible
       play(Math.max(0, symbol.from - more), symbol.to + more);
       return;
     }
@@ -58,7 +58,7 @@ for (const scene of document.querySelectorAll(".hear")) {
     const rows = picture.dataset.rows.split("|");
     picture.addEventListener("pointermove", (event) => {
       const { top, height } = picture.getBoundingClientRect();
-      const pixel = (event.clientY - top) / height * (4 + 3 * rows.length); // four are for ticks
+      const pixel = (event.clientY - top) / height * (4 + 3 * rows.length); // four are ticks
       picture.title = rows[Math.floor((pixel - 4) / 3)] ?? "where events begin";
     });
   }

@@ -226,7 +226,7 @@ def test_figures_and_baselines(made, tmp_path):
         )
     figures.write_text(json.dumps(found | {"checkpoint_sha256": "another"}))
     with pytest.raises(ConfigError, match="of another model"):
-        write_report(made / "run", page, evaluation=figures, show_progress=False)
+        write_report(made / "run", tmp_path / "x.html", evaluation=figures, show_progress=False)
     for content in ("{", "[]", "{}", '{"scores": {}}', '{"scores": {"phones": {"N": 1}}}'):
         other.write_text(content)
         with pytest.raises(ConfigError, match="no results of a run"):

@@ -136,17 +136,25 @@ FILES = [
     File("text.wav", lambda path: path.write_text("no sound at all"), "begins with b'no sound'"),
     File("0 frames.wav", written(np.zeros(0)), "0 samples"),
     File("0 frames aiff.aiff", written(np.zeros(0)), "0 samples"),
-    File("[red]half wav.wav", cut(0.5), "promises 64000 bytes of samples, 31978 are there"),
-    File("header only.wav", lambda path: path.write_bytes(tone(path).read_bytes()[:40]), "nothing"),
-    File("half rf64.wav", cut(0.5, format="RF64"), "promises 64000 bytes"),
-    File("half flac.flac", cut(0.5), "cut or damaged: copy it again"),
-    File("half aiff.aiff", cut(0.5), r"promises 640\d\d bytes"),
-    File("half sph.sph", cut(0.5, format="NIST", subtype="PCM_16"), "promises 64000 bytes"),
-    File("half ogg.ogg", cut(0.5), "cut or damaged|cut short"),
-    File("half mp3.mp3", cut(0.5), "promises 32000 samples, only .* cut or damaged"),
-    File("nan.wav", holding(np.nan, 1234), r"sample 1234 \(at 0.077125 s\) is nan"),
-    File("inf.wav", holding(-np.inf, 0), r"sample 0 \(at 0.000000 s\) is -inf"),
-    File("late.wav", holding(np.inf, 325000, 325100), "sample 325000 .* is inf"),  # second block
+    File(
+        "[red]half wav.wav", cut(0.5), "64000 bytes of samples by its header, but 31978 in the file"
+    ),
+    File(
+        "header only.wav",
+        lambda path: path.write_bytes(tone(path).read_bytes()[:40]),
+        "without samples",
+    ),
+    File("half rf64.wav", cut(0.5, format="RF64"), "64000 bytes .* by its header"),
+    File("half flac.flac", cut(0.5), "truncated or damaged: copy it again"),
+    File("half aiff.aiff", cut(0.5), r"640\d\d bytes .* by its header"),
+    File("half sph.sph", cut(0.5, format="NIST", subtype="PCM_16"), "64000 bytes .* by its header"),
+    File("half ogg.ogg", cut(0.5), "truncated"),
+    File("half mp3.mp3", cut(0.5), "truncated or damaged: 32000 samples by its header, but only"),
+    File(
+        "nan.wav", holding(np.nan, 1234), r"sample 1234 \(at 0.077125 s\) must be finite, got nan"
+    ),
+    File("inf.wav", holding(-np.inf, 0), r"sample 0 \(at 0.000000 s\) must be finite, got -inf"),
+    File("late.wav", holding(np.inf, 325000, 325100), "sample 325000 .* got inf"),  # second block
     File("streamed.wav", streamed, result=like_the_sine),
     File("8 bit.wav", written(subtype="PCM_U8"), result=like_the_sine),
     File("24 bit.wav", written(subtype="PCM_24"), result=like_the_sine),

@@ -81,14 +81,14 @@ def test_cut_ogg_of_many_pages(tmp_path, subtype, caplog):
     page = whole.rfind(b"OggS", 0, len(whole) // 2)
     for end in (page + 10, page + 40, page + 400, len(whole) - 1):
         path.write_bytes(whole[:end])
-        with pytest.raises(speechasym.AudioError, match="cut"):
+        with pytest.raises(speechasym.AudioError, match="truncated"):
             speechasym.load(path)
     for end in (page, page + 3):  # between two pages: perhaps a recorder that was stopped there
         path.write_bytes(whole[:end])
-        assert "cut short?" in reading.info(path).warning
+        assert "truncated?" in reading.info(path).warning
         caplog.clear()
         assert len(speechasym.load(path)[0]) < len(noise)
-        assert f"{path}: cut short?" in caplog.text
+        assert f"{path}: truncated?" in caplog.text
 
 
 @pytest.mark.parametrize("channels", [2, 6])
@@ -160,7 +160,7 @@ def test_blocks_of_any_size_equal_the_whole(tmp_path, rate, seconds):
 
 @pytest.mark.parametrize("rate", [0, -16000, float("nan")])
 def test_sample_rate_out_of_range(tmp_path, rate):
-    with pytest.raises(speechasym.ConfigError, match=r"sample_rate: .* not positive"):
+    with pytest.raises(speechasym.ConfigError, match=r"sample_rate: must be > 0 Hz"):
         speechasym.load(tone(tmp_path / "x.wav"), rate)
 
 
@@ -196,7 +196,9 @@ def test_wav_from_a_stream_has_no_length(tmp_path, size):
     x, _ = speechasym.load(path)
     np.testing.assert_allclose(x, NOISE, atol=2**-14)
     path.write_bytes(streamed(2 * len(NOISE) + 2))
-    with pytest.raises(speechasym.AudioError, match="promises 9604 bytes of samples, 9602 are"):
+    with pytest.raises(
+        speechasym.AudioError, match="9604 bytes of samples by its header, but 9602"
+    ):
         speechasym.load(path)
 
 
@@ -208,7 +210,7 @@ def test_flac_from_a_stream_is_named(tmp_path):
     whole[21] &= 0xF0
     whole[22:26] = bytes(4)
     path.write_bytes(whole)
-    with pytest.raises(speechasym.AudioError, match="does not say how long it is"):
+    with pytest.raises(speechasym.AudioError, match="without a length"):
         speechasym.load(path)
 
 

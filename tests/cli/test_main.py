@@ -283,7 +283,7 @@ def test_picture_of_any_name(tmp_path, name):
         (["out/text.npy"], "text.npy: cannot be read"),
         (["out/wrong.npy"], r"wrong.npy: shape \(3, 5\) does not match"),
         (["broken/x.npy"], "x.npy: cannot be read"),
-        (["x.txt"], "x.txt: not an audio file known here"),
+        (["x.txt"], "x.txt: unknown audio format"),
     ],
 )
 def test_what_cannot_be_drawn(drawable, tmp_path, capsys, arguments, says):

@@ -197,7 +197,7 @@ def test_a_file_is_resampled_to_the_rate_asked_for(tmp_path):
     [
         (np.zeros((2, 100)), r"shape \(2, 100\)"),
         (np.zeros(0), r"shape \(0,\)"),
-        (np.zeros(100, np.int16), "type int16; floating point .* x / 32768"),
+        (np.zeros(100, np.int16), "floating-point samples, got int16.* x / 32768"),
         (np.array([0.0, 1.0, np.nan]), "sample 2 is nan"),
     ],
 )
@@ -448,7 +448,7 @@ def test_bad_recording_does_not_stop_the_others(tmp_path, workers):
     result = speechasym.extract(inputs, out, workers=workers)
     assert (result.made, list(result.failed)) == (["a", "c", "e"], ["b", "d"])
     assert f"{inputs / 'b.wav'}: an empty file" in result.failed["b"]
-    assert "sample 0 (at 0.000000 s) is nan" in result.failed["d"]
+    assert "sample 0 (at 0.000000 s) must be finite, got nan" in result.failed["d"]
     assert index(out)["failed"] == result.failed
     assert contents(out).keys() == {INDEX, "a.npy", "c.npy", "e.npy"}
     tone(inputs / "b.wav")  # mended

@@ -339,7 +339,7 @@ def two_runs_one_after_the_other(shared, tmp_path):
     assert speechasym.extract(path, out).made == ["x"]
     before = contents(out)
     again = run_cli("extract", path, "--out", out)
-    assert (again.code, again.out) == (0, f"0 recordings -> {out}, 1 kept from before\n")
+    assert (again.code, again.out) == (0, f"0 recordings -> {out}, 1 up to date\n")
     assert contents(out) == before
     with pytest.raises(speechasym.OutputError) as caught:
         speechasym.extract(path, out, rate=50)

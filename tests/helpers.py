@@ -115,3 +115,14 @@ def text_manifest(path, texts):
             cut = {"id": f"c{n}", **times, "supervisions": [said], "recording": recording}
             file.write(json.dumps({**cut, "type": "MonoCut"}) + "\n")
     return path
+
+
+def zipfian_sentences(seed=3, sentences=300, words=150):
+    """Sentences with repeated phrases, so that all counts of counts are above 0."""
+    rng = np.random.default_rng(seed)
+    share = np.arange(1.0, words + 1) ** -1.3
+    names = [f"W{n}" for n in range(words)]
+    return [
+        [str(w) for w in rng.choice(names, rng.integers(0, 9), p=share / share.sum())]
+        for _ in range(sentences)
+    ]

@@ -28,8 +28,9 @@ from speechasym import files
 from speechasym.annotations import transcripts
 from speechasym.corpora import manifests
 from speechasym.errors import SpeechAsymError
-from speechasym.language import ngrams
-from speechasym.language.ngrams import Model
+from speechasym.language import kneser_ney, ngrams
+from speechasym.language.arpa import write_arpa
+from speechasym.language.ngrams import NgramModel
 from speechasym.levels import ctc
 from speechasym.recognition.decoder import DecodingConfig, WordSearch
 from speechasym.recognition.transcription import Trained, open_run
@@ -90,12 +91,12 @@ def hear(trained: Trained, cuts: str) -> Heard:
     )
 
 
-def bigram(trained: Trained) -> Model:
+def bigram(trained: Trained) -> NgramModel:
     """Of the phones that a run was trained on. Raises `ConfigError` where they are gone."""
     config = trained.config.data
     cuts = manifests.read_cuts(Path(config.train))
     rows = [labels.tokens(cut, "phones", config.labels, None) for cut in cuts]
-    return ngrams.estimate(rows, 2, vocabulary=trained.inventories["phones"])
+    return kneser_ney.estimate(rows, 2, vocabulary=trained.inventories["phones"])
 
 
 def without_bigram(heard: Heard) -> dict[str, list[str]]:
@@ -108,7 +109,9 @@ def without_bigram(heard: Heard) -> dict[str, list[str]]:
     return found
 
 
-def with_bigram(heard: Heard, lm: Model, config: DecodingConfig = SEARCH) -> dict[str, list[str]]:
+def with_bigram(
+    heard: Heard, lm: NgramModel, config: DecodingConfig = SEARCH
+) -> dict[str, list[str]]:
     """{cut: phones} by the sum over alignments and the bigram."""
     known = labels.classes(heard.trained.inventories["phones"])
     search = WordSearch({phone: [(number,)] for phone, number in known.items()}, lm)
@@ -121,7 +124,7 @@ def with_bigram(heard: Heard, lm: Model, config: DecodingConfig = SEARCH) -> dic
     return found
 
 
-def tuned(heard: Heard, lm: Model) -> tuple[DecodingConfig, list[dict[str, float]]]:
+def tuned(heard: Heard, lm: NgramModel) -> tuple[DecodingConfig, list[dict[str, float]]]:
     """The weights with the fewest errors, and the error rate of each of the grid."""
     best, chosen, tried = None, SEARCH, []
     for lm_weight, score, penalty in product(LM_WEIGHTS, PHONE_SCORES, BLANK_PENALTIES):
@@ -164,7 +167,7 @@ def tell(run: str, test: str, tune: str, tuned_by: str | None, out: Path) -> Non
     config, tried = tuned(held_out, bigram(chooser))
     trained = open_run(run)
     heard, lm = hear(trained, test), bigram(trained)
-    lm.write_arpa(out / "phones.arpa")
+    write_arpa(out / "phones.arpa", lm)
     tables = {"without": without_bigram(heard), "with": with_bigram(heard, lm, config)}
     rates = {name: heard.score(found) for name, found in tables.items()}
     for name, found in tables.items():

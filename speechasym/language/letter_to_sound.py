@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from speechasym import files
 from speechasym.errors import LexiconError
-from speechasym.language import ngrams
+from speechasym.language import kneser_ney, ngrams
 from speechasym.language.lexicon import Lexicon
 from speechasym.ops import cpu_letter_to_sound
 
@@ -166,14 +166,14 @@ def learn(lexicon: Lexicon, *, order: int = 6, most: int | None = None, seed: in
     units = [row for row in align(pairs_of(lexicon, most, seed)) if row]
     if not units:
         raise LexiconError("lexicon", "no word to learn from", "Give one with words of letters")
-    return Guesser(ngrams.estimate(units, order))
+    return Guesser(kneser_ney.estimate(units, order))
 
 
 @dataclass(frozen=True, eq=False)
 class Guesser:
     """Guesses how a word is said; made by `learn` or `read`."""
 
-    model: ngrams.Model  # of joint units
+    model: ngrams.NgramModel  # of joint units
 
     @cached_property
     def _spelled(self) -> "_Spelled":
@@ -210,29 +210,6 @@ class Guesser:
             raise LexiconError(f"word {word!r}", "nothing to hear in it", "Write it out")
         return tuple(phone for u in units.tolist() for phone in spelled.phones[u])
 
-    def write(self, path: str | Path) -> None:
-        """Write the model as an ARPA file of joint units, packed if it ends in .gz."""
-        self.model.write_arpa(path)
-
-
-def read(path: str | Path) -> Guesser:
-    """Read what `Guesser.write` has written.
-
-    Raises:
-        ArpaError: it cannot be read.
-        LexiconError: a model of something else than joint units.
-    """
-    model = ngrams.read_arpa(path)
-    for unit in model.words[len(ngrams.SPECIAL) :]:
-        if not _UNIT.fullmatch(unit):
-            raise LexiconError(
-                path, f"{unit!r} is no joint unit of letters and phones", "Give one of `learn`"
-            )
-    return Guesser(model)
-
-
-_UNIT = re.compile(r"[^:]{1,2}:([^:_]+(_[^:_]+)?)?")
-
 
 class _Spelled(NamedTuple):
     """Units by what they spell: one letter a at a, two letters a b at A (a + 1) + b."""
@@ -245,7 +222,7 @@ class _Spelled(NamedTuple):
     phones: list[tuple[str, ...]]  # by unit
 
 
-def _spelled(model: ngrams.Model) -> _Spelled:
+def _spelled(model: ngrams.NgramModel) -> _Spelled:
     special = len(ngrams.SPECIAL)
     parts = [unit.rsplit(":", 1) for unit in model.words[special:]]
     alphabet = tuple(sorted({letter for spelling, _ in parts for letter in spelling}))

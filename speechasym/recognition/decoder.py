@@ -28,9 +28,10 @@ from torch import Tensor
 from speechasym import files
 from speechasym.errors import ConfigError, DecodingError
 from speechasym.language import lexicon, ngrams, phones
+from speechasym.language.arpa import read_arpa
 from speechasym.language.letters import SPACE, spell
 from speechasym.language.lexicon import Lexicon
-from speechasym.language.ngrams import Model
+from speechasym.language.ngrams import NgramModel
 from speechasym.levels import ctc
 from speechasym.ops import cpu_search
 from speechasym.ops.cpu_search import NOTHING, Chain
@@ -147,7 +148,7 @@ class WordSearch:
     """
 
     def __init__(
-        self, written: Spellings, lm: Model, *, separator: int = 0, obliged: bool = False
+        self, written: Spellings, lm: NgramModel, *, separator: int = 0, obliged: bool = False
     ) -> None:
         self.written, self.lm = written, lm
         self.separator, self.obliged = separator, obliged
@@ -226,7 +227,7 @@ class Decoder:
         self,
         inventories: Mapping[str, Sequence[str]],
         entries: Lexicon | None,
-        lm: Model,
+        lm: NgramModel,
         config: DecodingConfig,
         *,
         guessed: int = 0,
@@ -436,7 +437,7 @@ def open_decoder(
         if head not in trained.inventories:
             trained.check_heads([head], "--from")
     entries = None if lexicon_file is None else lexicon.read(lexicon_file, phones.SILENCES)
-    lm = ngrams.read_arpa(lm_file)
+    lm = read_arpa(lm_file)
     guessed = 0
     if spelling and entries is not None:
         from speechasym.language import letter_to_sound

@@ -12,7 +12,7 @@ from speechasym.errors import DecodingError
 from speechasym.language import phones
 from speechasym.language.letters import SPACE
 from speechasym.language.lexicon import Lexicon
-from speechasym.language.ngrams import Model
+from speechasym.language.ngrams import NgramModel
 from speechasym.ops.cpu_search import NOTHING, Chain, Tree
 from speechasym.training import labels
 
@@ -93,7 +93,7 @@ def spellings(words: Iterable[str], inventory: Sequence[str]) -> Spellings:
     }
 
 
-def tree_of(written: Spellings, lm: Model, separator: int, obliged: bool) -> Tree:
+def tree_of(written: Spellings, lm: NgramModel, separator: int, obliged: bool) -> Tree:
     """Words that share beginnings; `separator`: class between words, 0 for none."""
     children: list[dict[int, int]] = [{}]
     ends: list[list[int]] = [[]]

@@ -8,7 +8,8 @@ from pathlib import Path
 from speechasym import files
 from speechasym.corpora import manifests
 from speechasym.errors import ConfigError
-from speechasym.language import letter_to_sound, ngrams, texts
+from speechasym.language import kneser_ney, letter_to_sound, ngrams, texts
+from speechasym.language.arpa import write_arpa
 from speechasym.language.lexicon import read as read_lexicon
 from speechasym.training import labels
 
@@ -17,7 +18,7 @@ from speechasym.training import labels
 class LanguageModelSummary:
     """Counts of `estimate_lm`."""
 
-    model: ngrams.Model
+    model: ngrams.NgramModel
     sentences: int
     words: int  # tokens of the texts
     unknown: int  # of these, outside the vocabulary
@@ -72,8 +73,8 @@ def estimate_lm(
     sentences = [sentence for path in paths for sentence in read_sentences(path)]
     tests = {str(path): read_sentences(path) for path in test}
     known = _vocabulary(sentences, vocabulary, lexicon, least)
-    model = ngrams.estimate(sentences, order, vocabulary=known, least=least_ngram)
-    model.write_arpa(out)
+    model = kneser_ney.estimate(sentences, order, vocabulary=known, least=least_ngram)
+    write_arpa(out, model)
     words = set(model.words)
     return LanguageModelSummary(
         model=model,

@@ -8,9 +8,8 @@ import pytest
 from helpers import called
 from helpers import text_manifest as manifest
 
-from speechasym import errors
 from speechasym.errors import LexiconError
-from speechasym.language import letter_to_sound, lexicon, ngrams
+from speechasym.language import letter_to_sound, lexicon
 from speechasym.language.letter_to_sound import Pair, align, complete, learn, pairs_of, restricted
 from speechasym.language.lexicon import Lexicon
 from speechasym.ops import cpu_letter_to_sound
@@ -190,23 +189,6 @@ def test_something_is_heard(guesser):
 def test_words_that_cannot_be_said(guesser, word, says):
     with pytest.raises(LexiconError, match=says):
         guesser.pronounce(word)
-
-
-@pytest.mark.parametrize("name", ["g.arpa", "g.arpa.gz"])
-def test_a_file_holds_all(tmp_path, guesser, name):
-    guesser.write(tmp_path / name)
-    again = letter_to_sound.read(tmp_path / name)
-    for word in language(60, seed=5):
-        assert again.pronounce(word) == guesser.pronounce(word)
-
-
-def test_files_of_something_else(tmp_path):
-    path = tmp_path / "lm.arpa"
-    ngrams.estimate([["THE", "SUN"]], 2).write_arpa(path)
-    with pytest.raises(LexiconError, match="'SUN' is no joint unit"):
-        letter_to_sound.read(path)
-    with pytest.raises(errors.ArpaError):
-        letter_to_sound.read(tmp_path / "none")
 
 
 # --- completing ----------------------------------------------------------------------------------

@@ -13,7 +13,8 @@ from recipes.compare import intervals, jobs, systems
 from recipes.compare.__main__ import main
 from recipes.compare.report import REPORT, RESULTS, counted, report
 from speechasym.errors import ConfigError, OutputError
-from speechasym.language import ngrams
+from speechasym.language import kneser_ney
+from speechasym.language.arpa import write_arpa
 from speechasym.recognition.decoder import config_of
 from speechasym.scoring import error_rates
 from speechasym.scoring.error_rates import Counts
@@ -38,8 +39,8 @@ def given(tmp_path):
     tiny.manifest(tmp_path / "test.jsonl", texts)
     (tmp_path / "report.json").write_text(json.dumps({"split": "of tones"}))
     (tmp_path / "lexicon.txt").write_text(LEXICON)
-    lm = ngrams.estimate([words.upper().split() for words in said], 2)
-    lm.write_arpa(tmp_path / "lm.arpa")
+    lm = kneser_ney.estimate([words.upper().split() for words in said], 2)
+    write_arpa(tmp_path / "lm.arpa", lm)
     names = {k: str(tmp_path / k) for k in ("base.yaml", "systems.yaml", "test.jsonl", "out")}
     words = [names["base.yaml"], names["systems.yaml"], "--test", names["test.jsonl"]]
     return [*words, "--out", names["out"], "--seeds", "1"]

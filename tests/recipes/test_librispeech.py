@@ -8,7 +8,8 @@ from helpers import ROOT
 from recipe_commands import Commands, after, config_of, speakers_of
 
 from speechasym.annotations.tiers import read_tiers
-from speechasym.language import lexicon, ngrams
+from speechasym.language import lexicon
+from speechasym.language.arpa import read_arpa
 from speechasym.recognition.decoder import BY_LEXICON
 
 RUN = ROOT / "recipes" / "librispeech" / "run.sh"
@@ -99,7 +100,7 @@ def test_words_of_the_test_are_pronounced_but_not_in_the_language_model(official
     learned = commands.of("lm")[0]
     assert after(learned, "--transcripts") == str(out / "train_cuts.jsonl.gz")
     assert learned[1] == str(folder / "texts" / "book.txt")
-    known = set(ngrams.read_arpa(out / "lm.arpa.gz").words)
+    known = set(read_arpa(out / "lm.arpa.gz").words)
     assert "SUIT" in known and "--beam" in commands.of("evaluate")[0]
 
 

@@ -13,7 +13,8 @@ from helpers import ROOT
 from recipe_commands import Commands, after, config_of, speakers_of
 
 from speechasym.annotations.tiers import read_tiers
-from speechasym.language import ngrams
+from speechasym.language import kneser_ney
+from speechasym.language.arpa import read_arpa
 
 RUN = ROOT / "recipes" / "timit" / "run.sh"
 LEVEL = "functions: [convolution, feedforward], width: 12, units: 6"
@@ -82,7 +83,7 @@ def test_the_bigram_of_the_disc_is_tuned_on_its_dev(disc):
     assert figures["tuning"]["with"] == min(r["rate"] for r in figures["tuning"]["tried"])
     evaluated = json.loads((folder / "out" / "test.json").read_text())["scores"]["phones"]
     assert figures["without"]["rate"] == evaluated["rate"]
-    lm = ngrams.read_arpa(folder / "out" / "phone_lm" / "phones.arpa")
+    lm = read_arpa(folder / "out" / "phone_lm" / "phones.arpa")
     assert lm.order == 2 and "sil" in lm.words
 
 
@@ -160,7 +161,7 @@ def test_the_bigram_decides_where_the_sound_does_not(monkeypatch):
         speakers={"x": "s"},
     )  # fmt: skip
     assert phone_lm.without_bigram(heard) == {"x": ["sil", "a", "b", "sil"]}
-    lm = ngrams.estimate([["sil", "b", "a", "sil"]] * 20, 2, vocabulary=("a", "b", "sil"))
+    lm = kneser_ney.estimate([["sil", "b", "a", "sil"]] * 20, 2, vocabulary=("a", "b", "sil"))
     assert phone_lm.with_bigram(heard, lm) == {"x": ["sil", "a", "b", "sil"]}  # weight 0
     config, tried = phone_lm.tuned(heard, lm)
     assert phone_lm.with_bigram(heard, lm, config) == {"x": ["sil", "b", "a", "sil"]}

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from speechasym.errors import ArpaError, ConfigError, DecodingError
-from speechasym.language import ngrams
+from speechasym.language import kneser_ney
+from speechasym.language.arpa import write_arpa
 from speechasym.language.lexicon import Lexicon
 from speechasym.recognition import decoder as word_decoding
 from speechasym.recognition.decoder import (
@@ -37,7 +38,7 @@ INVENTORY = ("AA", "AH", "B", "IY", "sil")
 
 @pytest.fixture(scope="module")
 def lm():
-    return ngrams.estimate([line.split() for line in TEXT], 3)
+    return kneser_ney.estimate([line.split() for line in TEXT], 3)
 
 
 def posteriors(steps: int, classes: int, seed: int, sharp: float = 2.0) -> np.ndarray:
@@ -144,7 +145,7 @@ def test_narrow_beams_lose_little(lm):
 
 def test_histories_are_limited_where_nothing_tells_them_apart(lm):
     """A one-word model forgets all: with one history, one sequence for each last word survives."""
-    unigram = ngrams.estimate([line.split() for line in TEXT], 1)
+    unigram = kneser_ney.estimate([line.split() for line in TEXT], 1)
     written = pronunciations(SOUNDS, SOUNDS, INVENTORY)
     search = WordSearch(written, unigram, separator=5)
     log_probs = posteriors(8, 6, 1)
@@ -311,12 +312,12 @@ def test_words_that_only_one_of_them_has(lm):
 
 def test_lexicon_and_model_that_are_strangers(lm):
     with pytest.raises(DecodingError, match=r"has 0 \(in capitals 4\).*same case"):
-        small = ngrams.estimate([line.lower().split() for line in TEXT], 2)
+        small = kneser_ney.estimate([line.lower().split() for line in TEXT], 2)
         Decoder(HEADS, SOUNDS, small, config_of("phones"))
     with pytest.raises(DecodingError, match="none of its words, as 'a'"):
         Decoder(HEADS, None, small, config_of("letters"))
     with pytest.raises(DecodingError, match="'YYY', the lexicon has 0; one of its 4 is 'A'"):
-        other = ngrams.estimate([["XXX", "YYY", "ZZZ"]], 2)
+        other = kneser_ney.estimate([["XXX", "YYY", "ZZZ"]], 2)
         Decoder(HEADS, SOUNDS, other, config_of("phones"))
 
 
@@ -359,7 +360,7 @@ def run_of(inventories):
 def test_from_files(lm, tmp_path):
     lexicon, arpa = tmp_path / "lexicon.txt", tmp_path / "lm.arpa"
     lexicon.write_text("A AA1\nA(1) AH0\nBA  B AA0\n")
-    lm.write_arpa(arpa)
+    write_arpa(arpa, lm)
     opened = open_decoder(run_of(HEADS), lexicon, arpa, config_of("phones"))
     assert opened.decoder.decode(SAID)[0].words == ("BA", "A")
     content = opened.as_json()

@@ -10,6 +10,7 @@ from helpers import called, tone
 from toy import GAP_S, RATE, TONE_S, manifest, toy, utterance
 
 from speechasym.errors import AudioError, CheckpointError, ConfigError
+from speechasym.language.arpa import write_arpa
 from speechasym.recognition import evaluation
 from speechasym.recognition.decoder import BY_LEXICON, config_of, open_decoder
 from speechasym.recognition.transcription import open_run
@@ -149,12 +150,12 @@ LEXICON = "AM  AA1 M\nMASS  M AA S\nA  AA0\nSAM  S AA M\n"
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
     """A lexicon and a language model of the toy language, and of one word that is never said."""
-    from speechasym.language import ngrams
+    from speechasym.language import kneser_ney
 
     folder = tmp_path_factory.mktemp("words")
     (folder / "lexicon.txt").write_text(LEXICON)
     said = [["AM", "A"], ["MASS", "AM", "A"], ["A", "MASS"], ["AM", "AM"], ["SAM"], ["MASS", "A"]]
-    ngrams.estimate(said, 2).write_arpa(folder / "lm.arpa")
+    write_arpa(folder / "lm.arpa", kneser_ney.estimate(said, 2))
     return folder / "lexicon.txt", folder / "lm.arpa"
 
 

@@ -1,0 +1,274 @@
+"""N-gram models in files: the ARPA format, gzipped or not.
+
+The format began with the language models of the ARPA tasks; it is that of SRILM: A. Stolcke,
+"SRILM - an extensible language modeling toolkit", ICSLP 2002.
+"""
+
+import gzip
+import math
+import re
+from pathlib import Path
+from typing import IO, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from speechasym import files
+from speechasym.errors import ArpaError
+from speechasym.language.ngrams import (
+    END,
+    MAX_ORDER,
+    NEVER,
+    SPECIAL,
+    START,
+    UNKNOWN,
+    NgramModel,
+    Order,
+    build_model,
+)
+
+_SIZE = re.compile(r"ngram\s+(\d+)\s*=\s*(\d+)")
+_WRITE_AGAIN = "Write the file again"
+
+
+def write_arpa(path: str | Path, model: NgramModel) -> None:
+    """Write a model, gzipped if the name ends in .gz; `read_arpa` returns the same bits.
+
+    Equal models give equal bytes.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    path = Path(path)
+    with files.atomic(path) as file:
+        if path.suffix == ".gz":
+            with gzip.GzipFile("", "wb", 6, file, 0) as packed:  # no name and no time in it
+                _write(model, packed)
+        else:
+            _write(model, file)
+
+
+def _write(model: NgramModel, file: "IO[bytes] | gzip.GzipFile") -> None:
+    sizes = "".join(f"ngram {n}={size}\n" for n, size in enumerate(model.sizes, 1))
+    file.write(f"\\data\\\n{sizes}".encode())
+    for order in range(1, model.order + 1):
+        file.write(f"\n\\{order}-grams:\n".encode())
+        last = order == model.order
+        lines = (
+            f"{p:.9g}\t{' '.join(words)}" + ("\n" if last else f"\t{backoff:.9g}\n")
+            for words, p, backoff in model.ngrams(order)
+        )
+        file.writelines(line.encode() for line in lines)
+    file.write(b"\n\\end\\\n")
+
+
+def read_arpa(path: str | Path) -> NgramModel:
+    """Read a model. <s> may have the log probability 0 or -99; <unk> may be missing.
+
+    Raises:
+        ArpaError: the file cannot be read or is truncated; a count that differs from its section;
+            a number that is invalid, or a log probability above 0; an n-gram that is a duplicate,
+            or has a word that is not a unigram or a history that is not an n-gram; no <s> or </s>.
+    """
+    path = Path(path)
+    lines = _Lines(path)
+    sizes = _read_sizes(lines)
+    sections = [_read_section(lines, n, size, len(sizes)) for n, size in enumerate(sizes, 1)]
+    if lines.line != "\\end\\":
+        raise lines.error(
+            f"expected `\\end\\`, got {lines.quoted}", "Check whether the file is truncated"
+        )
+    return _link(path, sections)
+
+
+class _Lines:
+    """The lines of a file, stripped, without empty ones; `line` is None at the end."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.number = path, 0
+        # not splitlines: it splits at characters that may occur in a word
+        self._lines = files.read_text(path, ArpaError).rstrip().split("\n")
+        if self._lines == [""]:
+            raise ArpaError(path, "is empty", _WRITE_AGAIN)
+        self.line: str | None = ""
+        self.next()
+
+    def next(self) -> None:
+        while self.number < len(self._lines):
+            self.line = self._lines[self.number].strip(" \t")
+            self.number += 1
+            if self.line:
+                return
+        self.line = None
+
+    @property
+    def quoted(self) -> str:
+        if self.line is None:
+            return "the end of the file"
+        return repr(self.line if len(self.line) < 60 else self.line[:57] + "...")
+
+    def error(self, problem: str, remedy: str) -> ArpaError:
+        return ArpaError(f"{self.path}:{self.number}", problem, remedy)
+
+
+def _read_sizes(lines: _Lines) -> list[int]:
+    """Read the header: the number of n-grams of each order."""
+    while lines.line is not None and lines.line != "\\data\\":
+        lines.next()  # text before it is a comment
+    if lines.line is None:
+        raise ArpaError(lines.path, "has no line `\\data\\`", "Give an ARPA file")
+    lines.next()
+    sizes: list[int] = []
+    while lines.line is not None and (match := _SIZE.fullmatch(lines.line)):
+        if int(match[1]) != len(sizes) + 1:
+            raise lines.error(
+                f"expected `ngram {len(sizes) + 1}=COUNT`, got {lines.quoted}", "Sort the lines"
+            )
+        sizes.append(int(match[2]))
+        lines.next()
+    if not sizes:
+        raise lines.error(f"expected `ngram 1=COUNT`, got {lines.quoted}", _WRITE_AGAIN)
+    if len(sizes) > MAX_ORDER:
+        raise lines.error(
+            f"order must be at most {MAX_ORDER}, got {len(sizes)}", "Use a model of a lower order"
+        )
+    return sizes
+
+
+class _Section(NamedTuple):
+    """The n-grams of one order as written."""
+
+    path: Path
+    words: list[list[str]]
+    probability: list[float]
+    backoff: list[float]
+    line: list[int]
+
+    def error(self, row: int, problem: str, remedy: str) -> ArpaError:
+        return ArpaError(f"{self.path}:{self.line[row]}", problem, remedy)
+
+
+def _read_section(lines: _Lines, order: int, size: int, last: int) -> _Section:
+    title = f"\\{order}-grams:"
+    if lines.line != title:
+        raise lines.error(f"expected `{title}`, got {lines.quoted}", _WRITE_AGAIN)
+    lines.next()
+    section = _Section(lines.path, [], [], [], [])
+    most = order + (2 if order < last else 1)
+    while (line := lines.line) is not None and not (line[0] == "\\" and line[-1] in ":\\"):
+        fields = line.split()
+        if not order < len(fields) <= most:
+            raise lines.error(
+                f"expected a number, {order} words"
+                f"{' and maybe a number' if order < last else ''}, got {lines.quoted}",
+                "Fix the line",
+            )
+        section.probability.append(_number(lines, fields[0], True))
+        section.backoff.append(
+            _number(lines, fields[-1], False) if len(fields) > order + 1 else 0.0
+        )
+        section.words.append(fields[1 : order + 1])
+        section.line.append(lines.number)
+        lines.next()
+    if len(section.words) != size:
+        raise lines.error(
+            f"expected {size} n-grams of order {order} by the header, got {len(section.words)}",
+            "Check whether the file is truncated" if lines.line is None else "Fix the header",
+        )
+    return section
+
+
+def _number(lines: _Lines, text: str, probability: bool) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise lines.error(f"{text!r} is not a finite number", "Fix the line")
+    if probability and value > 0:
+        raise lines.error(
+            f"log probability must be <= 0, got {text}", "Use logarithms to the base 10"
+        )
+    return value
+
+
+class _Nodes:
+    """The n-grams read so far, by the words they consist of."""
+
+    def __init__(self, words: int) -> None:
+        self.words = words
+        self.count = 1  # node 0
+        self._keys: list[NDArray[np.int64]] = []  # of each order: node of the parent x V + word
+        self._first: list[int] = []  # first node of each order
+
+    def add(self, keys: NDArray[np.int64]) -> None:
+        """Add the sorted keys of the next order."""
+        self._keys.append(keys)
+        self._first.append(self.count)
+        self.count += len(keys)
+
+    def find(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the nodes of n-grams (n, k); -1 for those that are missing."""
+        nodes = np.zeros(len(rows), np.int64)
+        for k in range(rows.shape[1]):
+            keys = self._keys[k]
+            if not len(keys):
+                return np.full(len(rows), -1)
+            wanted = nodes * self.words + rows[:, k]
+            at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+            nodes = np.where((keys[at] == wanted) & (nodes >= 0), at + self._first[k], -1)
+        return nodes
+
+
+def _link(path: Path, sections: list[_Section]) -> NgramModel:
+    """Build the tree of the n-grams of each order, which may come in any sequence."""
+    unigrams = sections[0]
+    for word in (START, END):
+        if [word] not in unigrams.words:
+            raise ArpaError(path, f"has no unigram {word}", "Use a model of whole sentences")
+    if [UNKNOWN] not in unigrams.words:
+        unigrams.words.append([UNKNOWN])
+        unigrams.probability.append(NEVER)
+        unigrams.backoff.append(0.0)
+        unigrams.line.append(0)
+    names = {word for (word,) in unigrams.words}
+    words = SPECIAL + tuple(sorted(names - set(SPECIAL)))
+    numbers = {word: number for number, word in enumerate(words)}
+    nodes = _Nodes(len(words))
+    orders = []
+    for order, section in enumerate(sections, 1):
+        try:
+            flat = [numbers[word] for row in section.words for word in row]
+        except KeyError as error:
+            i = next(i for i, row in enumerate(section.words) if set(row) - names)
+            problem = f"{error.args[0]!r} is not a unigram"
+            raise section.error(i, problem, "Fix the line, or add it") from error
+        rows = np.array(flat, np.int64).reshape(-1, order)
+        parent = nodes.find(rows[:, :-1])
+        if (parent < 0).any():
+            i = int(np.flatnonzero(parent < 0)[0])
+            history = " ".join(section.words[i][:-1])
+            raise section.error(
+                i, f"the history {history!r} is not an n-gram", "Add it, with its back-off"
+            )
+        keys = parent * len(words) + rows[:, -1]
+        sort = np.argsort(keys, kind="stable")
+        keys = keys[sort]
+        if len(repeated := np.flatnonzero(keys[1:] == keys[:-1])):
+            i = int(sort[repeated[0] + 1])
+            problem = f"{' '.join(section.words[i])!r} is a duplicate"
+            raise section.error(i, problem, "Remove one of them")
+        suffix = np.full(len(rows), -1)
+        for k in range(1, order + 1):  # if the next shorter n-gram is missing, one shorter still
+            suffix = np.where(suffix < 0, nodes.find(rows[:, k:]), suffix)
+        orders.append(
+            Order(
+                parent=parent[sort],
+                number=rows[sort, -1],
+                suffix=suffix[sort],
+                probability=np.array(section.probability)[sort],
+                backoff=np.array(section.backoff)[sort],
+            )
+        )
+        nodes.add(keys)
+    return build_model(words, orders)

@@ -58,7 +58,7 @@ class File(NamedTuple):
                 call(path)
             check_error(caught.value, path, self.says)
         made = speechasym.extract(path, out)
-        assert (made.made, list(made.failed)) == ([], [stem])
+        assert (made.written, list(made.failed)) == ([], [stem])
         assert str(path) in made.failed[stem] and re.search(self.says, made.failed[stem])
         assert contents(out).keys() == {INDEX}
         # the command, on the whole folder
@@ -72,7 +72,7 @@ class File(NamedTuple):
         assert np.isfinite(features).all() and features.shape[1] == 192 and len(features) >= 1
         assert len(features) == pytest.approx(len(x) / rate * 100, abs=1)
         self.result(x, features)
-        assert speechasym.extract(path, out, tracks=TRACKS).made == [stem]
+        assert speechasym.extract(path, out, tracks=TRACKS).written == [stem]
         np.testing.assert_array_equal(np.load(out / f"{stem}.npy"), features)
         np.testing.assert_array_equal(np.load(shared.out / f"{stem}.npy"), features)
         assert stem in shared.index["recordings"] and stem not in shared.index["failed"]
@@ -306,7 +306,7 @@ def full_disk(shared, tmp_path):
         assert done.code == 2 and not done.out and f"speechasym: {says}" in done.err
         assert contents(out).keys() <= {JOURNAL, "y.npy"}
         assert not leftovers(out)
-    assert speechasym.extract(path, out).made == ["x"]  # with space again
+    assert speechasym.extract(path, out).written == ["x"]  # with space again
     assert contents(out).keys() == {INDEX, "x.npy", "y.npy"}
 
 
@@ -336,7 +336,7 @@ def two_runs_at_once(shared, tmp_path):
 
 def two_runs_one_after_the_other(shared, tmp_path):
     path, out = tone(tmp_path / "x.wav"), tmp_path / "out"
-    assert speechasym.extract(path, out).made == ["x"]
+    assert speechasym.extract(path, out).written == ["x"]
     before = contents(out)
     again = run_cli("extract", path, "--out", out)
     assert (again.code, again.out) == (0, f"0 recordings -> {out}, 1 up to date\n")
@@ -349,7 +349,7 @@ def two_runs_one_after_the_other(shared, tmp_path):
     assert contents(out) == before
     assert run_cli("extract", path, "--out", out, "--rate", 50, "--overwrite").code == 0
     assert np.load(out / "x.npy").shape == (15, 64)
-    assert speechasym.extract(path, out, overwrite=True).made == ["x"]
+    assert speechasym.extract(path, out, overwrite=True).written == ["x"]
     assert contents(out) == before
 
 

@@ -1,8 +1,8 @@
-"""Hysteresis operators (C2): they keep what is larger than their width and forget the rest.
+"""Hysteresis operators (C2), which keep what is larger than their width and forget the rest.
 
-All take a track x (..., T) and return `y, state`; given back, the state goes on where the last call
-stopped. They work on any track in any unit, in torch, with gradients to the track, the widths and
-the weights; relays are piecewise constant, so through them only weights learn.
+All take a track x (..., T) and return `y, state`; passed to the next call, the state continues the
+track. They work on any track in any unit, in torch, with gradients to the track, the widths and
+the weights; relays are piecewise constant, so that only weights can learn through them.
 
 Shapes: T samples of the track, K operators, M thresholds.
 
@@ -20,32 +20,32 @@ from speechasym.ops import scan
 
 
 def _rising(name: str, values: Sequence[float], positive: bool = True) -> Tensor:
-    """Values as a tensor, checked to be strictly rising (and positive)."""
+    """Return values as a tensor, checked to be strictly rising (and positive)."""
     tensor = torch.as_tensor(values, dtype=torch.float64)
     bad = not len(values) or bool((tensor.diff() <= 0).any()) or not bool(tensor.isfinite().all())
     if bad or (positive and bool(tensor[0] <= 0)):
         kind = "positive and strictly rising" if positive else "strictly rising"
-        raise ConfigError(name, f"{list(values)} is not {kind}", "Use for example 1, 3, 10")
+        raise ConfigError(name, f"must be {kind}, got {list(values)}", "Use for example 1, 3, 10")
     return tensor.float()
 
 
 def _track(x: Tensor) -> Tensor:
     if not x.is_floating_point() or x.ndim == 0:
         raise ConfigError(
-            "x", f"a floating-point track (..., time) is expected, got {x.dtype}", "Use x.float()"
+            "x", f"must be a floating-point track (..., time), got {x.dtype}", "Use x.float()"
         )
     if not bool(x.isfinite().all()):
         first = int((~x.isfinite()).flatten().nonzero()[0])
-        raise ConfigError("x", f"element {first} is not finite", "Give a track without NaN")
+        raise ConfigError("x", f"element {first} is not finite", "Use a track without NaN")
     return x
 
 
 class Play(nn.Module):
-    """p(t) = clamp(p(t-1), x(t) - r, x(t) + r): blind to every fluctuation smaller than r [1].
+    """p(t) = clamp(p(t-1), x(t) - r, x(t) + r): ignores every fluctuation smaller than r [1].
 
     Args:
         widths: (K,) half-widths r, positive and rising, in the track's unit.
-        learnable: make the logarithms of the widths parameters.
+        learnable: make the logarithms of the widths trainable parameters.
 
     Without a state, p starts at x(0).
     """
@@ -71,7 +71,9 @@ class Play(nn.Module):
 class Stop(Play):
     """s = x - p, between -r and r: s / r is +1 on a rising branch and -1 on a falling one [1].
 
-    Args as `Play`; `signed=True` returns s / r, the signed asymmetry index.
+    Args:
+        widths, learnable: as `Play`.
+        signed: return s / r, the signed asymmetry.
     """
 
     def __init__(
@@ -81,7 +83,7 @@ class Stop(Play):
         self.signed = signed
 
     def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """x (..., T) -> s or s / r (..., K, T), state (..., K): that of the plays."""
+        """x (..., T) -> s or s / r (..., K, T), state (..., K) of the plays."""
         p, state = super().forward(x, state)
         s = x[..., None, :] - p
         return (s / self.widths.to(x.dtype)[:, None] if self.signed else s), state
@@ -93,7 +95,7 @@ class Relay(nn.Module):
     Args:
         up, down: (K,) thresholds in the track's unit, each down below its up.
 
-    Without a state, relays between their thresholds start at -1.
+    Without a state, relays whose input is between their thresholds start at -1.
     """
 
     up: Tensor
@@ -103,7 +105,9 @@ class Relay(nn.Module):
         super().__init__()
         if len(up) != len(down) or any(not d < u for u, d in zip(up, down, strict=True)):
             raise ConfigError(
-                "up, down", f"{list(up)}, {list(down)}: each down must be below its up", "Swap them"
+                "up, down",
+                f"each down must be below its up, got {list(up)} and {list(down)}",
+                "Swap them",
             )
         self.register_buffer("up", torch.tensor(up, dtype=torch.float32))
         self.register_buffer("down", torch.tensor(down, dtype=torch.float32))
@@ -116,7 +120,10 @@ class Relay(nn.Module):
 class PrandtlIshlinskii(Play):
     """Weighted plays, w_0 x + sum_k w_k p_k: a hysteresis loop of learnable shape [1].
 
-    Args as `Play`; the weights (K + 1,) are parameters, all 1 / (K + 1) at first.
+    Args:
+        widths, learnable: as `Play`.
+
+    The weights (K + 1,) are parameters, initially all 1 / (K + 1).
     """
 
     def __init__(self, widths: Sequence[float], learnable: bool = False) -> None:
@@ -135,18 +142,20 @@ class Preisach(Relay):
     """Weighted relays on a triangular mesh: y = sum over up > down of mu(up, down) relay [2].
 
     Args:
-        thresholds: (M,) rising, in the track's unit; every pair of two gives a relay, M (M - 1) / 2
-            in all, ordered by up and then by down.
+        thresholds: (M,) rising, in the track's unit; every pair makes a relay, M (M - 1) / 2 in
+            all, ordered by up and then by down.
 
-    The weights mu are parameters, equal and summing to 1 at first. Without a state, all relays
-    start at -1: negative saturation.
+    The weights mu are parameters, initially equal with sum 1. Without a state, all relays start at
+    -1: negative saturation.
     """
 
     def __init__(self, thresholds: Sequence[float]) -> None:
         mesh = _rising("thresholds", thresholds, positive=False).tolist()
         pairs = [(u, d) for i, u in enumerate(mesh) for d in mesh[:i]]
         if not pairs:
-            raise ConfigError("thresholds", f"{list(thresholds)}: two or more", "Give a mesh")
+            raise ConfigError(
+                "thresholds", f"must be two or more, got {list(thresholds)}", "Use for example 0, 1"
+            )
         super().__init__([u for u, _ in pairs], [d for _, d in pairs])
         self.weight = nn.Parameter(torch.full((len(pairs),), 1 / len(pairs)))
 
@@ -154,14 +163,3 @@ class Preisach(Relay):
         """x (..., T) -> y (..., T), state (..., M (M - 1) / 2)."""
         relays, state = super().forward(x, state)
         return torch.einsum("k,...kt->...t", self.weight.to(x.dtype), relays), state
-
-
-def loop_area(x: Tensor, y: Tensor) -> Tensor:
-    """(..., T) input and output along a closed cycle -> the loop's area, x's unit times y's.
-
-    The integral of x dy by the trapezoid rule, the last sample joined to the first. A loop that
-    is run through counter-clockwise in the (x, y) plane counts positive: that is a lag.
-    """
-    step = torch.roll(y, -1, -1) - y
-    middle = (x + torch.roll(x, -1, -1)) / 2
-    return (middle * step).sum(-1)

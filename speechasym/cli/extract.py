@@ -109,11 +109,11 @@ def run(options: Namespace) -> int:
     result = speechasym.extract(options.inputs, options.out, show_progress=True, **chosen)
     kept = f", {len(result.kept)} up to date" if result.kept else ""
     failed = f", {len(result.failed)} failed" if result.failed else ""
-    plural = "" if len(result.made) == 1 else "s"
-    print(f"{len(result.made)} recording{plural} -> {options.out}{kept}{failed}")
-    if result.mixed:
+    plural = "" if len(result.written) == 1 else "s"
+    print(f"{len(result.written)} recording{plural} -> {options.out}{kept}{failed}")
+    if result.multichannel:
         channel = chosen.get("channel", "mean")
-        print(f"{len(result.mixed)} had several channels: used {channel} (--channel)")
+        print(f"{len(result.multichannel)} had several channels: used {channel} (--channel)")
     if result.warned:
         stem, why = next(iter(result.warned.items()))
         print(f"{len(result.warned)} look damaged (see features.json), such as {stem}: {why}")

@@ -1,9 +1,9 @@
-"""Many recordings -> one folder of feature files: in parallel, continued after a cut, typed errors.
+"""Many recordings -> one folder of feature files: in parallel, resumable, with typed errors.
 
-In the folder: STEM.npy, float32 (frames, columns), for each recording, in the tree of the input;
-and features.json: what the columns mean, the configuration, the versions, each input's sha256.
-While a run goes on, a journal beside them holds what is done, so that the same call later goes on
-from there and ends with the same bytes.
+The folder holds STEM.npy, float32 (frames, columns), for each recording, in the tree of the input;
+and features.json: the meaning of the columns, the configuration, the versions, each input's sha256.
+During a run, a journal beside them lists what is finished, so that the same call can resume an
+interrupted run and ends with the same bytes.
 """
 
 import glob
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from speechasym import files
 from speechasym.asymmetry import surrogates
@@ -32,15 +33,16 @@ PACKAGES = ("speechasym", "numpy", "numba", "soundfile", "soxr", "torch", "torch
 
 @dataclass
 class Extracted:
-    """What became of each recording, by its stem in the output folder."""
+    """The outcome for each recording, by its stem in the output folder."""
 
-    made: list[str] = field(default_factory=list)
-    kept: list[str] = field(default_factory=list)  # there already, from an earlier run
-    failed: dict[str, str] = field(default_factory=dict)  # and why
-    warned: dict[str, str] = field(default_factory=dict)  # made, but the samples look damaged
-    mixed: list[str] = field(default_factory=list)  # made from one or the mean of several channels
-    # of those made or kept, with `noise_test`: (track, level) -> recordings whose asymmetry differs
-    # from that of noise at 5 %, and recordings tested
+    written: list[str] = field(default_factory=list)  # computed in this run
+    kept: list[str] = field(default_factory=list)  # up to date from an earlier run
+    failed: dict[str, str] = field(default_factory=dict)  # with the reason
+    warned: dict[str, str] = field(default_factory=dict)  # computed, but the samples look damaged
+    # of several channels, of which one or the mean was used
+    multichannel: list[str] = field(default_factory=list)
+    # with `noise_test`: (track, scale) -> recordings whose asymmetry differs from that of noise at
+    # 5 %, and recordings tested
     unlike_noise: dict[tuple[str, int], tuple[int, int]] = field(default_factory=dict)
 
 
@@ -60,25 +62,25 @@ def extract(
             the part of a pattern without wildcards, is kept.
         out: the folder to fill. A folder begun with the same configuration is continued.
         workers: processes.
-        overwrite: begin anew where the folder holds features of another configuration.
-        show_progress: a bar, or lines, on stderr.
-        options: fields of `FeatureConfig`: features="gammatone", rate=100, tracks=("level",), ...
+        overwrite: replace features of another configuration.
+        show_progress: show a bar, or lines, on stderr.
+        options: of the feature set: features="gammatone", rate=100, tracks=("level",), ...
 
     Returns:
-        The stems made, kept from before, and failed. A bad recording does not stop the others.
+        The stems computed, kept from before, and failed. A bad recording does not stop the others.
 
     Raises:
-        ConfigError: no recordings, two for one output, or options outside their range.
+        ConfigError: no recordings, two for one output, or options out of range.
         OutputError: the folder cannot be written, is in use, or holds something else.
 
     Example:
         >>> speechasym.extract("corpus/", "features/", features="gammatone", workers=2)
     """
     config = feature_config(**options)
-    found = find(inputs)
+    recordings = find(inputs)
     out = Path(out)
     if workers < 1:
-        raise ConfigError("workers", f"{workers} is less than 1", "Use 1 or more")
+        raise ConfigError("workers", f"must be >= 1, got {workers}", "Use 1 or more")
     with files.locked_folder(out):
         head = {
             "format": 1,
@@ -89,9 +91,9 @@ def extract(
         }
         known = features_json.known_records(out, head, overwrite)
         result = Extracted()
-        tasks = [(stem, source, out, config, known.get(stem)) for stem, source in found.items()]
+        tasks = [(stem, path, out, config, known.get(stem)) for stem, path in recordings.items()]
         with (
-            features_json.journal(out, head, known) as note,
+            features_json.journal(out, head, known) as write,
             progress(len(tasks), "extract", show_progress) as step,
         ):
             for stem, record, reason, kept in _run(tasks, workers):
@@ -99,16 +101,16 @@ def extract(
                     result.failed[stem] = reason
                     known.pop(stem, None)
                 else:
-                    (result.kept if kept else result.made).append(stem)
+                    (result.kept if kept else result.written).append(stem)
                     known[stem] = record
                     if "warning" in record:
                         result.warned[stem] = record["warning"]
                     if record["source_channels"] > 1:
-                        result.mixed.append(stem)
+                        result.multichannel.append(stem)
                     if not kept:
-                        note({"stem": stem, "record": record})
+                        write({"stem": stem, "record": record})
                 step()
-        failed = {stem: result.failed[stem] for stem in sorted(result.failed)}
+        failed = dict(sorted(result.failed.items()))
         files.write_json(out / features_json.INDEX, head | {"recordings": known, "failed": failed})
         (out / features_json.JOURNAL).unlink(missing_ok=True)
     counts: dict[tuple[str, int], tuple[int, int]] = {}
@@ -118,48 +120,46 @@ def extract(
             unlike, tested = counts.get(key, (0, 0))
             counts[key] = unlike + (verdict["p"] <= 0.05), tested + 1
     return Extracted(
-        sorted(result.made), sorted(result.kept), failed,
-        dict(sorted(result.warned.items())), sorted(result.mixed), counts,
+        sorted(result.written), sorted(result.kept), failed,
+        dict(sorted(result.warned.items())), sorted(result.multichannel), counts,
     )  # fmt: skip
 
 
 def find(inputs: str | Path | Iterable[str | Path]) -> dict[str, Path]:
     """Files, folders and globs -> {stem in the output folder: recording}.
 
-    Raises `ConfigError` where nothing is found or two recordings would share an output.
+    Raises `ConfigError` where there are no recordings, or two would share an output.
     """
     if isinstance(inputs, str | Path):
         inputs = [inputs]
-    found: dict[str, Path] = {}
+    recordings: dict[str, Path] = {}
     for item in inputs:
         for stem, path in _expand(Path(item)):
-            other = found.setdefault(stem, path)
+            other = recordings.setdefault(stem, path)
             if other != path and not (other.exists() and path.exists() and other.samefile(path)):
                 raise ConfigError(
                     path,
                     f"would be written to the same {stem}.npy as {other}",
                     "Rename one, or extract them into two folders",
                 )
-    if not found:
-        raise ConfigError("inputs", "no recordings were given", "Give files, folders or globs")
-    return found
+    if not recordings:
+        raise ConfigError("inputs", "no recordings given", "Give files, folders or globs")
+    return recordings
 
 
 def _expand(item: Path) -> Iterator[tuple[str, Path]]:
-    if os.path.isdir(item):  # unlike Path's, no exception where the name is too long
-        inside = sorted(
+    if os.path.isdir(item):  # unlike Path's, raises nothing where the name is too long
+        paths = sorted(
             path
             for path in item.rglob("*")
             if path.suffix.lower() in reading.EXTENSIONS
             and not path.name.startswith(".")
             and path.is_file()
         )
-        if not inside:
+        if not paths:
             endings = " ".join(sorted(reading.EXTENSIONS))
-            raise ConfigError(
-                item, "no audio files in this folder", f"Looked at any depth for {endings}"
-            )
-        yield from ((path.relative_to(item).with_suffix("").as_posix(), path) for path in inside)
+            raise ConfigError(item, "no audio files in this folder", f"Known endings: {endings}")
+        yield from ((path.relative_to(item).with_suffix("").as_posix(), path) for path in paths)
     elif not os.path.exists(item) and glob.has_magic(str(item)):
         matches = sorted(glob.glob(str(item), recursive=True))
         if not matches:
@@ -179,29 +179,29 @@ Outcome = tuple[str, dict[str, Any] | None, str, bool]  # stem, record, why it f
 def _run(tasks: list[Task], workers: int) -> Iterator[Outcome]:
     workers = min(workers, len(tasks))
     if workers == 1:
-        yield from map(_one, tasks)
+        yield from map(_extract_one, tasks)
         return
     yield from run_tasks(
-        _one, tasks, workers,
+        _extract_one, tasks, workers,
         chunk=max(1, min(16, len(tasks) // (workers * 4))),
         preload=[__name__, "speechasym.ops.cpu_gammatone"],
     )  # fmt: skip
 
 
-def _one(task: Task) -> Outcome:
-    """One recording -> its .npy; bad input becomes a reason, trouble with the output an error."""
+def _extract_one(task: Task) -> Outcome:
+    """One recording -> its .npy; bad input becomes a reason, trouble with the output is raised."""
     stem, source, out, config, known = task
     target = out / f"{stem}.npy"
+    noises = config.noise_test if isinstance(config, AsymmetryFeatures) else 0
     try:
-        reading.info(source)  # first, for the better error
+        header = reading.info(source)  # first, for the better error
         digest = files.sha256(source, AudioError)
         if known is not None and known["sha256"] == digest and target.is_file():
             return stem, known, "", True
-        noises = config.noise_test if isinstance(config, AsymmetryFeatures) else 0
         samples = 0
-        beginning: list[Any] = []
+        beginning: list[NDArray] = []
 
-        def heard() -> Iterator[Any]:
+        def blocks() -> Iterator[NDArray]:
             nonlocal samples
             for block in reading.blocks(source, config.sample_rate, config.channel):
                 stop_if_ended()
@@ -210,19 +210,17 @@ def _one(task: Task) -> Outcome:
                 samples += len(block)
                 yield block
 
-        width = len(config.columns())
-        rows = files.write_rows(target, config.frames(heard()), width)
+        frames = files.write_rows(target, config.frames(blocks()), len(config.columns()))
     except OutputError:
         raise
     except SpeechAsymError as error:
         return stem, None, str(error), False
-    header = reading.info(source)
-    record = {
+    record: dict[str, Any] = {
         "source": str(source),
         "source_channels": header.channels,
         "sha256": digest,
         "seconds": round(samples / config.sample_rate, 6),
-        "frames": rows,
+        "frames": frames,
     }
     if header.warning:
         record["warning"] = header.warning

@@ -1,7 +1,7 @@
-"""A folder of features while it is filled: its lock, its index, and the journal of a run.
+"""A folder of features while it is filled: features.json, and the journal of a run.
 
-features.json says what is there once a run has ended; until then a journal holds what is done, so
-that a run that was cut goes on.
+features.json describes the folder once a run has ended; until then a journal lists the finished
+recordings, so that an interrupted run can resume.
 """
 
 import json
@@ -18,13 +18,17 @@ JOURNAL = ".features.journal"
 
 
 def known_records(out: Path, head: dict[str, Any], overwrite: bool) -> dict[str, dict[str, Any]]:
-    """What an earlier run with the same head made: {stem: record}. Raises `OutputError`."""
+    """Read what earlier runs with the same head finished: {stem: record}.
+
+    Raises `OutputError` where the folder has another configuration or is damaged, unless
+    `overwrite`.
+    """
     known: dict[str, dict[str, Any]] = {}
     try:
         if (out / INDEX).exists():
             index = json.loads((out / INDEX).read_text("utf-8"))
             known |= index["recordings"]
-            if known:  # a folder where nothing was made is free
+            if known:  # a folder without features may get any
                 _check_same(out, index, head)
         if (out / JOURNAL).exists():
             lines = (out / JOURNAL).read_text("utf-8").splitlines()
@@ -34,7 +38,7 @@ def known_records(out: Path, head: dict[str, Any], overwrite: bool) -> dict[str,
                 try:
                     entry = json.loads(line)
                 except json.JSONDecodeError:
-                    break  # the line that was being written when the run was cut
+                    break  # the line that was being written when the run was interrupted
                 known[entry["stem"]] = entry["record"]
     except OutputError:
         if not overwrite:
@@ -44,7 +48,7 @@ def known_records(out: Path, head: dict[str, Any], overwrite: bool) -> dict[str,
         if overwrite or not (out / INDEX).exists():
             return {}
         raise OutputError(
-            out / INDEX, "not an index of features", "Choose another folder, or --overwrite"
+            out / INDEX, "does not describe features", "Choose another folder, or --overwrite"
         ) from error
     return known
 
@@ -57,7 +61,7 @@ def _check_same(out: Path, old: dict[str, Any], head: dict[str, Any]) -> None:
             raise OutputError(
                 out,
                 f"holds features of another run ({part}: {changes})",
-                "Choose another folder, or --overwrite to make them anew",
+                "Choose another folder, or --overwrite to replace them",
             )
 
 
@@ -65,27 +69,25 @@ def _check_same(out: Path, old: dict[str, Any], head: dict[str, Any]) -> None:
 def journal(
     out: Path, head: dict[str, Any], known: dict[str, dict[str, Any]]
 ) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """Yields a function that notes one finished recording, so that a cut run can go on.
+    """Yield a function that writes the record of a finished recording into the journal.
 
-    It is begun anew with what is known, so that nothing of another configuration, and no line that
-    was cut, stays in it.
+    The journal is rewritten with what is known, so that it keeps nothing of another configuration
+    and no incomplete line.
     """
     lines = [head, *({"stem": stem, "record": record} for stem, record in known.items())]
-    with files.atomic(out / JOURNAL) as begun:
-        begun.write("".join(json.dumps(line) + "\n" for line in lines).encode())
+    with files.atomic(out / JOURNAL) as new:
+        new.write("".join(json.dumps(line) + "\n" for line in lines).encode())
     if not known:
         (out / INDEX).unlink(missing_ok=True)  # it describes files that are about to be replaced
     try:
         with (out / JOURNAL).open("a") as file:
 
-            def note(entry: dict[str, Any]) -> None:
+            def write(entry: dict[str, Any]) -> None:
                 file.write(json.dumps(entry) + "\n")
                 file.flush()
 
-            yield note
+            yield write
     except OSError as error:
         raise OutputError(
-            out / JOURNAL,
-            f"cannot be written ({error.strerror})",
-            "Free space, or check the folder",
+            out / JOURNAL, f"cannot be written ({error.strerror})", "Free space, or check access"
         ) from error

@@ -1,7 +1,7 @@
-"""Log-mel and MFCC: what everybody has, and what every claim here is measured against.
+"""Log-mel spectrogram and MFCC: the usual features, which every claim here is measured against.
 
-Both by torchaudio. Frame m is a window centred on sample (m + 1/2) hop, so that it looks at the
-same stretch of sound as frame m of the gammatone bank; before and after the recording is silence.
+Both are computed by torchaudio. Frame m is a window centred on sample (m + 1/2) hop, so that it
+covers the same stretch of sound as frame m of the filterbank; silence surrounds the recording.
 
 Shapes: T samples, F frames, M mel channels, K cepstral coefficients.
 """
@@ -14,19 +14,21 @@ from numpy.typing import NDArray
 WINDOW_SECONDS = 0.025
 LOW_HZ = 20.0
 FLOOR = 1e-10  # -100 dB in the summed power of one mel band
-DELTA_FRAMES = 5  # the usual regression over two frames on either side
+DELTA_FRAMES = 5  # regression over two frames on either side
 
 
 class LogMel:
     """Log-mel spectrogram in dB, chunk by chunk: Hann window of 25 ms, Slaney's mel scale [1].
 
     Args:
-        sample_rate: Hz; hop: samples a frame; channels: mel bands M.
+        sample_rate: Hz.
+        hop: samples a frame.
+        channels: mel bands M.
 
     [1] M. Slaney, "Auditory Toolbox", Technical Report 1998-010, Interval Research, 1998.
     """
 
-    def __init__(self, sample_rate: int, hop: int, channels: int = 80) -> None:
+    def __init__(self, sample_rate: int, hop: int, channels: int) -> None:
         window = round(WINDOW_SECONDS * sample_rate)
         self.hop, self.width = hop, 1 << (window - 1).bit_length()
         self.spectrogram = torchaudio.transforms.MelSpectrogram(
@@ -35,23 +37,23 @@ class LogMel:
         )  # fmt: skip
 
     def start(self) -> NDArray[np.float32]:
-        """The state before the first sample: half a window of silence."""
+        """Return the state before the first sample: half a window of silence."""
         return np.zeros(max(0, (self.width - self.hop) // 2), np.float32)
 
     def __call__(self, x: NDArray, state: NDArray) -> tuple[NDArray[np.float32], NDArray]:
-        """x (T,) -> dB (M, F) for all windows complete by now, and the samples still needed."""
-        heard = np.concatenate([state, x])
-        frames = max(0, (len(heard) - self.width) // self.hop + 1)
+        """x (T,) -> dB (M, F) of all windows completed by x, and the samples still needed."""
+        samples = np.concatenate([state, x])
+        frames = max(0, (len(samples) - self.width) // self.hop + 1)
         if not frames:
-            return np.zeros((self.spectrogram.n_mels, 0), np.float32), heard
-        used = heard[: (frames - 1) * self.hop + self.width]
+            return np.zeros((self.spectrogram.n_mels, 0), np.float32), samples
+        used = samples[: (frames - 1) * self.hop + self.width]
         with torch.no_grad():
             mel = self.spectrogram(torch.from_numpy(used)).clamp(min=FLOOR)
             decibel = (10 * torch.log10(mel)).numpy()
-        return decibel, heard[frames * self.hop :].copy()
+        return decibel, samples[frames * self.hop :].copy()
 
 
-def cepstra(decibel: NDArray, count: int = 13) -> NDArray[np.float32]:
+def cepstra(decibel: NDArray, count: int) -> NDArray[np.float32]:
     """Log spectrum (M, F) -> its first `count` cosine coefficients (K, F), orthonormal DCT-II."""
     basis = torchaudio.functional.create_dct(count, len(decibel), norm="ortho")
     return (torch.from_numpy(decibel).T @ basis).T.numpy()
@@ -65,7 +67,7 @@ def with_deltas(track: NDArray) -> NDArray[np.float32]:
 
     [1] S. Young et al., "The HTK Book", section 5.9, Cambridge University, 2006.
     """
-    own = torch.from_numpy(np.ascontiguousarray(track))
-    slope = torchaudio.functional.compute_deltas(own, DELTA_FRAMES)
+    static = torch.from_numpy(np.ascontiguousarray(track))
+    slope = torchaudio.functional.compute_deltas(static, DELTA_FRAMES)
     curve = torchaudio.functional.compute_deltas(slope, DELTA_FRAMES)
-    return torch.cat([own, slope, curve]).numpy()
+    return torch.cat([static, slope, curve]).numpy()

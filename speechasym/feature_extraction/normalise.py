@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 CHOICES = ("none", "utterance", "running")
 RUNNING_S = 3.0  # s, time constant of the running mean and variance
-LEAST = 1e-4  # a standard deviation below this counts as this
+LEAST = 1e-4  # smaller standard deviations count as this
 
 
 def normalised(
@@ -19,8 +19,8 @@ def normalised(
 ) -> Iterator[NDArray[np.float32]]:
     """Blocks of frames (n, D) at `rate` a second -> the same, normalised.
 
-    `utterance`: mean 0 and deviation 1 over the whole, which is kept in a temporary file meanwhile.
-    `running`: less the mean and over the deviation of what was heard, forgotten with 3 s.
+    `utterance`: mean 0 and deviation 1 over the whole, which a temporary file holds meanwhile.
+    `running`: minus the mean, over the deviation, of the frames so far, forgotten with 3 s.
     """
     if choice == "utterance":
         return _utterance(parts)
@@ -32,30 +32,31 @@ def normalised(
 def _running(parts: Iterable[NDArray], rate: float) -> Iterator[NDArray[np.float32]]:
     from speechasym.ops import cpu_asymmetry as cpu
 
-    state, heard = None, 0
+    state, frames = None, 0
     for part in parts:
-        out, state = cpu.running_norm(part, 1 - np.exp(-1 / (RUNNING_S * rate)), state, heard)
-        heard += len(part)
-        yield out
+        rows, state = cpu.running_norm(part, 1 - np.exp(-1 / (RUNNING_S * rate)), state, frames)
+        frames += len(part)
+        yield rows
 
 
 def _utterance(parts: Iterable[NDArray]) -> Iterator[NDArray[np.float32]]:
     count, mean, spread = 0, np.zeros(1), np.zeros(1)  # spread: sum of squares about the mean
-    sizes = []
+    shapes = []
     with tempfile.TemporaryFile() as file:
         for part in parts:
             if not len(part):
                 continue
             file.write(np.ascontiguousarray(part).data)
-            sizes.append(part.shape)
-            own = part.mean(0, dtype=np.float64)
-            off = own - mean  # parallel variance: exact enough where the mean is large
+            shapes.append(part.shape)
+            part_mean = part.mean(0, dtype=np.float64)
+            off = part_mean - mean  # parallel variance: exact enough where the mean is large
             total = count + len(part)
-            spread = spread + ((part - own) ** 2).sum(0) + off**2 * (count * len(part) / total)
+            squares = ((part - part_mean) ** 2).sum(0)
+            spread = spread + squares + off**2 * (count * len(part) / total)
             mean, count = mean + off * (len(part) / total), total
         scale = 1 / np.maximum(np.sqrt(spread / max(1, count)), LEAST)
         file.seek(0)
-        for shape in sizes:
+        for shape in shapes:
             raw = file.read(shape[0] * shape[1] * 4)
             part = np.frombuffer(raw, np.float32).reshape(shape)
             yield ((part - mean) * scale).astype(np.float32)

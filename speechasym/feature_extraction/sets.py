@@ -112,7 +112,6 @@ class FilterbankFeatures(FilterbankOptions, FeatureConfig):
     """Options of the feature sets that use the gammatone filterbank."""
 
     def bank(self) -> FilterbankConfig:
-        """Return the filterbank's options."""
         return FilterbankConfig(
             sample_rate=self.sample_rate, channels=self.channels, low_hz=self.low_hz,
             high_hz=self.high_hz, frame_rate=self.rate, align=self.align,
@@ -131,7 +130,6 @@ class GammatoneFeatures(FilterbankFeatures):
         object.__setattr__(self, "tracks", check_choices("tracks", self.tracks, tuple(UNITS)))
 
     def columns(self) -> Columns:
-        """Return name, unit and meaning of each of the D columns, in order."""
         centres = filterbank.design(self.bank()).frequency
         return [
             {"name": f"{track}_{c:02d}", "unit": UNITS[track], "track": track, "channel": c,
@@ -199,7 +197,6 @@ class AsymmetryFeatures(FilterbankFeatures):
         )  # fmt: skip
 
     def columns(self) -> Columns:
-        """Return name, unit and meaning of each of the D columns, in order."""
         return columns.columns(tracks.design(self.asymmetry()))
 
     def _frames(self, blocks: Blocks) -> Frames:
@@ -232,7 +229,6 @@ class LogMelFeatures(FeatureConfig):
     features: Literal["logmel"] = "logmel"
 
     def columns(self) -> Columns:
-        """Return name, unit and meaning of each of the D columns, in order."""
         return [
             {"name": f"logmel_{c:02d}", "unit": "dB", "track": "logmel", "channel": c}
             for c in range(MEL_CHANNELS)
@@ -260,7 +256,6 @@ class MfccFeatures(FeatureConfig):
     features: Literal["mfcc"] = "mfcc"
 
     def columns(self) -> Columns:
-        """Return name, unit and meaning of each of the D columns, in order."""
         return [
             {"name": f"{track}_{k:02d}", "unit": unit, "track": track, "coefficient": k}
             for track, unit in (("mfcc", "dB"), ("delta", "dB/frame"), ("delta2", "dB/frame^2"))

@@ -169,7 +169,7 @@ def test_area_of_a_play_loop():
 
 @pytest.mark.parametrize("widths", [[], [0], [-1, 1], [1, 1], [2, 1], [1, float("nan")]])
 def test_bad_widths_are_named(widths):
-    with pytest.raises(speechasym.ConfigError, match="positive and strictly rising"):
+    with pytest.raises(speechasym.ConfigError, match="must be positive and strictly rising"):
         hysteresis.Play(widths)
 
 
@@ -178,7 +178,7 @@ def test_bad_widths_are_named(widths):
     [
         (lambda: hysteresis.Relay([1], [1]), "below its up"),
         (lambda: hysteresis.Relay([1, 2], [0]), "below its up"),
-        (lambda: hysteresis.Preisach([1]), "two or more"),
+        (lambda: hysteresis.Preisach([1]), "must be two or more"),
         (lambda: hysteresis.Preisach([2, 1]), "strictly rising"),
         (lambda: hysteresis.Play([1])(torch.tensor([0.0, float("nan")])), "element 1"),
         (lambda: hysteresis.Play([1])(torch.tensor([1, 2])), "floating-point"),

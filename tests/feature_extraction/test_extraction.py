@@ -38,9 +38,9 @@ def test_tree_of_the_input_is_kept(tmp_path):
         path = tone(inputs / Path(name).with_suffix(Path(name).suffix.lower()))
         path.rename(inputs / name)
     result = speechasym.extract(inputs, out)
-    assert result.made == ["b", "one/b", "one/two/c.d", "Ünï cödé/ä"]
-    assert contents(out).keys() == {INDEX, *(f"{stem}.npy" for stem in result.made)}
-    assert list(index(out)["recordings"]) == result.made
+    assert result.written == ["b", "one/b", "one/two/c.d", "Ünï cödé/ä"]
+    assert contents(out).keys() == {INDEX, *(f"{stem}.npy" for stem in result.written)}
+    assert list(index(out)["recordings"]) == result.written
     assert index(out)["recordings"]["one/b"]["source"] == str(inputs / "one" / "b.flac")
 
 
@@ -85,7 +85,7 @@ def test_two_recordings_for_one_output(tmp_path, names):
 @pytest.mark.parametrize(
     ("inputs", "says"),
     [
-        ([], "inputs: no recordings were given"),
+        ([], "inputs: no recordings given"),
         ("empty", "empty: no audio files in this folder"),
         ("*.mp3", r"\*\.mp3: nothing matches this pattern"),
         (["x.wav", "empty"], "empty: no audio files in this folder"),
@@ -109,7 +109,7 @@ def test_name_too_long_and_name_that_is_no_utf8(tmp_path):
         path = path.rename(tmp_path / os.fsdecode(b"caf\xe9.wav"))
     except OSError:
         pytest.skip("this file system takes UTF-8 names only")
-    assert speechasym.extract(path, out).made == [path.stem]
+    assert speechasym.extract(path, out).written == [path.stem]
     assert list(index(out)["recordings"]) == [path.stem]
     assert speechasym.extract(path, out).kept == [path.stem]
 
@@ -285,7 +285,7 @@ def corpus(tmp_path_factory):
 def uninterrupted(corpus, tmp_path_factory):
     out = tmp_path_factory.mktemp("whole") / "out"
     result = speechasym.extract(corpus, out)
-    assert (len(result.made), result.mixed, result.kept) == (8, ["a/stereo"], [])
+    assert (len(result.written), result.multichannel, result.kept) == (8, ["a/stereo"], [])
     return contents(out)
 
 
@@ -337,15 +337,15 @@ def test_cut_run_goes_on_and_ends_the_same(tmp_path, corpus, uninterrupted, how,
         assert "speechasym: interrupted; the same command resumes here\n" in said
         assert not list(out.rglob("*.part"))
     result = speechasym.extract(corpus, out)
-    assert result.made
-    assert len(result.kept) + len(result.made) == 8
+    assert result.written
+    assert len(result.kept) + len(result.written) == 8
     assert contents(out) == uninterrupted
-    assert result.mixed == ["a/stereo"]
+    assert result.multichannel == ["a/stereo"]
 
 
 def test_two_workers_give_the_same_bytes(tmp_path, corpus, uninterrupted):
     out = tmp_path / "out"
-    assert len(speechasym.extract(corpus, out, workers=2).made) == 8
+    assert len(speechasym.extract(corpus, out, workers=2).written) == 8
     assert contents(out) == uninterrupted
 
 
@@ -406,7 +406,7 @@ def test_configurations_are_never_mixed(tmp_path, monkeypatch):
         with pytest.raises(speechasym.OutputError, match=r"rate 25 -> 50"):
             speechasym.extract(inputs, out, rate=50)
         result = speechasym.extract(inputs, out, rate=25)
-        assert (result.kept, result.made) == (["a", "b"], ["c"])
+        assert (result.kept, result.written) == (["a", "b"], ["c"])
         assert {np.load(out / f"{name}.npy").shape for name in "abc"} == {(8, 64)}
 
 
@@ -418,19 +418,19 @@ def test_changed_recording_is_done_again(tmp_path):
     tone(a, sine(hertz=880))  # of the same length
     os.utime(a, (times.st_atime, times.st_mtime))
     result = speechasym.extract(a.parent, out)
-    assert (result.made, result.kept) == (["a"], ["b"])
+    assert (result.written, result.kept) == (["a"], ["b"])
     np.testing.assert_array_equal(np.load(out / "a.npy"), features(a))
     assert contents(out)["b.npy"] == before["b.npy"] != contents(out)["a.npy"]
     assert index(out)["recordings"]["a"]["sha256"] != index(out)["recordings"]["b"]["sha256"]
     (out / "b.npy").unlink()  # nor is a lost output taken for made
-    assert speechasym.extract(b.parent, out).made == ["b"]
+    assert speechasym.extract(b.parent, out).written == ["b"]
 
 
 def test_more_recordings_later(tmp_path):
     a, out = tone(tmp_path / "a.wav"), tmp_path / "out"
     speechasym.extract(a, out)
     tone(tmp_path / "b.wav")
-    assert speechasym.extract(tmp_path / "b.wav", out).made == ["b"]
+    assert speechasym.extract(tmp_path / "b.wav", out).written == ["b"]
     assert list(index(out)["recordings"]) == ["a", "b"]
     both = contents(out)
     shutil.rmtree(out)
@@ -446,14 +446,14 @@ def test_bad_recording_does_not_stop_the_others(tmp_path, workers):
     (inputs / "b.wav").write_bytes(b"")
     tone(inputs / "d.wav", np.full(100, np.nan), subtype="FLOAT")
     result = speechasym.extract(inputs, out, workers=workers)
-    assert (result.made, list(result.failed)) == (["a", "c", "e"], ["b", "d"])
+    assert (result.written, list(result.failed)) == (["a", "c", "e"], ["b", "d"])
     assert f"{inputs / 'b.wav'}: an empty file" in result.failed["b"]
     assert "sample 0 (at 0.000000 s) must be finite, got nan" in result.failed["d"]
     assert index(out)["failed"] == result.failed
     assert contents(out).keys() == {INDEX, "a.npy", "c.npy", "e.npy"}
     tone(inputs / "b.wav")  # mended
     again = speechasym.extract(inputs, out)
-    assert (again.made, again.kept, list(again.failed)) == (["b"], ["a", "c", "e"], ["d"])
+    assert (again.written, again.kept, list(again.failed)) == (["b"], ["a", "c", "e"], ["d"])
 
 
 def test_failures_in_the_messages_of_the_command(tmp_path):
@@ -470,14 +470,14 @@ def test_failures_in_the_messages_of_the_command(tmp_path):
 def test_run_where_everything_failed_binds_nobody(tmp_path):
     path, out = tone(tmp_path / "x.wav"), tmp_path / "out"
     assert list(speechasym.extract(path, out, channel=1).failed) == ["x"]
-    assert speechasym.extract(path, out, channel=0).made == ["x"]
+    assert speechasym.extract(path, out, channel=0).written == ["x"]
     assert speechasym.extract(path, out, channel="0").kept == ["x"]  # as the command line has it
 
 
 def test_index_is_the_same_each_time_and_complete(tmp_path):
     path = tone(tmp_path / "x.wav", np.stack([NOISE, -NOISE / 2], 1))
     for out in (tmp_path / "1", tmp_path / "2"):
-        assert speechasym.extract(path, out, channel=1, rate=50).mixed == ["x"]
+        assert speechasym.extract(path, out, channel=1, rate=50).multichannel == ["x"]
     assert contents(tmp_path / "1") == contents(tmp_path / "2")
     head = index(tmp_path / "1")
     assert head["config"]["rate"] == 50 and head["config"]["channel"] == 1
@@ -493,10 +493,10 @@ def test_index_that_is_none(tmp_path, text):
     path, out = tone(tmp_path / "x.wav"), tmp_path / "out"
     out.mkdir()
     (out / INDEX).write_text(text)
-    with pytest.raises(speechasym.OutputError, match="not an index of features"):
+    with pytest.raises(speechasym.OutputError, match="does not describe features"):
         speechasym.extract(path, out)
     assert (out / INDEX).read_text() == text
-    assert speechasym.extract(path, out, overwrite=True).made == ["x"]
+    assert speechasym.extract(path, out, overwrite=True).written == ["x"]
 
 
 def test_damaged_recording_is_made_and_named(tmp_path):
@@ -504,14 +504,14 @@ def test_damaged_recording_is_made_and_named(tmp_path):
     noise = noise.replace(b"\r", b"\n")
     path, out = tone(tmp_path / "x.wav", np.frombuffer(noise, "<i2")), tmp_path / "out"
     result = speechasym.extract(path, out)
-    assert result.made == ["x"] and "text mode" in result.warned["x"]
+    assert result.written == ["x"] and "text mode" in result.warned["x"]
     assert index(out)["recordings"]["x"]["warning"] == result.warned["x"]
     assert speechasym.extract(path, out).warned == result.warned  # kept, and still damaged
 
 
 def test_real_recordings(tmp_path):
     result = speechasym.extract(DATA, tmp_path / "out", tracks=("level", "frequency"))
-    assert len(result.made) == 12 and not result.failed and not result.warned
+    assert len(result.written) == 12 and not result.failed and not result.warned
     for stem, record in index(tmp_path / "out")["recordings"].items():
         matrix = np.load(tmp_path / "out" / f"{stem}.npy")
         assert matrix.shape == (record["frames"], 128)

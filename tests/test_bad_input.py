@@ -366,7 +366,7 @@ def an_hour(shared, tmp_path):
         code = f"{EXTRACT}\nprint(*[r for r in open('/proc/self/status') if 'VmHWM' in r])"
         done = run_python("-c", code, path, tmp_path / "out")
         path.unlink()
-        assert f"made=['{minutes}']" in done.out
+        assert f"written=['{minutes}']" in done.out
         assert (
             np.load(tmp_path / "out" / f"{minutes}.npy", mmap_mode="r").shape[0] == minutes * 6000
         )

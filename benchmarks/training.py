@@ -120,10 +120,10 @@ def prepared(name: str, data: Data) -> Row:
     torch.manual_seed(0)
     columns = data.batches[0].features.shape[2]
     model = hierarchy.build_model({"preset": name}, columns, data.sizes)
-    fitted: Callable[..., Any] | None = getattr(model, "fitted", None)
-    if fitted is not None:
+    initialise: Callable[..., Any] | None = getattr(model, "initialise", None)
+    if initialise is not None:
         with torch.no_grad():
-            fitted(iter([(batch.features, batch.lengths) for batch in data.batches]))
+            initialise(iter([(batch.features, batch.lengths) for batch in data.batches]))
     own = f"{FEATURES.get(name, LOGMEL).features}, {columns}"
     row = Row(name, model, data, own, optimisation.adamw(model, LEARNING_RATE, 0.01))
     model.train()
@@ -169,7 +169,7 @@ def step(row: Row, number: int) -> tuple[float, float]:
     torch.autograd.backward([*heads, *losses], [*slopes, *[None for _ in losses]])
     optimisation.clip_gradients(row.model, CLIP)
     row.optimiser.step()
-    row.counts.append([float(level.passed_mask.sum()) for level in output.levels])
+    row.counts.append([float(level.passed.mask.sum()) for level in output.levels])
     return time.perf_counter() - begun, spent
 
 
@@ -195,7 +195,7 @@ def page(rows: Sequence[Row], how: str) -> str:
     against, steps = rows[0], len(rows[0].speeds) * len(rows[0].data.batches)
     body = [
         [
-            row.name, row.columns, f"{hierarchy.parameters(row.model):,}",
+            row.name, row.columns, f"{hierarchy.count_parameters(row.model):,}",
             spread(row.speeds, ".0f"),
             spread([a / b for a, b in zip(row.speeds, against.speeds, strict=True)], ".2f"),
             spread([100 * share for share in row.shares], ".0f"),

@@ -156,6 +156,8 @@ def _value(hint: Any, value: Any, place: Any, key: str, default: Any) -> Any:
     if origin in (types.UnionType, typing.Union):
         if value is None and type(None) in args:
             return None
+        if all(dataclasses.is_dataclass(arg) for arg in args):
+            return build(_variant(args, value, place, key), value, place, key)
         errors = []
         for arg in args:
             if arg is type(None):
@@ -197,6 +199,16 @@ def _value(hint: Any, value: Any, place: Any, key: str, default: Any) -> Any:
     return _plain(hint, value, place, key)
 
 
+def _variant(classes: Any, value: Any, place: Any, key: str) -> Any:
+    """Return the class of a union that the key `kind` of a mapping names; default: the first."""
+    kinds = {cls.kind: cls for cls in classes}
+    kind = value.get("kind", classes[0].kind) if isinstance(value, Mapping) else classes[0].kind
+    if str(kind) not in kinds:
+        remedy = f"Use one of {', '.join(kinds)}"
+        raise ConfigError(place(f"{key}.kind"), f"unknown value {kind!r}", remedy)
+    return kinds[str(kind)]
+
+
 def _plain(hint: Any, value: Any, place: Any, key: str) -> Any:
     whole = isinstance(value, int) and not isinstance(value, bool)
     if hint is float and isinstance(value, str):  # 1e-3 is a string in YAML
@@ -232,8 +244,9 @@ def to_dict(config: Any) -> Any:
 def check_choice(name: str, value: Any, known: Collection[str]) -> None:
     """Raise `ConfigError` unless `value` is one of `known`."""
     if not isinstance(value, str) or value not in known:
-        names = ", ".join(known)
-        raise ConfigError(name, f"must be one of {names}, got {value!r}", "Choose one of them")
+        near = difflib.get_close_matches(str(value), known, 1, 0.4)
+        remedy = f"Did you mean {near[0]!r}?" if near else "Choose one of them"
+        raise ConfigError(name, f"must be one of {', '.join(known)}, got {value!r}", remedy)
 
 
 def check_choices(name: str, chosen: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
@@ -246,6 +259,13 @@ def check_choices(name: str, chosen: Sequence[str], known: Sequence[str]) -> tup
             f"Use for example {','.join(known[:2])}",
         )
     return tuple(k for k in known if k in chosen)
+
+
+def check_count(name: str, value: int, least: int = 1) -> None:
+    """Raise `ConfigError` unless value is an integer >= `least`."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        problem = f"must be an integer >= {least}, got {value!r}"
+        raise ConfigError(name, problem, f"Use {least} or more")
 
 
 def check_seed(seed: int) -> None:

@@ -81,7 +81,11 @@ class Tiny(nn.Module):
         self.register_buffer("fits", torch.zeros(()))
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
-    def fitted(self, batches):
+    @property
+    def symbol_axes(self):
+        return {f"heads.{h}.{kind}": (h, 0) for h in self.heads for kind in ("weight", "bias")}
+
+    def initialise(self, batches):
         for features, lengths in batches:
             assert features.ndim == 3 and len(features) == len(lengths)
             self.fits += 1
@@ -100,13 +104,14 @@ class Tiny(nn.Module):
         return Output(heads, {"small": 1e-3 * y.square().mean()})
 
 
-def build(mapping, inputs, sizes):
-    return Tiny(inputs, sizes, **mapping)
+def build(model, inputs, sizes):
+    return Tiny(inputs, sizes, **(model.options if model.kind == "custom" else {}))
 
 
 def config(words, *more):
     basic = ("threads=1", "batch_seconds=3", "epochs=3", "device=cpu", "data.features.rate=50")
-    return read_config(None, [*words, *basic, *more])
+    custom = ["model.kind=custom"] if any("model.options" in word for word in more) else []
+    return read_config(None, [*words, *basic, *custom, *more])
 
 
 def run(words, out, *more, **options):

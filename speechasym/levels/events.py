@@ -1,15 +1,16 @@
-"""Events: the few steps that a level hands on in place of its many (C15).
+"""Events: the few steps that a level passes on in place of its many (C15).
 
-A level's winner holds until another unit beats it by a width (`ops.ref.hold`): the steps between
+A level's winner holds until another unit beats it by a scale (`ops.ref.hold`); the steps between
 two changes are one event. Events, or windows of a fixed length, are pooled with learned weights, so
-that gradients reach every step of an event; where the boundaries lie has no gradient. The width
-follows a wanted rate of events instead (`Width`).
+that gradients reach every step of an event; the boundaries have no gradient. Instead, the scale
+tracks a target rate of events (`HysteresisScale`).
 
-Shapes: B batch, F steps of a level, E events of the batch's longest, D channels, U units.
+Shapes: B batch, F steps of a level, E events of the batch's longest row, D channels, U units.
 """
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -18,121 +19,136 @@ from torch import Tensor, nn
 from speechasym.errors import ConfigError
 from speechasym.ops import scan
 
-NARROWEST, WIDEST = 1e-4, 0.999  # of activations, whose differences lie in 0 to 1
-HALVINGS = 12  # of the range of widths, in which the first one is found
-STICKY = 0.1  # share of the error in the rate (logarithm) by which a width moves, a batch
+SMALLEST, LARGEST = 1e-4, 0.999  # scales of activations, whose differences lie in 0 to 1
+HALVINGS = 12  # of the range of scales in the initial search
+TRACKING = 0.1  # share of the error of the log rate by which a batch moves the scale
 
 
-class Segments(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Steps:
+    """Steps of a level, and the frames of the features under each."""
+
+    y: Tensor  # (B, F, D)
+    mask: Tensor  # (B, F) the real steps, which come first
+    start: Tensor  # (B, F) first frame,
+    end: Tensor  # and the frame after the last
+
+    @classmethod
+    def of_frames(cls, features: Tensor, mask: Tensor) -> "Steps":
+        """Return the frames (B, F, D) of features, with their mask (B, F), as steps."""
+        start = torch.arange(features.shape[1], device=features.device).expand(mask.shape)
+        return cls(features, mask, start, start + 1)
+
+
+class Events(NamedTuple):
     """Which steps belong to which event."""
 
-    event: Tensor  # (B, F) event of each step, from 0; steps past the end: E
-    events: Tensor  # (B,) how many
-    size: Tensor  # (B, E) steps of each event; 0 past the end
+    of_step: Tensor  # (B, F) event of each step, from 0; E for padding
+    number: Tensor  # (B,) of events
+    size: Tensor  # (B, E) steps of each event; 0 for padding
 
     @property
     def mask(self) -> Tensor:
-        """(B, E) which events exist."""
+        """(B, E) the real events."""
         return self.size > 0
 
 
-def hold(activation: Tensor, mask: Tensor, width: float) -> Tensor:
-    """Winners (B, F) of activations (B, F, U), held against rivals by `width`. No gradient."""
+def hold(activation: Tensor, mask: Tensor, scale: float) -> Tensor:
+    """Return winners (B, F) of activations (B, F, U), held against rivals; without gradient."""
     lengths = mask.sum(1)
     if activation.device.type == "cpu":
-        from speechasym.ops import cpu_hysteresis as cpu  # numba takes 0.3 s to import
+        from speechasym.ops import cpu_hysteresis  # numba takes 0.3 s to import
 
         values = activation.detach().float().numpy()
-        return torch.from_numpy(cpu.hold(values, width, lengths.numpy())[0])
-    return scan.hold(activation.detach(), width, lengths)[0]
+        return torch.from_numpy(cpu_hysteresis.hold(values, scale, lengths.numpy())[0])
+    return scan.hold(activation.detach(), scale, lengths)[0]
 
 
-def changes(winner: Tensor, mask: Tensor) -> Segments:
-    """An event for every run of one winner (B, F); mask (B, F) has the real steps first."""
+def changes(winner: Tensor, mask: Tensor) -> Events:
+    """Return an event for every run of one winner (B, F)."""
     new = torch.ones_like(winner)
     new[:, 1:] = (winner[:, 1:] != winner[:, :-1]).long()
-    return _segments(new.cumsum(1) - 1, mask)
+    return _events(new.cumsum(1) - 1, mask)
 
 
-def windows(mask: Tensor, stride: int) -> Segments:
-    """An event for every `stride` steps, the last one shorter: the baseline."""
+def windows(mask: Tensor, stride: int) -> Events:
+    """Return an event for every `stride` steps, the last one shorter: the baseline."""
     step = torch.arange(mask.shape[1], device=mask.device)
-    return _segments((step // stride).expand(mask.shape), mask)
+    return _events((step // stride).expand(mask.shape), mask)
 
 
-def _segments(index: Tensor, mask: Tensor) -> Segments:
-    count = torch.where(mask, index, -1).amax(1) + 1 if mask.shape[1] else mask.sum(1)
-    events = int(count.max()) if len(count) else 0
-    index = torch.where(mask, index, events)
-    size = index.new_zeros(len(index), events + 1).scatter_add_(1, index, mask.long())
-    return Segments(index, count, size[:, :events])
+def _events(of_step: Tensor, mask: Tensor) -> Events:
+    number = torch.where(mask, of_step, -1).amax(1) + 1 if mask.shape[1] else mask.sum(1)
+    most = int(number.max()) if len(number) else 0
+    of_step = torch.where(mask, of_step, most)
+    size = of_step.new_zeros(len(of_step), most + 1).scatter_add_(1, of_step, mask.long())
+    return Events(of_step, number, size[:, :most])
 
 
-def pool(x: Tensor, weight: Tensor, segments: Segments) -> Tensor:
-    """Weighted means over events: x (B, F, D), weights (B, F) > 0 -> (B, E, D); 0 where none is."""
-    batch, events = segments.size.shape
-    index = segments.event[..., None]
-    total = x.new_zeros(batch, events + 1, 1).scatter_add(1, index, weight[..., None].to(x.dtype))
+def pool(x: Tensor, weight: Tensor, events: Events) -> Tensor:
+    """Return weighted means over events: x (B, F, D), weight (B, F) > 0 -> (B, E, D), 0 padded."""
+    batch, most = events.size.shape
+    index = events.of_step[..., None]
+    total = x.new_zeros(batch, most + 1, 1).scatter_add(1, index, weight[..., None].to(x.dtype))
     share = weight[..., None] / total.gather(1, index).clamp(min=1e-20)
-    pooled = x.new_zeros(batch, events + 1, x.shape[2])
-    return pooled.scatter_add(1, index.expand(x.shape), x * share)[:, :events]
+    pooled = x.new_zeros(batch, most + 1, x.shape[2])
+    return pooled.scatter_add(1, index.expand(x.shape), x * share)[:, :most]
 
 
-def spans(start: Tensor, end: Tensor, segments: Segments) -> tuple[Tensor, Tensor]:
-    """Times of events from times of steps: start and end (B, F) -> (B, E); 0 where none is."""
-    batch, events = segments.size.shape
-    first = start.new_full((batch, events + 1), torch.iinfo(start.dtype).max)
-    first = first.scatter_reduce(1, segments.event, start, "amin")[:, :events]
-    last = end.new_zeros(batch, events + 1)
-    last = last.scatter_reduce(1, segments.event, end, "amax")[:, :events]
-    return torch.where(segments.mask, first, 0), torch.where(segments.mask, last, 0)
+def spans(start: Tensor, end: Tensor, events: Events) -> tuple[Tensor, Tensor]:
+    """Return start and end (B, E) of events from those of steps (B, F), 0 padded."""
+    batch, most = events.size.shape
+    first = start.new_full((batch, most + 1), torch.iinfo(start.dtype).max)
+    first = first.scatter_reduce(1, events.of_step, start, "amin")[:, :most]
+    last = end.new_zeros(batch, most + 1)
+    last = last.scatter_reduce(1, events.of_step, end, "amax")[:, :most]
+    return torch.where(events.mask, first, 0), torch.where(events.mask, last, 0)
 
 
-class Width(nn.Module):
-    """The width of a level's hysteresis: it follows a wanted rate of events while training.
+class HysteresisScale(nn.Module):
+    """The scale of a level's hysteresis, which tracks a target rate of events during training.
 
-    `find` sets it before training; then more events than wanted widen it and fewer narrow it, by a
-    few per cent a batch. So the rate is what a person chooses, as the level's resource, and the
-    width is what the level finds.
+    `initialise` sets it before training; afterwards too many events widen it and too few narrow
+    it, by a few per cent per batch. So a person chooses the rate, which is the level's resource,
+    and the level finds the scale.
 
     Args:
-        rate: wanted events per step, between 0 and 1.
-        width: to begin with, of activations between 0 and 1.
+        rate: target events per step, in (0, 1].
+        scale: initial value, in units of activations, which lie between 0 and 1.
     """
 
     log_width: Tensor
 
-    def __init__(self, rate: float, width: float = 0.05) -> None:
+    def __init__(self, rate: float, scale: float = 0.05) -> None:
         super().__init__()
         if not 0 < rate <= 1:
-            raise ConfigError("rate", f"{rate} is not from 0 to 1", "Give events per step")
-        if not NARROWEST <= width <= WIDEST:
-            raise ConfigError(
-                "width", f"{width} is not from {NARROWEST} to {WIDEST}", "0.05 is usual"
-            )
+            raise ConfigError("rate", f"must be in (0, 1], got {rate}", "Give events per step")
+        if not SMALLEST <= scale <= LARGEST:
+            problem = f"must be in [{SMALLEST}, {LARGEST}], got {scale}"
+            raise ConfigError("scale", problem, "Use for example 0.05")
         self.rate = rate
-        self.register_buffer("log_width", torch.tensor(width).log())
+        self.register_buffer("log_width", torch.tensor(scale).log())
 
     @property
-    def width(self) -> float:
-        """As it is now."""
+    def scale(self) -> float:
+        """The current scale."""
         return float(self.log_width.exp())
 
     @torch.no_grad()
-    def find(self, heard: Sequence[tuple[Tensor, Tensor]]) -> None:
-        """The width that gives activations (B, F, U) under masks (B, F) the wanted rate."""
-        steps = sum(int(mask.sum()) for _, mask in heard)
-        low, high = math.log(NARROWEST), math.log(WIDEST)
+    def initialise(self, batches: Sequence[tuple[Tensor, Tensor]]) -> None:
+        """Find the scale that gives activations (B, F, U) under masks (B, F) the target rate."""
+        steps = sum(int(mask.sum()) for _, mask in batches)
+        low, high = math.log(SMALLEST), math.log(LARGEST)
         for _ in range(HALVINGS):
             middle = (low + high) / 2
-            width = math.exp(middle)
-            events = sum(int(changes(hold(a, mask, width), mask).events.sum()) for a, mask in heard)
-            low, high = (middle, high) if events > self.rate * steps else (low, middle)
+            scale = math.exp(middle)
+            count = sum(int(changes(hold(a, m, scale), m).number.sum()) for a, m in batches)
+            low, high = (middle, high) if count > self.rate * steps else (low, middle)
         self.log_width.fill_((low + high) / 2)
 
     @torch.no_grad()
-    def follow(self, events: Tensor, steps: Tensor) -> None:
-        """After a batch with so many events in so many steps."""
+    def track(self, events: Tensor, steps: Tensor) -> None:
+        """Move the scale after a batch with so many events in so many steps."""
         error = (events / steps.clamp(min=1) / self.rate).clamp(0.25, 4).log()
-        self.log_width.add_(STICKY * error.to(self.log_width))
-        self.log_width.clamp_(math.log(NARROWEST), math.log(WIDEST))
+        self.log_width.add_(TRACKING * error.to(self.log_width))
+        self.log_width.clamp_(math.log(SMALLEST), math.log(LARGEST))

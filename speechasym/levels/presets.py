@@ -1,20 +1,22 @@
-"""Named models, as mappings that a configuration may override.
+"""Named models as mappings, which a configuration may override.
 
 `tiny`, `small` and `base` are hierarchies; `transformer` and `state-space` are the same code with
-functions taken away (C11); the `-intermediate` ones have their heads at the depths of the
-hierarchy's, the others all on top; `recurrent` is the usual baseline.
+functions taken away (C11); `recurrent` is the usual baseline. The heads of the `-intermediate` ones
+read at the depths of the hierarchy's, those of the others all on top.
 """
 
 import copy
-import difflib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from speechasym import config
 from speechasym.errors import ConfigError
+from speechasym.levels.config import ModelConfig
 
 
 def _levels(widths: tuple[int, int, int], repeats: tuple[int, int, int]) -> dict[str, Any]:
-    """Three levels: sensory, then two associative ones on fewer and fewer events."""
+    """Return three levels: a sensory one, and two associative ones on ever fewer events."""
     sensory = {
         "width": widths[0], "repeat": repeats[0], "stride": 3, "units": 64,
         "functions": ["convolution", "feedforward"], "dilations": [1, 2],
@@ -38,7 +40,7 @@ def _levels(widths: tuple[int, int, int], repeats: tuple[int, int, int]) -> dict
 
 
 def _plain(function: str, width: int, repeats: tuple[int, ...]) -> dict[str, Any]:
-    """A stack of one function and feed-forward blocks: no units, no events."""
+    """Return a stack of one function and feed-forward blocks, without units and events."""
     levels = [
         {
             "width": width, "repeat": repeat, "units": 0, "events": "none",
@@ -64,52 +66,64 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-def merged(mapping: Mapping[str, Any]) -> dict[str, Any]:
-    """A preset with a configuration's own keys over it.
+def model_config(mapping: Mapping[str, Any]) -> ModelConfig:
+    """Read the configuration of a model from a mapping, see `merged`. Raises `ConfigError`."""
+    return config.build(_Keys, {"model": merged(mapping)}).model
 
-    `levels` may be a whole list, or a mapping from a level's number to its keys; `every` holds keys
-    for all levels, over the preset's and under those by number.
 
-    Raises `ConfigError` for an unknown preset or a level that does not exist.
+@dataclass(frozen=True)
+class _Keys:
+    model: ModelConfig
+
+
+def merged(mapping: Any, place: Callable[[str], str] = str) -> dict[str, Any]:
+    """Return the keys of a preset with a configuration's own keys on top.
+
+    Args:
+        mapping: `preset` (default: tiny) and the keys that override it. `levels` is a whole list,
+            or a mapping from a level's number to its keys; `every` holds keys for all levels, which
+            override the preset and are overridden by those of a number. A mapping with a list of
+            levels, or a `kind`, is a whole model without a preset.
+        place: maps a dotted key to the way a message names it.
+
+    Raises:
+        ConfigError: an unknown preset, or a level that does not exist.
     """
-    own = copy.deepcopy(dict(mapping))
-    # a whole model, as a run keeps it, stands on no preset
-    whole = "kind" in own or isinstance(own.get("levels"), list)
-    name = own.pop("preset", None if whole else "tiny")
-    if name is not None and (not isinstance(name, str) or name not in PRESETS):
-        near = difflib.get_close_matches(str(name), PRESETS, 1, 0.4)
-        hint = f"Did you mean {near[0]}" if near else f"Use one of {', '.join(PRESETS)}"
-        raise ConfigError("model.preset", f"{name!r} is unknown", hint)
-    full = copy.deepcopy(PRESETS[name]) if name is not None else {}
-    every = _mapping("every", own.pop("every", {}))
-    levels = own.pop("levels", {})
+
+    def checked(key: str, value: Any) -> Mapping[str, Any]:
+        if not isinstance(value, Mapping):
+            raise ConfigError(place(key), f"must be a mapping, got {value!r}", "Write key: value")
+        return value
+
+    keys = copy.deepcopy(dict(checked("model", mapping)))
+    whole = "kind" in keys or isinstance(keys.get("levels"), list)
+    preset = keys.pop("preset", None if whole else "tiny")
+    if preset is not None:
+        config.check_choice(place("model.preset"), str(preset), PRESETS)
+    full = copy.deepcopy(PRESETS[preset]) if preset is not None else {}
+    every = checked("model.every", keys.pop("every", {}))
+    levels = keys.pop("levels", {})
     if isinstance(levels, list):
-        full["levels"] = levels
-        levels = {}
-    levels = _mapping("levels", levels)
+        full["levels"], levels = levels, {}
+    levels = checked("model.levels", levels)
     if (every or levels) and "levels" not in full:
-        raise ConfigError("model.every, model.levels", f"{name} has no levels", "Leave them out")
+        subject = f"{place('model.every')}, {place('model.levels')}"
+        raise ConfigError(subject, f"{preset} has no levels", "Leave them out")
     if every:
-        full["levels"] = [_over(_mapping("levels", level), every) for level in full["levels"]]
-    for number, keys in levels.items():
-        known = len(full.get("levels", ()))
+        full["levels"] = [_over(checked("model.levels", n), every) for n in full["levels"]]
+    for number, options in levels.items():
+        key, known = f"model.levels.{number}", len(full["levels"])
         if not str(number).isdecimal() or int(number) >= known:
-            raise ConfigError(f"model.levels.{number}", f"there are {known} levels", "Count from 0")
-        base = full["levels"][int(number)]
-        full["levels"][int(number)] = _over(base, _mapping(f"levels.{number}", keys))
-    return _over(full, own)
+            raise ConfigError(place(key), f"there are {known} levels", "Count from 0")
+        level = checked(key, full["levels"][int(number)])
+        full["levels"][int(number)] = _over(level, checked(key, options))
+    return _over(full, keys)
 
 
-def _mapping(key: str, value: Any) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise ConfigError(f"model.{key}", f"{value!r} is not a mapping of keys", "Write key: value")
-    return value
-
-
-def _over(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested mappings, `own` winning."""
+def _over(base: Mapping[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge nested mappings; `top` wins."""
     result = dict(base)
-    for key, value in own.items():
+    for key, value in top.items():
         below = result.get(key)
         nested = isinstance(below, Mapping) and isinstance(value, Mapping)
         result[key] = _over(below, value) if nested else value  # type: ignore[arg-type]

@@ -14,7 +14,8 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from speechasym.errors import ConfigError
-from speechasym.levels.level import LevelOutput, Output
+from speechasym.levels.level import LevelOutput
+from speechasym.levels.output import ModelOutput
 from speechasym.plots.axes import DPI, FALL, RISE, open_grid, set_title
 from speechasym.ranks import fits
 from speechasym.recognition import evaluation
@@ -46,7 +47,7 @@ class UnitCounter:
         self.steps: dict[int, int] = {}
         self.events: dict[int, bool] = {}
 
-    def hook(self, module: Any, inputs: Any, output: Output) -> None:
+    def hook(self, module: Any, inputs: Any, output: ModelOutput) -> None:
         """Add the output of a batch."""
         for number, level in enumerate(output.levels):
             if level.activation is None:
@@ -86,7 +87,7 @@ def winners(level: LevelOutput, row: int = 0) -> NDArray[np.int64]:
     return unit[np.flatnonzero(np.diff(unit, prepend=-1))]
 
 
-def unit_use(trained: Trained, outputs: Iterable[Output]) -> list[UnitUse]:
+def unit_use(trained: Trained, outputs: Iterable[ModelOutput]) -> list[UnitUse]:
     """Return the use of units over outputs. Raises `ConfigError` if no level has units."""
     counter = UnitCounter()
     for output in outputs:

@@ -17,7 +17,7 @@ from speechasym.annotations.tiers import tiers_beside
 from speechasym.audio import reading
 from speechasym.corpora import manifests
 from speechasym.errors import ConfigError
-from speechasym.levels.level import Output
+from speechasym.levels.output import ModelOutput
 from speechasym.plots.axes import DPI, set_title
 from speechasym.plots.signal import waveform
 from speechasym.plots.tiers import tiers
@@ -40,7 +40,7 @@ class RecognisedRecording(NamedTuple):
     sample_rate: int
     features: NDArray[np.float32]  # (F, D)
     frame_rate: float
-    output: Output  # of a batch of one
+    output: ModelOutput  # of a batch of one
     reference: dict[str, list[Interval]]  # annotated tiers, words first
     recognised: dict[str, list[Interval]]  # by head
 
@@ -65,9 +65,9 @@ class RecognisedRecording(NamedTuple):
         """Return a level's steps and events per second in words."""
         level = self.output.levels[number]
         steps = f"{int(level.mask.sum()) / self.seconds:.0f} steps/s"
-        if level.segments is None:
+        if level.events is None:
             return steps
-        return f"{steps}, {int(level.passed_mask.sum()) / self.seconds:.0f} events/s"
+        return f"{steps}, {int(level.passed.mask.sum()) / self.seconds:.0f} events/s"
 
 
 def recognise(

@@ -65,7 +65,7 @@ def unit_activity(
     shown = frames[:, units]
     return UnitActivity(
         shown, units, values.shape[1], [names[unit] for unit in units], wins,
-        start[first] if level.segments is not None else start[:0],
+        start[first] if level.events is not None else start[:0],
         float(np.nanquantile(shown, 0.995)) or 1.0,
     )  # fmt: skip
 

@@ -19,7 +19,8 @@ from speechasym.annotations import transcripts
 from speechasym.errors import ConfigError
 from speechasym.language.letters import spell
 from speechasym.levels import ctc
-from speechasym.levels.level import LevelOutput, Output
+from speechasym.levels.level import LevelOutput
+from speechasym.levels.output import ModelOutput
 from speechasym.progress import progress
 from speechasym.recognition.decoder import BY_LEXICON, Opened, unknown_rates
 from speechasym.recognition.transcription import Trained, open_run
@@ -224,7 +225,7 @@ def evaluate(
     )
 
 
-def _words(opened: Opened, ids: Sequence[str], output: Output) -> dict[str, list[str]]:
+def _words(opened: Opened, ids: Sequence[str], output: ModelOutput) -> dict[str, list[str]]:
     """{utterance: words by the lexicon} of a batch."""
     found = {}
     needed = opened.decoder.config.heads
@@ -279,7 +280,7 @@ class _Tally:
         self.sums = self.sums or [[0.0, 0.0, 0.0] for _ in levels]
         for sums, level in zip(self.sums, levels, strict=True):
             sums[0] += float(level.mask.sum())
-            sums[1] += float(level.passed_mask.sum())
+            sums[1] += float(level.passed.mask.sum())
             if (selective := level.selectivity) is not None:
                 sums[2] += float((selective * level.mask).sum())
 

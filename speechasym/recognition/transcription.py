@@ -28,7 +28,7 @@ from speechasym.errors import CheckpointError, ConfigError
 from speechasym.feature_extraction import normalise
 from speechasym.feature_extraction.sets import FeatureConfig, FilterbankFeatures
 from speechasym.levels import ctc, hierarchy
-from speechasym.levels.level import Output
+from speechasym.levels.output import ModelOutput
 from speechasym.recognition.decoder import BY_LEXICON, Opened
 from speechasym.training import checkpoints, models
 from speechasym.training.config import HEADS, TrainConfig
@@ -58,7 +58,7 @@ class Trained(NamedTuple):
     @property
     def parameters(self) -> int:
         """How many numbers were trained."""
-        return hierarchy.parameters(self.model)
+        return hierarchy.count_parameters(self.model)
 
     def check_heads(self, heads: Sequence[str], option: str) -> None:
         """Raises `ConfigError` for a head that the run does not have."""
@@ -97,10 +97,10 @@ def open_run(run: str | Path | Trained) -> Trained:
 
 
 @torch.no_grad()
-def heard(trained: Trained, rows: NDArray[np.float32]) -> Output:
+def heard(trained: Trained, rows: NDArray[np.float32]) -> ModelOutput:
     """What the model says of features (F, D), as a batch of one."""
     features = torch.from_numpy(np.ascontiguousarray(rows, np.float32))[None]
-    output: Output = trained.model(features, torch.tensor([features.shape[1]]))
+    output: ModelOutput = trained.model(features, torch.tensor([features.shape[1]]))
     return output
 
 
@@ -316,7 +316,7 @@ def _middle(interval: Interval) -> float:
 
 
 def symbols(
-    trained: Trained, output: Output, seconds: float, heads: Sequence[str]
+    trained: Trained, output: ModelOutput, seconds: float, heads: Sequence[str]
 ) -> dict[str, list[Interval]]:
     """{head: symbols of the first of a batch}, which lasts so many s; times as of `transcribe`."""
     found = _places(trained, output, heads)
@@ -324,7 +324,7 @@ def symbols(
 
 
 def _places(
-    trained: Trained, output: Output, heads: Sequence[str], offset: float = 0.0
+    trained: Trained, output: ModelOutput, heads: Sequence[str], offset: float = 0.0
 ) -> dict[str, list[Interval]]:
     """{head: where CTC's best path writes each symbol}, of features that begin at `offset` s."""
     config = trained.config.data.features
@@ -346,7 +346,7 @@ def _places(
 
 
 def words_by_lexicon(
-    trained: Trained, output: Output, words: Opened, offset: float = 0.0
+    trained: Trained, output: ModelOutput, words: Opened, offset: float = 0.0
 ) -> list[Interval]:
     """The best words by lexicon and language model of the first of a batch, from their first to
     their last step, of features that begin at `offset` s."""

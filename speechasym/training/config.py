@@ -5,7 +5,7 @@ Every value has a default, except the manifests. Keys are written with dots:
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +13,8 @@ from typing import Any, Literal
 from speechasym.config import build, override, read_yaml, to_dict
 from speechasym.errors import ConfigError
 from speechasym.feature_extraction.sets import FeatureConfig, LogMelFeatures
+from speechasym.levels import presets
+from speechasym.levels.config import HierarchyConfig, RecurrentConfig
 
 HEADS = ("phones", "letters", "words")
 
@@ -139,11 +141,22 @@ class HeadWeights:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CustomConfig:
+    """A model of the caller's, built by the `build` of `train`."""
+
+    kind: Literal["custom"] = "custom"
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+ModelSettings = HierarchyConfig | RecurrentConfig | CustomConfig
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """A training run. It lasts `epochs`, or `steps` if set, or `minutes` if set."""
 
     data: DataConfig
-    model: Mapping[str, Any] = field(default_factory=dict)  # read by `hierarchy.build_model`
+    model: ModelSettings = field(default_factory=lambda: presets.model_config({}))
     heads: HeadWeights = HeadWeights()
     framewise: float = 0.0  # weight of the loss of each step's phone; needs timed phones
     start: str | None = None  # a finished run whose parameters are the initial ones where they fit
@@ -209,11 +222,12 @@ def read_config(path: str | Path | None, overrides: Iterable[str] = ()) -> Train
     source = str(path) if path is not None else "command line"
 
     def name_of(key: str) -> str:
-        if any(key == name or name.startswith(f"{key}.") for name in overridden):
+        full = f"{key}."
+        if any(f"{n}.".startswith(full) or full.startswith(f"{n}.") for n in overridden):
             return f"{key} (key=value)"
         return f"{source}: {key}"
 
-    return build(TrainConfig, mapping, name_of)
+    return _build(mapping, name_of)
 
 
 def config_to_dict(config: TrainConfig) -> dict[str, Any]:
@@ -223,4 +237,10 @@ def config_to_dict(config: TrainConfig) -> dict[str, Any]:
 
 def config_from_dict(mapping: Mapping[str, Any]) -> TrainConfig:
     """Return a configuration from the result of `config_to_dict`. Raises `ConfigError`."""
-    return build(TrainConfig, mapping)
+    return _build(mapping)
+
+
+def _build(mapping: Any, name_of: Callable[[str], str] = str) -> TrainConfig:
+    if isinstance(mapping, Mapping) and "model" in mapping:
+        mapping = {**mapping, "model": presets.merged(mapping["model"], name_of)}
+    return build(TrainConfig, mapping, name_of)

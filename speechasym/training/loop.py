@@ -15,7 +15,6 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, nullcontext
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,6 @@ import torch
 
 from speechasym import files
 from speechasym.errors import ConfigError, TrainingError
-from speechasym.levels import presets
 from speechasym.progress import shares
 from speechasym.training import (
     batches,
@@ -70,9 +68,10 @@ def train(
         build: builds the model from (config.model, columns, {head: symbols}); default:
             `hierarchy.build_model`. A model maps (features (B, F, D), lengths (B,)) to an object
             with heads {head: (log_probs (B, F', symbols + 1), lengths (B,))}, losses {name:
-            scalar, already weighted} and, for `framewise`, spans as in `level.Output`. If it has
-            `fitted`, that is called once before training with an iterator of a few (features,
-            lengths).
+            scalar, already weighted} and, for `framewise`, spans as in `output.ModelOutput`. If it
+            has `initialise`, that is called once before training with an iterator of a few
+            (features, lengths). Its `symbol_axes` say which parameters belong to symbols (see
+            `warm_start`), and `undecayed` of its modules which have no weight decay.
         show_progress: on stderr.
 
     Returns:
@@ -87,9 +86,7 @@ def train(
         TrainingError: a loss or gradient is not finite; names the module that caused it.
     """
     out = Path(os.path.abspath(out))
-    if build is None:  # the run keeps its whole model, even if presets change later
-        config = replace(config, model=presets.merged(config.model))
-        # report its faults before features are computed for hours
+    if build is None:  # report the model's faults before features are computed for hours
         models.build_model(config, 1, {head: ("",) for head in config.heads.used})
     if config.start is not None:
         checkpoints.load_model(config.start)  # likewise
@@ -254,7 +251,7 @@ def _step(
     return {
         "step": state.step, "epoch": state.epoch, "loss": total,
         **{f"loss_{name}": value for name, value in zip(parts, values, strict=True)},
-        "widths": [round(width, 4) for width in getattr(model, "widths", ())],
+        "widths": [round(width, 4) for width in getattr(model, "scales", ())],
         "learning_rate": rate, "gradient": float(norm), "seconds": round(seconds, 3),
         "audio_hours_per_hour": round(audio / max(1e-9, time.monotonic() - start), 1),
         "stop": stop > 0,

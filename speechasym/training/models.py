@@ -1,21 +1,21 @@
 """The model of a run: built from its configuration, fitted to data, or read from its folder."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
 from speechasym.errors import CheckpointError, ConfigError
+from speechasym.levels import hierarchy
 from speechasym.training import batches, checkpoints, environment
-from speechasym.training.config import TrainConfig, config_from_dict
+from speechasym.training.config import CustomConfig, ModelSettings, TrainConfig, config_from_dict
 from speechasym.training.dataset import Dataset
 from speechasym.training.labels import Inventory
 
 FIT_BATCHES = 4  # from which a model may set itself before training
 # (config.model, columns of the features, {head: symbols}) -> model
-Build = Callable[[Mapping[str, Any], int, dict[str, int]], nn.Module]
+Build = Callable[[ModelSettings, int, dict[str, int]], nn.Module]
 
 
 def build_model(
@@ -29,16 +29,16 @@ def build_model(
     Raises:
         ConfigError: the model is not valid, or needs more memory than there is.
     """
-    if build is None:
-        from speechasym.levels import hierarchy
-
-        build = hierarchy.build_model
     sizes = {head: len(symbols) for head, symbols in inventories.items()}
     too_large = ConfigError("model", "needs more memory than there is", "Make it smaller")
     try:
         with environment.memory_errors_as(too_large), torch.random.fork_rng(devices=()):
             torch.manual_seed(config.seed)
-            return build(config.model, columns, sizes)
+            if build is not None:
+                return build(config.model, columns, sizes)
+            if isinstance(config.model, CustomConfig):
+                raise ConfigError("model.kind", "a custom model needs a build function", "Pass it")
+            return hierarchy.build_model(config.model, columns, sizes)
     except ConfigError as error:
         subject, problem, remedy = error.args
         if subject.startswith("model"):
@@ -47,15 +47,15 @@ def build_model(
 
 
 def fit_model(model: nn.Module, data: Dataset, config: TrainConfig) -> None:
-    """Call a model's `fitted`, if it has one, with (features, lengths) of a few batches."""
-    fitted = getattr(model, "fitted", None)
-    if fitted is None:
+    """Call a model's `initialise`, if it has one, with (features, lengths) of a few batches."""
+    initialise = getattr(model, "initialise", None)
+    if initialise is None:
         return
     numbers = batches.epoch_batches(data.cuts, config.batch_seconds, config.seed, 0)
     first = [data.batch(batch) for batch, _ in zip(numbers, range(FIT_BATCHES), strict=False)]
     with torch.no_grad(), torch.random.fork_rng(devices=()):
         torch.manual_seed(config.seed)
-        fitted(iter([(batch.features, batch.lengths) for batch in first]))
+        initialise(iter([(batch.features, batch.lengths) for batch in first]))
 
 
 def open_model(

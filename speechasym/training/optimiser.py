@@ -17,22 +17,30 @@ from speechasym.errors import TrainingError
 
 
 def adamw(model: nn.Module, learning_rate: float, weight_decay: float) -> torch.optim.AdamW:
-    """AdamW [1]; parameters of one axis or none (norms, biases, ranks) do not decay.
-
-    Nor do logarithms, for 0 is nothing special to them, and prototypes, of which only the direction
-    counts.
-    """
+    """Return AdamW [1] for a model, without weight decay of its `undecayed` parameters."""
+    exempt = undecayed(model)
     decays: list[nn.Parameter] = []
     others: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            free = parameter.ndim < 2 or "log_" in name or name.endswith("prototypes")
-            (others if free else decays).append(parameter)
+            (others if name in exempt else decays).append(parameter)
     groups = [
         {"params": decays, "weight_decay": weight_decay},
         {"params": others, "weight_decay": 0.0},
     ]
     return torch.optim.AdamW([g for g in groups if g["params"]], lr=learning_rate)
+
+
+def undecayed(model: nn.Module) -> set[str]:
+    """Return the names of parameters without weight decay.
+
+    These are all of one axis or none (norms, biases, ranks), and those that a module lists in its
+    attribute `undecayed`: logarithms, for which 0 is not special, and directions.
+    """
+    names = {name for name, parameter in model.named_parameters() if parameter.ndim < 2}
+    for path, module in model.named_modules():
+        names |= {f"{path}.{name}".lstrip(".") for name in getattr(module, "undecayed", ())}
+    return names
 
 
 def rate_factor(share: float, warm_up: float, schedule: str) -> float:

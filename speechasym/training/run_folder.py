@@ -18,9 +18,9 @@ from torch import nn
 
 from speechasym import files
 from speechasym.config import build
-from speechasym.errors import CheckpointError, OutputError, TrainingError
+from speechasym.errors import CheckpointError, ConfigError, OutputError, TrainingError
 from speechasym.training import checkpoints
-from speechasym.training.config import TrainConfig, config_to_dict
+from speechasym.training.config import TrainConfig, config_from_dict, config_to_dict
 from speechasym.training.dataset import Dataset
 from speechasym.training.distributed import ProcessGroup
 from speechasym.training.environment import versions
@@ -79,7 +79,7 @@ def write_config(config: TrainConfig, out: Path, resume: bool) -> None:
     new = checkpoints.plain(config_to_dict(config))
     if path.exists():
         try:
-            old = json.loads(path.read_text("utf-8"))["config"]
+            old = _with_defaults(json.loads(path.read_text("utf-8"))["config"])
         except (OSError, ValueError, LookupError, TypeError) as error:
             raise OutputError(
                 path, "is not the configuration of a run", "Restore it, or choose another folder"
@@ -98,6 +98,14 @@ def write_config(config: TrainConfig, out: Path, resume: bool) -> None:
     elif checkpoints.exists(out) or (out / checkpoints.MODEL).exists():
         raise OutputError(out, "holds a run without its config.json", "Choose another folder")
     files.write_json(path, {"config": new, "versions": versions()})
+
+
+def _with_defaults(mapping: Any) -> Any:
+    """Return a run's configuration as this version writes it, if it can read it."""
+    try:
+        return checkpoints.plain(config_to_dict(config_from_dict(mapping)))
+    except ConfigError:
+        return mapping
 
 
 def _differences(old: Any, new: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:

@@ -46,14 +46,15 @@ def start_from(
             "Use the features that it was trained on",
         )  # fmt: skip
     taken = total = 0
+    axes: Mapping[str, tuple[str, int]] = getattr(model, "symbol_axes", {})
     for name, own in model.state_dict().items():
         total += own.numel()
         if name not in tensors:
             continue
-        given, parts = tensors[name], name.split(".")
-        head = parts[1] if len(parts) > 2 and parts[0] in ("heads", "tells") else None
+        given = tensors[name]
+        head, axis = axes.get(name, (None, 0))
         if head is not None and known.get(head) != inventories.get(head):
-            taken += _by_symbol(own, given, parts[0], known.get(head, ()), inventories[head])
+            taken += _by_symbol(own, given, axis, known.get(head, ()), inventories[head])
         elif given.shape == own.shape:
             own.copy_(given)
             taken += own.numel()
@@ -64,11 +65,10 @@ def start_from(
 
 
 def _by_symbol(
-    own: Tensor, given: Tensor, kind: str, old: Sequence[str], new: Sequence[str]
+    own: Tensor, given: Tensor, axis: int, old: Sequence[str], new: Sequence[str]
 ) -> int:
     """Copy what belongs to the blank and to symbols of the same name; how many numbers."""
-    axis = 0 if kind == "heads" else 1  # tells go from symbols to channels
-    if own.ndim <= axis or not old:
+    if not old:
         return 0
     sizes = (len(new) + 1, len(old) + 1)
     if own.shape[axis] != sizes[0] or given.shape[axis] != sizes[1]:

@@ -73,7 +73,7 @@ def test_changes_and_pooling_by_hand():
     winner = torch.tensor([[3, 3, 1, 1, 1, 3], [2, 2, 2, 0, 0, 0]])
     real = mask(6, 4)
     segments = events.changes(winner, real)
-    assert segments.events.tolist() == [3, 2]
+    assert segments.number.tolist() == [3, 2]
     assert segments.size.tolist() == [[2, 3, 1], [3, 1, 0]]
     assert segments.mask.tolist() == [[True] * 3, [True, True, False]]
     x = torch.arange(12.0).view(2, 6, 1)
@@ -99,12 +99,12 @@ def test_padding_changes_nothing():
     real = mask(20, frames=25)
     long = events.changes(events.hold(longer, real, 0.3), real)
     assert short.size.tolist() == long.size.tolist()
-    assert short.event.tolist() == long.event[:, :20].tolist()
+    assert short.of_step.tolist() == long.of_step[:, :20].tolist()
 
 
 def test_an_empty_row_has_no_event():
     segments = events.changes(torch.zeros(2, 4, dtype=torch.long), mask(4, 0))
-    assert segments.events.tolist() == [1, 0]
+    assert segments.number.tolist() == [1, 0]
     assert events.pool(torch.ones(2, 4, 3), torch.ones(2, 4), segments)[1].abs().sum() == 0
 
 
@@ -120,18 +120,18 @@ def test_gradients_reach_every_step_and_weight():
 
 def test_the_width_finds_the_wanted_rate():
     torch.manual_seed(0)
-    hold = events.Width(0.3, 0.01)
+    hold = events.HysteresisScale(0.3, 0.01)
     a = torch.rand(4, 200, 8).cumsum(1)
     a = a / a.sum(-1, keepdim=True) + 0.1 * torch.rand(4, 200, 8)
     real = mask(200, 200, 200, 200)
     for _ in range(300):
-        segments = events.changes(events.hold(a, real, hold.width), real)
-        hold.follow(segments.events.sum(), real.sum())
-    rate = float(segments.events.sum() / real.sum())
+        segments = events.changes(events.hold(a, real, hold.scale), real)
+        hold.track(segments.number.sum(), real.sum())
+    rate = float(segments.number.sum() / real.sum())
     assert rate == pytest.approx(0.3, abs=0.03)
 
 
 @pytest.mark.parametrize("rate, width", [(0.0, 0.1), (1.5, 0.1), (0.5, 0.0), (0.5, float("nan"))])
 def test_a_width_out_of_bounds_is_named(rate, width):
-    with pytest.raises(ConfigError, match="is not from"):
-        events.Width(rate, width)
+    with pytest.raises(ConfigError, match="must be in"):
+        events.HysteresisScale(rate, width)

@@ -7,8 +7,9 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from speechasym.errors import ConfigError
 from speechasym.levels import presets
-from speechasym.levels.hierarchy import build_model, parameters
-from speechasym.levels.recurrent import Recurrent, RecurrentConfig
+from speechasym.levels.config import RecurrentConfig
+from speechasym.levels.hierarchy import build_model, count_parameters
+from speechasym.levels.recurrent import Recurrent
 
 SIZES = {"phones": 39, "letters": 28, "words": 98}
 SMALL = {
@@ -38,7 +39,7 @@ def test_heads_read_their_levels():
         assert start.shape == end.shape == scores.shape[:2]
         for row, length in enumerate(lengths.tolist()):
             assert start[row, 0] == 0 and end[row, steps[row] - 1] == length
-    assert out.levels[1].mask.sum() == out.levels[0].passed_mask.sum()
+    assert out.levels[1].mask.sum() == out.levels[0].passed.mask.sum()
     assert set(out.losses) == {"predict0", "predict1", "predict2"}
 
 
@@ -67,12 +68,12 @@ def test_a_head_tells_the_level_above():
     told = model.tells["phones"](before.heads["phones"][0].exp())
     weight = model.levels[0].weigh(own.y).squeeze(-1).clamp(-8, 8).exp()
     for row in range(2):
-        for event in range(int(own.segments.events[row])):
-            inside = own.segments.event[row] == event
+        for event in range(int(own.events.number[row])):
+            inside = own.events.of_step[row] == event
             share = weight[row][inside] / weight[row][inside].sum()
             want = (share[:, None] * (own.y + told)[row][inside]).sum(0)
             want = want + float(inside.sum().log2()) * model.levels[0].duration
-            torch.testing.assert_close(own.passed[row, event], want, atol=1e-5, rtol=1e-5)
+            torch.testing.assert_close(own.passed.y[row, event], want, atol=1e-5, rtol=1e-5)
     with torch.no_grad():
         model.tells["phones"].weight.mul_(-3)
     after = model(x, lengths)
@@ -86,15 +87,15 @@ def test_a_head_tells_the_level_above():
 
 @pytest.mark.parametrize("name, most", [("tiny", 300_000), ("small", 1_000_000)])
 def test_presets_keep_to_their_size(name, most):
-    count = parameters(build_model({"preset": name}, 33, SIZES))
+    count = count_parameters(build_model({"preset": name}, 33, SIZES))
     assert most / 2 < count <= most
     # with the features' full set of tracks and stops, or mel channels, still within
-    assert parameters(build_model({"preset": name}, 80, SIZES)) <= most
+    assert count_parameters(build_model({"preset": name}, 80, SIZES)) <= most
 
 
 def test_base_keeps_to_its_size():
     with torch.device("meta"):
-        assert 5e6 < parameters(build_model({"preset": "base"}, 80, SIZES)) <= 10e6
+        assert 5e6 < count_parameters(build_model({"preset": "base"}, 80, SIZES)) <= 10e6
 
 
 @pytest.mark.parametrize("precise", [True, False])
@@ -132,15 +133,15 @@ def test_keys_override_the_preset():
 @pytest.mark.parametrize(
     "mapping, message",
     [
-        ({"preset": "tyni"}, "Did you mean tiny"),
+        ({"preset": "tyni"}, "Did you mean 'tiny'"),
         ({"preset": "tiny", "every": {"unist": 4}}, "levels.0.unist.*Did you mean units"),
         ({"preset": "tiny", "levels": {"7": {"units": 4}}}, "model.levels.7: there are 3"),
         ({"preset": "tiny", "heads": {"words": {"level": 5}}}, "heads.words.level"),
         ({"preset": "tiny", "heads": {"wrods": {"level": 1}}}, "Did you mean words"),
         ({"levels": []}, "levels"),
-        ({"levels": 3}, "model.levels: 3 is not a mapping"),
-        ({"every": 3}, "model.every: 3 is not a mapping"),
-        ({"levels": {0: 5}}, "model.levels.0: 5 is not a mapping"),
+        ({"levels": 3}, "model.levels: must be a mapping, got 3"),
+        ({"every": 3}, "model.every: must be a mapping, got 3"),
+        ({"levels": {0: 5}}, "model.levels.0: must be a mapping, got 5"),
         ({"preset": [1]}, "model.preset"),
         ({"kind": "transformer"}, "model.kind"),
         ({"every": {"predict": float("inf")}}, "predict"),
@@ -201,11 +202,11 @@ def test_fitted_sets_the_wanted_rates_before_training():
     model = build_model(SMALL, 6, {"words": 3})
     x = sounds[torch.randint(12, (4, 25))].repeat_interleave(6, 1) + 0.3 * torch.randn(4, 150, 6)
     lengths = torch.tensor([150, 150, 120, 90])
-    model.fitted([(x, lengths)])
+    model.initialise([(x, lengths)])
     assert model.training
     out = model.eval()(x, lengths)
     for level in out.levels[:2]:
-        rate = float(level.passed_mask.sum() / level.mask.sum())
+        rate = float(level.passed.mask.sum() / level.mask.sum())
         assert rate == pytest.approx(0.5, abs=0.1)
     used = out.levels[0].activation[out.levels[0].mask].argmax(-1).unique()
     assert len(used) >= 6  # of 8: not one winner for all
@@ -218,7 +219,7 @@ def test_cuda_says_what_the_cpu_says(name):
     model = build_model({"preset": name}, 10, {"phones": 5, "letters": 4, "words": 3}).eval()
     x, lengths = torch.randn(3, 90, 10), torch.tensor([90, 61, 40])
     if name == "tiny":
-        model.fitted([(x, lengths)])
+        model.initialise([(x, lengths)])
     want = model(x, lengths)
     got = model.cuda()(x.cuda(), lengths.cuda())
     for head, (scores, steps) in want.heads.items():

@@ -1,12 +1,15 @@
 """A level: its roles, events, masks, times, gradients, and what it refuses."""
 
+from operator import attrgetter
+
 import pytest
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from speechasym.errors import ConfigError
-from speechasym.levels.block import BlockConfig
-from speechasym.levels.level import Level, LevelConfig
+from speechasym.levels.config import BlockConfig, LevelConfig
+from speechasym.levels.events import Steps
+from speechasym.levels.level import Level
 
 EVENTS = ["hysteresis", "stride", "none"]
 
@@ -15,6 +18,10 @@ def made(inputs=6, seed=0, **options):
     torch.manual_seed(seed)
     values = {"width": 16, "units": 8, "functions": ("convolution", "feedforward")}
     return Level(LevelConfig(**(values | options)), inputs).eval()
+
+
+def run(level, x, mask, **more):
+    return level(Steps.of_frames(x, mask), **more)
 
 
 def batch(*lengths, inputs=6, seed=1):
@@ -30,16 +37,16 @@ def test_a_row_in_a_batch_is_what_it_is_alone(kind, stride):
     level = made(events=kind, stride=stride)
     x, mask, rows = batch(31, 50, 17)
     x = x.masked_fill(~mask[..., None], torch.nan)  # padding may hold anything
-    together = level(x, mask)
+    together = run(level, x, mask)
     for number, row in enumerate(rows):
-        alone = level(row[None], torch.ones(1, len(row), dtype=torch.bool))
-        steps, events = alone.y.shape[1], alone.passed.shape[1]
-        for name, size in (("y", steps), ("passed", events), ("start", steps), ("end", steps)):
-            mine = getattr(together, name)[number]
-            torch.testing.assert_close(mine[:size], getattr(alone, name)[0], atol=1e-5, rtol=1e-4)
+        alone = run(level, row[None], torch.ones(1, len(row), dtype=torch.bool))
+        steps, events = alone.y.shape[1], alone.passed.y.shape[1]
+        for name, size in (("y", steps), ("passed.y", events), ("start", steps), ("end", steps)):
+            mine, want = attrgetter(name)(together)[number], attrgetter(name)(alone)[0]
+            torch.testing.assert_close(mine[:size], want, atol=1e-5, rtol=1e-4)
             assert not mine[size:].any() or name in ("start", "end")
         assert together.mask[number].sum() == steps == -(-len(row) // stride)
-        assert together.passed_mask[number].sum() == events
+        assert together.passed.mask[number].sum() == events
 
 
 @pytest.mark.parametrize("stride", [1, 4])
@@ -47,10 +54,10 @@ def test_a_row_in_a_batch_is_what_it_is_alone(kind, stride):
 def test_events_tile_the_recording(kind, stride):
     level = made(events=kind, stride=stride)
     x, mask, _ = batch(47, 30)
-    out = level(x, mask)
+    out = run(level, x, mask)
     for row, length in enumerate((47, 30)):
-        events = int(out.passed_mask[row].sum())
-        start, end = out.passed_start[row, :events], out.passed_end[row, :events]
+        events = int(out.passed.mask[row].sum())
+        start, end = out.passed.start[row, :events], out.passed.end[row, :events]
         assert start[0] == 0 and end[-1] == length
         assert start[1:].tolist() == end[:-1].tolist()
         assert (end > start).all()
@@ -59,12 +66,12 @@ def test_events_tile_the_recording(kind, stride):
 def test_a_second_level_keeps_the_times_of_the_first():
     first, second = made(events="hysteresis", stride=2), made(16, events="hysteresis")
     x, mask, _ = batch(40, 25)
-    low = first(x, mask)
-    high = second(low.passed, low.passed_mask, low.passed_start, low.passed_end)
+    low = run(first, x, mask)
+    high = second(low.passed)
     for row, length in enumerate((40, 25)):
-        events = int(high.passed_mask[row].sum())
-        assert high.passed_start[row, 0] == 0 and high.passed_end[row, events - 1] == length
-        assert set(high.passed_start[row, :events].tolist()) <= set(low.passed_start[row].tolist())
+        events = int(high.passed.mask[row].sum())
+        assert high.passed.start[row, 0] == 0 and high.passed.end[row, events - 1] == length
+        assert set(high.passed.start[row, :events].tolist()) <= set(low.passed.start[row].tolist())
 
 
 def test_a_wider_hysteresis_gives_fewer_events():
@@ -73,7 +80,7 @@ def test_a_wider_hysteresis_gives_fewer_events():
     counts = []
     for width in (0.001, 0.2, 0.9):
         level.hold.log_width.fill_(width).log_()
-        counts.append(int(level(x, mask).passed_mask.sum()))
+        counts.append(int(run(level, x, mask).passed.mask.sum()))
     assert counts[0] > counts[1] > counts[2]
 
 
@@ -82,8 +89,8 @@ def test_a_wider_hysteresis_gives_fewer_events():
 def test_every_parameter_learns(kind, law):
     level = made(events=kind, law=law, resolution=4.0 if law == "geometric" else None).train()
     x, mask, _ = batch(30, 20)
-    out = level(x, mask)
-    (out.passed.square().sum() + sum(out.losses.values())).backward()
+    out = run(level, x, mask)
+    (out.passed.y.square().sum() + sum(out.losses.values())).backward()
     dead = [n for n, p in level.named_parameters() if p.grad is None or not p.grad.any()]
     # pooled means do not change when all of an event's weights change alike
     assert set(dead) <= {"weigh.bias"} | ({"duration"} if kind == "stride" else set())
@@ -99,14 +106,14 @@ def test_units_learn_to_predict_the_input():
     x = sounds[which] + 0.1 * torch.randn(2, 50, 6)
     mask = torch.ones(2, 50, dtype=torch.bool)
     level = made(functions=("linear",), passes="none", predict=1.0).train()
-    level.fit([(x, mask)])
-    before = level(x, mask).error.mean().item()
+    level.initialise([Steps.of_frames(x, mask)])
+    before = run(level, x, mask).error.mean().item()
     optimiser = torch.optim.Adam(level.parameters(), 0.02)
     for _ in range(200):
         optimiser.zero_grad()
-        level(x, mask).losses["predict"].backward()
+        run(level, x, mask).losses["predict"].backward()
         optimiser.step()
-    after = level(x, mask)
+    after = run(level, x, mask)
     assert before > 0.8 and after.error.mean().item() < 0.35
     # and units are of one sound, or of one group of sounds
     best = after.activation.argmax(-1)
@@ -120,7 +127,7 @@ def test_a_causal_level_does_not_look_ahead():
     x, mask, _ = batch(40)
     changed = x.clone()
     changed[:, 24:] += 1
-    a, b = level(x, mask), level(changed, mask)
+    a, b = run(level, x, mask), run(level, changed, mask)
     torch.testing.assert_close(a.y[:, :12], b.y[:, :12])
     assert a.winner[:, :12].tolist() == b.winner[:, :12].tolist()
     assert not torch.allclose(a.y[:, 12:], b.y[:, 12:])
@@ -130,11 +137,12 @@ def test_context_from_above_has_a_place():
     level = made(context=5)
     x, mask, _ = batch(20)
     context = torch.randn(1, 20, 5)
-    torch.testing.assert_close(level(x, mask, context=context).y, level(x, mask).y)  # 0 at first
+    # the map starts at 0
+    torch.testing.assert_close(run(level, x, mask, context=context).y, run(level, x, mask).y)
     torch.nn.init.normal_(level.context.weight)
-    assert not torch.allclose(level(x, mask, context=context).y, level(x, mask).y)
-    with pytest.raises(ConfigError, match="no place"):
-        made()(x, mask, context=context)
+    assert not torch.allclose(run(level, x, mask, context=context).y, run(level, x, mask).y)
+    with pytest.raises(ConfigError, match="takes no context"):
+        run(made(), x, mask, context=context)
 
 
 def test_what_goes_on_is_chosen():
@@ -144,16 +152,16 @@ def test_what_goes_on_is_chosen():
         names = {name.split(".")[1] for name, _ in level.named_parameters() if "units." in name}
         assert ("value" in names) == (passes in ("both", "units"))
         assert ("value_of_error" in names) == (passes in ("both", "error"))
-        assert level(x, mask).y.shape == (1, 20, 16)
+        assert run(level, x, mask).y.shape == (1, 20, 16)
 
 
 def test_selectivity_and_beta_are_there():
     level = made(resolution=5.0)
-    out = level(*batch(20)[:2])
+    out = run(level, *batch(20)[:2])
     assert ((out.selectivity >= 0) & (out.selectivity <= 1)).all()
     assert level.units.law.beta.item() == pytest.approx(1.0)
     assert level.units.law.resolution.item() == pytest.approx(5.0)
-    assert made(units=0)(*batch(20)[:2]).selectivity is None
+    assert run(made(units=0), *batch(20)[:2]).selectivity is None
 
 
 @pytest.mark.parametrize(

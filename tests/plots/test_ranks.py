@@ -14,7 +14,7 @@ def test_unit_use(trained, recordings):
     for use in uses:
         assert use.mean.sum() == pytest.approx(1, abs=1e-5) and use.mean.shape == (8,)
         outputs = [recording.output.levels[use.level] for recording in (drawn, *others)]
-        assert use.wins.sum() == sum(int(level.passed_mask.sum()) for level in outputs)
+        assert use.wins.sum() == sum(int(level.passed.mask.sum()) for level in outputs)
     figure = ranks_figure(uses, "x")
     for panel in figure.axes:
         texts = [text.get_text() for text in panel.get_legend().get_texts()]

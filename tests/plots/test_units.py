@@ -29,14 +29,14 @@ def test_activations(trained, recordings):
     data = units.unit_activity(drawn, 0, drawn.reference["phones"])
     image, winners, ticks = units.activations(axes, data, 100.0)
     assert image.get_array().shape == (8, len(drawn.features))
-    assert len(winners.get_segments()) == len(ticks.get_segments()) == int(level.passed_mask.sum())
+    assert len(winners.get_segments()) == len(ticks.get_segments()) == int(level.passed.mask.sum())
     starts = [segment[0, 0] for segment in winners.get_segments()]
-    np.testing.assert_allclose(starts, level.passed_start[0] / 100)
+    np.testing.assert_allclose(starts, level.passed.start[0] / 100)
     column = image.get_array()[:, int(100 * starts[2])]
     names = [text.get_text().split() for text in axes.get_yticklabels()]
     row = int(winners.get_segments()[2][0, 1])
     assert int(names[row][-1]) == int(
-        level.winner[0][level.start[0] == level.passed_start[0, 2]][0]
+        level.winner[0][level.start[0] == level.passed.start[0, 2]][0]
     )
     assert column[row] == pytest.approx(column.max(), abs=0.5)
     assert {name for name, *_ in names} <= {*HERTZ, *map(str, range(8))}

@@ -83,8 +83,8 @@ def test_files_of_any_rate(trained, samples, tmp_path):
 
 def test_a_level_without_units(trained, samples):
     model = trained.config.model
-    bare = {**model, "levels": [dict(level) for level in model["levels"]]}
-    bare["levels"][1]["units"] = 0
+    lowest, upper, *rest = model.levels
+    bare = replace(model, levels=(lowest, replace(upper, units=0, events="none"), *rest))
     sizes = {head: len(symbols) for head, symbols in trained.inventories.items()}
     torch.manual_seed(0)
     other = trained._replace(model=build_model(bare, 16, sizes).eval())

@@ -83,7 +83,7 @@ def test_flows_are_those_of_single_cuts(made, found):
     for flow in found.flows:
         levels = [recording.output.levels[flow.level] for recording in recordings]
         steps = sum(int(level.mask.sum()) for level in levels)
-        events = sum(int(level.passed_mask.sum()) for level in levels)
+        events = sum(int(level.passed.mask.sum()) for level in levels)
         assert flow.steps == pytest.approx(steps / seconds)
         assert flow.events == pytest.approx(events / seconds)
         assert flow.units == 8 and 0 < flow.selectivity < 1 and flow.beta > 0

@@ -2,7 +2,10 @@
 
 import pytest
 
+from speechasym.config import to_dict
 from speechasym.errors import ConfigError
+from speechasym.levels import presets
+from speechasym.levels.config import HierarchyConfig, LevelConfig, RecurrentConfig
 from speechasym.levels.hierarchy import build_model
 from speechasym.training import config
 
@@ -14,8 +17,7 @@ data:
   features: {features: gammatone, channels: 32}
   augment: {speeds: [0.9, 1, 1.1]}
 model:
-  width: 64
-  levels: [{units: 40}, {units: 80}]
+  levels: [{units: 40}, {units: 80, width: 64}]
 heads: {letters: 0.3}
 learning_rate: 1e-3
 minutes: null
@@ -35,7 +37,9 @@ def test_a_file_and_words_that_win(path):
     )
     assert found.data.features.features == "gammatone" and found.data.features.channels == 32
     assert found.data.features.normalise == "utterance"  # of the default, as it is not said
-    assert found.model == {"width": 64, "levels": [{"units": 40}, {"units": 48}]}
+    assert found.model == HierarchyConfig(
+        levels=(LevelConfig(units=40), LevelConfig(units=48, width=64))
+    )
     assert found.heads.used == {"phones": 1.0, "letters": 0.3} and found.target_head == "phones"
     assert found.learning_rate == 0.001 and found.epochs == 7
     assert found.data.augment.speeds == (1.0, 1.1) and found.data.augment.variants == 2
@@ -93,10 +97,48 @@ def test_faults_are_named(word, message):
         config.read_config(None, [*DATA, word])
 
 
-@pytest.mark.parametrize("word", ["model.levels.2.units=1", "model.levels.x=1", "model.width.a=1"])
+def test_models_are_typed():
+    def model(*words):
+        return config.read_config(None, [*DATA, *words]).model
+
+    assert model() == model("model.preset=tiny") == presets.model_config({"preset": "tiny"})
+    assert model("model.preset=recurrent", "model.hidden=5") == RecurrentConfig(hidden=5)
+    assert model("model={kind: recurrent, width: 8}") == RecurrentConfig(width=8)
+    own = model("model.kind=custom", "model.options.size=3")
+    assert own == config.CustomConfig(options={"size": 3})
+    for found in (model("model.every.units=9"), model("model.preset=recurrent"), own):
+        whole = config.config_to_dict(config.read_config(None, DATA)) | {"model": to_dict(found)}
+        assert config.config_from_dict(whole).model == found
+    # a run of an earlier version has only the keys of its preset
+    old = config.config_to_dict(config.read_config(None, DATA)) | {"model": presets.PRESETS["tiny"]}
+    assert config.config_from_dict(old).model == presets.model_config({"preset": "tiny"})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{preset: tyni}", r"^run.yaml: model\.preset: must be .*'tyni'. Did you mean 'tiny'"),
+        ("{every: {unist: 3}}", r"^run.yaml: model\.levels\.0\.unist: unknown key"),
+        ("{levels: {1: {width: 0}}}", r"^run.yaml: model\.levels\.1\.width: must be >= 1, got 0"),
+        ("{levels: {3: {width: 1}}}", r"^run.yaml: model\.levels\.3: there are 3 levels"),
+        ("{preset: recurrent, layers: 0}", r"^run.yaml: model\.layers: must be >= 1, got 0"),
+        ("{kind: gru}", r"^run.yaml: model\.kind: unknown value 'gru'. Use one of levels, recur"),
+        ("{options: {a: 1}}", r"^run.yaml: model\.options: unknown key"),
+    ],
+)
+def test_faults_of_a_model_name_file_and_key(tmp_path, monkeypatch, text, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run.yaml").write_text(f"data: {{train: a, dev: b}}\nmodel: {text}\n")
+    with pytest.raises(ConfigError, match=message):
+        config.read_config("run.yaml")
+    with pytest.raises(ConfigError, match=r"^model\.preset \(key=value\): must be"):
+        config.read_config("run.yaml", ["model={preset: tyni}"])
+
+
+@pytest.mark.parametrize("word", ["levels.2.units=1", "levels.x=1", "levels.0.units.a=1"])
 def test_elements_that_are_not_there(path, word):
     with pytest.raises(ConfigError, match=r"out of range for a list of 2|has no element"):
-        config.read_config(path, [word])
+        config.read_config(path, [f"model.{word}"])
 
 
 def test_what_is_missing_is_named():

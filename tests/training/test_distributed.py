@@ -37,7 +37,7 @@ def test_a_process_may_have_no_share_of_a_batch(tmp_path, words):
 
 
 def test_two_processes_are_as_one(tmp_path, words):
-    more = ["epochs=2", "model.drop=0"]
+    more = ["epochs=2", "model.options.drop=0"]
     one = tiny.run(words, tmp_path / "one", *more)
     in_two_processes(tiny.train_in_group, words, tmp_path / "two", more)
     first, second = (torch.load(tmp_path / f"two-{rank}.pt") for rank in range(2))

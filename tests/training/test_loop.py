@@ -22,7 +22,7 @@ from speechasym.training import (
 )
 from speechasym.training.config import config_from_dict, config_to_dict
 
-SPEEDS = ["data.augment.speeds=0.9,1,1.1", "data.augment.time_masks=1", "model.drop=0.2"]
+SPEEDS = ["data.augment.speeds=0.9,1,1.1", "data.augment.time_masks=1", "model.options.drop=0.2"]
 
 
 @pytest.fixture(scope="module")
@@ -90,13 +90,13 @@ def test_stopped_and_resumed_is_the_same_run(tmp_path, words, monkeypatch, numbe
 
 def test_killed_and_resumed_is_the_same_run(tmp_path, words):
     more = [*SPEEDS, "epochs=4", "save_every=2"]
-    whole = tiny.run(words, tmp_path / "whole", *more, "model.pause=0.001")
+    whole = tiny.run(words, tmp_path / "whole", *more, "model.options.pause=0.001")
     config = json.loads((tmp_path / "whole" / "config.json").read_text())
     out, rng = tmp_path / "cut", random.Random(3)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["torchaudio", "lhotse", "librosa", "pytest"])
-    slow = [*more, "model.pause=0.001"]
-    assert config["config"]["model"]["pause"] == 0.001
+    slow = [*more, "model.options.pause=0.001"]
+    assert config["config"]["model"]["options"]["pause"] == 0.001
     for _ in range(2):
         begun = checkpoints.load(out)[1]["step"] if checkpoints.exists(out) else 0
         process = context.Process(target=tiny.run_to_be_killed, args=(words, out, slow))
@@ -132,7 +132,7 @@ def test_a_cut_longer_than_a_batch_is_named(tmp_path, words):
     ],
 )
 def test_what_is_not_finite_is_named(tmp_path, words, trap, why):
-    more = ["save_every=2", f"model.trap={trap}", "model.at=5"]
+    more = ["save_every=2", f"model.options.trap={trap}", "model.options.at=5"]
     with pytest.raises(TrainingError, match=f"step 6: .*{why}; cuts s.*checkpoint in .* is intact"):
         tiny.run(words, tmp_path, *more)
     assert checkpoints.load(tmp_path)[1]["step"] == 4
@@ -156,12 +156,12 @@ def test_cuts_with_too_many_labels(tmp_path, words, caplog):
     long = {"s-long": "bee sea"} | {f"s-{n}": "a" for n in range(8)}
     path = tiny.manifest(tmp_path / "train.jsonl", long)
     data = [f"data.train={path}", words[1]]
-    found = tiny.run(data, tmp_path / "r", "model.skip=10", "data.dev=" + str(path))
+    found = tiny.run(data, tmp_path / "r", "model.options.skip=10", "data.dev=" + str(path))
     assert found["finished"] and found["left_out"] == {"phones": ["s-long"]}
     told = [r.getMessage() for r in caplog.records if "more phones than" in r.getMessage()]
     assert len(told) == 1 and told[0].startswith("cut s-long")
     with pytest.raises(TrainingError, match="cuts have more labels than steps, such as s"):
-        tiny.run(words, tmp_path / "q", "model.skip=30")
+        tiny.run(words, tmp_path / "q", "model.options.skip=30")
 
 
 def test_early_stop_keeps_the_best(tmp_path, words):
@@ -175,7 +175,7 @@ def test_early_stop_keeps_the_best(tmp_path, words):
 
 
 def test_a_run_by_minutes_ends_in_time(tmp_path, words):
-    found = tiny.run(words, tmp_path, "minutes=0.01", "model.pause=0.01")
+    found = tiny.run(words, tmp_path, "minutes=0.01", "model.options.pause=0.01")
     assert found["finished"] and 0.6 <= found["seconds"] < 2
     rates = [row["learning_rate"] for row in tiny.lines(tmp_path) if "loss" in row]
     assert max(rates) > 0.0018 and rates[-1] < 0.2 * max(rates)

@@ -67,9 +67,9 @@ def test_a_model_of_another_version_is_named(tmp_path, words):
 def test_a_fault_of_the_model_is_told_before_features(tmp_path, words, monkeypatch):
     monkeypatch.setattr(dataset, "load", None)
     for word, message in (
-        ("model.every.units=1", r"^model\.levels\.0\.units: one unit"),
-        ("model.every.law=zipf", r"^model: law: 'zipf' is unknown"),
-        ("model.heads.phones.level=9", r"^model: heads\.phones\.level: 9"),
+        ("model.every.units=1", r"model\.levels\.0\.units: a single unit"),
+        ("model.every.law=zipf", r"model\.levels\.0\.law: must be one of .*'zipf'"),
+        ("model.heads.phones.level=9", r"^model: heads\.phones\.level: there is no level 9"),
     ):
         with pytest.raises(ConfigError, match=message):
             loop.train(tiny.config(words, word), tmp_path / "r", show_progress=False)

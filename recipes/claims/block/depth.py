@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import speechasym
-from speechasym.levels.block import Block, BlockConfig, Stack, build
+from speechasym.levels.block import Block, Stack, build
+from speechasym.levels.config import BlockConfig
 
 STEPS = {6: 200, 24: 150, 96: 100, 256: 80}  # of training, by depth
 RATES = [2.5e-4, 1e-3, 4e-3, 1.6e-2, 6.4e-2, 0.256, 1.024]

@@ -27,8 +27,8 @@ def open_models(folder: str) -> dict[str, transcription.Trained]:
         )
     sizes = {head: len(symbols) for head, symbols in trained.inventories.items()}
     torch.manual_seed(0)
-    inputs: Any = trained.model.inputs
-    twin = hierarchy.build_model(trained.config.model, inputs, sizes).eval()
+    model: Any = trained.model
+    twin = hierarchy.build_model(model.config, model.inputs, sizes).eval()
     return {"": trained, TWIN: trained._replace(model=twin)}
 
 

@@ -1,0 +1,111 @@
+"""Attention, by softmax or by a rank law.
+
+Shapes: B batch, F frames, D width, H heads, M keys.
+
+[1] O. Press, N. A. Smith, M. Lewis, "Train short, test long: attention with linear biases enables
+    input length extrapolation", ICLR, 2022.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from speechasym.config import check_choice, check_count
+from speechasym.levels.base import Function, State, check_heads
+from speechasym.ranks import laws
+from speechasym.ranks.activation import RankActivation
+
+WEIGHTS = ("softmax", "rank")
+LAWS = ("geometric", "pareto", "power")
+
+
+class Attention(Function):
+    """Weighted means over all frames, or over those within a window.
+
+    Positions enter as linear biases: a score falls by a learned slope per frame of distance, with
+    separate slopes for past and future; this extrapolates to longer input [1].
+
+    Args:
+        width: D.
+        heads: H, a divisor of D.
+        window: frames visible on either side (causal: before); None for all, in which case a
+            stream remembers every frame.
+        weights: softmax; or rank: a law over distances, which are the row's greatest score less
+            the score, with a learned beta per head (`ranks.laws`).
+        law: of rank. geometric with beta = 1 is the softmax; pareto has heavier tails; power
+            uses ranks in place of distances.
+        causal: use this frame and earlier ones only.
+    """
+
+    undecayed = ("log_slope",)
+
+    def __init__(
+        self,
+        width: int,
+        heads: int = 4,
+        window: int | None = None,
+        weights: str = "softmax",
+        law: str = "geometric",
+        causal: bool = False,
+    ) -> None:
+        super().__init__(width, causal)
+        check_heads(width, heads)
+        check_choice("weights", weights, WEIGHTS)
+        check_choice("law", law, LAWS)
+        if window is not None:
+            check_count("window", window)
+        self.heads, self.window, self.law = heads, window, law
+        self.inside = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        slope = torch.logspace(0, -8, heads + 1, base=2)[1:]  # flattest: 1/256, as in [1]
+        self.log_slope = nn.Parameter(slope.log().repeat(1 if causal else 2, 1))
+        # rows have any length, so only the bounded beta of this module is used
+        self.rank = RankActivation(1, groups=heads) if weights == "rank" else None
+
+    def _run(self, x: Tensor, mask: Tensor | None, state: State | None) -> tuple[Tensor, State]:
+        q, k, v = self.inside(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        if state:
+            k, v = torch.cat([state[0], k], 2), torch.cat([state[1], v], 2)
+        bias, visible = self._positions(q.shape[2], k.shape[2], x)
+        if mask is not None:
+            # a frame always sees itself, so that no row is empty
+            itself = torch.eye(x.shape[1], dtype=torch.bool, device=x.device)
+            visible = (visible & mask[:, None, None]) | itself
+        if self.rank is None:
+            y = functional.scaled_dot_product_attention(
+                q, k, v, bias.masked_fill(~visible, -torch.inf)
+            )
+        else:
+            y = self._ranked(q @ k.mT / math.sqrt(q.shape[3]) + bias, visible) @ v
+        start = 0 if self.window is None else max(0, k.shape[2] - self.window)
+        state = (k[:, :, start:], v[:, :, start:])
+        return self.out(y.transpose(1, 2).flatten(2)), state
+
+    def _positions(self, queries: int, keys: int, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return biases (1, H, queries, keys), and what is visible (1, 1, queries, keys)."""
+        key = torch.arange(keys, device=x.device)
+        past = key[keys - queries :, None] - key  # frames from key to query
+        visible = torch.ones_like(past, dtype=torch.bool)
+        if self.causal:
+            visible = past >= 0
+        if self.window is not None:
+            visible = visible & (past.abs() <= self.window)
+        slope = self.log_slope.exp()[..., None, None]
+        bias = slope[0] * -past.clamp(min=0)
+        if not self.causal:
+            bias = bias + slope[1] * past.clamp(max=0)
+        return bias[None], visible[None, None]
+
+    def _ranked(self, scores: Tensor, visible: Tensor) -> Tensor:
+        """Turn scores (B, H, F, M) into weights that sum to 1 over M."""
+        assert self.rank is not None
+        top = scores.masked_fill(~visible, -torch.inf).amax(-1, keepdim=True)
+        distance = (top - scores).clamp(min=0)
+        beta = self.rank.beta[:, None, None]
+        if self.law == "power":
+            return laws.power(distance, beta, mask=visible, soft=0.3)
+        if self.law == "pareto":
+            distance = distance.log1p()
+        return laws.geometric(distance, beta, mask=visible)

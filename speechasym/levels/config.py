@@ -1,0 +1,241 @@
+"""Configuration of blocks, levels, heads and whole models; nothing here needs torch to be read.
+
+The field names are the keys of YAML files.
+
+[1] R. Xiong et al., "On layer normalization in the transformer architecture", ICML, 2020.
+[2] J. Kim et al., "Peri-LN: revisiting normalization layer in the transformer architecture",
+    ICML, 2025.
+[3] T. Bachlechner et al., "ReZero is all you need: fast convergence at large depth", UAI, 2021.
+[4] H. Touvron et al., "Going deeper with image transformers", ICCV, 2021.
+[5] J. Nozaki, T. Komatsu, "Relaxing the conditional independence assumption of CTC-based ASR by
+    conditioning on intermediate predictions", Interspeech, 2021.
+"""
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import Literal, NamedTuple
+
+from speechasym.config import check_choice, check_count
+from speechasym.errors import ConfigError
+
+ACTIVATIONS = ("compress", "none")
+
+
+class NormPlacement(NamedTuple):
+    """Where a block has norms, and the learned gain of a branch without one."""
+
+    before: bool = False
+    branch: bool = False
+    sum: bool = False
+    gain: Literal["", "scalar", "channel"] = ""
+
+
+NORMS = {
+    "theory": NormPlacement(before=True, branch=True),
+    "pre": NormPlacement(before=True),  # [1]
+    "post": NormPlacement(sum=True),  # [1]
+    "sandwich": NormPlacement(before=True, branch=True),  # [2]
+    "rezero": NormPlacement(gain="scalar"),  # [3]
+    "layerscale": NormPlacement(before=True, gain="channel"),  # [4]
+    "none": NormPlacement(),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockConfig:
+    """A block; `block.build` builds it. Options that the function does not take are ignored.
+
+    Args:
+        function: linear, feedforward, convolution, statespace, attention, gate or constant.
+        width: D.
+        norm: theory, pre, post, sandwich, rezero, layerscale or none.
+        activation: of ScaleIn: compress, sign(x) log(1 + |x|) / log(N) with learned N (C5), or
+            none. Default: compress for theory, none for the others.
+        depth: blocks in the stack, from which theory and layerscale derive their gain.
+        gain: initial gain of the branch. Default: theory 1 / sqrt(depth), so that all blocks
+            together add as much variance as came in; layerscale 0.1 up to 18 blocks, 1e-5 up to
+            24, 1e-6 beyond [4]; rezero 0; sandwich 1.
+        dropout: share of the branch's values set to 0 in training.
+        causal: use no later frames.
+        kernel: frames, odd unless causal (convolution, statespace, gate).
+        dilation: frames (convolution).
+        expansion: inner width / width (feedforward, convolution, statespace).
+        heads: a divisor of the width (attention) or the inner width (statespace).
+        states: per channel (statespace).
+        window: frames visible on either side. Default: all (attention).
+        weights, law: softmax, or rank with geometric, pareto or power (attention).
+
+    Raises `ConfigError` for values that are out of range or contradict each other.
+    """
+
+    function: str = "convolution"
+    width: int = 128
+    norm: str = "theory"
+    activation: str | None = None
+    depth: int = 1
+    gain: float | None = None
+    dropout: float = 0.0
+    causal: bool = False
+    kernel: int = 5
+    dilation: int = 1
+    expansion: int = 1
+    heads: int = 4
+    states: int = 16
+    window: int | None = None
+    weights: str = "softmax"
+    law: str = "geometric"
+
+    def __post_init__(self) -> None:
+        from speechasym.levels import functions
+
+        check_choice("function", self.function, functions.FUNCTIONS)
+        check_choice("norm", self.norm, NORMS)
+        if self.activation is not None:
+            check_choice("activation", self.activation, ACTIVATIONS)
+        check_count("depth", self.depth)
+        if self.gain is not None:
+            if not math.isfinite(self.gain):
+                raise ConfigError("gain", f"must be finite, got {self.gain}", "Use 1")
+            if not (NORMS[self.norm].branch or NORMS[self.norm].gain):
+                raise ConfigError("gain", f"norm {self.norm!r} has no gain", "Leave it out")
+        if not 0 <= self.dropout < 1:
+            raise ConfigError("dropout", f"must be in [0, 1), got {self.dropout}", "Use 0.1")
+        functions.check(self.function, self.width, vars(self))
+
+    @property
+    def compress(self) -> bool:
+        """Whether ScaleIn ends with a compression."""
+        return (self.activation or ("compress" if self.norm == "theory" else "none")) == "compress"
+
+    @property
+    def initial_gain(self) -> float:
+        """Gain of the branch before training."""
+        if self.gain is not None:
+            return self.gain
+        if self.norm == "theory":
+            return 1 / math.sqrt(self.depth)
+        if self.norm == "layerscale":
+            return 0.1 if self.depth <= 18 else 1e-5 if self.depth <= 24 else 1e-6
+        return 0.0 if self.norm == "rezero" else 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class LevelConfig:
+    """A level of the hierarchy."""
+
+    width: int = 128  # D
+    functions: tuple[str, ...] = ("convolution", "feedforward")  # one block each, in order
+    repeat: int = 1  # of the whole sequence
+    dilations: tuple[int, ...] = (1,)  # of convolutions, cycled over the repeats
+    block: BlockConfig = field(default_factory=BlockConfig)  # options that all blocks share
+    stride: int = 1  # input steps per step; if > 1, neighbouring steps enter too
+    context: int = 0  # channels of context from the level above; 0: none
+    units: int = 64  # U; 0: none
+    law: str = "geometric"  # of the units, see `ranks.activation.RankActivation`
+    resolution: float | None = None  # initial N of the units; default: all
+    passes: Literal["both", "units", "error", "none"] = "both"  # added to the blocks' output
+    predict: float = 0.1  # weight of the local error: the units' prediction of the input
+    events: Literal["hysteresis", "stride", "none"] = "none"
+    keep: float = 0.5  # target events per step; for stride: its inverse, rounded
+
+    def __post_init__(self) -> None:
+        from speechasym.ranks.activation import RankActivation
+
+        for name in ("width", "repeat", "stride"):
+            if getattr(self, name) < 1:
+                raise ConfigError(name, f"must be >= 1, got {getattr(self, name)}", "Use 1 or more")
+        for name in ("context", "units", "predict"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ConfigError(name, f"must be >= 0, got {getattr(self, name)}", "Use 0 or more")
+        if not self.dilations or min(self.dilations) < 1:
+            raise ConfigError("dilations", f"must all be >= 1, got {self.dilations}", "Use 1, 2")
+        if self.units == 1:
+            raise ConfigError("units", "a single unit has no rival", "Use 0, or 2 or more")
+        if self.events == "hysteresis" and not self.units:
+            raise ConfigError(
+                "events", "hysteresis needs units", "Use units > 0, or events stride or none"
+            )
+        if not 0 < self.keep <= 1:
+            raise ConfigError("keep", f"must be in (0, 1], got {self.keep}", "Use 0.5")
+        check_choice("law", self.law, RankActivation.LAWS)
+        if self.units and self.law == "log":
+            raise ConfigError("law", "log grows with distance", "Use another law for units")
+        if not self.functions:
+            raise ConfigError("functions", "is empty", "Give at least one")
+        self.blocks()
+
+    def blocks(self) -> tuple[BlockConfig, ...]:
+        """Return the configurations of the blocks, in order. Raises `ConfigError` as they do."""
+        return tuple(
+            replace(
+                self.block,
+                function=name,
+                width=self.width,
+                depth=self.repeat * len(self.functions),
+                dilation=self.dilations[i % len(self.dilations)],
+            )
+            for i in range(self.repeat)
+            for name in self.functions
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadConfig:
+    """Where a head reads."""
+
+    level: int = 0  # counted from 0, the lowest
+    slots: int = 1  # symbols that one step may stand for: letters outnumber events of phones
+    tells: bool = False  # whether its posteriors enter the level above [5]
+
+    def __post_init__(self) -> None:
+        if self.level < 0 or self.slots < 1:
+            raise ConfigError(
+                "level, slots",
+                f"must be >= 0 and >= 1, got {self.level} and {self.slots}",
+                "Count levels from 0, and give 1 slot or more",
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadsConfig:
+    """Where the heads read; those without labels in the training data are not built."""
+
+    phones: HeadConfig = HeadConfig()
+    letters: HeadConfig = HeadConfig()
+    words: HeadConfig = HeadConfig()
+
+
+@dataclass(frozen=True, kw_only=True)
+class HierarchyConfig:
+    """Levels from the lowest to the highest, and heads."""
+
+    kind: Literal["levels"] = "levels"
+    levels: tuple[LevelConfig, ...]
+    heads: HeadsConfig = HeadsConfig()
+
+    def __post_init__(self) -> None:
+        if not self.levels:
+            raise ConfigError("levels", "is empty", "Give at least one")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecurrentConfig:
+    """The recurrent baseline, see `recurrent.Recurrent`."""
+
+    kind: Literal["recurrent"] = "recurrent"
+    width: int = 64  # channels of the convolution
+    hidden: int = 96  # channels of each direction of each layer
+    layers: int = 2
+    stride: int = 3  # frames per step
+    dropout: float = 0.2
+    intermediate: bool = False  # heads at different depths, or all on top
+
+    def __post_init__(self) -> None:
+        for name in ("width", "hidden", "layers", "stride"):
+            if getattr(self, name) < 1:
+                raise ConfigError(name, f"must be >= 1, got {getattr(self, name)}", "Use 1 or more")
+        if not 0 <= self.dropout < 1:
+            raise ConfigError("dropout", f"must be in [0, 1), got {self.dropout}", "Use 0.2")
+
+
+ModelConfig = HierarchyConfig | RecurrentConfig

@@ -1,0 +1,80 @@
+"""The units of a level: prototypes that compete by rank, and what follows from their activity.
+
+Shapes: B batch, F steps, I input channels, D width, U units, K channels of a prototype.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from speechasym.levels.config import LevelConfig
+from speechasym.ranks.activation import RankActivation
+
+KEY = 32  # K
+# Distances of normalised keys lie in 0 to 4; times this, beta = 1 gives each step a few strong
+# units
+SHARPNESS = 10.0
+THRESHOLD = 16.0  # initial beta where it is a threshold (relu, gelu): most distances are larger
+MOMENTUM = 0.1  # weight of a batch in the running mean of the keys
+
+
+class Units(nn.Module):
+    """Prototypes that compete by rank for each step, and the maps of their activations.
+
+    Distances are between the directions of a step's key, less the running mean of all keys, and of
+    the prototypes. Without the mean all keys turn the same way as training begins: one unit wins
+    everything, and the level above gets one long event.
+    """
+
+    centre: Tensor
+    undecayed = ("prototypes",)  # only their direction counts
+
+    def __init__(self, config: LevelConfig, inputs: int) -> None:
+        super().__init__()
+        threshold = config.law in ("relu", "gelu")
+        self.key = nn.Linear(config.width, KEY, bias=False)
+        self.register_buffer("centre", torch.zeros(KEY))
+        self.prototypes = nn.Parameter(torch.randn(config.units, KEY))
+        self.law = RankActivation(
+            config.units,
+            config.law,
+            beta=THRESHOLD if threshold else 1.0,
+            resolution=config.resolution,
+            soft=1.0,
+        )
+        self.predict = nn.Linear(config.units, inputs)
+        if config.passes in ("both", "units"):
+            self.value = nn.Linear(config.units, config.width, bias=False)
+        if config.passes in ("both", "error"):
+            self.value_of_error = nn.Linear(inputs, config.width, bias=False)
+
+    def forward(self, h: Tensor, mask: Tensor) -> Tensor:
+        """Return activations (B, F, U) for h (B, F, D) and its mask (B, F).
+
+        In float32 under mixed precision too: bfloat16 cannot resolve close rivals.
+        """
+        with torch.autocast(h.device.type, enabled=False):
+            key = self.key(h.float())
+            if self.training and mask.any():
+                self.centre.lerp_(key.detach()[mask].mean(0), MOMENTUM)
+            key = F.normalize(key - self.centre, dim=-1)
+            similarity = key @ F.normalize(self.prototypes, dim=-1).T
+            return self.law((2 * SHARPNESS) * (1 - similarity).clamp(min=0))
+
+    @torch.no_grad()
+    def initialise(self, keys: Tensor) -> None:
+        """Set the prototypes to keys (N, K) of steps drawn at random by torch's generator.
+
+        Untrained keys of different sounds hardly differ, so that with random prototypes one unit
+        would win everything.
+        """
+        units = len(self.prototypes)
+        self.centre.copy_(keys.mean(0))
+        drawn = torch.randperm(max(len(keys), units))[:units]
+        self.prototypes.copy_((keys - keys.mean(0))[drawn % len(keys)])
+
+
+def shares(activation: Tensor) -> Tensor:
+    """Return activations (..., U) that sum to 1, as those of most laws already do."""
+    positive = activation.detach().clamp(min=0)
+    return positive / positive.sum(-1, keepdim=True).clamp(min=1e-12)

@@ -241,7 +241,7 @@ def test_constant_does_not_hear_its_input():
         (lambda: Attention(12, weights="ranks"), "Did you mean 'rank'"),
         (lambda: Attention(12, law="zipfian"), "law: must be one of .*'zipfian'"),
         (lambda: Gate(4, 2), "even"),
-        (lambda: Gate(4, gate="relu"), "Use one of sigmoid, linear"),
+        (lambda: Gate(4, gate="relu"), "must be one of sigmoid, linear"),
         (lambda: Linear(4)(torch.ones(2, 4)), r"\(batch, frames, 4\), got \(2, 4\)"),
         (lambda: Linear(4)(torch.ones(2, 3, 5)), "must have shape"),
         (

@@ -1,26 +1,19 @@
-"""The torch module and the lhotse extractor give what `features` gives."""
+"""The torch module gives what `features` gives."""
 
 import numpy as np
 import pytest
 import torch
-from helpers import tone
+from asymmetry_signals import RATE, swell
 
 import speechasym
 from speechasym.asymmetry.scales import Scale
-
-RATE = 16000
-
-
-def sound(samples=12000, seed=0):
-    rng = np.random.default_rng(seed)
-    return (rng.standard_normal(samples) * np.linspace(0.01, 0.3, samples)).astype(np.float32)
 
 
 @pytest.mark.parametrize("compact", [False, True])
 @pytest.mark.parametrize("align", [False, True])
 def test_module_is_features(compact, align):
     module = speechasym.Asymmetry(RATE, channels=12, compact=compact, align=align)
-    x = torch.from_numpy(np.stack([sound(), sound(seed=1)]))
+    x = torch.from_numpy(np.stack([swell(), swell(seed=1)]))
     y, state = module(x[:, :5000])
     rest, state = module(x[:, 5000:], state)
     whole = torch.cat([y, rest, module.flush(state)], -1).numpy()
@@ -44,7 +37,7 @@ def test_shapes_levels_and_names():
     y, _ = module(torch.zeros(3, 2, 1600))
     assert y.shape == (3, 2, 16, 10) and module.latency == 0
     assert module.columns[0] == "amplitude_rise1_00" and module.columns[-1] == "amplitude_fall2_03"
-    y, state = module(sound(1600))
+    y, state = module(swell(1600))
     assert y.shape == (16, 10)
     assert module.flush(state).shape == (1, 16, 0)
     empty, _ = module(torch.zeros(2, 0))
@@ -66,34 +59,3 @@ def test_bad_signals():
             module(x, after)
     with pytest.raises(speechasym.ConfigError, match="strictly rising"):
         speechasym.Asymmetry(RATE, scales=(Scale(5, 2, 1, 1), Scale(10, 1, 2, 2)))
-
-
-def test_lhotse_extractor_in_two_jobs(tmp_path):
-    from lhotse import CutSet, NumpyFilesWriter, Recording, RecordingSet
-    from lhotse.features.base import FeatureExtractor
-
-    from speechasym.feature_extraction.lhotse import AsymmetryExtractor, AsymmetryExtractorConfig
-
-    paths = [tone(tmp_path / f"{i}.wav", sound(9000 + 777 * i, i)) for i in range(4)]
-    recordings = RecordingSet.from_recordings(Recording.from_file(path) for path in paths)
-    cuts = CutSet.from_manifests(recordings=recordings)
-    stored = cuts.compute_and_store_features(
-        AsymmetryExtractor(), tmp_path / "feats", num_jobs=2, storage_type=NumpyFilesWriter
-    )
-    stored = stored.to_eager()
-    assert len(stored) == 4
-    for cut in stored:
-        own = speechasym.features(
-            cut.recording.sources[0].source, features="asymmetry", compact=True
-        )
-        np.testing.assert_array_equal(cut.load_features(), own)
-        assert cut.num_frames == len(own) and cut.features.type == "speechasym-asymmetry"
-        assert cut.num_features == own.shape[1]
-    AsymmetryExtractor(AsymmetryExtractorConfig(channels=9)).to_yaml(tmp_path / "extractor.yml")
-    again = FeatureExtractor.from_yaml(tmp_path / "extractor.yml")
-    assert isinstance(again, AsymmetryExtractor) and again.config.channels == 9
-    assert again.feature_dim(RATE) == 33 and again.frame_shift == 0.01
-    with pytest.raises(speechasym.ConfigError, match=r"8000 Hz.*resample"):
-        again.extract(sound(8000), 8000)
-    with pytest.raises(speechasym.ConfigError, match="finite mono"):
-        again.extract(np.full(100, np.nan), RATE)

@@ -16,8 +16,9 @@ import torch
 from numpy.typing import NDArray
 from rapidfuzz.distance import Levenshtein
 
-from speechasym.recognition.decoder import DecodingConfig, config_of, open_decoder, unknown_rates
-from speechasym.recognition.transcription import Trained, open_run
+from speechasym.recognition.decoder import open_decoder
+from speechasym.recognition.decoding_config import DecodingConfig, config_of
+from speechasym.recognition.trained_model import TrainedModel, open_run
 from speechasym.training import dataset, labels
 
 
@@ -47,9 +48,11 @@ def main() -> int:
     for source in options.sources.split(","):
         for beam in map(int, options.beams.split(",")):
             config = config_of(source, beam=beam)
-            opened = open_decoder(trained, options.lexicon, options.lm, config)
+            began = time.monotonic()
+            decoder = open_decoder(trained.inventories, options.lexicon, options.lm, config)
+            built = time.monotonic() - began
             began = time.process_time()  # of one thread: others on the machine do not count
-            lists = [opened.decoder.decode(u.posteriors) for u in said]
+            lists = [decoder.decode(u.posteriors) for u in said]
             spent = time.process_time() - began
             total = sum(len(u.words) for u in said)
             errors = [
@@ -63,17 +66,17 @@ def main() -> int:
                 f" | {statistics.mean(map(len, lists)):.1f} |",
                 flush=True,
             )
-    unknown = unknown_rates(opened, [u.words for u in said])
-    known, sizes = opened.decoder.vocabulary.known, opened.decoder.lm.sizes
+    unknown = decoder.unknown_rates([u.words for u in said])
+    known, sizes = decoder.vocabulary.known, decoder.lm.sizes
     print(
         f"\n{len(said)} cuts, {seconds:.0f} s, {total} words, {unknown['either'] or 0:.1%} of them"
         f" unknown; {known:,} words, n-grams {', '.join(f'{n:,}' for n in sizes)}; read and built"
-        f" in {opened.seconds:.0f} s. {default()}"
+        f" in {built:.0f} s. {default()}"
     )
     return 0
 
 
-def utterances(trained: Trained, cuts: Path, most: int) -> Iterator[Utterance]:
+def utterances(trained: TrainedModel, cuts: Path, most: int) -> Iterator[Utterance]:
     """The first cuts of a manifest, as the run hears them."""
     head = next(head for head in ("letters", "words", "phones") if head in trained.inventories)
     data = dataset.load(

@@ -37,9 +37,14 @@ if TYPE_CHECKING:
     from speechasym.plots.recordings import plot
     from speechasym.plots.runs import plot_run
     from speechasym.ranks.activation import RankActivation
-    from speechasym.recognition.activations import activations
+    from speechasym.recognition.align_cuts import align_cuts as align
     from speechasym.recognition.evaluation import evaluate
-    from speechasym.recognition.transcription import transcribe
+    from speechasym.recognition.recogniser import (
+        Recogniser,
+        activations,
+        transcribe,
+        transcribe_files,
+    )
     from speechasym.recognition.word_models import estimate_lm, make_lexicon
     from speechasym.report.page import write_report
     from speechasym.scoring.abx import abx
@@ -52,9 +57,11 @@ _HOME = {  # public name -> module, or module:name where the names differ; error
     "Gammatone": "auditory.gammatone",
     "Hierarchy": "levels.hierarchy",
     "RankActivation": "ranks.activation",
+    "Recogniser": "recognition.recogniser",
     "abx": "scoring.abx",
-    "activations": "recognition.activations",
+    "activations": "recognition.recogniser",
     "add_noise": "audio.reading",
+    "align": "recognition.align_cuts:align_cuts",
     "check_installation": "cli.doctor",
     "estimate_lm": "recognition.word_models",
     "evaluate": "recognition.evaluation",
@@ -69,7 +76,8 @@ _HOME = {  # public name -> module, or module:name where the names differ; error
     "read_config": "training.config",
     "score": "scoring.tables",
     "train": "training.loop",
-    "transcribe": "recognition.transcription",
+    "transcribe": "recognition.recogniser",
+    "transcribe_files": "recognition.recogniser",
     "write_report": "report.page",
 }
 __all__ = [
@@ -90,6 +98,7 @@ __all__ = [
     "MissingWordError",
     "OutputError",
     "RankActivation",
+    "Recogniser",
     "ScoringError",
     "SpeechAsymError",
     "SynthesisError",
@@ -98,6 +107,7 @@ __all__ = [
     "abx",
     "activations",
     "add_noise",
+    "align",
     "check_installation",
     "estimate_lm",
     "evaluate",
@@ -114,6 +124,7 @@ __all__ = [
     "score",
     "train",
     "transcribe",
+    "transcribe_files",
     "write_report",
 ]
 __version__ = "0.1.0"

@@ -8,6 +8,7 @@ import statistics
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from multiprocessing import get_context
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -89,20 +90,18 @@ def train_and_evaluate(job: Job) -> tuple[dict[str, Any], Any] | None:
 
     None if the run was stopped.
     """
-    from speechasym.recognition import decoder as word_decoding
     from speechasym.recognition import evaluation
-    from speechasym.recognition.transcription import open_run
     from speechasym.training import loop
 
     done = loop.train(job.config, job.folder, resume=True)
     if not done["finished"]:
         return None
-    trained, decoder = open_run(job.folder), None
+    options: dict[str, Any] = {}
     if (decoding := job.decoding) is not None:
-        decoder = word_decoding.open_decoder(
-            trained, decoding.lexicon, decoding.lm, decoding.config, spelling=decoding.spelling
-        )
-    result = evaluation.evaluate(trained, job.test, device=job.config.device, words=decoder)
+        options = asdict(decoding.config)
+        options["words_from"] = options.pop("source")
+        options |= {name: getattr(decoding, name) for name in ("lexicon", "lm", "spelling")}
+    result = evaluation.evaluate(job.folder, job.test, device=job.config.device, **options)
     metrics = (job.folder / run_folder.METRICS).read_text("utf-8")
     speeds = [json.loads(line).get("audio_hours_per_hour") for line in metrics.splitlines()]
     return {

@@ -120,7 +120,7 @@ def run_variant(job: Job) -> dict[str, Any] | None:
     if (done := jobs.train_and_evaluate(job)) is None:
         return None
     line, result = done
-    events = [round(flow.events, 2) for flow in result.flows]
+    events = [round(level.events, 2) for level in result.levels]
     return line | {"variant": job.system.name, "events": events}
 
 

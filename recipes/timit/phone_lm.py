@@ -32,8 +32,9 @@ from speechasym.language import kneser_ney, ngrams
 from speechasym.language.arpa import write_arpa
 from speechasym.language.ngrams import NgramModel
 from speechasym.levels import ctc
-from speechasym.recognition.decoder import DecodingConfig, WordSearch
-from speechasym.recognition.transcription import Trained, open_run
+from speechasym.recognition.decoding_config import DecodingConfig
+from speechasym.recognition.search import WordSearch
+from speechasym.recognition.trained_model import TrainedModel, open_run
 from speechasym.scoring import error_rates
 from speechasym.training import dataset, labels
 
@@ -49,7 +50,7 @@ SEARCH = DecodingConfig(source="phones", beam=20, nbest=1, word_score=0.0, lm_we
 class Heard:
     """What a run hears in cuts."""
 
-    trained: Trained
+    trained: TrainedModel
     references: dict[str, list[str]]  # {cut: phones}
     posteriors: dict[str, NDArray[np.float32]]  # {cut: (S, V)}, natural log p
     speakers: dict[str, str]
@@ -65,7 +66,7 @@ class Heard:
         return error_rates.error_rate(self.references, found, speakers=self.speakers)
 
 
-def hear(trained: Trained, cuts: str) -> Heard:
+def hear(trained: TrainedModel, cuts: str) -> Heard:
     """Posteriors of the phones head, and what was said.
 
     Raises `ConfigError` for a run without that head, or what is no manifest.
@@ -91,7 +92,7 @@ def hear(trained: Trained, cuts: str) -> Heard:
     )
 
 
-def bigram(trained: Trained) -> NgramModel:
+def bigram(trained: TrainedModel) -> NgramModel:
     """Of the phones that a run was trained on. Raises `ConfigError` where they are gone."""
     config = trained.config.data
     cuts = manifests.read_cuts(Path(config.train))

@@ -5,7 +5,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from speechasym.cli.options import names, optional, print_rich, warn
+from speechasym.cli.options import names, optional, print_rich
 from speechasym.errors import ConfigError
 
 WEIGHTS = (
@@ -65,41 +65,30 @@ def add_decoder(parser: Any) -> None:
     )  # fmt: skip
 
 
-def open_words(options: Namespace, trained: Any) -> Any:
-    """Open the decoder that the options describe; None without --lm."""
-    from speechasym.recognition.decoder import config_of, open_decoder
-
+def decoder_options(options: Namespace, *, needs_lm: bool = True) -> dict[str, Any]:
+    """Return the options of `Recogniser` that are set."""
     chosen = vars(options)
-    weights = {name: chosen[name] for name in WEIGHTS if chosen[name] is not None}
-    source = chosen["from"]
-    if options.lm is None:
-        others = {"lexicon": options.lexicon, "spelling": options.spelling or None, **weights}
-        if given := [name for name, value in others.items() if value is not None]:
-            option = f"--{given[0].replace('_', '-')}"
-            raise ConfigError(option, "has no effect without a language model", "Give --lm too")
-        return None
-    if options.lexicon is None and source != "letters":
-        raise ConfigError("--lexicon", "is missing", "Give pronunciations, or --from letters")
-    decoder = open_decoder(
-        trained, options.lexicon, options.lm, config_of(source, **weights),
-        spelling=options.spelling,
-    )  # fmt: skip
-    for warning in decoder.warnings():
-        warn(warning)
-    return decoder
+    given = {k: chosen[k] for k in ("lexicon", "lm", *WEIGHTS) if chosen[k] is not None}
+    given |= {"spelling": True} if options.spelling else {}
+    if needs_lm and given and options.lm is None:
+        option = f"--{next(iter(given)).replace('_', '-')}"
+        raise ConfigError(option, "has no effect without a language model", "Give --lm too")
+    return given | {"words_from": chosen["from"]}
 
 
 def run(options: Namespace) -> int:
     """Evaluate, print tables, and write the files asked for."""
     from speechasym import files
     from speechasym.recognition import evaluation
-    from speechasym.recognition.transcription import open_run
+    from speechasym.recognition.decoder import BY_LEXICON
 
-    trained = open_run(options.run)
+    heads = options.heads
+    if heads is not None and options.lm is not None:
+        heads = (*heads, BY_LEXICON)
     result = evaluation.evaluate(
-        trained, options.cuts, heads=options.heads,
+        options.run, options.cuts, heads=heads,
         batch_seconds=options.batch_seconds, device=options.device, seed=options.seed,
-        words=open_words(options, trained),
+        **decoder_options(options),
     )  # fmt: skip
     if options.hypotheses is not None:
         evaluation.write_hypotheses(options.hypotheses, result)
@@ -147,18 +136,18 @@ def print_evaluation(result: Any) -> None:
             name, MEASURES[name], f"{score.rate:.2%}", interval, *(f"{n:,}" for n in counts)
         )
     print_rich(table)
-    if result.flows:
+    if result.levels:
         table = Table(title="Levels", title_justify="left", box=None, padding=(0, 2, 0, 0))
         for name in ("level", "steps/s", "events/s", "units", "beta", "N", "selectivity"):
             table.add_column(name, justify="right")
-        for flow in result.flows:
-            numbers = (flow.beta, flow.resolution, flow.selectivity)
-            n = "all" if flow.units and flow.resolution is None else None
+        for level in result.levels:
+            numbers = (level.beta, level.resolution, level.selectivity)
+            n = "all" if level.units and level.resolution is None else None
             cells = ["-" if value is None else f"{value:.3g}" for value in numbers]
             cells[1] = n or cells[1]
             table.add_row(
-                str(flow.level), f"{flow.steps:.1f}", f"{flow.events:.1f}",
-                str(flow.units or "-"), *cells,
+                str(level.level), f"{level.steps:.1f}", f"{level.events:.1f}",
+                str(level.units or "-"), *cells,
             )  # fmt: skip
         print_rich(table)
     spent = f"model {result.model_seconds / result.seconds:.4f}"

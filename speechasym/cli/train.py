@@ -59,7 +59,7 @@ def run(options: Namespace) -> int:
             best = f"; best {result['best']:.2%}, step {result['best_step']}" if chosen else ""
             rows.append((f"dev error, {head}", f"{error:.2%}{best}"))
     if result["finished"]:
-        from speechasym.recognition.transcription import open_run
+        from speechasym.recognition.trained_model import open_run
 
         rows.append(("parameters", f"{open_run(options.out).parameters:,}"))
     rows.append(("steps, epochs", f"{result['steps']:,}, {result['epochs']:,}"))

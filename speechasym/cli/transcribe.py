@@ -1,12 +1,13 @@
 """`speechasym transcribe`: recordings -> phones, letters and words."""
 
+import textwrap
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from speechasym.cli.evaluate import add_decoder, open_words
+from speechasym.cli.evaluate import add_decoder, decoder_options
 from speechasym.cli.options import optional, warn
-from speechasym.errors import AudioError, ConfigError
+from speechasym.errors import ConfigError
 
 
 def add_parser(commands: Any) -> None:
@@ -54,45 +55,29 @@ def _is_run(path: Path) -> bool:
 
 def run(options: Namespace) -> int:
     """Transcribe, and print. Exit code 1 if some of several recordings failed."""
-    from speechasym.feature_extraction.extraction import find
-    from speechasym.recognition import pretrained
-    from speechasym.recognition.transcription import open_run, transcribe, write_textgrids
+    from speechasym.recognition.decoder import BY_LEXICON
+    from speechasym.recognition.recogniser import transcribe_files
 
     run, *inputs = options.inputs
-    if _is_run(Path(run)):
-        if not inputs:
-            raise ConfigError("FILE", f"no recordings after the run {run}", "Give recordings")
-    else:
+    if not _is_run(Path(run)):
         run, inputs = None, options.inputs
-    recordings = find(inputs)
-    if run is None:
-        run = pretrained.folder()
-        if options.lm is None and options.heads is None:
-            options.lm = str(pretrained.lm())
-            options.lexicon = options.lexicon or str(pretrained.lexicon())
-    trained = open_run(run)
+    elif not inputs:
+        raise ConfigError("FILE", f"no recordings after the run {run}", "Give recordings")
     heads = None if options.heads is None else [options.heads]
-    if heads:
-        trained.check_heads(heads, "--heads")
-    words = open_words(options, trained)
+    if heads and options.lm is not None:
+        heads.append(BY_LEXICON)
     failed = 0
-    for stem, path in recordings.items():
-        try:
-            transcript = transcribe(
-                trained, path, heads=heads, longest=options.longest, channel=options.channel,
-                words=words,
-            )  # fmt: skip
-        except AudioError as error:
-            if len(recordings) == 1:
-                raise
+    for result in transcribe_files(
+        inputs, run, textgrids=None if options.textgrid in (None, "none") else options.textgrid,
+        heads=heads, longest=options.longest, channel=options.channel,
+        **decoder_options(options, needs_lm=run is not None),
+    ):  # fmt: skip
+        if result.transcript is None:
             failed += 1
-            warn(error)
+            warn(result.error)
             continue
-        print(f"{path}  ({transcript.seconds:.2f} s)")
-        room = 2 + max(7, *map(len, transcript.symbols))
-        for head in transcript.symbols:
-            print(f"  {head + ':':<{room}}{transcript.text(head) or '(nothing)'}", flush=True)
-        if options.textgrid not in (None, "none"):
-            for written in write_textgrids(options.textgrid, {stem: transcript}):
-                print(f"  -> {written}", flush=True)
+        print(f"{result.path}  ({result.transcript.seconds:.2f} s)")
+        print(textwrap.indent(str(result.transcript), "  "), flush=True)
+        if result.textgrid is not None:
+            print(f"  -> {result.textgrid}", flush=True)
     return 1 if failed else 0

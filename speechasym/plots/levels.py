@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from speechasym.plots.axes import SIGNED, colour_bar, row_image
 from speechasym.plots.recognised import RecognisedRecording, held, stacked_panels
-from speechasym.recognition.transcription import Trained
+from speechasym.recognition.trained_model import TrainedModel
 
 RIDGE = 1e-2  # of the read-out, as a share of the mean variance of its inputs
 
@@ -48,7 +48,7 @@ def pooled(features: NDArray, start: NDArray, end: NDArray) -> NDArray[np.float6
     return (sums[end] - sums[start]) / np.maximum(end - start, 1)[:, None]
 
 
-def predicted(trained: Trained, recording: RecognisedRecording) -> NDArray[np.float64]:
+def predicted(trained: TrainedModel, recording: RecognisedRecording) -> NDArray[np.float64]:
     """Return the features (S, D) that the units of level 0 predict, in the features' own scale.
 
     A level predicts its input scaled to a mean square of 1 at each step; that is undone here.
@@ -81,7 +81,7 @@ def explained(y: NDArray, estimate: NDArray) -> float:
 
 
 def levels_figure(
-    trained: Trained, recording: RecognisedRecording, others: Sequence[RecognisedRecording]
+    trained: TrainedModel, recording: RecognisedRecording, others: Sequence[RecognisedRecording]
 ) -> Figure:
     """Return what each level still holds of the features, level by level, below the features.
 

@@ -19,7 +19,7 @@ from speechasym.levels.output import ModelOutput
 from speechasym.plots.axes import DPI, FALL, RISE, open_grid, set_title
 from speechasym.ranks import fits
 from speechasym.recognition import evaluation
-from speechasym.recognition.transcription import Trained
+from speechasym.recognition.trained_model import TrainedModel
 
 LAWS = {"geometric": RISE, "power": FALL}
 
@@ -62,7 +62,7 @@ class UnitCounter:
                 self.wins[number] += np.bincount(winners(level, row), minlength=len(zeros))
                 self.steps[number] = self.steps.get(number, 0) + int(mask.sum())
 
-    def result(self, trained: Trained) -> list[UnitUse]:
+    def result(self, trained: TrainedModel) -> list[UnitUse]:
         """Return the use of units in each level that has any, from the lowest."""
         uses = []
         for number in sorted(self.wins):
@@ -87,7 +87,7 @@ def winners(level: LevelOutput, row: int = 0) -> NDArray[np.int64]:
     return unit[np.flatnonzero(np.diff(unit, prepend=-1))]
 
 
-def unit_use(trained: Trained, outputs: Iterable[ModelOutput]) -> list[UnitUse]:
+def unit_use(trained: TrainedModel, outputs: Iterable[ModelOutput]) -> list[UnitUse]:
     """Return the use of units over outputs. Raises `ConfigError` if no level has units."""
     counter = UnitCounter()
     for output in outputs:

@@ -22,7 +22,7 @@ from speechasym.plots.axes import DPI, set_title
 from speechasym.plots.signal import waveform
 from speechasym.plots.tiers import tiers
 from speechasym.recognition import transcription
-from speechasym.recognition.transcription import Trained
+from speechasym.recognition.trained_model import TrainedModel
 from speechasym.training import feature_cache
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class RecognisedRecording(NamedTuple):
 
 
 def recognise(
-    trained: Trained,
+    trained: TrainedModel,
     cuts: str | Path | None,
     cut: str | None,
     recording: str | Path | None,
@@ -106,16 +106,16 @@ def recognise(
     return drawn, rest
 
 
-def _from_file(trained: Trained, path: Path) -> RecognisedRecording:
+def _from_file(trained: TrainedModel, path: Path) -> RecognisedRecording:
     config = trained.config.data.features
     x, rate = reading.load(path, config.sample_rate, config.channel)
     part = x[: round(LONGEST_S * rate)]
     title = path.name + (f", its first {LONGEST_S:g} s" if len(part) < len(x) else "")
-    features = transcription.features_of(trained, part)
+    features = trained.features(part)
     return _recognised(trained, title, part, rate, features, tiers_beside(path))
 
 
-def _from_cut(trained: Trained, cut: "Cut") -> RecognisedRecording:
+def _from_cut(trained: TrainedModel, cut: "Cut") -> RecognisedRecording:
     task = feature_cache.FeatureTask(cut, trained.config.data.features)
     audio: Any = cut.load_audio()
     reference = {}
@@ -133,16 +133,16 @@ def _from_cut(trained: Trained, cut: "Cut") -> RecognisedRecording:
 
 
 def _recognised(
-    trained: Trained,
+    trained: TrainedModel,
     title: str,
     x: NDArray[np.float32],
     rate: int,
     features: NDArray[np.float32],
     reference: dict[str, list[Interval]],
 ) -> RecognisedRecording:
-    output = transcription.heard(trained, features)
+    output = trained.output(features)
     heads = [head for head in ("words", "letters", "phones") if head in trained.inventories]
-    symbols = transcription.symbols(trained, output, len(x) / rate, heads)
+    symbols = transcription.recognised(trained, output, len(x) / rate, heads)
     frame_rate = trained.config.data.features.rate
     return RecognisedRecording(title, x, rate, features, frame_rate, output, reference, symbols)
 

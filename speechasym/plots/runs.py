@@ -13,13 +13,13 @@ from speechasym.plots.ranks import ranks_figure, unit_use
 from speechasym.plots.recognised import recognise
 from speechasym.plots.units import units_figure
 from speechasym.recognition import evaluation
-from speechasym.recognition.transcription import Trained, open_run
+from speechasym.recognition.trained_model import TrainedModel, open_run
 
 FIGURES = ("curves", "confusion", "units", "ranks", "levels")
 
 
 def plot_run(
-    run: str | Path | Trained,
+    run: str | Path | TrainedModel,
     out: str | Path,
     what: str,
     *,
@@ -50,7 +50,7 @@ def plot_run(
     if what not in FIGURES:
         raise ConfigError("what", f"{what!r} is not known", f"Use one of {', '.join(FIGURES)}")
     if what == "curves":
-        folder = run.folder if isinstance(run, Trained) else Path(run)
+        folder = run.folder if isinstance(run, TrainedModel) else Path(run)
         figure = curves_figure(read_metrics(folder), folder.resolve().name)
     else:
         figure = _figure(open_run(run), what, cuts, cut, recording)
@@ -58,7 +58,7 @@ def plot_run(
 
 
 def _figure(
-    trained: Trained,
+    trained: TrainedModel,
     what: str,
     cuts: str | Path | None,
     cut: str | None,

@@ -18,7 +18,7 @@ from speechasym.annotations.intervals import Interval
 from speechasym.errors import ConfigError
 from speechasym.plots.axes import colour_bar, row_image
 from speechasym.plots.recognised import RecognisedRecording, held, stacked_panels
-from speechasym.recognition.transcription import Trained
+from speechasym.recognition.trained_model import TrainedModel
 
 MOST_UNITS = 32  # drawn of a level
 WINNER = "#ff9d2e"
@@ -128,7 +128,7 @@ def activations(
     return image, winners, ticks
 
 
-def units_figure(trained: Trained, recording: RecognisedRecording) -> Figure:
+def units_figure(trained: TrainedModel, recording: RecognisedRecording) -> Figure:
     """Return every level's units over one recording, the highest level on top.
 
     Raises `ConfigError` for a model without units.

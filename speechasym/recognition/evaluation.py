@@ -1,9 +1,7 @@
-"""How good a trained run is: error rates of its heads on cuts, and what they cost.
+"""Error rates of a trained run on cuts, and what they cost.
 
-Everything is scored by `scoring`, on the symbols that the run was trained to write; the files of
+Everything is scored by `scoring`, on the symbols that the run was trained on; the files of
 hypotheses give the same figures by `speechasym score`. docs/scoring.md states every rule.
-
-Shapes: B utterances, F steps of a level, U units.
 """
 
 import math
@@ -22,8 +20,9 @@ from speechasym.levels import ctc
 from speechasym.levels.level import LevelOutput
 from speechasym.levels.output import ModelOutput
 from speechasym.progress import progress
-from speechasym.recognition.decoder import BY_LEXICON, Opened, unknown_rates
-from speechasym.recognition.transcription import Trained, open_run
+from speechasym.recognition.decoder import BY_LEXICON, Decoder
+from speechasym.recognition.recogniser import Recogniser, recogniser_of
+from speechasym.recognition.trained_model import TrainedModel
 from speechasym.scoring import error_rates
 from speechasym.scoring.error_rates import Counts, ErrorRate
 from speechasym.training import dataset, environment, labels
@@ -36,48 +35,49 @@ MEASURES = {
     FROM_LETTERS: "WER",
     BY_LEXICON: "WER",
 }
+Rows = dict[str, list[str]]  # {utterance: tokens}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Flow:
-    """What goes through a level, on the average over all cuts."""
+class LevelSummary:
+    """What passes through a level, averaged over all cuts."""
 
     level: int  # from 0, the lowest
-    steps: float  # a second
-    events: float  # a second, that go on; as many as steps where the level has none
+    steps: float  # per second
+    events: float  # per second, passed on; equal to steps for a level without events
     units: int  # 0: none
     selectivity: float | None  # 1 - H / log U of the units
-    beta: float | None  # of the units' law, as learned
-    resolution: float | None  # N, as learned; None: all units
+    beta: float | None  # learned, of the units' law
+    resolution: float | None  # N, learned; None: all units
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """What a run came to on a set of cuts."""
+    """The results of a run on a set of cuts."""
 
-    trained: Trained
+    trained: TrainedModel
     cuts: Path
     cuts_sha256: str
     speakers: dict[str, str]  # {utterance: speaker}
     seconds: float  # of audio
     scores: dict[str, ErrorRate]  # by head; with letters also `FROM_LETTERS`; `BY_LEXICON`
-    references: dict[str, dict[str, list[str]]]  # {phones, words: {utterance: tokens}}
-    hypotheses: dict[str, dict[str, list[str]]]  # as scores; those of letters are their words
-    flows: list[Flow]  # from the lowest level
+    references: dict[str, Rows]  # of phones and words
+    hypotheses: dict[str, Rows]  # by the names of scores; those of letters are their words
+    levels: list[LevelSummary]  # lowest first
     feature_seconds: float | None  # None: they may come from a cache
     model_seconds: float
     device: str
     decoding: dict[str, Any] | None = None  # of `BY_LEXICON`: settings, files, unknown words, time
 
     def by_speaker(self, name: str) -> dict[str, Counts]:
-        """Counts of each speaker, by name, for one of the scores."""
+        """Return the counts of each speaker, by name, for one of the scores."""
         sums: dict[str, list[Counts]] = {}
         for utterance, counts in self.scores[name].utterances.items():
             sums.setdefault(self.speakers[utterance], []).append(counts)
         return {who: Counts(*map(sum, zip(*sums[who], strict=True))) for who in sorted(sums)}
 
     def as_json(self) -> dict[str, Any]:
-        """Everything but the hypotheses; numbers that are not defined are null."""
+        """Return everything but the hypotheses; undefined numbers are null."""
         spent = {"model": self.model_seconds / self.seconds, "features": None}
         if self.feature_seconds is not None:
             spent["features"] = self.feature_seconds / self.seconds
@@ -94,7 +94,7 @@ class Evaluation:
             "threads": torch.get_num_threads(),
             "versions": environment.versions(),
             "labels": asdict(self.trained.config.data.labels),
-            "levels": [asdict(flow) for flow in self.flows],
+            "levels": [asdict(level) for level in self.levels],
             "decoding": self.decoding,
             "scores": {name: self._score(name) for name in self.scores},
         }
@@ -104,13 +104,13 @@ class Evaluation:
         low, high = (None if math.isnan(v) else v for v in (result.low, result.high))
         return {
             "measure": MEASURES[name],
-            **_counted(result.counts),
+            **_as_json(result.counts),
             "interval_95": [low, high],
-            "speakers": {who: _counted(c) for who, c in self.by_speaker(name).items()},
+            "speakers": {who: _as_json(c) for who, c in self.by_speaker(name).items()},
         }
 
 
-def _counted(counts: Counts) -> dict[str, Any]:
+def _as_json(counts: Counts) -> dict[str, Any]:
     return {
         "rate": None if math.isnan(counts.rate) else counts.rate,
         "N": counts.length, "S": counts.substitutions, "D": counts.deletions,
@@ -119,164 +119,156 @@ def _counted(counts: Counts) -> dict[str, Any]:
 
 
 def evaluate(
-    run: str | Path | Trained,
+    run: str | Path | TrainedModel | Recogniser | None,
     cuts: str | Path,
     *,
     heads: Sequence[str] | None = None,
     batch_seconds: float = 120.0,
     device: str = "auto",
     seed: int = 0,
-    shown: bool = True,
-    words: Opened | None = None,
+    show_progress: bool = True,
+    **options: Any,
 ) -> Evaluation:
-    """Recognise all cuts of a manifest by the best class of each step, and score them.
+    """Recognise all cuts of a manifest by the best path of each head, and score them.
 
-    Letters are scored as words joined by single spaces, of which their word error rate is made
-    too. A word that training did not have often enough, <unk>, is an error wherever it is.
+    Letters are scored as words joined by single spaces, which give a word error rate too. A word
+    that is rarer in the training cuts than the vocabulary's limit is read as <unk>, an error.
 
     Args:
-        run: a finished run's folder, or what `open_run` gave.
+        run: folder of a finished run, or an open one; None: the pretrained model.
         cuts: manifest, as `speechasym prepare` writes.
-        heads: which to score; None: all that the run has.
-        batch_seconds: of audio at a time, padding included.
-        device: auto (CUDA where there is one), cpu, cuda.
-        seed: of the intervals; shown: tell how far it is, on stderr.
-        words: what `word_decoding.open_decoder` gave for this run, to find words by a lexicon and
-            a language model too. That takes one thread, and its time is not that of the model.
+        heads: which to score, `BY_LEXICON` included; default: all that the recogniser has.
+        batch_seconds: audio per batch, padding included.
+        device: auto (CUDA if available), cpu, cuda.
+        seed: of the intervals.
+        show_progress: show progress on stderr.
+        options: of `Recogniser`: a lexicon and a language model, to find words by them too. The
+            search uses one thread, and its time is not counted as that of the model.
 
     Raises:
-        CheckpointError: see `open_run`. ConfigError: no such head, device or manifest.
+        CheckpointError, LexiconError, ArpaError, DecodingError: see `Recogniser`.
+        ConfigError: no such head, device or manifest.
         AudioError, LabelError: a cut without audio, or labels that the run does not know.
         ScoringError: the cuts have no labels at all.
     """
-    trained = open_run(run)
-    heads = list(trained.inventories) if heads is None else list(heads)
-    trained.check_heads(heads, "heads")
+    recogniser = recogniser_of(run, **options)
+    heads, decoder = recogniser.choose(heads)
+    trained = recogniser.trained
     if not heads:
         raise ConfigError("heads", "none is given", f"Use {', '.join(trained.inventories)}")
     if not 0 < batch_seconds < math.inf:
-        raise ConfigError(
-            "batch_seconds", f"{batch_seconds:g} s are not above 0", "120 s are usual"
-        )
+        raise ConfigError("batch_seconds", f"must be > 0, got {batch_seconds:g}", "Use 120")
     if seed < 0:
-        raise ConfigError("seed", f"{seed} is less than 0", "Use 0, 1, 2")
+        raise ConfigError("seed", f"must be >= 0, got {seed}", "Use 0, 1, 2")
     place = environment.select_device(device)
-    # one process: whoever calls this from a script need not guard it against being run anew
+    # one process, so that scripts that call this need no `if __name__ == "__main__"`
     config, began = replace(trained.config.data, workers=1), time.monotonic()
     inventories = {head: trained.inventories[head] for head in heads}
-    data = dataset.load(config, str(cuts), heads, inventories=inventories, show_progress=shown)
+    data = dataset.load(
+        config, str(cuts), heads, inventories=inventories, show_progress=show_progress
+    )
     feature_seconds = None if config.cache else time.monotonic() - began
+    home = next(trained.model.parameters()).device
     model = trained.model.to(place)
     too_much = ConfigError(
         "batch_seconds", f"{batch_seconds:g} s need more memory than {place} has", "Lower it"
     )
-    rows: dict[str, dict[str, list[str]]] = {head: {} for head in heads}
-    found: dict[str, list[str]] = {}
+    rows: dict[str, Rows] = {head: {} for head in heads}
+    by_lexicon: Rows = {}
     decoding_seconds = 0.0
-    tally = _Tally()
+    sums = _LevelSums()
     began = time.monotonic()
-    with torch.no_grad(), progress(len(data), "recognise", shown) as step:
+    with torch.no_grad(), progress(len(data), "recognise", show_progress) as step:
         for batch in data.in_order(batch_seconds):
             with environment.memory_errors_as(too_much):
                 output = model(batch.features.to(place), batch.lengths.to(place))
             for head in heads:
                 for name, row in zip(batch.ids, ctc.greedy(*output.heads[head]), strict=True):
                     rows[head][name] = ctc.symbols(row, inventories[head])
-            if words is not None:
+            if decoder is not None:
                 start = time.monotonic()
-                found |= _words(words, batch.ids, output)
+                by_lexicon |= _words(decoder, batch.ids, output)
                 decoding_seconds += time.monotonic() - start
-            tally.add(output.levels)
+            sums.add(output.levels)
             for _ in batch.ids:
                 step()
     model_seconds = time.monotonic() - began - decoding_seconds
-    trained.model.to("cpu")
+    trained.model.to(home)
     speakers = {
         name: who or error_rates.speaker_of(name)
         for name, who in zip(data.ids, data.speakers, strict=True)
     }
     spoken = {head: dict(zip(data.ids, data.references[head], strict=True)) for head in heads}
-    references, hypotheses, scores = _scored(spoken, rows, data.ids, speakers, seed)
+    references, hypotheses, scores = _scored(spoken, rows, speakers, seed)
     seconds = sum(data.seconds)
-    told = None
-    if words is not None:
-        said = {cut.id: labels.words_of(cut) for cut in data.cuts}
-        references.setdefault("words", said)
-        hypotheses[BY_LEXICON] = found
-        scores[BY_LEXICON] = error_rates.error_rate(said, found, speakers=speakers, seed=seed)
-        told = words.as_json() | {
-            "unknown_words": unknown_rates(words, said.values()),
+    decoding = None
+    if decoder is not None:
+        words = {cut.id: labels.words_of(cut) for cut in data.cuts}
+        references.setdefault("words", words)
+        hypotheses[BY_LEXICON] = by_lexicon
+        scores[BY_LEXICON] = error_rates.error_rate(words, by_lexicon, speakers=speakers, seed=seed)
+        decoding = decoder.as_json() | {
+            "unknown_words": decoder.unknown_rates(words.values()),
             "real_time_factor": decoding_seconds / seconds,
         }
     return Evaluation(
-        trained=trained,
-        cuts=Path(cuts),
-        cuts_sha256=data.fingerprint,
-        speakers=speakers,
-        seconds=seconds,
-        scores=scores,
-        references=references,
-        hypotheses=hypotheses,
-        flows=tally.flows(trained, seconds),
-        feature_seconds=feature_seconds,
-        model_seconds=model_seconds,
-        device=str(place),
-        decoding=told,
-    )
+        trained=trained, cuts=Path(cuts), cuts_sha256=data.fingerprint, speakers=speakers,
+        seconds=seconds, scores=scores, references=references, hypotheses=hypotheses,
+        levels=sums.summaries(trained, seconds), feature_seconds=feature_seconds,
+        model_seconds=model_seconds, device=str(place), decoding=decoding,
+    )  # fmt: skip
 
 
-def _words(opened: Opened, ids: Sequence[str], output: ModelOutput) -> dict[str, list[str]]:
-    """{utterance: words by the lexicon} of a batch."""
-    found = {}
-    needed = opened.decoder.config.heads
-    given = {head: (output.heads[head][0].cpu(), output.heads[head][1]) for head in needed}
+def _words(decoder: Decoder, ids: Sequence[str], output: ModelOutput) -> Rows:
+    """{utterance: words by lexicon} of a batch."""
+    heads = [(head, *output.heads[head]) for head in decoder.config.heads]
+    rows = {}
     for number, name in enumerate(ids):
-        one = {head: probs[number, : int(steps[number])] for head, (probs, steps) in given.items()}
-        found[name] = list(opened.decoder.decode(one)[0].words)
-    return found
+        posteriors = {head: p[number, : int(steps[number])].cpu() for head, p, steps in heads}
+        rows[name] = list(decoder.decode(posteriors)[0].words)
+    return rows
 
 
 def _scored(
-    spoken: Mapping[str, Mapping[str, list[str]]],
-    rows: Mapping[str, Mapping[str, list[str]]],
-    ids: Sequence[str],
-    speakers: Mapping[str, str],
-    seed: int,
-) -> tuple[dict[str, dict[str, list[str]]], dict[str, dict[str, list[str]]], dict[str, ErrorRate]]:
-    """References as phones and words, hypotheses as phones and words, and the scores."""
-    references: dict[str, dict[str, list[str]]] = {}
-    hypotheses: dict[str, dict[str, list[str]]] = {}
+    spoken: Mapping[str, Rows], rows: Mapping[str, Rows], speakers: Mapping[str, str], seed: int
+) -> tuple[dict[str, Rows], dict[str, Rows], dict[str, ErrorRate]]:
+    """References and hypotheses as phones and words, and the scores."""
+    references: dict[str, Rows] = {}
+    hypotheses: dict[str, Rows] = {}
     scores: dict[str, ErrorRate] = {}
-
-    def scored(name: str, reference: dict[str, list[str]], found: dict[str, list[str]]) -> None:
-        scores[name] = error_rates.error_rate(reference, found, speakers=speakers, seed=seed)
-
     for head in rows:
-        if head != "letters":
-            references[head] = {name: spoken[head][name] for name in ids}
-            hypotheses[head] = {name: rows[head][name] for name in ids}
-            scored(head, references[head], hypotheses[head])
-            continue
-        words = {name: "".join(spoken[head][name]).split() for name in ids}
-        references.setdefault("words", words)
-        hypotheses[head] = {name: "".join(rows[head][name]).split() for name in ids}
-        scored(
-            head,
-            {name: spell(words[name]) for name in ids},
-            {name: spell(hypotheses[head][name]) for name in ids},
-        )
-        scored(FROM_LETTERS, words, hypotheses[head])
+        reference, hypothesis = spoken[head], rows[head]
+        if head == "letters":
+            reference, hypothesis = _joined(reference), _joined(hypothesis)
+        references.setdefault("words" if head == "letters" else head, reference)
+        hypotheses[head] = hypothesis
+        pairs = {head: (reference, hypothesis)}
+        if head == "letters":
+            pairs[FROM_LETTERS] = pairs[head]
+            pairs[head] = (_spelled(reference), _spelled(hypothesis))
+        for name, tables in pairs.items():
+            scores[name] = error_rates.error_rate(*tables, speakers=speakers, seed=seed)
     return references, hypotheses, scores
 
 
-class _Tally:
-    """Sums over batches of what goes through the levels."""
+def _joined(rows: Rows) -> Rows:
+    """The words of letters."""
+    return {name: "".join(letters).split() for name, letters in rows.items()}
+
+
+def _spelled(rows: Rows) -> Rows:
+    """The letters of words that are joined by single spaces."""
+    return {name: spell(words) for name, words in rows.items()}
+
+
+class _LevelSums:
+    """Sums over batches of what passes through the levels."""
 
     def __init__(self) -> None:
         self.sums: list[list[float]] = []  # by level: steps, events, selectivity
 
     def add(self, levels: Sequence[LevelOutput]) -> None:
-        """What a batch gave."""
+        """Add a batch."""
         self.sums = self.sums or [[0.0, 0.0, 0.0] for _ in levels]
         for sums, level in zip(self.sums, levels, strict=True):
             sums[0] += float(level.mask.sum())
@@ -284,13 +276,13 @@ class _Tally:
             if (selective := level.selectivity) is not None:
                 sums[2] += float((selective * level.mask).sum())
 
-    def flows(self, trained: Trained, seconds: float) -> list[Flow]:
-        """Means over `seconds` of audio."""
-        found = []
+    def summaries(self, trained: TrainedModel, seconds: float) -> list[LevelSummary]:
+        """Return the means over `seconds` of audio."""
+        rows = []
         for number, (steps, events, selective) in enumerate(self.sums):
             units, beta, resolution = law_of(trained, number)
-            found.append(
-                Flow(
+            rows.append(
+                LevelSummary(
                     level=number,
                     steps=steps / seconds,
                     events=events / seconds,
@@ -300,11 +292,11 @@ class _Tally:
                     resolution=resolution,
                 )
             )
-        return found
+        return rows
 
 
-def law_of(trained: Trained, number: int) -> tuple[int, float | None, float | None]:
-    """Units of a level, and beta and N of their law as learned; 0, None, None without units."""
+def law_of(trained: TrainedModel, number: int) -> tuple[int, float | None, float | None]:
+    """Return the units of a level, and beta and N of their learned law; 0, None, None if none."""
     level: Any = trained.model.get_submodule(f"levels.{number}")
     if not level.config.units:
         return 0, None, None
@@ -313,18 +305,20 @@ def law_of(trained: Trained, number: int) -> tuple[int, float | None, float | No
         return level.config.units, float(beta.mean()), None if n is None else float(n.mean())
 
 
-def write_hypotheses(folder: str | Path, found: Evaluation) -> list[Path]:
-    """Write what was recognised, and what was said, for `speechasym score`; returns the paths.
+def write_hypotheses(folder: str | Path, result: Evaluation) -> list[Path]:
+    """Write hypotheses and references for `speechasym score`; return the paths.
 
-    HEAD.txt (of letters: their words, for wer and ler), words-by-lexicon.txt, phones.ref.txt and
+    HEAD.txt (for letters their words, for wer and ler), words-by-lexicon.txt, phones.ref.txt and
     words.ref.txt as far as there are such labels, and speakers.txt for --speakers.
 
-    Raises `ScoringError` for ids that hold a space, `OutputError` where it cannot be written.
+    Raises:
+        ScoringError: ids that contain a space.
+        OutputError: a file cannot be written.
     """
     folder = Path(folder)
-    tables = {f"{name.replace(' ', '-')}.txt": rows for name, rows in found.hypotheses.items()}
-    tables |= {f"{unit}.ref.txt": rows for unit, rows in found.references.items()}
-    tables["speakers.txt"] = {name: [who] for name, who in found.speakers.items()}
+    tables = {f"{name.replace(' ', '-')}.txt": rows for name, rows in result.hypotheses.items()}
+    tables |= {f"{unit}.ref.txt": rows for unit, rows in result.references.items()}
+    tables["speakers.txt"] = {name: [who] for name, who in result.speakers.items()}
     for name, rows in tables.items():
         transcripts.write_text(folder / name, rows)
     return [folder / name for name in tables]

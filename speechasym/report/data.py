@@ -17,7 +17,7 @@ from speechasym.plots.recognised import RecognisedRecording, recognise
 from speechasym.progress import progress
 from speechasym.recognition import evaluation
 from speechasym.recognition.evaluation import Evaluation
-from speechasym.recognition.transcription import Trained, open_run
+from speechasym.recognition.trained_model import TrainedModel, open_run
 from speechasym.report.html import percent
 from speechasym.training import labels
 
@@ -60,7 +60,7 @@ class ReportRecording(NamedTuple):
 class ReportData:
     """Everything that the page shows."""
 
-    trained: Trained
+    trained: TrainedModel
     metrics: Metrics
     manifest: Path
     cuts_sha256: str
@@ -114,7 +114,7 @@ def read_results(path: str | Path) -> Results:
     return Results(path, content)
 
 
-def _labelled_heads(trained: Trained, cuts: "CutSet") -> tuple[list[str], dict[str, str]]:
+def _labelled_heads(trained: TrainedModel, cuts: "CutSet") -> tuple[list[str], dict[str, str]]:
     """Return the heads for which the cuts have labels, and why the others are left out."""
     config = trained.config.data.labels
     words = None if config.lexicon is None else lexicon.read(config.lexicon)
@@ -129,7 +129,7 @@ def _labelled_heads(trained: Trained, cuts: "CutSet") -> tuple[list[str], dict[s
     return heads, missing
 
 
-def _without_missing_cache(trained: Trained) -> Trained:
+def _without_missing_cache(trained: TrainedModel) -> TrainedModel:
     """Return the run without its feature cache if that is missing: a report creates none."""
     data = trained.config.data
     if data.cache is None or Path(data.cache).is_dir():
@@ -137,7 +137,7 @@ def _without_missing_cache(trained: Trained) -> Trained:
     return trained._replace(config=replace(trained.config, data=replace(data, cache=None)))
 
 
-def _manifest(trained: Trained, cuts: str | Path | None, results: Results | None) -> Path:
+def _manifest(trained: TrainedModel, cuts: str | Path | None, results: Results | None) -> Path:
     """Return the manifest asked for, else that of the results, else that of the run's dev cuts."""
     if cuts is not None:
         return Path(cuts)
@@ -171,7 +171,7 @@ def _quartile_cuts(evaluated: Evaluation, seconds: Mapping[str, float]) -> list[
     return list(chosen.items())
 
 
-def _reference(trained: Trained, recording: RecognisedRecording) -> dict[str, list[str]]:
+def _reference(trained: TrainedModel, recording: RecognisedRecording) -> dict[str, list[str]]:
     """Return the tokens of the annotation beside a recording, if any, by head."""
     config = trained.config.data.labels
     tokens: dict[str, list[str]] = {}
@@ -198,7 +198,7 @@ def run_phone(symbol: str, fold: str) -> str | None:
 
 
 @contextmanager
-def count_units(trained: Trained) -> Iterator[UnitCounter]:
+def count_units(trained: TrainedModel) -> Iterator[UnitCounter]:
     """Count which units win in everything that the model computes within the block."""
     counter = UnitCounter()
     hook = trained.model.register_forward_hook(counter.hook)
@@ -209,7 +209,7 @@ def count_units(trained: Trained) -> Iterator[UnitCounter]:
 
 
 def _recordings(
-    trained: Trained,
+    trained: TrainedModel,
     manifest: Path,
     cuts: "CutSet",
     evaluated: Evaluation | None,
@@ -246,7 +246,7 @@ def _recordings(
 
 
 def collect(
-    run: str | Path | Trained,
+    run: str | Path | TrainedModel,
     *,
     cuts: str | Path | None,
     evaluation_file: str | Path | None,
@@ -279,7 +279,9 @@ def collect(
         if not heads:
             raise ConfigError(manifest, "has no labels for any head of the run", "Give other cuts")
         with count_units(trained) as counter:
-            evaluated = evaluation.evaluate(trained, manifest, heads=heads, shown=show_progress)
+            evaluated = evaluation.evaluate(
+                trained, manifest, heads=heads, show_progress=show_progress
+            )
         unit_use = counter.result(trained)
     except AudioError as error:
         if results is None:

@@ -11,7 +11,7 @@ from speechasym import files
 from speechasym.corpora import manifests
 from speechasym.errors import ConfigError
 from speechasym.plots.ranks import rank_shares
-from speechasym.recognition.transcription import Trained
+from speechasym.recognition.trained_model import TrainedModel
 from speechasym.report import charts, html
 from speechasym.report.configuration import configuration, model_json
 from speechasym.report.data import ReportData, collect
@@ -34,7 +34,7 @@ from speechasym.report.listening import recordings as listening
 
 
 def write_report(
-    run: str | Path | Trained,
+    run: str | Path | TrainedModel,
     out: str | Path,
     *,
     cuts: str | Path | None = None,

@@ -35,11 +35,15 @@ def words_of(cut: "Cut") -> list[str]:
         raise LabelError(
             f"cut {cut.id}", "it has no text", "Leave it out, or set heads.letters and words to 0"
         )
-    text = " ".join(texts)
+    return words_in(" ".join(texts), f"cut {cut.id}")
+
+
+def words_in(text: str, name: str) -> list[str]:
+    """Return a text's words as `words_of` does; errors name `name`. Raises `LabelError`."""
     plain, unwritable = normalise(text)
     if unwritable:
         raise LabelError(
-            f"cut {cut.id}",
+            name,
             f"{unwritable[0]!r} in {text[:60]!r} is not a letter A to Z or an apostrophe",
             "Write it out in letters",
         )
@@ -62,8 +66,13 @@ def _phones(cut: "Cut", config: LabelConfig, lexicon: Lexicon | None) -> list[st
         raise LabelError(
             f"cut {cut.id}", f"{next(iter(missing))!r} is not in the lexicon", "Add it there"
         )
-    said = [phones.strip_stress(p) for alternatives in found for p in alternatives[0]]
-    return [symbol for symbol, _, _ in _read([(p, 0.0, 0.0) for p in said], config, cut.id)]
+    return pronounced([p for alternatives in found for p in alternatives[0]], config, cut.id)
+
+
+def pronounced(symbols: Iterable[str], config: LabelConfig, name: str) -> list[str]:
+    """Return a lexicon's phones as the configuration wants them, without stress."""
+    rows = [(phones.strip_stress(symbol), 0.0, 0.0) for symbol in symbols]
+    return [symbol for symbol, _, _ in _read(rows, config, name)]
 
 
 def timed_phones(cut: "Cut", config: LabelConfig) -> list[tuple[str, float, float]]:

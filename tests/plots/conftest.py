@@ -4,7 +4,7 @@ import pytest
 from toy import toy
 
 from speechasym.plots.recognised import recognise
-from speechasym.recognition.transcription import open_run
+from speechasym.recognition.trained_model import open_run
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ from matplotlib.image import imread
 from speechasym.errors import CheckpointError, ConfigError
 from speechasym.levels.hierarchy import build_model
 from speechasym.plots.runs import plot_run
-from speechasym.recognition.transcription import Trained
+from speechasym.recognition.trained_model import TrainedModel
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def test_models_without_units_or_levels(toy_folder, trained, tmp_path):
     levels = [level | {"stride": 3}, level]
     plain = build_model({"levels": levels, "heads": heads}, 16, sizes).eval()
     other = trained._replace(model=plain)
-    assert isinstance(other, Trained)
+    assert isinstance(other, TrainedModel)
     cuts = toy_folder / "dev_cuts.jsonl.gz"
     plot_run(other, tmp_path / "x.png", "levels", cuts=cuts)
     for what in ("units", "ranks"):
@@ -57,7 +57,7 @@ def test_errors(toy_folder, trained, tmp_path):
             plot_run(trained, out, what, **given)
     with pytest.raises(ConfigError, match="supported picture format"):
         plot_run(trained, tmp_path / "x.gif", "curves")
-    with pytest.raises(CheckpointError, match="no folder of a run"):
+    with pytest.raises(CheckpointError, match="is not the folder of a run"):
         plot_run(tmp_path / "none", out, "units", cuts=cuts)
     words = trained._replace(inventories={"words": trained.inventories["words"]})
     with pytest.raises(ConfigError, match="no head phones"):

@@ -11,7 +11,7 @@ from toy import RATE, toy, utterance
 from recipes.discovery.features import levels, report
 from recipes.discovery.features import run as run_module
 from speechasym.errors import ConfigError
-from speechasym.recognition import transcription
+from speechasym.recognition.trained_model import open_run
 from speechasym.scoring import abx
 
 SPEAKERS = ("TRAIN/DR1/FAAA0", "TRAIN/DR1/MBBB0", "TEST/DR1/FCCC0", "TEST/DR1/MDDD0")
@@ -98,13 +98,11 @@ def test_means_over_steps():
 
 
 def test_a_run_at_another_rate_is_refused(tmp_path_factory, monkeypatch):
-    trained = transcription.open_run(toy(tmp_path_factory) / "run")
-    object.__setattr__(
-        other := transcription.open_run(trained.folder).config.data.features, "rate", 50.0
-    )
-    changed = transcription.open_run(trained.folder)
+    trained = open_run(toy(tmp_path_factory) / "run")
+    object.__setattr__(other := open_run(trained.folder).config.data.features, "rate", 50.0)
+    changed = open_run(trained.folder)
     object.__setattr__(changed.config.data, "features", other)
-    monkeypatch.setattr(transcription, "open_run", lambda folder: changed)
+    monkeypatch.setattr(levels, "open_run", lambda folder: changed)
     with pytest.raises(ConfigError, match="50 frames a second"):
         levels.open_models(trained.folder)
 

@@ -2,7 +2,6 @@
 
 import itertools
 import math
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,14 +11,9 @@ from speechasym.errors import ArpaError, ConfigError, DecodingError
 from speechasym.language import kneser_ney
 from speechasym.language.arpa import write_arpa
 from speechasym.language.lexicon import Lexicon
-from speechasym.recognition import decoder as word_decoding
-from speechasym.recognition.decoder import (
-    Decoder,
-    DecodingConfig,
-    WordSearch,
-    config_of,
-    open_decoder,
-)
+from speechasym.recognition.decoder import Decoder, open_decoder
+from speechasym.recognition.decoding_config import DecodingConfig, config_of
+from speechasym.recognition.search import WordSearch
 from speechasym.recognition.spellings import pronunciations, spellings
 from speechasym.recognition.tuning import tune
 
@@ -179,14 +173,16 @@ def test_times_of_words(lm):
     search = WordSearch(written, lm, separator=1, obliged=True)
     log_probs = spiky("--AAB-- -BA- -A", " AB")
     assert search.nbest(log_probs, config_of("letters"))[0][0] == ("AB", "BA", "A")
-    assert search.spans(log_probs, ("AB", "BA", "A")) == [(2, 4), (9, 10), (14, 14)]
+    spans = search.spans(log_probs, ("AB", "BA", "A"))
+    assert [span[:2] for span in spans] == [(2, 4), (9, 10), (14, 14)]
+    assert [span.score for span in spans] == pytest.approx([0.97] * 3)
     assert search.spans(log_probs[:3], ("AB", "BA")) is None
     assert search.spans(log_probs, ()) == []
     # of several ways to say a word the one that was said counts
     sounds = pronunciations(SOUNDS, SOUNDS, INVENTORY)
     said = WordSearch(sounds, lm, separator=5)
     log_probs = spiky("---bi--s-h-", "ahbis")
-    assert said.spans(log_probs, ("B", "A")) == [(3, 4), (9, 9)]
+    assert [span[:2] for span in said.spans(log_probs, ("B", "A"))] == [(3, 4), (9, 9)]
 
 
 # --- several heads --------------------------------------------------------------------------------
@@ -231,7 +227,8 @@ def test_both_heads_are_searched(lm):
     for h in found[:3]:
         phones = decoder.searches["phones"].likelihood(SAID["phones"], h.words)
         assert h.heads["phones"] == pytest.approx(phones, abs=0.05)
-    assert decoder.spans(SAID, ("BA", "A")) == ("phones", [(1, 3), (7, 7)])
+    head, spans = decoder.spans(SAID, ("BA", "A"))
+    assert head == "phones" and [span[:2] for span in spans] == [(1, 3), (7, 7)]
     only = Decoder(HEADS, None, lm, config_of("letters"))
     assert only.decode(SAID)[0].words == ("BA", "A") and only.vocabulary.known == 4
 
@@ -288,14 +285,14 @@ def test_tune_finds_what_helps(lm):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"lm_weight": -1}, "lm_weight: -1 is not from 0"),
-        ({"letters_weight": math.nan}, "letters_weight: nan"),
-        ({"word_score": math.inf}, "word_score: inf is not finite"),
-        ({"beam": 0}, "beam: 0 is less than 1"),
-        ({"beam": 10**7}, "beam: 10000000 hypotheses"),
-        ({"width": 0}, "width: 0 is not above 0"),
-        ({"source": "words"}, "source: 'words' is unknown. Use phones, letters, both"),
-        ({"phones_weight": 0}, "weights: none of phones"),
+        ({"lm_weight": -1}, "lm_weight: must be >= 0, got -1"),
+        ({"letters_weight": math.nan}, "letters_weight: must be >= 0, got nan"),
+        ({"word_score": math.inf}, "word_score: must be finite, got inf"),
+        ({"beam": 0}, "beam: must be >= 1, got 0"),
+        ({"beam": 10**7}, "beam: must be <= 100000 .* got 10000000"),
+        ({"width": 0}, "width: must be > 0, got 0"),
+        ({"source": "words"}, "source: 'words' is unknown. Use phones, letters or both"),
+        ({"phones_weight": 0}, "weights: at least one for phones"),
     ],
 )
 def test_configurations_that_are_none(options, message):
@@ -314,7 +311,7 @@ def test_lexicon_and_model_that_are_strangers(lm):
     with pytest.raises(DecodingError, match=r"has 0 \(in capitals 4\).*same case"):
         small = kneser_ney.estimate([line.lower().split() for line in TEXT], 2)
         Decoder(HEADS, SOUNDS, small, config_of("phones"))
-    with pytest.raises(DecodingError, match="none of its words, as 'a'"):
+    with pytest.raises(DecodingError, match="none of its words, such as 'a'"):
         Decoder(HEADS, None, small, config_of("letters"))
     with pytest.raises(DecodingError, match="'YYY', the lexicon has 0; one of its 4 is 'A'"):
         other = kneser_ney.estimate([["XXX", "YYY", "ZZZ"]], 2)
@@ -348,32 +345,27 @@ def test_heads_that_the_run_does_not_have(lm):
         Decoder({"phones": INVENTORY}, SOUNDS, lm, config_of("letters"))
     with pytest.raises(ConfigError, match="words_weight: the run has no head words"):
         Decoder({"phones": INVENTORY}, SOUNDS, lm, config_of("phones", words_weight=1.0))
-    with pytest.raises(ConfigError, match="lexicon: phones need one"):
+    with pytest.raises(ConfigError, match="lexicon: needed to read phones"):
         Decoder(HEADS, None, lm, config_of("both"))
 
 
-def run_of(inventories):
-    """As much of a run as a decoder is made from."""
-    return SimpleNamespace(inventories=inventories, check_heads=lambda *_: None)
-
-
-def test_from_files(lm, tmp_path):
+def test_from_files(lm, tmp_path, caplog):
     lexicon, arpa = tmp_path / "lexicon.txt", tmp_path / "lm.arpa"
     lexicon.write_text("A AA1\nA(1) AH0\nBA  B AA0\n")
     write_arpa(arpa, lm)
-    opened = open_decoder(run_of(HEADS), lexicon, arpa, config_of("phones"))
-    assert opened.decoder.decode(SAID)[0].words == ("BA", "A")
-    content = opened.as_json()
+    decoder = open_decoder(HEADS, lexicon, arpa, config_of("phones"))
+    assert decoder.decode(SAID)[0].words == ("BA", "A")
+    content = decoder.as_json()
     assert content["settings"]["source"] == "phones" and len(content["lm_sha256"]) == 64
     assert content["words"] == {"known": 2, "only_in_lm": 2, "only_in_lexicon": 0, "guessed": 0}
-    (warning,) = opened.warnings()
-    assert warning.startswith("2 words of the language model") and "as AB, B;" in warning
-    rates = word_decoding.unknown_rates(opened, [["A", "AB"], ["X", "BA"]])
+    (warning,) = caplog.messages
+    assert warning.startswith("2 words of the language model") and "such as AB, B;" in warning
+    rates = decoder.unknown_rates([["A", "AB"], ["X", "BA"]])
     assert rates == {"lm": 0.25, "lexicon": 0.5, "either": 0.5}
-    assert word_decoding.unknown_rates(opened, [[]])["lm"] is None
-    letters = open_decoder(run_of(HEADS), None, arpa, config_of("letters"))
-    assert letters.warnings() == [] and letters.as_json()["lexicon"] is None
+    assert decoder.unknown_rates([[]])["lm"] is None
+    letters = open_decoder(HEADS, None, arpa, config_of("letters"))
+    assert len(caplog.messages) == 1 and letters.as_json()["lexicon"] is None
     for text in ("", "\\data\\\nngram 1=7\n"):
         arpa.write_text(text)
         with pytest.raises(ArpaError):
-            open_decoder(run_of(HEADS), lexicon, arpa, config_of("phones"))
+            open_decoder(HEADS, lexicon, arpa, config_of("phones"))

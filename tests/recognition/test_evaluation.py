@@ -12,8 +12,9 @@ from toy import GAP_S, RATE, TONE_S, manifest, toy, utterance
 from speechasym.errors import AudioError, CheckpointError, ConfigError
 from speechasym.language.arpa import write_arpa
 from speechasym.recognition import evaluation
-from speechasym.recognition.decoder import BY_LEXICON, config_of, open_decoder
-from speechasym.recognition.transcription import open_run
+from speechasym.recognition.decoder import BY_LEXICON
+from speechasym.recognition.recogniser import Recogniser
+from speechasym.recognition.trained_model import open_run
 from speechasym.scoring import error_rates
 from speechasym.training import checkpoints
 
@@ -26,7 +27,7 @@ def made(tmp_path_factory):
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
     folder = toy(tmp_path_factory)
-    return evaluation.evaluate(folder / "run", folder / "test_cuts.jsonl.gz", shown=False)
+    return evaluation.evaluate(folder / "run", folder / "test_cuts.jsonl.gz", show_progress=False)
 
 
 def test_a_learnable_language_is_learned(found):
@@ -70,7 +71,7 @@ def test_counts_by_speaker(found):
         assert own["s0"].length == sum(c.length for c in first)
 
 
-def test_flows_are_those_of_single_cuts(made, found):
+def test_levels_are_those_of_single_cuts(made, found):
     """No padded step is counted as one."""
     from speechasym.plots.recognised import recognise
 
@@ -79,21 +80,25 @@ def test_flows_are_those_of_single_cuts(made, found):
     )
     recordings = [first, *others]
     seconds = sum(recording.seconds for recording in recordings)
-    assert found.seconds == pytest.approx(seconds) and len(found.flows) == 2
-    for flow in found.flows:
-        levels = [recording.output.levels[flow.level] for recording in recordings]
+    assert found.seconds == pytest.approx(seconds) and len(found.levels) == 2
+    for summary in found.levels:
+        levels = [recording.output.levels[summary.level] for recording in recordings]
         steps = sum(int(level.mask.sum()) for level in levels)
         events = sum(int(level.passed.mask.sum()) for level in levels)
-        assert flow.steps == pytest.approx(steps / seconds)
-        assert flow.events == pytest.approx(events / seconds)
-        assert flow.units == 8 and 0 < flow.selectivity < 1 and flow.beta > 0
-    assert found.flows[0].events == pytest.approx(found.flows[1].steps)
-    assert found.flows[0].steps == pytest.approx(100 / 3, rel=0.05)
+        assert summary.steps == pytest.approx(steps / seconds)
+        assert summary.events == pytest.approx(events / seconds)
+        assert summary.units == 8 and 0 < summary.selectivity < 1 and summary.beta > 0
+    assert found.levels[0].events == pytest.approx(found.levels[1].steps)
+    assert found.levels[0].steps == pytest.approx(100 / 3, rel=0.05)
 
 
 def test_batches_change_nothing(made, found):
     again = evaluation.evaluate(
-        made / "run", made / "test_cuts.jsonl.gz", heads=["words"], batch_seconds=0.1, shown=False
+        made / "run",
+        made / "test_cuts.jsonl.gz",
+        heads=["words"],
+        batch_seconds=0.1,
+        show_progress=False,
     )
     assert list(again.scores) == ["words"]
     assert again.hypotheses["words"] == found.hypotheses["words"]
@@ -115,7 +120,9 @@ def test_json(found, made):
 
 def test_one_speaker_has_no_interval(made, tmp_path):
     cuts = manifest(tmp_path, "one", 2, 5, speakers=1)
-    score = evaluation.evaluate(made / "run", cuts, shown=False).as_json()["scores"]["words"]
+    score = evaluation.evaluate(made / "run", cuts, show_progress=False).as_json()["scores"][
+        "words"
+    ]
     assert score["interval_95"] == [None, None] and len(score["speakers"]) == 1
 
 
@@ -127,16 +134,16 @@ def test_a_model_without_levels(made):
     sizes = {head: len(symbols) for head, symbols in trained.inventories.items()}
     baseline = build_model({"preset": "recurrent", "width": 8, "hidden": 8}, 16, sizes).eval()
     found = evaluation.evaluate(
-        trained._replace(model=baseline), made / "dev_cuts.jsonl.gz", shown=False
+        trained._replace(model=baseline), made / "dev_cuts.jsonl.gz", show_progress=False
     )
-    assert found.flows == [] and found.as_json()["levels"] == []
+    assert found.levels == [] and found.as_json()["levels"] == []
     assert found.scores["phones"].rate > 0.3  # it was never trained
 
 
 def test_letters_are_words_joined_by_single_spaces():
     spoken = {"letters": {"a": list("MA AM")}}
     rows = {"letters": {"a": list("  MA  AM ")}}
-    references, hypotheses, scores = evaluation._scored(spoken, rows, ["a"], {"a": "s"}, 0)
+    references, hypotheses, scores = evaluation._scored(spoken, rows, {"a": "s"}, 0)
     assert references == {"words": {"a": ["MA", "AM"]}} and hypotheses["letters"]["a"][1] == "AM"
     assert scores["letters"].rate == 0 and scores["letters"].counts.length == 5
     assert scores["letters as words"].counts == error_rates.Counts(hits=2)
@@ -162,10 +169,10 @@ def files(tmp_path_factory):
 @pytest.mark.parametrize("source", ["phones", "letters", "both"])
 def test_words_by_lexicon(made, found, files, source):
     trained = open_run(made / "run")
-    config = config_of(source, **({} if source == "phones" else {"letters_weight": 0.5}))
-    opened = open_decoder(trained, *files, config)
-    cuts = made / "test_cuts.jsonl.gz"
-    own = evaluation.evaluate(trained, cuts, heads=["phones"], shown=False, words=opened)
+    weights = {} if source == "phones" else {"letters_weight": 0.5}
+    recogniser = Recogniser(trained, lexicon=files[0], lm=files[1], words_from=source, **weights)
+    cuts, heads = made / "test_cuts.jsonl.gz", ["phones", BY_LEXICON]
+    own = evaluation.evaluate(recogniser, cuts, heads=heads, show_progress=False)
     assert list(own.scores) == ["phones", BY_LEXICON]
     assert own.references["words"] == found.references["words"]
     result = own.scores[BY_LEXICON]
@@ -180,7 +187,7 @@ def test_words_by_lexicon(made, found, files, source):
     assert decoding["unknown_words"] == {"lm": 0, "lexicon": 0, "either": 0}
     assert found.as_json()["decoding"] is None
     batches = evaluation.evaluate(
-        trained, cuts, heads=["phones"], shown=False, words=opened, batch_seconds=0.1
+        recogniser, cuts, heads=heads, show_progress=False, batch_seconds=0.1
     )
     assert batches.hypotheses[BY_LEXICON] == own.hypotheses[BY_LEXICON]
 
@@ -229,11 +236,14 @@ def test_transcribe_with_lexicon(made, files, tmp_path, capsys):
     [
         (["--lm", "no.arpa", "--lexicon", "LEXICON"], "no.arpa"),
         (["--lm", "LM", "--lexicon", "no.txt"], "no.txt: cannot be read"),
-        (["--lm", "LM"], "--lexicon: is missing"),
+        (["--lm", "LM"], "lexicon: needed to read phones"),
         (["--lexicon", "LEXICON"], "--lexicon: has no effect without a language model"),
         (["--beam", "7"], "--beam: has no effect without a language model"),
         (["--lm", "LM", "--lexicon", "LEXICON", "--from", "words"], "source: 'words' is unknown"),
-        (["--lm", "LM", "--lexicon", "LEXICON", "--lm-weight", "-1"], "lm_weight: -1.0 is not"),
+        (
+            ["--lm", "LM", "--lexicon", "LEXICON", "--lm-weight", "-1"],
+            "lm_weight: must be >= 0, got -1",
+        ),
         (["--lm", "LEXICON", "--lexicon", "LEXICON"], "lexicon.txt"),
         (["--lm", "LM", "--lexicon", "STRANGE"], "does not write ng"),
     ],
@@ -248,16 +258,17 @@ def test_words_that_cannot_be_found(made, files, tmp_path, capsys, options, says
     assert code == 2 and says in err and "Traceback" not in err
 
 
-def test_words_without_pronunciation_are_told_or_guessed(made, files, tmp_path, capsys):
+def test_words_without_pronunciation_are_told_or_guessed(made, files, tmp_path, capsys, caplog):
     fewer = tmp_path / "fewer.txt"
     fewer.write_text("AM  AA M\nMASS  M AA S\nSAM  S AA M\n")
     cuts = made / "test_cuts.jsonl.gz"
     words = ("--lexicon", fewer, "--lm", files[1])
-    code, said, err = called(capsys, "evaluate", made / "run", "--cuts", cuts, *words)
-    assert code == 0 and "1 words of the language model are not in the lexicon" in err
-    assert "as A; --spelling" in err and "lexicon 0.00%" not in said
-    code, said, err = called(capsys, "evaluate", made / "run", "--cuts", cuts, *words, "--spelling")
-    assert code == 0 and "not in the lexicon" not in err and "lexicon 0.00%" in said
+    code, said, _ = called(capsys, "evaluate", made / "run", "--cuts", cuts, *words)
+    assert code == 0 and "1 words of the language model are not in the lexicon" in caplog.text
+    assert "such as A; --spelling" in caplog.text and "lexicon 0.00%" not in said
+    caplog.clear()
+    code, said, _ = called(capsys, "evaluate", made / "run", "--cuts", cuts, *words, "--spelling")
+    assert code == 0 and "not in the lexicon" not in caplog.text and "lexicon 0.00%" in said
 
 
 # --- errors --------------------------------------------------------------------------------------
@@ -276,10 +287,10 @@ def test_runs_that_cannot_be_used(made, tmp_path):
 
     def refused(run: Path) -> str:
         with pytest.raises(CheckpointError) as error:
-            evaluation.evaluate(run, cuts, shown=False)
+            evaluation.evaluate(run, cuts, show_progress=False)
         return str(error.value)
 
-    assert "is no folder of a run" in refused(tmp_path / "none")
+    assert "is not the folder of a run" in refused(tmp_path / "none")
     (tmp_path / "empty").mkdir()
     assert "holds no model.safetensors" in refused(tmp_path / "empty")
     begun = tmp_path / "begun"
@@ -298,20 +309,22 @@ def test_runs_that_cannot_be_used(made, tmp_path):
 def test_cuts_that_cannot_be_used(made, tmp_path):
     run = made / "run"
     with pytest.raises(ConfigError, match="no such manifest"):
-        evaluation.evaluate(run, tmp_path / "none.jsonl.gz", shown=False)
+        evaluation.evaluate(run, tmp_path / "none.jsonl.gz", show_progress=False)
     with pytest.raises(ConfigError, match="no head phrases; it has phones, letters, words"):
-        evaluation.evaluate(run, made / "test_cuts.jsonl.gz", heads=["phrases"], shown=False)
+        evaluation.evaluate(
+            run, made / "test_cuts.jsonl.gz", heads=["phrases"], show_progress=False
+        )
     for options, message in (
         ({"heads": []}, "heads: none is given. Use phones"),
-        ({"batch_seconds": 0}, "batch_seconds: 0 s"),
-        ({"seed": -1}, "seed: -1"),
+        ({"batch_seconds": 0}, "batch_seconds: must be > 0, got 0"),
+        ({"seed": -1}, "seed: must be >= 0, got -1"),
     ):
         with pytest.raises(ConfigError, match=message):
-            evaluation.evaluate(run, made / "test_cuts.jsonl.gz", shown=False, **options)
+            evaluation.evaluate(run, made / "test_cuts.jsonl.gz", show_progress=False, **options)
     cuts = manifest(tmp_path, "gone", 2, 4)
     (tmp_path / "gone" / "gone-01.wav").unlink()
     with pytest.raises(AudioError, match="cut gone-01"):
-        evaluation.evaluate(run, cuts, shown=False)
+        evaluation.evaluate(run, cuts, show_progress=False)
 
 
 def test_toy_language():

@@ -9,11 +9,9 @@ from rapidfuzz.distance import Levenshtein
 from toy import RATE, manifest, tone, utterance
 
 from speechasym.corpora import manifests
-from speechasym.recognition import pretrained, transcription
 from speechasym.recognition.alignment import align
-from speechasym.recognition.decoder import config_of, open_decoder
 from speechasym.recognition.evaluation import evaluate
-from speechasym.recognition.transcription import open_run, transcribe
+from speechasym.recognition.recogniser import Recogniser
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "run-0.1"
 DATA = Path(__file__).parents[2] / "data"
@@ -23,7 +21,7 @@ SAMPLES = utterance(["mass", "am"])[0].astype(np.float32)
 
 def rounded(tiers):
     return {
-        name: [[round(a, 4), round(b, 4), label] for a, b, label in rows]
+        name: [[round(a, 4), round(b, 4), label] for a, b, label, *_ in rows]
         for name, rows in tiers.items()
     }
 
@@ -34,35 +32,35 @@ def cuts(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def trained():
-    return open_run(FIXTURE / "run")
+def recogniser():
+    return Recogniser(FIXTURE / "run")
 
 
-def test_posteriors(trained):
-    output = transcription.heard(trained, transcription.features_of(trained, SAMPLES))
+def test_posteriors(recogniser):
     with np.load(FIXTURE / "posteriors.npz") as expected:
-        assert set(expected) == set(output.heads) == {"phones", "letters", "words"}
-        for head, (log_probs, _) in output.heads.items():
-            np.testing.assert_allclose(log_probs[0].numpy(), expected[head], atol=2e-4)
+        assert set(expected) == set(recogniser.heads) == {"phones", "letters", "words"}
+        for head in recogniser.heads:
+            result = recogniser.posteriors(SAMPLES, RATE, head)
+            np.testing.assert_allclose(result.log_probs.numpy(), expected[head], atol=2e-4)
 
 
-def test_evaluation(trained, cuts):
-    result = evaluate(trained, cuts, shown=False)
+def test_evaluation(recogniser, cuts):
+    result = evaluate(recogniser, cuts, show_progress=False)
     counts = {name: list(score.counts) for name, score in result.scores.items()}
     assert counts == RESULTS["scores"]
     assert result.hypotheses == RESULTS["hypotheses"]
-    levels = [[flow.steps, flow.events, flow.selectivity, flow.beta] for flow in result.flows]
+    levels = [[one.steps, one.events, one.selectivity, one.beta] for one in result.levels]
     np.testing.assert_allclose(levels, RESULTS["levels"], rtol=1e-4)
 
 
-def test_alignment(trained, cuts):
-    result = align(trained, next(iter(manifests.read_cuts(cuts))))
+def test_alignment(recogniser, cuts):
+    result = align(recogniser.trained, next(iter(manifests.read_cuts(cuts))))
     assert result.score == pytest.approx(RESULTS["alignment"]["score"], abs=1e-4)
     assert rounded(result.tiers) == RESULTS["alignment"]["tiers"]
 
 
-def test_transcription(trained, tmp_path):
-    result = transcribe(trained, tone(tmp_path / "x.wav", SAMPLES, RATE))
+def test_transcription(recogniser, tmp_path):
+    result = recogniser.transcribe(tone(tmp_path / "x.wav", SAMPLES, RATE))
     assert result.seconds == RESULTS["transcript"]["seconds"]
     assert rounded(result.symbols) == RESULTS["transcript"]["symbols"]
 
@@ -70,16 +68,15 @@ def test_transcription(trained, tmp_path):
 def test_the_shipped_model():
     """Another processor may round otherwise, so that one symbol in a hundred may differ."""
     expected = json.loads((FIXTURE / "shipped.json").read_text("utf-8"))
-    run = open_run(pretrained.folder())
-    words = open_decoder(run, pretrained.lexicon(), pretrained.lm(), config_of("phones"))
+    recogniser = Recogniser()
     paths = sorted([*DATA.glob("*.flac"), *DATA.glob("*.wav")])
-    results = {path.stem: transcribe(run, path, words=words) for path in paths}
+    results = {path.stem: recogniser.transcribe(path) for path in paths}
     assert set(results) == set(expected["text"])
     symbols = different = 0
     for name, texts in expected["text"].items():
         assert set(texts) == set(results[name].symbols)
         for head, text in texts.items():
-            row, reference = results[name].text(head), text
+            row, reference = results[name].text_of(head), text
             if head != "letters":
                 row, reference = row.split(), reference.split()
             symbols += len(reference)

@@ -9,7 +9,7 @@ from rapidfuzz.distance import Levenshtein
 from speechasym.annotations.tiers import read_tiers
 from speechasym.language import lexicon
 from speechasym.recognition import pretrained
-from speechasym.recognition.transcription import open_run
+from speechasym.recognition.trained_model import open_run
 from speechasym.training import checkpoints
 
 ROOT = Path(__file__).parents[2]

@@ -8,74 +8,76 @@ import pytest
 from helpers import tone
 from toy import RATE, WORDS, toy, utterance
 
-from speechasym.annotations.intervals import Interval
 from speechasym.annotations.tiers import read_tiers
 from speechasym.audio import reading as audio
 from speechasym.errors import ConfigError
 from speechasym.feature_extraction.sets import LogMelFeatures, feature_config
+from speechasym.recognition import segments as segments_module
 from speechasym.recognition import transcription
+from speechasym.recognition.recogniser import Recogniser
+from speechasym.recognition.segments import GRID, segments
+from speechasym.recognition.trained_model import shared_frames
 from speechasym.recognition.transcription import (
-    GRID,
-    open_run,
-    stretches,
-    transcribe,
-    write_textgrids,
+    ScoredInterval,
+    write_textgrid,
 )
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    return open_run(toy(tmp_path_factory) / "run")
+def recogniser(tmp_path_factory):
+    return Recogniser(toy(tmp_path_factory) / "run")
 
 
-def test_what_is_said_and_when(trained, tmp_path):
+def test_what_is_said_and_when(recogniser, tmp_path):
     words = ["am", "mass", "a"]
     x, _, sounds = utterance(words)
-    found = transcribe(trained.folder, tone(tmp_path / "x.wav", x, RATE))
-    assert found.text("words") == "AM MASS A" and found.text("phones") == "aa m m aa s aa"
-    assert found.seconds == pytest.approx(len(x) / RATE) and found.stretches == 1
+    found = recogniser.transcribe(tone(tmp_path / "x.wav", x, RATE))
+    assert found.text_of("words") == "AM MASS A" and found.text_of("phones") == "aa m m aa s aa"
+    assert found.seconds == pytest.approx(len(x) / RATE) and found.segments == 1
     for interval, (start, end, _) in zip(found.symbols["phones"], sounds, strict=True):
         assert min(interval.end, end) - max(interval.start, start) > 0.5 * (end - start)
-    assert " ".join(found.text("letters").split()) == found.text("letters")
-    assert list(transcribe(trained, tmp_path / "x.wav", heads=["words"]).symbols) == ["words"]
+    assert " ".join(found.text_of("letters").split()) == found.text_of("letters")
+    assert list(recogniser.transcribe(tmp_path / "x.wav", heads=["words"]).symbols) == ["words"]
 
 
-def test_rate_and_channels_change_nothing(trained, tmp_path):
+def test_rate_and_channels_change_nothing(recogniser, tmp_path):
     import soxr
 
     x, _, _ = utterance(["mass", "am"])
-    plain = transcribe(trained, tone(tmp_path / "x.wav", x, RATE))
+    plain = recogniser.transcribe(tone(tmp_path / "x.wav", x, RATE))
     fast = soxr.resample(x, RATE, 44100)
     both = np.stack([fast, np.zeros_like(fast)], 1)
     path = tone(tmp_path / "y.wav", both, 44100)
     for channel in ("mean", 0):
-        other = transcribe(trained, path, channel=channel)
-        assert [other.text(h) for h in other.symbols] == [plain.text(h) for h in plain.symbols]
-    assert transcribe(trained, path, channel=1).text("words") == ""  # silent
+        other = recogniser.transcribe(path, channel=channel)
+        assert [other.text_of(h) for h in other.symbols] == [
+            plain.text_of(h) for h in plain.symbols
+        ]
+    assert recogniser.transcribe(path, channel=1).text_of("words") == ""  # silent
 
 
 @pytest.mark.parametrize("samples", [16, 700, 16000])
-def test_silence_says_nothing(trained, tmp_path, samples):
-    found = transcribe(trained, tone(tmp_path / "x.wav", np.zeros(samples), RATE))
+def test_silence_says_nothing(recogniser, tmp_path, samples):
+    found = recogniser.transcribe(tone(tmp_path / "x.wav", np.zeros(samples), RATE))
     assert found.symbols == {"phones": [], "letters": [], "words": []}
-    (path,) = write_textgrids(tmp_path, {"x": found})
+    path = write_textgrid(tmp_path, "x", found)
     tiers = read_tiers(path)
     assert list(tiers) == ["phones", "letters", "words"]
     assert [i.label for i in tiers["words"]] == [""]
 
 
-def test_short_sound(trained, tmp_path):
-    found = transcribe(trained, tone(tmp_path / "x.wav", np.full(40, 0.1), RATE))
+def test_short_sound(recogniser, tmp_path):
+    found = recogniser.transcribe(tone(tmp_path / "x.wav", np.full(40, 0.1), RATE))
     assert found.seconds == pytest.approx(40 / RATE)
 
 
-def test_long_recordings(trained, tmp_path):
+def test_long_recordings(recogniser, tmp_path):
     """Stretches are cut between words, and times go on."""
     words = [list(WORDS)[n] for n in np.random.default_rng(8).integers(len(WORDS), size=40)]
     x, _, sounds = utterance(words)
     path = tone(tmp_path / "x.wav", x, RATE)
-    found = transcribe(trained, path, longest=3)
-    assert found.stretches >= len(x) / RATE / 3 and found.seconds == pytest.approx(len(x) / RATE)
+    found = recogniser.transcribe(path, longest=3)
+    assert found.segments >= len(x) / RATE / 3 and found.seconds == pytest.approx(len(x) / RATE)
     labels = [label for _, _, label in sounds]
     from rapidfuzz.distance import Levenshtein
 
@@ -88,37 +90,35 @@ def test_long_recordings(trained, tmp_path):
     real = [row for row in sounds if row[2] == "s"]
     near = [min(abs(i.start + i.end - a - b) / 2 for a, b, _ in real) for i in at]
     assert np.median(near) < 0.05
-    (path,) = write_textgrids(tmp_path / "grids", {"a/x": found})
+    path = write_textgrid(tmp_path / "grids", "a/x", found)
     tiers = read_tiers(path)
     assert [i.label for i in tiers["phones"] if i.label] == own
     assert all(i.label != " " for i in tiers["letters"])
     assert read_tiers(path)["words"][-1].end == found.seconds
 
 
-def test_nothing_is_lost_or_doubled_at_cuts(trained, tmp_path, monkeypatch):
+def test_nothing_is_lost_or_doubled_at_cuts(recogniser, tmp_path, monkeypatch):
     """With cuts at any place, in the middle of a phone too, nearly the same is heard as at once."""
     words = [list(WORDS)[n] for n in np.random.default_rng(9).integers(len(WORDS), size=30)]
     path = tone(tmp_path / "x.wav", utterance(words)[0], RATE)
-    whole = transcribe(trained, path)
-    assert whole.stretches == 1
-    monkeypatch.setattr(transcription, "_quietest", lambda power, first, last, width: first)
+    whole = recogniser.transcribe(path)
+    assert whole.segments == 1
+    monkeypatch.setattr(segments_module, "_quietest", lambda power, first, last, width: first)
     # as the whole is normalised, so that the cuts make the only difference
-    rows = np.concatenate(list(plain_frames(trained, path)))
+    rows = np.concatenate(list(plain_frames(recogniser, path)))
     mean, deviation = rows.mean(0), rows.std(0)
-    monkeypatch.setattr(
-        transcription, "_normalised", lambda part, config: (part - mean) / deviation
-    )
-    found = transcribe(trained, path, longest=2)
-    assert found.stretches > whole.seconds / 2
+    monkeypatch.setattr(transcription, "normalised", lambda part, config: (part - mean) / deviation)
+    found = recogniser.transcribe(path, longest=2)
+    assert found.segments > whole.seconds / 2
     for head, own in found.symbols.items():
         assert [i.label for i in own] == [i.label for i in whole.symbols[head]]
         for a, b in zip(own, whole.symbols[head], strict=True):
             assert a.start == pytest.approx(b.start, abs=0.1)
 
 
-def plain_frames(trained, path):
+def plain_frames(recogniser, path):
     """Features of a whole recording, not normalised."""
-    config = replace(trained.config.data.features, normalise="none")
+    config = replace(recogniser.trained.feature_config, normalise="none")
     return config.frames(audio.blocks(path, RATE))
 
 
@@ -126,7 +126,9 @@ def test_join():
     """The two sides change over in the widest gap near the cut, and no symbol is there twice."""
 
     def said(text, *times):
-        return [Interval(t - 0.02, t + 0.02, c) for c, t in zip(text, times, strict=True)]
+        return [
+            ScoredInterval(t - 0.02, t + 0.02, c, 1.0) for c, t in zip(text, times, strict=True)
+        ]
 
     left = said("abcde", 8.0, 9.2, 9.5, 10.4, 10.9)
     right = said("bcdef", 9.22, 9.47, 10.43, 10.88, 12.0)
@@ -141,20 +143,20 @@ def test_join():
     assert before == right
     transcription.join(before, [], 9.3, 0.0)
     assert before == right[:1]
-    before = [Interval(8.0, 9.0, "a"), Interval(9.0, 10.2, "long")]
-    transcription.join(before, [Interval(9.8, 11.0, "next")], 10.0, 0.1)
+    before = [ScoredInterval(8.0, 9.0, "a", 1.0), ScoredInterval(9.0, 10.2, "long", 1.0)]
+    transcription.join(before, [ScoredInterval(9.8, 11.0, "next", 1.0)], 10.0, 0.1)
     assert [i.label for i in before] == ["a", "long", "next"]
     assert before[1].end == before[2].start == 10.0
 
 
-def test_silence_between(trained, tmp_path):
+def test_silence_between(recogniser, tmp_path):
     """Digital silence says nothing, whatever is near; no word of letters goes on over it."""
     x, _, _ = utterance(["mass", "am"])
     y, _, _ = utterance(["am", "a"])
     quiet = np.zeros(8 * RATE)
     path = tone(tmp_path / "x.wav", np.concatenate([quiet, x, quiet, y, quiet]), RATE)
-    found = transcribe(trained, path, longest=2)
-    assert found.text("words") and found.stretches > 8
+    found = recogniser.transcribe(path, longest=2)
+    assert found.text_of("words") and found.segments > 8
     begin, end = 8 + len(x) / RATE, 16 + len(x) / RATE
     for rows in found.symbols.values():
         # stretches may end somewhat after the sound
@@ -164,7 +166,7 @@ def test_silence_between(trained, tmp_path):
     assert " " in between
 
 
-def test_music_and_noise_are_heard_without_harm(trained, tmp_path):
+def test_music_and_noise_are_heard_without_harm(recogniser, tmp_path):
     """They are taken for speech: some symbols, in order, in time; the same at other rates."""
     time = np.arange(6 * 44100) / 44100
     chords = sum(
@@ -172,8 +174,8 @@ def test_music_and_noise_are_heard_without_harm(trained, tmp_path):
     )
     noise = np.random.default_rng(0).normal(size=6 * 8000)
     for name, x, rate in (("music", chords / 8, 44100), ("noise", noise / 10, 8000)):
-        found = transcribe(trained, tone(tmp_path / f"{name}.wav", x, rate), longest=3)
-        assert found.seconds == pytest.approx(6, abs=1e-3) and found.stretches > 1
+        found = recogniser.transcribe(tone(tmp_path / f"{name}.wav", x, rate), longest=3)
+        assert found.seconds == pytest.approx(6, abs=1e-3) and found.segments > 1
         for rows in found.symbols.values():
             assert len(rows) <= 6 * 100
             assert all(a.start <= a.end <= b.start for a, b in pairwise(rows))
@@ -199,7 +201,7 @@ def test_stretches_are_one_stream(options):
     plain = config if config.normalise == "running" else replace(config, normalise="none")
     whole = np.concatenate(list(plain.frames(blocks)))
     done = 0
-    found = list(stretches(blocks, config, 1.5))
+    found = list(segments(blocks, config, 1.5))
     for part in found:
         assert part.start == done and 0 < part.end - part.start <= 1.5 * config.rate
         first = max(0, part.start - 2 * config.rate)
@@ -226,7 +228,7 @@ def test_stretches_keep_little_in_memory():
             yield noise
 
     longest = 4
-    for part in stretches(reading(), config, longest):
+    for part in segments(reading(), config, longest):
         # the stretch, its margin, a block, and what a frame is late by
         assert read - part.end / config.rate <= longest + 2 + 1 + 0.1
         assert len(part.rows) <= (longest + 4) * config.rate + GRID
@@ -235,26 +237,26 @@ def test_stretches_keep_little_in_memory():
 
 def test_stretches_of_what_is_short_silent_or_not_there():
     config = LogMelFeatures()
-    (one,) = stretches([np.ones(5, np.float32)], config, 1.0)
+    (one,) = segments([np.ones(5, np.float32)], config, 1.0)
     assert (one.first, one.start, one.end, one.silent) == (0, 0, 1, False)
     assert one.until == 5 / RATE
-    assert all(part.silent for part in stretches([np.zeros(5 * RATE, np.float32)], config, 1.0))
-    assert list(stretches([], config)) == []
+    assert all(part.silent for part in segments([np.zeros(5 * RATE, np.float32)], config, 1.0))
+    assert list(segments([], config)) == []
     for longest in (0, 0.5, float("nan"), float("inf")):
         with pytest.raises(ConfigError, match="longest"):
-            list(stretches([], config, longest))
+            list(segments([], config, longest))
 
 
 def test_quietest():
     power = np.full(50, 9.0)
     power[[20, 21, 22, 40]] = 0
-    assert transcription._quietest(power, 10, 48, 3) == 21
-    assert transcription._quietest(power, 30, 48, 1) == 40
-    assert transcription._quietest(power, 1, 2, 99) == 1
+    assert segments_module._quietest(power, 10, 48, 3) == 21
+    assert segments_module._quietest(power, 30, 48, 1) == 40
+    assert segments_module._quietest(power, 1, 2, 99) == 1
 
 
 def test_times_of_steps_that_share_their_frames():
     first, last = np.array([0, 0, 3, 6, 6, 6]), np.array([3, 3, 6, 9, 9, 9])
-    start, end = transcription.step_times(first, last)
+    start, end = shared_frames(first, last).T
     np.testing.assert_allclose(start, [0, 1.5, 3, 6, 7, 8])
     np.testing.assert_allclose(end, [1.5, 3, 6, 7, 8, 9])

@@ -22,7 +22,7 @@ from speechasym import files
 from speechasym.errors import AudioError, ConfigError, OutputError
 from speechasym.levels.hierarchy import build_model
 from speechasym.recognition import evaluation
-from speechasym.recognition.transcription import open_run
+from speechasym.recognition.trained_model import open_run
 from speechasym.report import data
 from speechasym.report.html import percent, percent_range
 from speechasym.report.page import write_report
@@ -130,7 +130,7 @@ def test_pictures_and_sound_are_whole(page, made):
 
 def test_its_figures_are_those_of_evaluate(page, made):
     parsed, _ = page
-    found = evaluation.evaluate(made / "run", made / "test_cuts.jsonl.gz", shown=False)
+    found = evaluation.evaluate(made / "run", made / "test_cuts.jsonl.gz", show_progress=False)
     for result in found.scores.values():
         assert parsed.tells(percent(result.rate))
         assert parsed.tells(percent_range(result.low, result.high))
@@ -148,7 +148,7 @@ def test_wins_are_those_of_the_pictures(made):
     trained = open_run(made / "run")
     cuts = made / "test_cuts.jsonl.gz"
     with data.count_units(trained) as counter:
-        evaluation.evaluate(trained, cuts, shown=False)
+        evaluation.evaluate(trained, cuts, show_progress=False)
     first, others = recognise(trained, cuts, None, None, others=True)
     expected = unit_use(trained, [recording.output for recording in (first, *others)])
     for batched, single in zip(counter.result(trained), expected, strict=True):
@@ -193,7 +193,7 @@ def test_names_are_escaped(made, tmp_path):
     run = tmp_path / "<b>&'run"
     shutil.copytree(made / "run", run)
     figures = tmp_path / "<i>.json"
-    found = evaluation.evaluate(run, cuts, shown=False).as_json()
+    found = evaluation.evaluate(run, cuts, show_progress=False).as_json()
     figures.write_text(json.dumps(found | {"command": evil}))
     baselines = {"<u>other</u>": figures}
     parsed, text = written(
@@ -206,7 +206,7 @@ def test_names_are_escaped(made, tmp_path):
 
 def test_figures_and_baselines(made, tmp_path):
     cuts = made / "test_cuts.jsonl.gz"
-    found = evaluation.evaluate(made / "run", cuts, shown=False).as_json()
+    found = evaluation.evaluate(made / "run", cuts, show_progress=False).as_json()
     figures, other = tmp_path / "test.json", tmp_path / "other.json"
     found["scores"]["phones"]["rate"] = 0.1234
     figures.write_text(json.dumps(found | {"command": "speechasym evaluate it"}))
@@ -305,7 +305,7 @@ def test_recordings_and_missing_sound(made, tmp_path):
     with pytest.raises(AudioError, match="gone"):
         write_report(made / "run", tmp_path / "x.html", cuts=gone, show_progress=False)
     figures = tmp_path / "test.json"
-    found = evaluation.evaluate(made / "run", cuts, shown=False).as_json()
+    found = evaluation.evaluate(made / "run", cuts, show_progress=False).as_json()
     sha = files.sha256(gone)
     figures.write_text(json.dumps(found | {"cuts_sha256": sha}))
     parsed, _ = written(tmp_path, made / "run", cuts=gone, evaluation=figures)
@@ -337,7 +337,7 @@ def test_command(made, tmp_path, capsys):
     code, _, err = called(capsys, *call, "--baseline", "gru.json")
     assert code == 2 and "NAME=JSON" in err and err.startswith("speechasym: --baseline")
     code, _, err = called(capsys, "report", tmp_path / "none", "--out", out)
-    assert code == 2 and "is no folder of a run" in err
+    assert code == 2 and "is not the folder of a run" in err
 
 
 # --- a real browser ------------------------------------------------------------------------------

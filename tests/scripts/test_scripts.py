@@ -10,7 +10,7 @@ import tiny
 from speechasym.corpora.manifests import read_cuts
 from speechasym.errors import CheckpointError
 from speechasym.recognition import pretrained
-from speechasym.recognition.transcription import open_run
+from speechasym.recognition.trained_model import open_run
 from speechasym.training import checkpoints
 
 

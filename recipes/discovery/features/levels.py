@@ -8,16 +8,17 @@ import torch
 from speechasym.errors import ConfigError
 from speechasym.feature_extraction import normalise
 from speechasym.levels import hierarchy
-from speechasym.recognition import activations, transcription
+from speechasym.recognition.activations import LevelActivations, activations_of, without_blank
+from speechasym.recognition.trained_model import TrainedModel, open_run
 
 RATE = 100  # frames a second of all sets
 FROZEN = ("log-mel 80", "MFCC 39", "compact 33")  # of `sets.SETS`, compared with the levels
 TWIN = "untrained "  # prefix of the names of the twin's sets
 
 
-def open_models(folder: str) -> dict[str, transcription.Trained]:
+def open_models(folder: str) -> dict[str, TrainedModel]:
     """Return {prefix of names: model} of a finished run and its twin with random weights."""
-    trained = transcription.open_run(folder)
+    trained = open_run(folder)
     config = trained.config.data.features
     if config.rate != RATE or config.sample_rate != 16000:
         raise ConfigError(
@@ -32,29 +33,35 @@ def open_models(folder: str) -> dict[str, transcription.Trained]:
     return {"": trained, TWIN: trained._replace(model=twin)}
 
 
-def rows(trained: transcription.Trained, sound: dict) -> dict:
+def rows(trained: TrainedModel, sound: dict) -> dict:
     """Return {file: (F, D)} the features that the run computes."""
-    return {file: transcription.features_of(trained, x) for file, x in sound.items()}
+    return {file: trained.features(x) for file, x in sound.items()}
 
 
-def matrices(trained: transcription.Trained, rows: dict, prefix: str) -> dict[str, dict]:
+def matrices(trained: TrainedModel, rows: dict, prefix: str) -> dict[str, dict]:
     """Return {set: {file: (F, D)}} of every level: y, units, and the posteriors of its heads."""
     sets: dict[str, dict] = {}
     for file, features in rows.items():
-        for number, level in enumerate(activations.of_features(trained, features)):
+        for number, level in enumerate(activations_of(trained, features)):
             kinds = _kinds(level, bool(prefix))
             if not prefix:
-                kinds["means of features"] = means(features, level.step)
+                kinds["means of features"] = means(features, step_of_frames(level))
             for kind, matrix in kinds.items():
                 sets.setdefault(f"{prefix}level {number}, {kind}", {})[file] = matrix
     return sets
 
 
-def steps(trained: transcription.Trained, rows: dict) -> list[float]:
+def steps(trained: TrainedModel, rows: dict) -> list[float]:
     """Return the steps a second of each level."""
-    counts = [[o.step[-1] + 1 for o in activations.of_features(trained, x)] for x in rows.values()]
+    counts = [[len(level.y) for level in activations_of(trained, x)] for x in rows.values()]
     seconds = sum(map(len, rows.values())) / RATE
     return [round(float(n) / seconds, 2) for n in np.sum(counts, 0)]
+
+
+def step_of_frames(level: LevelActivations) -> np.ndarray:
+    """Return the step (F,) that spans each frame."""
+    first, end = level.frames.T.numpy()
+    return np.repeat(np.arange(len(first)), end - first)
 
 
 def means(features: np.ndarray, step: np.ndarray) -> np.ndarray:
@@ -69,17 +76,18 @@ def in_noise(label: str) -> bool:
     return label in FROZEN or label.endswith((", y", "of phones"))
 
 
-def _kinds(level: activations.LevelFrames, untrained: bool) -> dict[str, np.ndarray]:
+def _kinds(level: LevelActivations, untrained: bool) -> dict[str, np.ndarray]:
     """Return each set as it told phones apart best on the speakers in TRAIN (README.md).
 
     Distributions become their roots, whose angle is Bhattacharyya's. Untrained heads are random
     maps of y, and left out.
     """
-    kinds = {"y": _normalised(level.y)}
+    level = level.at_frames()
+    kinds = {"y": _normalised(level.y.numpy())}
     if level.units is not None:
-        kinds["units"] = np.sqrt(np.maximum(level.units, 0))
+        kinds["units"] = np.sqrt(np.maximum(level.units.numpy(), 0))
     for head, log_p in level.log_posteriors.items() if not untrained else ():
-        roots = np.exp(activations.without_blank(log_p) / 2)
+        roots = np.exp(without_blank(log_p.numpy()) / 2)
         kinds[f"posteriors of {head}"] = roots.reshape(len(roots), -1)
     return kinds
 

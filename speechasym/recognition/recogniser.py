@@ -1,0 +1,304 @@
+"""A trained run, or the model that comes with the package, with its lexicon and language model.
+
+Shapes: T samples, F frames, S steps, V classes.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import soxr
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from speechasym.audio import reading
+from speechasym.errors import AudioError, ConfigError
+from speechasym.feature_extraction import extraction
+from speechasym.language import lexicon as lexicons
+from speechasym.language.lexicon import Lexicon
+from speechasym.recognition import alignment, pretrained, transcription
+from speechasym.recognition.activations import LevelActivations, activations_of
+from speechasym.recognition.alignment import Alignment, AlignmentHead
+from speechasym.recognition.decoder import BY_LEXICON, Decoder, open_decoder
+from speechasym.recognition.decoding_config import config_of
+from speechasym.recognition.pronounced_words import speller
+from speechasym.recognition.segments import LONGEST_S
+from speechasym.recognition.trained_model import Posteriors, TrainedModel, open_run
+from speechasym.recognition.transcription import Transcript
+from speechasym.training import environment
+
+Source = str | Path | ArrayLike | Tensor
+
+
+class Recogniser:
+    """Recognise phones, letters and words with a trained run or the pretrained model.
+
+    A `source` is a file of any sample rate, length and number of channels, or mono samples (T,) at
+    full scale 1.
+
+    Args:
+        run: folder of a finished run, or what `open_run` returned; default: the pretrained model
+            for English read aloud, with its lexicon and language model.
+        lexicon: file of pronunciations, to find words by them and `lm`, and to align.
+        lm: n-gram language model of words (ARPA), may be compressed.
+        words_from: head that is searched for the words: phones, letters or both.
+        spelling: guess the pronunciation of words that the lexicon lacks from their spelling.
+        device: cpu, cuda, or auto (CUDA if available).
+        decoding: other fields of `DecodingConfig`: lm_weight, word_score, beam, ...
+
+    Raises:
+        CheckpointError: see `open_run`.
+        ConfigError: decoding options without a language model, or out of range.
+        LexiconError, ArpaError, DecodingError: see `open_decoder`.
+
+    Example:
+        >>> transcript = speechasym.Recogniser().transcribe("speech.wav")
+        >>> print(transcript.text)
+        >>> for word in transcript.words_by_lexicon:
+        ...     print(f"{word.start:.2f} {word.end:.2f} {word.label} {word.confidence:.2f}")
+    """
+
+    def __init__(
+        self,
+        run: str | Path | TrainedModel | None = None,
+        *,
+        lexicon: str | Path | None = None,
+        lm: str | Path | None = None,
+        words_from: str = "phones",
+        spelling: bool = False,
+        device: str = "cpu",
+        **decoding: Any,
+    ) -> None:
+        self.lexicon, self.lm, self.spelling = lexicon, lm, spelling
+        self.trained = open_run(pretrained.folder() if run is None else run)
+        if run is None:
+            self.lexicon = lexicon or pretrained.lexicon()
+            self.lm = lm or pretrained.lm()
+        self.trained.model.to(environment.select_device(device))
+        if self.lm is None and (spelling or decoding):
+            name = "spelling" if spelling else next(iter(decoding))
+            raise ConfigError(name, "needs a language model", "Give lm too")
+        if self.lm is not None:
+            self._config = config_of(words_from, **decoding)
+        if lm is not None:
+            _ = self.decoder  # find errors in files now; the pretrained ones are read when needed
+
+    @cached_property
+    def decoder(self) -> Decoder | None:
+        """The search for words by lexicon and language model; None without a language model."""
+        if self.lm is None:
+            return None
+        return open_decoder(
+            self.trained.inventories, self.lexicon, self.lm, self._config, spelling=self.spelling
+        )
+
+    @property
+    def heads(self) -> list[str]:
+        """The heads of the run, and `words by lexicon` if there is a language model."""
+        return [*self.trained.inventories, *([] if self.lm is None else [BY_LEXICON])]
+
+    def choose(
+        self, heads: Sequence[str] | None, option: str = "heads"
+    ) -> tuple[list[str], Decoder | None]:
+        """Return which of the run's heads to read, and the decoder if words by lexicon are wanted.
+
+        Raises `ConfigError` for a head that the run does not have.
+        """
+        heads = self.heads if heads is None else list(heads)
+        own = [head for head in heads if head != BY_LEXICON or self.lm is None]
+        self.trained.check_heads(own, option)
+        return own, self.decoder if BY_LEXICON in heads else None
+
+    def transcribe(
+        self,
+        source: Source,
+        sample_rate: int | None = None,
+        *,
+        heads: Sequence[str] | None = None,
+        longest: float = LONGEST_S,
+        channel: str | int | None = None,
+    ) -> Transcript:
+        """Recognise what is said in a recording of any length; see `transcribe_blocks`.
+
+        Args:
+            source: file or samples.
+            sample_rate: of the samples, Hz; default: that of the model.
+            heads: which of `heads` to read; default: all.
+            longest: s that are read at once; longer recordings are cut where they are quietest.
+            channel: of a file, "mean" or a number from 0; default: as in training.
+
+        Raises:
+            AudioError: a recording that cannot be read or used.
+            ConfigError: samples that are not mono and finite, or an unknown head.
+        """
+        chosen, decoder = self.choose(heads)
+        return transcription.transcribe_blocks(
+            self.trained,
+            self._blocks(source, sample_rate, channel),
+            heads=chosen,
+            longest=longest,
+            decoder=decoder,
+        )
+
+    def posteriors(
+        self, source: Source, sample_rate: int | None = None, head: str = "phones"
+    ) -> Posteriors:
+        """Return log-probabilities (S, V) of a head, the times (S, 2) of its steps, its symbols.
+
+        The recording is read as a whole, as in training: seconds to minutes. Args and errors as
+        `transcribe`.
+        """
+        self.trained.check_heads([head], "head")
+        output = self.trained.output(self._features(source, sample_rate))
+        return self.trained.posteriors(output, head)
+
+    def activations(self, source: Source, sample_rate: int | None = None) -> list[LevelActivations]:
+        """Return what each level computes for a recording, lowest first, with times of its steps.
+
+        The recording is read as a whole. Args and errors as `transcribe`, and `ConfigError` for a
+        run without levels.
+
+        Example:
+            >>> levels = Recogniser("out/mini/run").activations("speech.wav")
+            >>> levels[0].units.shape, levels[0].times.shape  # (steps, units), (steps, 2)
+        """
+        return activations_of(self.trained, self._features(source, sample_rate))
+
+    def align(
+        self,
+        source: Source,
+        text: str,
+        sample_rate: int | None = None,
+        *,
+        head: AlignmentHead | None = None,
+    ) -> Alignment:
+        """Find when the words of a text, their phones and letters are said; see `alignment.align`.
+
+        Words get pronunciations from the lexicon, or without one are aligned by their letters.
+
+        Args:
+            source, sample_rate: see `transcribe`.
+            text: what is said.
+            head: phones or letters, whichever determines the times of words; default: phones if
+                all pronunciations are known.
+        """
+        x = np.concatenate(list(self._blocks(source, sample_rate)))
+        spell = speller(self._entries) if self.spelling and self._entries else None
+        return alignment.align(
+            self.trained, x, text, lexicon=self._entries, head=head, spell=spell,
+            name=str(source) if isinstance(source, str | Path) else "samples",
+        )  # fmt: skip
+
+    @cached_property
+    def _entries(self) -> Lexicon | None:
+        return None if self.lexicon is None else lexicons.read(self.lexicon)
+
+    def _blocks(
+        self, source: Source, sample_rate: int | None, channel: str | int | None = None
+    ) -> Iterator[NDArray[np.float32]]:
+        """Blocks of samples (T,) at the rate of the model."""
+        config = self.trained.feature_config
+        if isinstance(source, str | Path):
+            chosen = config.channel if channel is None else channel
+            return reading.blocks(source, config.sample_rate, chosen)
+        if isinstance(source, Tensor):
+            source = source.detach().cpu().numpy()
+        x = reading.check_samples(source)
+        if sample_rate not in (None, config.sample_rate):
+            if not sample_rate > 0:
+                raise ConfigError("sample_rate", f"must be > 0, got {sample_rate}", "Use 16000")
+            x = soxr.resample(x, sample_rate, config.sample_rate, quality="HQ")
+        return iter([x])
+
+    def _features(self, source: Source, sample_rate: int | None) -> NDArray[np.float32]:
+        return self.trained.features(np.concatenate(list(self._blocks(source, sample_rate))))
+
+
+class FileTranscript(NamedTuple):
+    """The transcript of one of several files."""
+
+    path: Path
+    transcript: Transcript | None  # None if it failed
+    error: AudioError | None
+    textgrid: Path | None  # where it was written
+
+
+def recogniser_of(
+    run: "str | Path | TrainedModel | Recogniser | None", **options: Any
+) -> Recogniser:
+    """Return an open recogniser unchanged, or open one with these options."""
+    return run if isinstance(run, Recogniser) else Recogniser(run, **options)
+
+
+def transcribe(
+    source: Source,
+    run: str | Path | TrainedModel | Recogniser | None = None,
+    sample_rate: int | None = None,
+    *,
+    heads: Sequence[str] | None = None,
+    longest: float = LONGEST_S,
+    channel: str | int | None = None,
+    **options: Any,
+) -> Transcript:
+    """Recognise what is said in one recording, by default with the pretrained model.
+
+    Args:
+        run, options: see `Recogniser`.
+        source, sample_rate, heads, longest, channel: see `Recogniser.transcribe`.
+
+    Example:
+        >>> print(speechasym.transcribe("speech.wav").text)
+    """
+    recogniser = recogniser_of(run, **options)
+    return recogniser.transcribe(source, sample_rate, heads=heads, longest=longest, channel=channel)
+
+
+def transcribe_files(
+    inputs: Sequence[str | Path],
+    run: str | Path | TrainedModel | Recogniser | None = None,
+    *,
+    textgrids: str | Path | None = None,
+    heads: Sequence[str] | None = None,
+    longest: float = LONGEST_S,
+    channel: str | int | None = None,
+    **options: Any,
+) -> Iterator[FileTranscript]:
+    """Transcribe files one after another, and write a TextGrid of each.
+
+    Of several files, one that cannot be read is reported in its result, and the others continue.
+
+    Args:
+        inputs: files, folders or glob patterns.
+        textgrids: folder for STEM.TextGrid; default: none are written.
+        run, options, heads, longest, channel: see `Recogniser` and `Recogniser.transcribe`.
+
+    Raises:
+        AudioError: nothing was found, or the only file cannot be read.
+        OutputError: a TextGrid cannot be written; and the errors of `Recogniser`.
+    """
+    files = extraction.find(inputs)
+    recogniser = recogniser_of(run, **options)
+    recogniser.choose(heads)
+    for stem, path in files.items():
+        try:
+            transcript = recogniser.transcribe(path, heads=heads, longest=longest, channel=channel)
+        except AudioError as error:
+            if len(files) == 1:
+                raise
+            yield FileTranscript(path, None, error, None)
+            continue
+        written = None
+        if textgrids is not None:
+            written = transcription.write_textgrid(textgrids, stem, transcript)
+        yield FileTranscript(path, transcript, None, written)
+
+
+def activations(
+    source: Source,
+    run: str | Path | TrainedModel | Recogniser | None = None,
+    sample_rate: int | None = None,
+) -> list[LevelActivations]:
+    """Return what each level computes for a recording; see `Recogniser.activations`."""
+    return recogniser_of(run).activations(source, sample_rate)

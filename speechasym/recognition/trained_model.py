@@ -1,0 +1,147 @@
+"""The model of a finished run: its features, its output, and when each step of a head happens.
+
+Shapes: T samples, F frames, D columns, S steps of a head, V classes (0 is CTC's blank).
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from speechasym.errors import CheckpointError, ConfigError
+from speechasym.feature_extraction.sets import FeatureConfig, FilterbankFeatures
+from speechasym.levels import hierarchy
+from speechasym.levels.output import ModelOutput
+from speechasym.training import checkpoints, models
+from speechasym.training.config import HEADS, TrainConfig
+from speechasym.training.labels import Inventory
+
+FILTER_DELAY_S = 0.01  # of features from the filterbank, as measured
+
+
+class Posteriors(NamedTuple):
+    """What a head reads from an utterance."""
+
+    log_probs: Tensor  # (S, V) natural logarithms
+    times: NDArray[np.float64]  # (S, 2) start and end of each step, s
+    symbols: tuple[str, ...]  # (V,) of the classes; "" is CTC's blank
+
+
+class TrainedModel(NamedTuple):
+    """The model of a finished run."""
+
+    folder: Path
+    model: nn.Module
+    config: TrainConfig
+    inventories: Inventory  # {head: symbols}
+    fingerprint: str  # sha256 of the model's tensors
+
+    @property
+    def parameters(self) -> int:
+        """Number of trained parameters."""
+        return hierarchy.count_parameters(self.model)
+
+    @property
+    def feature_config(self) -> FeatureConfig:
+        """Configuration of the features that the model reads."""
+        return self.config.data.features
+
+    @property
+    def delay(self) -> float:
+        """Time in s by which steps lag behind the sound, because of the filters."""
+        config = self.feature_config
+        late = isinstance(config, FilterbankFeatures) and not config.align
+        return FILTER_DELAY_S if late else 0.0
+
+    def check_heads(self, heads: Sequence[str], option: str) -> None:
+        """Raise `ConfigError` for a head that the run does not have."""
+        if missing := [head for head in heads if head not in self.inventories]:
+            raise ConfigError(
+                option,
+                f"{self.folder} has no head {missing[0]}; it has {', '.join(self.inventories)}",
+                "Choose one of those, or train with a weight for it (heads)",
+            )
+
+    def features(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the features (F, D) of samples (T,) at the rate that the model expects."""
+        return np.concatenate(list(self.feature_config.frames([x])))
+
+    @torch.no_grad()
+    def output(self, rows: NDArray[np.float32]) -> ModelOutput:
+        """Return the model's output, a batch of one on the CPU, for features (F, D)."""
+        device = next(self.model.parameters()).device
+        features = torch.from_numpy(np.ascontiguousarray(rows, np.float32))[None]
+        output: ModelOutput = self.model(
+            features.to(device), torch.tensor([len(rows)], device=device)
+        )
+        return output if device.type == "cpu" else _on_cpu(output)
+
+    def posteriors(self, output: ModelOutput, head: str, offset: float = 0.0) -> Posteriors:
+        """Return what a head reads, from the output for features that begin at `offset` s."""
+        log_probs, frames = step_frames(output, head)
+        times = np.maximum(0.0, frames / self.feature_config.rate + (offset - self.delay))
+        return Posteriors(log_probs, times, ("", *self.inventories[head]))
+
+
+def open_run(run: str | Path | TrainedModel) -> TrainedModel:
+    """Open the model of a finished run; an open one is returned unchanged.
+
+    Raises:
+        CheckpointError: there is no such folder, the run is not finished, or the model is damaged
+            or comes from an incompatible version of this package.
+    """
+    if isinstance(run, TrainedModel):
+        return run
+    folder = Path(run)
+    if not (folder / checkpoints.MODEL).is_file():
+        if not folder.is_dir():
+            raise CheckpointError(
+                folder, "is not the folder of a run", "Give the folder that train wrote (--out)"
+            )
+        if checkpoints.exists(folder):
+            raise CheckpointError(
+                folder, "holds an unfinished run", "Resume it first: train --resume"
+            )
+        raise CheckpointError(
+            folder, f"holds no {checkpoints.MODEL}", "Give the folder of a finished run"
+        )
+    model, config, inventories = models.open_model(folder)
+    meta = json.loads((folder / checkpoints.MODEL_META).read_text("utf-8"))
+    heads = {head: inventories[head] for head in HEADS if head in inventories}
+    return TrainedModel(folder, model, config, heads, meta["sha256"])
+
+
+def step_frames(output: ModelOutput, head: str) -> tuple[Tensor, NDArray[np.float64]]:
+    """Log-probabilities (S, V) of the first of a batch, and the frames (S, 2) under each step."""
+    log_probs, steps = output.heads[head]
+    count = int(steps[0])
+    first, end = (span[0, :count].numpy() for span in output.spans[head])
+    return log_probs[0, :count], shared_frames(first, end)
+
+
+def shared_frames(first: NDArray, end: NDArray) -> NDArray[np.float64]:
+    """Start and end (S, 2) of steps in frames; steps with the same frames share them equally."""
+    if not len(first):
+        return np.zeros((0, 2))
+    new = np.concatenate([[True], (first[1:] != first[:-1]) | (end[1:] != end[:-1])])
+    group = np.cumsum(new) - 1
+    sharing = np.bincount(group)[group]
+    rank = np.arange(len(first)) - np.flatnonzero(new)[group]
+    part = (end - first) / sharing
+    return np.stack([first + rank * part, first + (rank + 1) * part], 1)
+
+
+def _on_cpu(value: Any) -> Any:
+    """The same structure of tuples, lists and dictionaries with its tensors on the CPU."""
+    if isinstance(value, Tensor):
+        return value.cpu()
+    if isinstance(value, dict):
+        return {name: _on_cpu(part) for name, part in value.items()}
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*map(_on_cpu, value))
+    return type(value)(map(_on_cpu, value)) if isinstance(value, tuple | list) else value

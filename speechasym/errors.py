@@ -4,12 +4,12 @@ from typing import Any
 
 
 class SpeechAsymError(Exception):
-    """Root of every error this package raises for bad input.
+    """Base class of the errors that this package raises for bad input.
 
     Args:
         subject: the file, option or value at fault.
-        problem: what was found and what was expected.
-        remedy: what the reader can do about it.
+        problem: what is wrong, and what was expected.
+        remedy: how to fix it.
     """
 
     def __init__(self, subject: object, problem: str, remedy: str) -> None:

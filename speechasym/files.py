@@ -1,4 +1,4 @@
-"""Files read as text, and files that are never half-written: a temporary file, then a rename."""
+"""Read text files; write files atomically, by a temporary file and a rename; lock folders."""
 
 import gzip
 import hashlib
@@ -65,13 +65,13 @@ def sha256(
 
 @contextmanager
 def atomic(path: Path) -> Iterator[BinaryIO]:
-    """A binary file that becomes `path` when the block ends well, and vanishes when it does not.
+    """Open a binary file that becomes `path` when the block succeeds, and vanishes when it fails.
 
     Raises:
         OutputError: it cannot be written: no space, no permission, a file-size limit.
     """
     part = path.with_name(f".{path.name}{SUFFIX}")
-    own = {None, *map(str, (part, path, *path.parents))}
+    targets = {None, *map(str, (part, path, *path.parents))}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with part.open("wb") as file:
@@ -81,12 +81,12 @@ def atomic(path: Path) -> Iterator[BinaryIO]:
         part.replace(path)
     except OSError as error:
         _remove(part)
-        if error.filename not in own:  # an error of reading, raised inside the block
+        if error.filename not in targets:  # raised by the block, for a file that it reads
             raise
         raise OutputError(
             path,
             f"cannot be written ({error.strerror})",
-            "Free space there, or choose a folder that you may write to",
+            "Free some space, or choose a folder that you can write to",
         ) from error
     except BaseException:
         _remove(part)
@@ -121,24 +121,24 @@ def locked_folder(out: Path) -> Iterator[None]:
             ) from error
         yield
     finally:
-        os.close(handle)  # frees the lock, as the end of the process would
+        os.close(handle)  # releases the lock, like the end of the process
 
 
 def _remove(part: Path) -> None:
-    with suppress(OSError):  # it may never have been made
+    with suppress(OSError):  # it may not exist
         part.unlink()
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Readable, sorted, with a newline at the end: the same content gives the same bytes."""
+    """Write readable, sorted JSON, of which the same content gives the same bytes."""
     text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
     with atomic(path) as file:
-        # a file name that is no UTF-8 holds surrogates: JSON's \udcXX, read back the same
+        # names that are not UTF-8 hold surrogates: JSON's \udcXX, which reads back the same
         file.write(text.encode("utf-8", "backslashreplace"))
 
 
 def write_rows(path: Path, parts: Iterator[NDArray[np.float32]], columns: int) -> int:
-    """A .npy of float32 (rows, columns), written part by part; returns the number of rows."""
+    """Write a .npy file of float32 (rows, columns), part by part; return the number of rows."""
     rows = 0
     with atomic(path) as file:
         _npy_header(file, rows, columns)

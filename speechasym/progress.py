@@ -1,4 +1,4 @@
-"""How far a long run is: a bar with the time left on a terminal, plain lines elsewhere."""
+"""Progress of long runs, on stderr: a bar with the time left on a terminal, else plain lines."""
 
 import sys
 import time
@@ -9,47 +9,28 @@ LINE_SECONDS = 10.0
 
 
 @contextmanager
-def progress(total: int, what: str, shown: bool = True) -> Iterator[Callable[[], None]]:
-    """Yields a function to call after each of `total` steps; writes to stderr."""
-    if not shown or total == 0:
-        yield lambda: None
-        return
-    if sys.stderr.isatty():
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-        from rich.progress import TimeRemainingColumn as TimeLeft
-
-        bar = Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeLeft(),
-            console=Console(stderr=True),
-        )  # fmt: skip
-        with bar:
-            task = bar.add_task(what, total=total)
-            yield lambda: bar.advance(task)
-        return
-    begun = last = time.monotonic()
+def progress(total: int, what: str, show_progress: bool = True) -> Iterator[Callable[[], None]]:
+    """Yield a function to call after each of `total` steps."""
     done = 0
 
     def step() -> None:
-        nonlocal done, last
+        nonlocal done
         done += 1
-        now = time.monotonic()
-        if now - last >= LINE_SECONDS or done == total:
-            last = now
-            left = (now - begun) / done * (total - done)
-            print(f"{what}: {done}/{total}, {left:.0f} s left", file=sys.stderr, flush=True)
+        report(done / total, f"{done}/{total}")
 
-    yield step
+    with progress_bar(what, show_progress and total > 0) as report:
+        report(0.0, f"0/{total}")
+        yield step
 
 
 @contextmanager
-def shares(what: str, shown: bool = True) -> Iterator[Callable[[float, str], None]]:
-    """Yields a function to call with the share that is done (0 to 1) and a word on how it goes.
+def progress_bar(what: str, show_progress: bool = True) -> Iterator[Callable[[float, str], None]]:
+    """Yield a function to call with the fraction done (0 to 1) and a short text.
 
-    Writes to stderr. What is said with a share below 0 stays as a line of its own.
+    With a fraction below 0, the text becomes a line that stays.
     """
-    if not shown:
-        yield lambda share, text: None
+    if not show_progress:
+        yield lambda fraction, text: None
         return
     if sys.stderr.isatty():
         from rich.console import Console
@@ -63,27 +44,28 @@ def shares(what: str, shown: bool = True) -> Iterator[Callable[[float, str], Non
         with bar:
             task = bar.add_task(what, total=1.0, text="")
 
-            def move(share: float, text: str) -> None:
-                if share < 0:
+            def move(fraction: float, text: str) -> None:
+                if fraction < 0:
                     bar.console.print(text, markup=False, highlight=False)
                 else:
-                    bar.update(task, completed=share, text=text)
+                    bar.update(task, completed=fraction, text=text)
 
             yield move
         return
-    begun = last = time.monotonic()
-    first: float | None = None  # a run that goes on begins with a share
+    start = last = time.monotonic()
+    first: float | None = None  # not 0 in a resumed run
 
-    def say(share: float, text: str) -> None:
+    def write(fraction: float, text: str) -> None:
         nonlocal last, first
         now = time.monotonic()
-        if share < 0:
+        if fraction < 0:
             print(text, file=sys.stderr, flush=True)
             return
-        first = share if first is None else first
-        if now - last >= LINE_SECONDS and share > first:
+        first = fraction if first is None else first
+        if fraction > first and (now - last >= LINE_SECONDS or fraction == 1):
             last = now
-            left = (now - begun) / (share - first) * (1 - share)
-            print(f"{what}: {share:.0%}, {left:.0f} s left, {text}", file=sys.stderr, flush=True)
+            left = (now - start) / (fraction - first) * (1 - fraction)
+            line = f"{what}: {fraction:.0%}, {left:.0f} s left, {text}"
+            print(line, file=sys.stderr, flush=True)
 
-    yield say
+    yield write

@@ -299,7 +299,7 @@ def full_disk(shared, tmp_path):
     for source, size, name in ((path, 0, JOURNAL), (path, 2e5, "x.npy"), (short, enough, INDEX)):
         limit = (int(size) - 1,) * 2 if size else (3000, 3000)
         options = {"preexec_fn": lambda to=limit: resource.setrlimit(resource.RLIMIT_FSIZE, to)}
-        says = f"{out / name}: cannot be written (File too large). Free space there, or choose"
+        says = f"{out / name}: cannot be written (File too large). Free some space, or choose"
         if name == "x.npy":
             assert run_python("-c", EXTRACT, source, out, **options).out[:12] == "OutputError "
         done = run_cli("extract", source, "--out", out, **options)

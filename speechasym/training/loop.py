@@ -22,7 +22,7 @@ import torch
 
 from speechasym import files
 from speechasym.errors import ConfigError, TrainingError
-from speechasym.progress import shares
+from speechasym.progress import progress_bar
 from speechasym.training import (
     batches,
     checkpoints,
@@ -143,7 +143,7 @@ def train(
             batch = next(train_set.in_order(config.batch_seconds)).to(device)
             validation.check_model(model, batch, {h: len(s) for h, s in inventories.items()})
         stopped = stack.enter_context(environment.stop_signals())
-        report = stack.enter_context(shares("train", show_progress))
+        report = stack.enter_context(progress_bar("train", show_progress))
         write = stack.enter_context(
             run_folder.metrics(out, state.metrics)
             if group.is_first

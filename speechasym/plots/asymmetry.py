@@ -1,8 +1,8 @@
-"""Plots of hysteresis: asymmetry by level, loops of one channel, and work over the channels.
+"""Plots of hysteresis: asymmetry at each scale, loops of one channel, and work over the channels.
 
 Rise is red, fall is blue, in all of them.
 
-Shapes: F frames, N inner samples, C channels, L levels.
+Shapes: F frames, N inner samples, C channels, L scales.
 """
 
 from collections.abc import Mapping, Sequence
@@ -65,11 +65,11 @@ def unit(track: str) -> str:
     return {"cycle": "cycles"}.get(TRACKS[track], TRACKS[track])
 
 
-def scale_names(levels: Sequence[Scale], track: str) -> list[str]:
-    """Return a title for each level: its time constant and half-width for a track."""
+def scale_names(scales: Sequence[Scale], track: str) -> list[str]:
+    """Return a title for each scale: its time constant and half-width for a track."""
     return [
-        f"level {number}:  {level.time_ms:g} ms,  ±{level.width(track):g} {unit(track)}"
-        for number, level in enumerate(levels, 1)
+        f"scale {number}:  {scale.time_ms:g} ms,  ±{scale.width(track):g} {unit(track)}"
+        for number, scale in enumerate(scales, 1)
     ]
 
 
@@ -85,12 +85,12 @@ def _centres(d: Design, track: str) -> NDArray[np.float64]:
 def asymmetry(
     axes: Axes, index: NDArray, centre_hz: NDArray, frame_rate: float, start: float = 0.0
 ) -> AxesImage:
-    """Draw a level's signed asymmetry (C, F): time in s, ERB-spaced channels labelled in Hz.
+    """Draw the signed asymmetry (C, F) at one scale: time in s, ERB-spaced channels labelled in Hz.
 
     Red: the track rises (1: does nothing else), blue: it falls (-1), white: neither.
 
     Args:
-        index: `Frames.asymmetry` of one level, transposed.
+        index: `Frames.asymmetry` at one scale, transposed.
         centre_hz: (C,) centre frequencies, equally spaced on the ERB scale.
     """
     return channel_image(
@@ -129,13 +129,13 @@ def loop(axes: Axes, y: NDArray, p: NDArray, origin: NDArray | None = None) -> L
 def work(
     axes: Axes, rise: NDArray, fall: NDArray, centre_hz: NDArray, labels: Sequence[str] = ()
 ) -> tuple[list[PolyCollection], list[PolyCollection]]:
-    """Draw rise upward and fall downward, a band per level, over ERB-spaced channels in Hz.
+    """Draw rise upward and fall downward, a band per scale, over ERB-spaced channels in Hz.
 
     Args:
-        rise, fall: (L, C) work per second, >= 0, in the track's unit. A level's plays are wider
-            than those of the level below and do less work, so later bands lie on earlier ones;
+        rise, fall: (L, C) work per second, >= 0, in the track's unit. A scale's plays are wider
+            than those of the scale before and do less work, so later bands lie on earlier ones;
             where weights reverse that, the white outline of the earlier one shows on the later.
-        labels: names of the L levels, for a legend.
+        labels: names of the L scales, for a legend.
     """
     cam = erb.hz_to_cam(centre_hz)
     shades = np.linspace(0.35, 0.95, len(rise)) if len(rise) > 1 else np.array([0.75])
@@ -164,8 +164,8 @@ def work(
 # --- Figures --------------------------------------------------------------------------------------
 
 
-def levels_figure(excerpt: Excerpt, annotation: Mapping[str, Sequence[Interval]]) -> Figure:
-    """Return the asymmetry of each kind of track, level by level, below the waveform."""
+def scales_figure(excerpt: Excerpt, annotation: Mapping[str, Sequence[Interval]]) -> Figure:
+    """Return the asymmetry of each kind of track, scale by scale, below the waveform."""
     d = design(excerpt.sample_rate)
     frames = loops.all_frames(excerpt.x, d)
     part, rate, start = excerpt.frames(d.hop), d.sample_rate / d.hop, excerpt.start
@@ -202,13 +202,13 @@ def levels_figure(excerpt: Excerpt, annotation: Mapping[str, Sequence[Interval]]
     bar = figure.colorbar(image, ax=grid, pad=0.01, aspect=50, fraction=0.02)
     bar.set_label("asymmetry (rise − fall) / (rise + fall + width)")  # noqa: RUF001
     bar.set_ticks([-1, -0.5, 0, 0.5, 1], labels=["−1\nfall", "−0.5", "0", "0.5", "rise\n1"])  # noqa: RUF001
-    set_title(figure, f"Asymmetry by level: {excerpt.title}")
+    set_title(figure, f"Asymmetry by scale: {excerpt.title}")
     figure.align_ylabels(grid[:, 0])
     return figure
 
 
 def hysteresis_figure(excerpt: Excerpt, at: float) -> Figure:
-    """Return the hysteresis loops, by level, of the channel nearest to `at` Hz.
+    """Return the hysteresis loops, by scale, of the channel nearest to `at` Hz.
 
     Raises `ConfigError` for a frequency outside the filterbank.
     """
@@ -224,15 +224,15 @@ def hysteresis_figure(excerpt: Excerpt, at: float) -> Figure:
     frames = excerpt.frames(d.hop)
     part = slice(frames.start * d.per_frame, frames.stop * d.per_frame)
     inputs, audible = loops.inner_tracks(excerpt.x, d, channel)
-    levels = d.config.scales
-    figure = Figure(figsize=(3.1 * len(levels) + 0.5, 10.2), dpi=DPI, layout="compressed")
-    grid = figure.subplots(len(inputs), len(levels), squeeze=False, sharex="row", sharey="row")
+    scales = d.config.scales
+    figure = Figure(figsize=(3.1 * len(scales) + 0.5, 10.2), dpi=DPI, layout="compressed")
+    grid = figure.subplots(len(inputs), len(scales), squeeze=False, sharex="row", sharey="row")
     for row, (track, y) in zip(grid, inputs.items(), strict=True):
         outputs = loops.play(y, d.width[track])[:, part]
         origin = loops.origins(track, y, audible)[part]
         y = y[part]
         areas = loops.loop_area(y, outputs) / (len(y) * d.inner.hop / d.sample_rate)
-        names = scale_names(levels, track)
+        names = scale_names(scales, track)
         for axes, name, p, area in zip(row, names, outputs, areas, strict=True):
             loop(axes, y, p, origin)
             axes.set_title(f"{name}\narea {area:.3g} {unit(track)}²/s", fontsize="small")
@@ -249,7 +249,7 @@ def hysteresis_figure(excerpt: Excerpt, at: float) -> Figure:
 
 
 def summary_figure(excerpt: Excerpt) -> Figure:
-    """Return the rise and fall work of each kind of track, by level, over the channels."""
+    """Return the rise and fall work of each kind of track, by scale, over the channels."""
     d = design(excerpt.sample_rate)
     frames = loops.all_frames(excerpt.x, d)
     figure = Figure(figsize=(15, 4.6), dpi=DPI, layout="constrained")

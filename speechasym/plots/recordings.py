@@ -32,7 +32,7 @@ def plot(
         file: an audio file, or a .npy beside (or below) its features.json.
         out: the picture; its suffix gives the format: .png, .pdf or .svg.
         what: panels, from top to bottom: waveform, gammatone, frequency, phase. None: all that
-            `file` has. Or one whole figure of a recording: levels (asymmetry by level), hysteresis
+            `file` has. Or one whole figure of a recording: levels (asymmetry at each scale), hysteresis
             (loops of one filterbank channel), summary (rise and fall work over the channels).
         start, duration: the part to draw, in s; without a duration, at most 60 s.
         channel: of a multichannel recording: "mean", or a number from 0.
@@ -86,7 +86,7 @@ def plot(
             raise ConfigError(subject, problem, remedy) from error
         annotation = _annotation(file, tiers, whole == "levels")
         if whole == "levels":
-            figure = asymmetry.levels_figure(excerpt, annotation)
+            figure = asymmetry.scales_figure(excerpt, annotation)
         elif whole == "hysteresis":
             figure = asymmetry.hysteresis_figure(excerpt, at)
         else:

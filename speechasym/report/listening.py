@@ -37,7 +37,7 @@ def recordings(data: ReportData) -> Html:
         return paragraph(f"There is no recording to show. {data.problem}")
     intro = paragraph(
         "From top to bottom: the sound; its gammatone spectrogram; the asymmetry of its tracks, "
-        "level by level, red where a track rises and blue where it falls; the units of each level, "
+        "scale by scale, red where a track rises and blue where it falls; the units of each level, "
         "orange where a unit wins an event, with a tick where an event begins; and what was said "
         "and recognised. Press a symbol to hear it, or anywhere in a picture to play from there. "
         "Hover over a unit to see in which symbol it is most active. On the keyboard, the arrow "
@@ -107,7 +107,7 @@ def _signal(recording: RecognisedRecording) -> list[Html]:
         for n, scale in enumerate(d.config.scales):
             width = f"±{scale.width(track):g} {asymmetry.unit(track)}"
             name = joined([tag("b", f"{scale.time_ms:g} ms"), tag("small", width)])
-            text = f"Asymmetry of {track}, level {n + 1}: {scale.time_ms:g} ms, {width}"
+            text = f"Asymmetry of {track}, scale {n + 1}: {scale.time_ms:g} ms, {width}"
             uri = strips.asymmetry(frames.asymmetry[track][n])
             picture = _picture(uri, text, "signed smooth")
             rows.append(lane_row(name, picture, kind=f"kind {track}", height=58))

@@ -14,7 +14,7 @@ from speechasym.asymmetry.hysteresis import Play
 from speechasym.asymmetry.scales import SCALES
 from speechasym.errors import ConfigError
 from speechasym.plots import asymmetry
-from speechasym.plots.asymmetry import hysteresis_figure, levels_figure, summary_figure
+from speechasym.plots.asymmetry import hysteresis_figure, scales_figure, summary_figure
 from speechasym.plots.axes import FALL, RISE
 from speechasym.plots.signal import Excerpt, run_in
 
@@ -42,7 +42,7 @@ def chirp(up: bool) -> np.ndarray:
 
 
 def images(figure) -> list:
-    """The arrays of a `levels` figure: four levels each of amplitude, frequency, lead."""
+    """The arrays of a `levels` figure: four scales each of amplitude, frequency, lead."""
     arrays = [axes.images[0].get_array().data for axes in figure.axes if axes.images]
     beside = len({axes.get_subplotspec().colspan.start for axes in figure.axes if axes.images}) > 1
     return [array for kind in range(3) for array in arrays[kind::3]] if beside else arrays
@@ -52,45 +52,45 @@ def channel_at(hertz: float) -> int:
     return int(np.abs(asymmetry.design(RATE).inner.frequency - hertz).argmin())
 
 
-# --- levels --------------------------------------------------------------------------------------
+# --- scales --------------------------------------------------------------------------------------
 
 
-def test_levels_of_a_rising_and_a_falling_tone():
+def test_scales_of_a_rising_and_a_falling_tone():
     """Amplitude of the tone's channel is red while it rises, and blue played backwards."""
     at = channel_at(1000)
     backwards = np.concatenate([np.zeros(RATE // 5), ramped()[::-1]])
     for sign, x, frames in ((1, ramped(), slice(30, 50)), (-1, backwards, slice(53, 65))):
-        arrays = images(levels_figure(excerpt(x), {}))
+        arrays = images(scales_figure(excerpt(x), {}))
         for array in arrays[1:3]:
             assert (sign * array[at, frames] > 0.15).all()
 
 
-def test_levels_of_chirps():
-    """Frequency rises in a chirp up and falls in a chirp down, at all levels."""
+def test_scales_of_chirps():
+    """Frequency rises in a chirp up and falls in a chirp down, at all scales."""
     at = channel_at(1000)
     for sign, up in ((1, True), (-1, False)):
-        arrays = images(levels_figure(excerpt(chirp(up)), {}))
+        arrays = images(scales_figure(excerpt(chirp(up)), {}))
         for array in arrays[4:8]:
             assert (sign * array[at, 60:70] > 0.2).all()
 
 
-def test_levels_figure():
+def test_scales_figure():
     """Twelve panels on one time axis and one scale, below the waveform and the tiers."""
-    figure = levels_figure(excerpt(ramped(), "$a_b$.wav"), TIERS)
+    figure = scales_figure(excerpt(ramped(), "$a_b$.wav"), TIERS)
     panels = [axes for axes in figure.axes if axes.images]
     assert [array.shape for array in images(figure)] == [(64, 60)] * 8 + [(63, 60)] * 4
     assert {axes.images[0].get_clim() for axes in panels} == {(-1, 1)}
     assert {axes.get_xlim() for axes in panels} == {(0, 0.6)}
     names = [axes.get_title("left") for axes in panels]
-    assert names[0] == "level 1:  5 ms,  ±1.5 dB"  # row by row
-    assert names[11] == "level 4:  500 ms,  ±0.16 cycles"
+    assert names[0] == "scale 1:  5 ms,  ±1.5 dB"  # row by row
+    assert names[11] == "scale 4:  500 ms,  ±0.16 cycles"
     labels = [label.get_text() for axes in figure.axes for label in axes.get_yticklabels()]
     assert labels.count("words") == 3 and "rise\n1" in labels
     assert "$a_b$" in figure.get_suptitle()
 
 
-def test_levels_of_a_long_recording_lie_under_one_another():
-    figure = levels_figure(excerpt(np.zeros(9 * RATE)), {})  # and silent: all white
+def test_scales_of_a_long_recording_lie_under_one_another():
+    figure = scales_figure(excerpt(np.zeros(9 * RATE)), {})  # and silent: all white
     panels = [axes for axes in figure.axes if axes.images]
     assert len({axes.get_position().x0 for axes in panels}) == 1 and len(panels) == 12
     assert all(np.abs(array).max() == 0 for array in images(figure))
@@ -99,9 +99,9 @@ def test_levels_of_a_long_recording_lie_under_one_another():
 def test_a_stretch_is_as_in_the_whole():
     """What is heard before and after the stretch counts, so that it is cut from the whole."""
     x = np.random.default_rng(1).normal(0, 0.05, 2 * RATE).astype(np.float32)
-    whole = images(levels_figure(excerpt(x), {}))
+    whole = images(scales_figure(excerpt(x), {}))
     part = Excerpt("x", x[: int(1.6 * RATE)], RATE, RATE // 2, RATE, 1.0)
-    for a, b in zip(whole, images(levels_figure(part, {})), strict=True):
+    for a, b in zip(whole, images(scales_figure(part, {})), strict=True):
         assert np.array_equal(a[:, 100:150], b)
     assert run_in(RATE, RATE + 7) == RATE
     assert run_in(RATE, 100 * RATE) == 10 * RATE
@@ -229,7 +229,7 @@ def test_silence_and_one_sample(what, samples, rate):
     """Are drawn, and without a warning: pytest makes errors of these."""
     silence = Excerpt("x", samples.astype(np.float32), 0, len(samples), rate, 0)
     if what == "levels":
-        figure = levels_figure(silence, TIERS)
+        figure = scales_figure(silence, TIERS)
     else:
         figure = summary_figure(silence) if what == "summary" else hysteresis_figure(silence, 999)
     figure.draw_without_rendering()
@@ -282,6 +282,6 @@ def test_features_are_no_recording(tmp_path, capsys):
     assert code == 2 and "levels is drawn from samples, and this is a feature file. Give" in err
 
 
-def test_the_pictures_use_the_levels_of_extraction():
+def test_the_figures_use_the_scales_of_extraction():
     assert asymmetry.design(RATE).config.scales == SCALES
     assert asymmetry.design(RATE).per_frame == 5 and asymmetry.design(RATE).hop == 160

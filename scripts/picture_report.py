@@ -1,9 +1,9 @@
-"""Pictures of a report's sections, for docs/: needs a headless Chromium.
+"""Take pictures of a report's sections for docs/, with a headless Chromium.
 
     python scripts/picture_report.py report.html --out docs/report-mini
 
-writes docs/report-mini-head.png, -errors.png, -confusions.png, -ranks.png and so on, as the page's
-sections are called.
+writes docs/report-mini-head.png, -errors.png, -confusions.png, -ranks.png and so on, one per
+section of the page.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from PIL import Image
 sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "tests")]
 import browser  # noqa: E402
 
-WIDE, TALLEST = 1000, 1500  # pixels of the page; of a section
+WIDTH, TALLEST = 1000, 1500  # pixels, of the page and of a section
 SHRINK = 0.7
 SECTIONS = """[...document.querySelectorAll('section')].map(s => {
   const r = s.getBoundingClientRect();
@@ -25,20 +25,20 @@ SECTIONS = """[...document.querySelectorAll('section')].map(s => {
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Write the pictures and say where they are."""
+    """Write the pictures and print their paths."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("page", type=Path)
-    parser.add_argument("--out", required=True, help="what the files' names begin with")
+    parser.add_argument("--out", required=True, help="prefix of the files to write")
     options = parser.parse_args(arguments)
     binary = browser.found()
     if binary is None:
-        parser.exit(2, "picture_report: no headless Chromium here\n")
+        parser.exit(2, "picture_report: no headless Chromium found. Install one, or set CHROMIUM.\n")
     with browser.Page(binary) as page:
-        page.open(options.page, WIDE, False)
-        found: list[Any] = page.run(SECTIONS)
-        for name, top, height in [["head", 0, found[0][1]], *found]:
+        page.open(options.page, WIDTH, False)
+        sections: list[Any] = page.run(SECTIONS)
+        for name, top, height in [["head", 0, sections[0][1]], *sections]:
             path = Path(f"{options.out}-{name}.png")
-            page.picture(path, int(top), int(min(height, TALLEST)), WIDE)
+            page.picture(path, int(top), int(min(height, TALLEST)), WIDTH)
             with Image.open(path) as image:
                 small = image.convert("RGB").resize(
                     (round(image.width * SHRINK), round(image.height * SHRINK)),

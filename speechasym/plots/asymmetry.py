@@ -2,7 +2,7 @@
 
 Rise is red, fall is blue, in all of them.
 
-Shapes: F frames, N inner samples, C channels, L scales.
+Shapes: F frames, N inner samples, C channels, S scales.
 """
 
 from collections.abc import Mapping, Sequence
@@ -44,8 +44,8 @@ TITLES = {
 }
 _INPUTS = {
     "amplitude": "level (dB re full-scale sine)",
-    "frequency": "frequency, change since the last silence (ERB)",
-    "lead": "lead, accumulated change (cycles, mod 1)",
+    "frequency": "frequency change since silence (ERB)",
+    "lead": "accumulated lead (cycles, mod 1)",
 }
 SIDE_BY_SIDE_S = 8.0  # longer recordings have the kinds below one another, each at full width
 
@@ -132,10 +132,10 @@ def work(
     """Draw rise upward and fall downward, a band per scale, over ERB-spaced channels in Hz.
 
     Args:
-        rise, fall: (L, C) work per second, >= 0, in the track's unit. A scale's plays are wider
+        rise, fall: (S, C) work per second, >= 0, in the track's unit. A scale's plays are wider
             than those of the scale before and do less work, so later bands lie on earlier ones;
             where weights reverse that, the white outline of the earlier one shows on the later.
-        labels: names of the L scales, for a legend.
+        labels: names of the S scales, for a legend.
     """
     cam = erb.hz_to_cam(centre_hz)
     shades = np.linspace(0.35, 0.95, len(rise)) if len(rise) > 1 else np.array([0.75])

@@ -32,8 +32,8 @@ def plot(
         file: an audio file, or a .npy beside (or below) its features.json.
         out: the picture; its suffix gives the format: .png, .pdf or .svg.
         what: panels, from top to bottom: waveform, gammatone, frequency, phase. None: all that
-            `file` has. Or one whole figure of a recording: levels (asymmetry at each scale), hysteresis
-            (loops of one filterbank channel), summary (rise and fall work over the channels).
+            `file` has. Or one whole figure of a recording: levels (asymmetry at each scale),
+            hysteresis (loops of one channel), summary (rise and fall work over the channels).
         start, duration: the part to draw, in s; without a duration, at most 60 s.
         channel: of a multichannel recording: "mean", or a number from 0.
         tiers: a .TextGrid, .PHN or .WRD to draw below the waveform. None: the annotation of the

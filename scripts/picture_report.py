@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     binary = browser.found()
     if binary is None:
-        parser.exit(2, "picture_report: no headless Chromium found. Install one, or set CHROMIUM.\n")
+        parser.exit(2, "picture_report: no headless Chromium found; set CHROMIUM to its path\n")
     with browser.Page(binary) as page:
         page.open(options.page, WIDTH, False)
         sections: list[Any] = page.run(SECTIONS)

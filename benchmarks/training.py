@@ -97,7 +97,6 @@ def noise(config: FeatureConfig, count: int, batch_seconds: float) -> Data:
                 nn.utils.rnn.pad_sequence(rows, batch_first=True),
                 torch.tensor(frames),
                 {head: pad_labels([r.tolist() for r in labels[head]]) for head in HEADS},
-                ["" for _ in group],
             )
         )
     return Data(batches, [float(batch.lengths.sum()) / 100 for batch in batches], SIZES)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import math
 import re
 import types
 import typing
@@ -266,6 +267,27 @@ def check_count(name: str, value: int, least: int = 1) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         problem = f"must be an integer >= {least}, got {value!r}"
         raise ConfigError(name, problem, f"Use {least} or more")
+
+
+def check_range(
+    name: str,
+    value: float | None,
+    example: str,
+    low: float = 0,
+    high: float = math.inf,
+    *,
+    above: bool = False,
+    below: bool = False,
+) -> None:
+    """Raise `ConfigError` unless low <= value <= high, or < with `above`, `below`; None passes."""
+    if value is None:
+        return
+    inside = low <= value <= high and not (above and value == low) and not (below and value == high)
+    if not (inside and math.isfinite(value)):
+        expected = f"{'>' if above else '>='} {low:g}"
+        if high < math.inf:
+            expected += f" and {'<' if below else '<='} {high:g}"
+        raise ConfigError(name, f"must be {expected}, got {value:g}", f"Use {example}")
 
 
 def check_seed(seed: int) -> None:

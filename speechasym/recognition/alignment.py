@@ -337,11 +337,11 @@ def deviations(trained: TrainedModel, alignment: Alignment, cut: "Cut") -> dict[
         ]
     sounds = alignment.tiers.get("phones", [])
     row = labels.timed_phones(cut, trained.config.data.labels) if sounds else []
-    if row and [symbol for symbol, _, _ in row] == [i.label for i in sounds]:
+    if row and [phone.label for phone in row] == [i.label for i in sounds]:
         late["phones"] = [
-            sound.start - b[1]
+            sound.start - b.start
             for sound, (a, b) in zip(sounds[1:], pairwise(row), strict=True)
-            if b[1] - a[2] < ADJACENT_S
+            if b.start - a.end < ADJACENT_S
         ]
     return {kind: times for kind, times in late.items() if times}
 

@@ -49,7 +49,7 @@ def words_of_cut(
     if len(timed) != len(texts):
         texts = [word.label.upper() for word in timed]
     groups: list[tuple[int | None, list[str]]] = []
-    for symbol, start, end in sounds:
+    for start, end, symbol in sounds:
         middle = (start + end) / 2
         numbers = (n for n, word in enumerate(timed) if word.start <= middle < word.end)
         number = next(numbers, None)

@@ -70,15 +70,10 @@ def mixed_seed(*parts: int) -> int:
 def draw_splice(
     phone_frames: Sequence[Sequence[Tensor]], cut: int, augment: AugmentConfig, seed: int
 ) -> list[Excerpt]:
-    """Draw whether to replace a cut by stretches of it and of one or two others, and which.
+    """Draw stretches of a cut and of one or two others, to be joined; none: the cut stays whole.
 
     Args:
-        phone_frames: by cut and variant (L, 3): label of each phone, its first frame, and the frame
-            after its last.
-        cut: index of the cut.
-
-    Returns:
-        The stretches to join; none: the cut stays whole.
+        phone_frames: as of `Dataset`.
     """
     rng = np.random.default_rng(seed)
     if rng.random() >= augment.splice:
@@ -98,10 +93,9 @@ def draw_splice(
 
 
 def perturb_features(x: Tensor, augment: AugmentConfig, rate: float, seed: int) -> Tensor:
-    """Apply gain and shift by column, and masks of zeros [1] without the time warping.
+    """Return features (F, D) with gain and shift by column, and masks of zeros [1].
 
-    Args:
-        x: features (F, D), which stay unchanged; rate: frames a second.
+    Unlike in [1], time is not warped. `rate`: frames a second.
     """
     if not (augment.gain or augment.shift or augment.time_masks or augment.column_masks):
         return x

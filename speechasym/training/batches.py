@@ -2,7 +2,6 @@
 
 import copy
 import itertools
-import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from speechasym.config import check_seed
+from speechasym.config import check_range, check_seed
 from speechasym.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -19,11 +18,7 @@ if TYPE_CHECKING:
 
 
 def sampler(
-    cuts: "CutSet",
-    max_seconds: float,
-    shuffle: bool = True,
-    seed: int = 0,
-    buckets: int = 10,
+    cuts: "CutSet", max_seconds: float, shuffle: bool = True, seed: int = 0, buckets: int = 10
 ) -> "DynamicBucketingSampler":
     """Return lhotse's sampler of batches of similar duration; iterate it for one epoch.
 
@@ -32,9 +27,8 @@ def sampler(
 
     Args:
         cuts: at least one.
-        max_seconds: of audio in a batch, padding included: number of cuts times the longest of
-            them. lhotse asks whether one more cut like the longest so far would fit; if the one
-            that it then draws is longer, the batch exceeds the limit by the difference.
+        max_seconds: of audio in a batch, padding included. lhotse checks that one more cut like
+            the longest so far would fit: if it draws a longer one, the batch exceeds the limit.
         shuffle: draw cuts and buckets at random, by `seed`.
         buckets: groups by duration; fewer if there are fewer cuts.
 
@@ -44,10 +38,8 @@ def sampler(
     """
     from lhotse.dataset import DynamicBucketingSampler
 
-    if not (math.isfinite(max_seconds) and max_seconds > 0):
-        raise ConfigError("max_seconds", f"must be > 0, got {max_seconds}", "Use seconds, e.g. 60")
-    if buckets < 1:
-        raise ConfigError("buckets", f"must be >= 1, got {buckets}", "Use 1 or more")
+    check_range("max_seconds", max_seconds, "60", above=True)
+    check_range("buckets", buckets, "1 or more", low=1)
     check_seed(seed)
     buckets = sum(1 for _ in itertools.islice(cuts, buckets))
     if not buckets:
@@ -57,13 +49,9 @@ def sampler(
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="You are using DynamicBucketingSampler")
         batches = DynamicBucketingSampler(
-            cuts,
-            max_duration=max_seconds,
-            shuffle=shuffle,
-            seed=seed,
-            num_buckets=buckets,
+            cuts, max_duration=max_seconds, shuffle=shuffle, seed=seed, num_buckets=buckets,
             duration_bins=[max_seconds] if buckets == 1 else None,
-        )
+        )  # fmt: skip
     if not batches.duration_bins:  # one bucket was estimated; lhotse fails without any boundary
         batches.duration_bins = [max_seconds]
     return batches

@@ -32,13 +32,12 @@ MODEL, MODEL_META = "model.safetensors", "model.json"
 def save(
     folder: Path, step: int, tensors: Mapping[str, Tensor], meta: Mapping[str, Any], best: bool
 ) -> Path:
-    """Write the state of a step; if killed at any moment, the previous state or this one is intact.
+    """Write the state of a step, and return its own folder; remove all but the last and the best.
+
+    If the process is killed at any moment, the previous state or this one is intact.
 
     Args:
         folder: of the run; best: this is also the best state so far.
-
-    Returns:
-        The checkpoint's own folder. Folders that are neither last nor best are removed.
 
     Raises:
         OutputError: it cannot be written; the previous state stays.
@@ -56,7 +55,6 @@ def save(
         part.rename(target)
         _sync(folder)
     except (OSError, OutputError) as error:
-        _remove(part)
         if isinstance(error, OutputError):
             problem = error.args[1]
         else:
@@ -64,9 +62,8 @@ def save(
         raise OutputError(
             target, problem, "Free space there, and use train --resume: the last save is intact"
         ) from error
-    except BaseException:
+    finally:
         _remove(part)
-        raise
     pointer = {"folder": name, "step": step}
     if best:
         files.write_json(folder / BEST, pointer)

@@ -10,34 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from speechasym.config import build, override, read_yaml, to_dict
+from speechasym.config import build, check_range, override, read_yaml, to_dict
 from speechasym.errors import ConfigError
 from speechasym.feature_extraction.sets import FeatureConfig, LogMelFeatures
 from speechasym.levels import presets
 from speechasym.levels.config import HierarchyConfig, RecurrentConfig
 
 HEADS = ("phones", "letters", "words")
-
-
-def _check_range(
-    name: str,
-    value: float | None,
-    example: str,
-    low: float = 0,
-    high: float = math.inf,
-    *,
-    above: bool = False,
-    below: bool = False,
-) -> None:
-    """Raise `ConfigError` unless low <= value <= high, or < with `above`, `below`; None passes."""
-    if value is None:
-        return
-    inside = low <= value <= high and not (above and value == low) and not (below and value == high)
-    if not (inside and math.isfinite(value)):
-        expected = f"{'>' if above else '>='} {low:g}"
-        if high < math.inf:
-            expected += f" and {'<' if below else '<='} {high:g}"
-        raise ConfigError(name, f"must be {expected}, got {value:g}", f"Use {example}")
 
 
 def check_speeds(name: str, speeds: Sequence[float]) -> None:
@@ -47,7 +26,7 @@ def check_speeds(name: str, speeds: Sequence[float]) -> None:
             name, f"must be different values, at least one, got {speeds}", "Use 0.9, 1.0, 1.1"
         )
     for speed in speeds:
-        _check_range(name, speed, "0.9, 1.0, 1.1", 0.5, 2)
+        check_range(name, speed, "0.9, 1.0, 1.1", 0.5, 2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,16 +52,16 @@ class AugmentConfig:
 
     def __post_init__(self) -> None:
         for name in ("copies", "time_masks", "column_masks"):
-            _check_range(name, getattr(self, name), "0, 1, 2 ...")
+            check_range(name, getattr(self, name), "0, 1, 2 ...")
         check_speeds("speeds", self.speeds)
         low, high = self.snr_db
         if not (math.isfinite(low) and math.isfinite(high) and low <= high):
             raise ConfigError("snr_db", f"must be a range, got {self.snr_db}", "Use 5, 30")
         for name in ("noise_share", "column_mask_share", "splice"):
-            _check_range(name, getattr(self, name), "0.1", high=1)
-        _check_range("time_mask_s", self.time_mask_s, "0.1", above=True)
+            check_range(name, getattr(self, name), "0.1", high=1)
+        check_range("time_mask_s", self.time_mask_s, "0.1", above=True)
         for name in ("gain", "shift"):
-            _check_range(name, getattr(self, name), "0 or 0.1")
+            check_range(name, getattr(self, name), "0 or 0.1")
 
     @property
     def variants(self) -> int:
@@ -102,7 +81,7 @@ class LabelConfig:
 
     def __post_init__(self) -> None:
         for name in ("word_least", "word_most"):
-            _check_range(name, getattr(self, name), "1 or more", low=1)
+            check_range(name, getattr(self, name), "1 or more", low=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +97,7 @@ class DataConfig:
     workers: int = 1  # processes that compute features
 
     def __post_init__(self) -> None:
-        _check_range("workers", self.workers, "1 or more", low=1)
+        check_range("workers", self.workers, "1 or more", low=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,14 +160,14 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "steps", "validate_every", "save_every", "patience", "threads"):
-            _check_range(name, getattr(self, name), "1 or more", low=1)
+            check_range(name, getattr(self, name), "1 or more", low=1)
         for name in ("minutes", "batch_seconds", "learning_rate", "clip"):
-            _check_range(name, getattr(self, name), "a positive number", above=True)
-        _check_range("warm_up", self.warm_up, "0.1", high=1, below=True)
-        _check_range("averaging", self.averaging, "0.998", high=1, below=True)
-        _check_range("weight_decay", self.weight_decay, "0.01")
-        _check_range("framewise", self.framewise, "0 or 1")
-        _check_range("seed", self.seed, "0, 1, 2 ...", high=2**31, below=True)
+            check_range(name, getattr(self, name), "a positive number", above=True)
+        check_range("warm_up", self.warm_up, "0.1", high=1, below=True)
+        check_range("averaging", self.averaging, "0.998", high=1, below=True)
+        check_range("weight_decay", self.weight_decay, "0.01")
+        check_range("framewise", self.framewise, "0 or 1")
+        check_range("seed", self.seed, "0, 1, 2 ...", high=2**31, below=True)
         if self.framewise and not self.heads.phones:
             raise ConfigError("framewise", "needs a head phones", "Set heads.phones to 1")
         if self.data.augment.splice and list(self.heads.used) != ["phones"]:

@@ -18,11 +18,7 @@ if TYPE_CHECKING:
 
 
 def read_noises(path: str | Path) -> "list[Cut]":
-    """Return cuts of noise from a manifest, or from every recording below a folder.
-
-    Raises:
-        ConfigError: it has none, or cannot be read.
-    """
+    """Return cuts of a manifest, or of every recording in a folder. Raises `ConfigError`."""
     from lhotse import CutSet, Recording
 
     path = Path(path)
@@ -41,14 +37,7 @@ def speaker_of(cut: "Cut") -> str:
 
 
 def load_samples(cut: "Cut", rate: float, channel: str | int = "mean") -> NDArray[np.float32]:
-    """Return mono samples (T,) of a cut, resampled to `rate` Hz.
-
-    Args:
-        channel: "mean" of all, or a number from 0.
-
-    Raises:
-        AudioError: the recording cannot be read, or has no such channel.
-    """
+    """Return mono samples (T,) of a cut, resampled to `rate` Hz. Raises `AudioError`."""
     import soxr
 
     try:

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from speechasym import files
+from speechasym.annotations.intervals import Interval
 from speechasym.corpora.manifests import read_cuts
 from speechasym.errors import AudioError, LabelError
 from speechasym.language import lexicon
@@ -45,7 +46,6 @@ class Batch(NamedTuple):
     features: Tensor  # (B, F, D) float32
     lengths: Tensor  # (B,) int64 frames
     targets: dict[str, tuple[Tensor, Tensor]]  # {head: (labels (B, L) int64, how many (B,))}
-    speakers: list[str]
     frame_labels: Tensor | None = None  # (B, F) int64 phones, 0 where unknown
 
     def to(self, device: torch.device | str) -> "Batch":
@@ -116,7 +116,6 @@ class Dataset:
             pad_sequence(features, batch_first=True),
             torch.tensor([len(x) for x in features]),
             {head: batches.pad_labels(rows) for head, rows in targets.items()},
-            [self.speakers[n] for n in numbers],
             pad_sequence(frame_labels, batch_first=True) if frame_labels else None,
         )
 
@@ -266,17 +265,17 @@ def _encode(rows: Sequence[Sequence[str]], inventory: Sequence[str], what: str) 
 
 
 def _phone_frames(
-    times: Sequence[tuple[str, float, float]], known: Mapping[str, int], frames: int, rate: float
+    phones: Sequence[Interval], known: Mapping[str, int], frames: int, rate: float
 ) -> Tensor:
-    """Turn (symbol, start, end) in s into (L, 3): label, first frame, the frame after the last.
+    """Return (L, 3): label of each phone, its first frame, and the frame after its last.
 
     A frame has the phone that holds its middle. Phones that are not known are left out.
     """
     middles = (np.arange(frames) + 0.5) / rate
     rows = [
-        (known[symbol], *np.searchsorted(middles, (start, end)).tolist())
-        for symbol, start, end in times
-        if symbol in known
+        (known[phone.label], *np.searchsorted(middles, (phone.start, phone.end)).tolist())
+        for phone in phones
+        if phone.label in known
     ]
     return torch.tensor(rows, dtype=torch.int32).reshape(-1, 3)
 

@@ -47,12 +47,9 @@ def deterministic(threads: int | None) -> Iterator[None]:
     """Use so many threads, and deterministic algorithms where they exist (not for CTC on CUDA)."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
     memory: Any = torch.utils.deterministic
-    before = (
-        torch.are_deterministic_algorithms_enabled(),
-        torch.is_deterministic_algorithms_warn_only_enabled(),
-        memory.fill_uninitialized_memory,
-        torch.get_num_threads(),
-    )
+    enabled = torch.are_deterministic_algorithms_enabled()
+    warns = torch.is_deterministic_algorithms_warn_only_enabled()
+    fills, threads_before = memory.fill_uninitialized_memory, torch.get_num_threads()
     torch.use_deterministic_algorithms(True, warn_only=True)
     memory.fill_uninitialized_memory = False  # costs time
     if threads is not None:
@@ -62,9 +59,9 @@ def deterministic(threads: int | None) -> Iterator[None]:
             warnings.filterwarnings("ignore", message=".*does not have a deterministic.*")
             yield
     finally:
-        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
-        memory.fill_uninitialized_memory = before[2]
-        torch.set_num_threads(before[3])
+        torch.use_deterministic_algorithms(enabled, warn_only=warns)
+        memory.fill_uninitialized_memory = fills
+        torch.set_num_threads(threads_before)
 
 
 @contextmanager

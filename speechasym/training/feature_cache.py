@@ -48,10 +48,7 @@ class FeatureTask(NamedTuple):
 
 
 def features_of_all(
-    tasks: Sequence[FeatureTask],
-    workers: int = 1,
-    what: str = "features",
-    show_progress: bool = True,
+    tasks: Sequence[FeatureTask], workers: int, what: str, show_progress: bool
 ) -> Iterator[NDArray[np.float32]]:
     """Yield the features (F, D) of each task, in order. Raises `AudioError` naming the cut."""
     with progress(len(tasks), what, show_progress) as step:
@@ -148,10 +145,9 @@ def _identity(cut: "Cut") -> Any:
 
 def check_cache(folder: str | None) -> None:
     """Create the cache's folder. Raises `OutputError` if that fails."""
-    if folder is None:
-        return
     try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
+        if folder is not None:
+            Path(folder).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(
             folder, f"cannot create a cache there ({error.strerror})", "Choose another folder"

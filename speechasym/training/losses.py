@@ -64,12 +64,11 @@ def batch_loss(
     share: float,
     device: torch.device,
 ) -> BatchLoss:
-    """Compute the loss of this process's share of a batch.
+    """Compute the loss of this process's share of a batch, if any.
 
     Args:
-        batch: the share; None if the batch has fewer cuts than the run has processes.
         totals: {head: labels} of the whole batch.
-        share: of the batch's seconds that are in this share.
+        share: of the whole batch's seconds.
     """
     names = (*config.heads.used, "local", *(["frames"] if config.framewise else []))
     parts = {name: torch.zeros((), device=device) for name in names}

@@ -21,14 +21,7 @@ Build = Callable[[ModelSettings, int, dict[str, int]], nn.Module]
 def build_model(
     config: TrainConfig, columns: int, inventories: Inventory, build: Build | None = None
 ) -> nn.Module:
-    """Build the model of a configuration, initialised by its seed.
-
-    Args:
-        columns: of the features; build: as of `train`.
-
-    Raises:
-        ConfigError: the model is not valid, or needs more memory than there is.
-    """
+    """Build the model of a configuration, initialised by its seed. Raises `ConfigError`."""
     sizes = {head: len(symbols) for head, symbols in inventories.items()}
     too_large = ConfigError("model", "needs more memory than there is", "Make it smaller")
     try:
@@ -61,13 +54,7 @@ def fit_model(model: nn.Module, data: Dataset, config: TrainConfig) -> None:
 def open_model(
     folder: str | Path, build: Build | None = None
 ) -> tuple[nn.Module, TrainConfig, Inventory]:
-    """Open a trained model.
-
-    Args:
-        folder: of a finished run; build: as of `train`.
-
-    Returns:
-        The model in evaluation mode, its configuration, and the symbols of its heads.
+    """Return the model of a finished run in evaluation mode, its configuration, and inventories.
 
     Raises:
         CheckpointError: there is no model, it is incomplete, or was built by another version.

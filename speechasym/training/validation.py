@@ -76,10 +76,7 @@ def _error_rate(data: Dataset, head: str, hypotheses: Mapping[str, list[str]]) -
 
 @torch.no_grad()
 def check_model(model: nn.Module, batch: Batch, sizes: Mapping[str, int]) -> None:
-    """Check on one batch that a model's output is what training needs.
-
-    Args:
-        sizes: {head: symbols}.
+    """Check on one batch that a model's output fits the {head: symbols}.
 
     Raises:
         ConfigError: a head is missing, or is not (B, F', V) log-probabilities of its inventory.

@@ -39,7 +39,7 @@ def test_times_of_phones_follow_merging_and_folding():
     config = LabelConfig(fold="timit39", silence="merge")
     said = cut(symbols=["h#", "bcl", "b", "q", "ix", "kcl", "h#"])
     rows = labels.timed_phones(said, config)
-    assert [(symbol, round(a, 3), round(b, 3)) for symbol, a, b in rows] == [
+    assert [(label, round(start, 3), round(end, 3)) for start, end, label in rows] == [
         ("sil", 0.0, 0.2), ("b", 0.2, 0.3), ("ih", 0.4, 0.5), ("sil", 0.5, 0.7),
     ]  # fmt: skip
     assert labels.timed_phones(cut(text="A"), config) == []
@@ -57,7 +57,7 @@ def test_folding_of_timit():
         "uw",
         "sil",
     ]
-    with pytest.raises(LabelError, match="cut c: 'xx' is no symbol of TIMIT"):
+    with pytest.raises(LabelError, match="cut c: 'xx' is not a symbol of TIMIT"):
         labels.tokens(cut(symbols=["xx"]), "phones", config, None)
 
 

@@ -4,9 +4,6 @@ All that is drawn at random in a step (masks, dropout) depends on the seed, the 
 only, so that no state of a generator needs to be saved. The schedule follows the share of the run
 that is done: of epochs, steps, or minutes. A run by minutes depends on the clock, and cannot be
 repeated to the bit.
-
-In the run's folder: config.json; metrics.jsonl, a line for each step and validation; checkpoints
-(see `checkpoints`); at the end model.safetensors and model.json.
 """
 
 import logging
@@ -14,7 +11,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +33,7 @@ from speechasym.training import (
     warm_start,
 )
 from speechasym.training.config import TrainConfig
+from speechasym.training.dataset import Dataset
 from speechasym.training.models import Build
 from speechasym.training.optimiser import (
     Average,
@@ -47,7 +45,7 @@ from speechasym.training.optimiser import (
 from speechasym.training.run_folder import Run, RunState, WriteMetrics
 
 log = logging.getLogger(__name__)
-Report = Callable[[float, str], None]  # share of the run that is done, text
+Advance = Callable[[float, str], None]  # share of the run that is done, text
 
 
 def train(
@@ -105,18 +103,8 @@ def train(
         resumes = resume and checkpoints.exists(out)
         if resumes and (end := run_folder.finished(out)) is not None:
             return end
-        show_progress = show_progress and group.is_first
-        heads = list(config.heads.used)
-        train_set = dataset.load(
-            config.data, config.data.train, heads,
-            augment=config.data.augment, seed=config.seed, show_progress=show_progress,
-            timed=config.framewise > 0 or config.data.augment.splice > 0,
-        )  # fmt: skip
+        train_set, dev_set = _load_data(config, show_progress and group.is_first)
         inventories = train_set.inventories
-        dev_set = dataset.load(
-            config.data, config.data.dev, heads,
-            inventories=inventories, show_progress=show_progress,
-        )  # fmt: skip
         batches.check_longest(train_set.cuts, config.batch_seconds, "batch_seconds")
         model = models.build_model(config, train_set.columns, inventories, build)
         if not resumes:
@@ -143,17 +131,25 @@ def train(
             batch = next(train_set.in_order(config.batch_seconds)).to(device)
             validation.check_model(model, batch, {h: len(s) for h, s in inventories.items()})
         stopped = stack.enter_context(environment.stop_signals())
-        report = stack.enter_context(progress_bar("train", show_progress))
-        write = stack.enter_context(
-            run_folder.metrics(out, state.metrics)
-            if group.is_first
-            else nullcontext(run_folder.no_metrics)
-        )
-        return _loop(run, state, stopped, report, write)
+        advance = stack.enter_context(progress_bar("train", show_progress and group.is_first))
+        write = stack.enter_context(run_folder.metrics(out, state.metrics, group))
+        return _loop(run, state, stopped, advance, write)
+
+
+def _load_data(config: TrainConfig, show_progress: bool) -> tuple[Dataset, Dataset]:
+    data, heads = config.data, list(config.heads.used)
+    train_set = dataset.load(
+        data, data.train, heads, augment=data.augment, seed=config.seed,
+        show_progress=show_progress, timed=config.framewise > 0 or data.augment.splice > 0,
+    )  # fmt: skip
+    dev_set = dataset.load(
+        data, data.dev, heads, inventories=train_set.inventories, show_progress=show_progress
+    )
+    return train_set, dev_set
 
 
 def _loop(
-    run: Run, state: RunState, stopped: list[int], report: Report, write: WriteMetrics
+    run: Run, state: RunState, stopped: list[int], advance: Advance, write: WriteMetrics
 ) -> dict[str, Any]:
     config, saved, start = run.config, state.step, time.monotonic() - state.seconds
 
@@ -167,14 +163,14 @@ def _loop(
             line = _step(run, state, numbers, stopped, clock)
             stop = line.pop("stop")
             state.metrics = write(line)
-            report(state.share(config, len(run.train)), f"loss {line['loss']:.3f}")
+            advance(state.share(config, len(run.train)), f"loss {line['loss']:.3f}")
             epoch_ends = state.cuts == len(run.train)
             if epoch_ends:
                 state.epoch, state.batch, state.cuts = state.epoch + 1, 0, 0
             over = state.share(config, len(run.train)) >= 1
             every = config.validate_every
             due = over or (epoch_ends if every is None else state.step % every == 0)
-            best = due and _validate(run, state, report, write)
+            best = due and _validate(run, state, advance, write)
             patience = config.patience
             if patience is not None and state.stale >= patience:
                 state.done = f"no improvement in {patience} validations"
@@ -273,7 +269,7 @@ def _log_left_out(state: RunState, left_out: Mapping[str, list[str]]) -> None:
         known += [name for name in names if name not in known]
 
 
-def _validate(run: Run, state: RunState, report: Report, write: WriteMetrics) -> bool:
+def _validate(run: Run, state: RunState, advance: Advance, write: WriteMetrics) -> bool:
     """Evaluate averaged parameters on dev; returns whether they are the best so far."""
     config, heads = run.config, list(run.config.heads.used)
     numbers = [0.0] * 2 * len(heads)
@@ -289,7 +285,9 @@ def _validate(run: Run, state: RunState, report: Report, write: WriteMetrics) ->
     state.last = dict(zip(keys, numbers, strict=True))
     state.metrics = write({"step": state.step, "epoch": state.epoch, **state.last})
     errors = ", ".join(f"{head} {100 * state.last[f'dev_error_{head}']:.1f} %" for head in heads)
-    report(-1, f"step {state.step}, epoch {state.epoch}: dev error {errors}; {state.seconds:.0f} s")
+    advance(
+        -1, f"step {state.step}, epoch {state.epoch}: dev error {errors}; {state.seconds:.0f} s"
+    )
     error, loss = (state.last[f"dev_{what}_{config.target_head}"] for what in ("error", "loss"))
     if state.best is None or (error, loss) < (state.best, state.best_loss):
         state.best, state.best_loss = error, loss

@@ -235,11 +235,15 @@ def summary(out: Path, state: RunState) -> dict[str, Any]:
 
 
 @contextmanager
-def metrics(out: Path, size: int) -> Iterator[WriteMetrics]:
+def metrics(out: Path, size: int, group: ProcessGroup) -> Iterator[WriteMetrics]:
     """Yield a function that writes a line to metrics.jsonl and returns the file's size in bytes.
 
-    The file is truncated to `size` bytes first. Raises `OutputError` if it cannot be written.
+    The file is truncated to `size` bytes first. All processes but the first write nothing. Raises
+    `OutputError` if it cannot be written.
     """
+    if not group.is_first:
+        yield lambda line: 0
+        return
     path = out / METRICS
     with _writing(path):
         file = path.open("ab")
@@ -264,8 +268,3 @@ def _writing(path: Path) -> Iterator[None]:
         raise OutputError(
             path, f"cannot be written ({error.strerror})", "Free space there, and use --resume"
         ) from error
-
-
-def no_metrics(line: Mapping[str, Any]) -> int:
-    """Write nothing: for all processes but the first."""
-    return 0

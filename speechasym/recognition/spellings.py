@@ -1,9 +1,10 @@
-"""What words are written as by a head: pronunciations, spellings, and the tree and chain of them.
+"""How a head writes words: their pronunciations or spellings, as a tree, and as a chain of states.
 
 Classes are those of a head: 0 is CTC's blank, symbol k of its inventory is k + 1.
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -22,13 +23,13 @@ Spellings = dict[str, list[tuple[int, ...]]]  # {word: classes of each way to wr
 
 
 def pronunciations(entries: Lexicon, words: Iterable[str], inventory: Sequence[str]) -> Spellings:
-    """{word: its pronunciations as classes of a phones head}, without stress and silences.
+    """Return {word: its pronunciations as classes of a phones head}, without stress and silences.
 
-    Where the head writes nothing but TIMIT's 39 folded classes the lexicon is folded alike, and
-    words may have flaps if the head writes them.
+    If the head writes only TIMIT's 39 folded classes, the lexicon is folded alike, and words may
+    have flaps if the head writes them.
 
     Args:
-        inventory: symbols of the head, in order of their classes from 1; aa is as good as AA.
+        inventory: symbols of the head, in order of their classes from 1, in either letter case.
 
     Raises:
         DecodingError: phones that the head does not write.
@@ -36,8 +37,8 @@ def pronunciations(entries: Lexicon, words: Iterable[str], inventory: Sequence[s
     folded = set(inventory) <= set(phones.TIMIT_39)
     known = labels.classes(inventory)
     known |= {symbol.upper(): k for symbol, k in known.items() if symbol.upper() not in known}
-    missing: dict[str, int] = {}
-    found: Spellings = {}
+    missing: Counter[str] = Counter()
+    written: Spellings = {}
     for word in words:
         rows: dict[tuple[int, ...], None] = {}
         for symbols in entries[word]:
@@ -48,28 +49,28 @@ def pronunciations(entries: Lexicon, words: Iterable[str], inventory: Sequence[s
                     [phones.FOLD_ANY_TO_39.get(p.lower(), p) for p in way]
                     for way in (row, *(_flapped(row) if FLAP in known else ()))
                 ]
-            for p in ways[0]:
-                if p not in known:
-                    missing[p] = missing.get(p, 0) + 1
+            missing.update(p for p in ways[0] if p not in known)
             for way in ways:
                 if way and all(p in known for p in way):
                     rows[tuple(known[p] for p in way)] = None
         if rows:
-            found[word] = list(rows)
+            written[word] = list(rows)
     if missing:
-        some = ", ".join(sorted(missing, key=lambda p: -missing[p])[:5])
-        has = " ".join(inventory[:8])
+        some = ", ".join(phone for phone, _ in missing.most_common(5))
         raise DecodingError(
             "lexicon",
-            f"the run's phones head does not write {some}; it writes {has} ...",
+            f"the run's phones head does not write {some}; it writes {' '.join(inventory[:8])} ...",
             "Give a lexicon in its phones, or train on speech that has them all",
         )
-    return found
+    return written
 
 
 def _flapped(row: Sequence[str]) -> list[list[str]]:
-    """A pronunciation with flaps, which no lexicon of ARPAbet marks: T or D behind a vowel or R and
-    before a vowel; and with one at its end, as before a vowel of the next word."""
+    """A pronunciation with flaps, which ARPAbet lexica do not mark.
+
+    T or D is a flap between a vowel or R and a vowel, and at the end as before a vowel of the next
+    word.
+    """
     vowels = (*phones.VOWELS, "R")
     inner = [
         FLAP
@@ -84,7 +85,7 @@ def _flapped(row: Sequence[str]) -> list[list[str]]:
 
 
 def spellings(words: Iterable[str], inventory: Sequence[str]) -> Spellings:
-    """{word: its letters as classes of a letters head}, of those that have nothing else."""
+    """Return {word: its letters as classes of a letters head}, for words of known letters only."""
     known = labels.classes(inventory)
     return {
         word: [tuple(known[c] for c in word)]
@@ -94,7 +95,7 @@ def spellings(words: Iterable[str], inventory: Sequence[str]) -> Spellings:
 
 
 def tree_of(written: Spellings, lm: NgramModel, separator: int, obliged: bool) -> Tree:
-    """Words that share beginnings; `separator`: class between words, 0 for none."""
+    """Return the tree of words that share beginnings; see `search.WordSearch` for the separator."""
     children: list[dict[int, int]] = [{}]
     ends: list[list[int]] = [[]]
     ahead = [NOTHING]
@@ -133,31 +134,32 @@ def tree_of(written: Spellings, lm: NgramModel, separator: int, obliged: bool) -
 
 
 def chain_of(ways: Sequence[Sequence[tuple[int, ...]]], separator: int, obliged: bool) -> Chain:
-    """All that may be written for words, each of which may be written in several ways."""
-    symbol, before, word = [0], [[0][:0]], [-1]
+    """Return all ways to write a sequence of words, given the ways to write each."""
+    symbol, word = [0], [-1]
+    before: list[list[int]] = [[]]
 
-    def state(number: int, previous: list[int], place: int) -> int:
-        symbol.append(number)
+    def add(label: int, previous: list[int], position: int) -> int:
+        symbol.append(label)
         before.append(list(previous))
-        word.append(place)
+        word.append(position)
         return len(symbol) - 1
 
-    def parted(ends: list[int], must: bool) -> list[int]:
+    def separated(ends: list[int], must: bool) -> list[int]:
         if not separator:
             return ends
-        own = state(separator, ends, -1)
-        before[own].append(own)  # another one, behind a blank
-        return [own] if must else [*ends, own]
+        state = add(separator, ends, -1)
+        before[state].append(state)  # another separator, after a blank
+        return [state] if must else [*ends, state]
 
     ends = [0]
-    for place, rows in enumerate(ways):
-        starts, ends = parted(ends, obliged and place > 0), []
+    for position, rows in enumerate(ways):
+        starts, ends = separated(ends, obliged and position > 0), []
         for row in rows:
             previous = starts
-            for number in row:
-                previous = [state(number, previous, place)]
+            for label in row:
+                previous = [add(label, previous, position)]
             ends += previous
-    ends = parted(ends, False)
+    ends = separated(ends, False)
     final = np.zeros(len(symbol), np.bool_)
     final[ends] = True
     return Chain(

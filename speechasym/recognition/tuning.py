@@ -1,4 +1,4 @@
-"""Weights of word decoding: a grid over n-best lists of utterances that are not for testing."""
+"""Weights of word decoding: a grid search over n-best lists of utterances outside the test set."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -22,7 +22,7 @@ BLANK_PENALTIES = (0.0, 1.0, 2.0)
 
 
 class Tuned(NamedTuple):
-    """Weights found, and the word error rates before and after, on the same utterances."""
+    """The best weights, and the word error rates before and after on the same utterances."""
 
     config: DecodingConfig
     before: float
@@ -36,29 +36,27 @@ def tune(
     *,
     rounds: int = 2,
     lm_weights: Sequence[float] = LM_WEIGHTS,
-    word_scores: Sequence[float] = WORD_SCORES,
-    head_weights: Sequence[float] = HEAD_WEIGHTS,
-    blank_penalties: Sequence[float] = BLANK_PENALTIES,
 ) -> Tuned:
-    """The weights of a grid with the fewest errors in n-best lists; never use test utterances.
+    """Find the weights with the fewest errors in n-best lists; never use test utterances.
 
-    Each round decodes with the weights so far and tries the grid on the lists: language model,
-    word score, and of each head that has a weight in the decoder's configuration and is not the
-    first that is searched. The first round decodes once with each penalty of the blank.
+    Each round decodes with the weights so far and tries a grid on the lists: language model, word
+    score, and each head that has a weight in the decoder's configuration and is not the first one
+    searched. The first round decodes once with each blank penalty.
 
-    Raises `ConfigError` where there is nothing to tune on.
+    Raises:
+        ConfigError: no reference words, or not one reference for each utterance.
     """
     if not any(references) or len(utterances) != len(references):
         raise ConfigError(
             "references", f"{len(references)} for {len(utterances)} utterances", "Give words said"
         )
-    kept = config = decoder.config
-    others = [h for h in config.heads if h != config.searched[0]]
+    initial = config = decoder.config
     fewest, total = -1, sum(map(len, references))
 
-    def lists_of(config: DecodingConfig) -> tuple[list[list[Hypothesis]], list[list[int]]]:
+    def decode(config: DecodingConfig) -> tuple[list[list[Hypothesis]], list[list[int]]]:
+        """The n-best list of each utterance, and the errors of each hypothesis."""
         decoder.config = config
-        lists = [decoder.decode(given) for given in utterances]
+        lists = [decoder.decode(posteriors) for posteriors in utterances]
         errors = [
             [Levenshtein.distance(list(row), list(h.words)) for h in hypotheses]
             for row, hypotheses in zip(references, lists, strict=True)
@@ -66,18 +64,15 @@ def tune(
         return lists, errors
 
     try:
-        before = sum(row[0] for row in lists_of(kept)[1])
+        before = sum(row[0] for row in decode(initial)[1])
         for number in range(rounds):
-            start = config
-            for penalty in (start.blank_penalty,) if number else blank_penalties:
-                tried = replace(start, blank_penalty=penalty)
-                found, count = _best_of_grid(
-                    tried, *lists_of(tried), others, lm_weights, word_scores, head_weights
-                )
+            penalties = (config.blank_penalty,) if number else BLANK_PENALTIES
+            for trial in [replace(config, blank_penalty=penalty) for penalty in penalties]:
+                best, count = _best_of_grid(trial, *decode(trial), lm_weights)
                 if fewest < 0 or count < fewest:
-                    config, fewest = found, count
+                    config, fewest = best, count
     finally:
-        decoder.config = kept
+        decoder.config = initial
     return Tuned(config, before / total, fewest / total)
 
 
@@ -85,34 +80,30 @@ def _best_of_grid(
     config: DecodingConfig,
     lists: Sequence[Sequence[Hypothesis]],
     errors: Sequence[Sequence[int]],
-    others: Sequence[str],
     lm_weights: Sequence[float],
-    word_scores: Sequence[float],
-    head_weights: Sequence[float],
 ) -> tuple[DecodingConfig, int]:
+    """The best weights for n-best lists, and their errors."""
     heads = config.heads
-    longest = max(map(len, lists))
-    table = np.full((2 + len(heads), len(lists), longest), 0.0)
-    wrong = np.zeros((len(lists), longest), np.int64)
-    there = np.zeros((len(lists), longest), np.bool_)
+    others = [head for head in heads if head != config.searched[0]]
+    shape = len(lists), max(map(len, lists))
+    parts = np.zeros((2 + len(heads), *shape))
+    wrong, exists = np.zeros(shape, np.int64), np.zeros(shape, np.bool_)
     for i, row in enumerate(lists):
         for j, h in enumerate(row):
-            table[:, i, j] = [h.lm, len(h.words), *(h.heads.get(head, 0.0) for head in heads)]
-            wrong[i, j], there[i, j] = errors[i][j], True
-    best: tuple[int, float] | None = None
-    found = config
-    at = np.arange(len(lists))
-    for lm_weight, word_score, *own in product(
-        lm_weights, word_scores, *(head_weights for _ in others)
-    ):
-        weights = config.weights | dict(zip(others, own, strict=True))
+            parts[:, i, j] = [h.lm, len(h.words), *(h.heads.get(head, 0.0) for head in heads)]
+            wrong[i, j], exists[i, j] = errors[i][j], True
+    trials = []
+    grids = (lm_weights, WORD_SCORES, *(HEAD_WEIGHTS for _ in others))
+    for lm_weight, word_score, *head_weights in product(*grids):
+        weights = config.weights | dict(zip(others, head_weights, strict=True))
         factors = np.array([lm_weight, word_score, *(weights[head] for head in heads)])
-        scores = np.where(there, np.tensordot(factors, table, 1), NOTHING)
-        count = int(wrong[at, scores.argmax(1)].sum())
-        far = abs(lm_weight - config.lm_weight) + abs(word_score - config.word_score)
-        if best is None or (count, far) < best:  # of equally good ones the nearest
-            best = count, far
-            changed: dict[str, Any] = {f"{head}_weight": value for head, value in weights.items()}
-            found = replace(config, lm_weight=lm_weight, word_score=word_score, **changed)
-    assert best is not None
-    return found, best[0]
+        scores = np.where(exists, np.tensordot(factors, parts, 1), NOTHING)
+        count = int(wrong[np.arange(len(lists)), scores.argmax(1)].sum())
+        # the nearest of equally good ones
+        distance = abs(lm_weight - config.lm_weight) + abs(word_score - config.word_score)
+        changed: dict[str, Any] = {f"{head}_weight": value for head, value in weights.items()}
+        trials.append(
+            (count, distance, {"lm_weight": lm_weight, "word_score": word_score} | changed)
+        )
+    count, _, changed = min(trials, key=lambda trial: trial[:2])
+    return replace(config, **changed), count

@@ -1,7 +1,7 @@
-"""The model that comes with the package, so that `transcribe` works at once.
+"""The model that comes with the package, with its lexicon and language model.
 
-Its card, with what it was trained on, how often it errs and under which licences it may be used, is
-docs/model-card.md. The files are checked against their sha256 as they are opened.
+docs/model-card.md describes its training data, error rates and licences. The files are checked
+against their sha256 when they are opened.
 """
 
 import json
@@ -15,25 +15,25 @@ LEXICON, LM, SUMS = "lexicon.txt", "lm.arpa.gz", "SHA256SUMS.json"
 
 
 def folder() -> Path:
-    """The run's folder, its files as they were made. Raises `CheckpointError`."""
+    """Return the run's folder after checking its files. Raises `CheckpointError`."""
     try:
         sums = json.loads((FOLDER / SUMS).read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise CheckpointError(
-            FOLDER, "holds no model: it is not part of this installation", "Give a RUN of your own"
+            FOLDER, "has no pretrained model; this installation lacks it", "Give a RUN of your own"
         ) from error
-    for name, wanted in sums.items():
+    for name, expected in sums.items():
         path = FOLDER / name
-        if files.sha256(path, CheckpointError, "Install the package again") != wanted:
-            raise CheckpointError(path, "is not as it was made", "Install the package again")
+        if files.sha256(path, CheckpointError, "Install the package again") != expected:
+            raise CheckpointError(path, "has been changed", "Install the package again")
     return FOLDER
 
 
 def lexicon() -> Path:
-    """Pronunciations of the words that the language model has."""
+    """Return the file of pronunciations of all words in the language model."""
     return FOLDER / LEXICON
 
 
 def lm() -> Path:
-    """A trigram of books out of copyright."""
+    """Return the file of the language model, a trigram of books in the public domain."""
     return FOLDER / LM

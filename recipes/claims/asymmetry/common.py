@@ -1,4 +1,4 @@
-"""What the experiments share: features, sentences, ABX speaker by speaker, intervals, figures.
+"""Shared by the experiments: features, sentences, ABX by speaker, intervals, figures.
 
 Shapes: T samples, F frames, D columns, S speakers.
 """
@@ -22,18 +22,18 @@ RATE = 16000  # samples a second
 FRAMES = 100  # a second
 ROUNDS = 2000  # of resampling, for 95 % intervals
 SCALES = scales.SCALES
-# Okabe and Ito's palette: told apart with any colour vision
+# Okabe and Ito's palette, distinguishable with any colour vision
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
 
 COMPACT, POWER, MEL, MFCC = (
     "asymmetry compact",
-    "its power columns alone",  # the same filterbank and smoothing, nothing of asymmetry
+    "its power columns alone",  # the same filterbank and smoothing, no asymmetry
     "log-mel",
     "MFCC",
 )
-# with a level's time constant and no hysteresis: rise less fall of log-mel, and the ratio of both
-# as ours, on the same filterbank
+# with a scale's time constant and no hysteresis: rise minus fall of log-mel, and the ratio of both
+# formed like ours, on the same filterbank
 CHANGE = {n: f"log-mel change, {SCALES[n - 1].time_ms:g} ms" for n in (2, 3)}
 RATIO = {n: f"gammatone signed ratio, {SCALES[n - 1].time_ms:g} ms" for n in (2, 3)}
 CONTROLS = (*CHANGE.values(), *RATIO.values())
@@ -42,28 +42,28 @@ _POWER_COLUMNS = cepstra.STATIC + cepstra.SLOPES + cepstra.CURVES
 
 
 def features(x: NDArray, names: tuple[str, ...]) -> dict[str, NDArray[np.float32]]:
-    """(F, D) of each name, columns of mean 0 and deviation 1 over the sentence."""
+    """Return {name: (F, D)}, columns with mean 0 and deviation 1 over the sentence."""
     out: dict[str, NDArray] = {}
     if {COMPACT, POWER} & set(names):
-        out[COMPACT] = _made(x, features="asymmetry", compact=True)
+        out[COMPACT] = _computed(x, features="asymmetry", compact=True)
         out[POWER] = out[COMPACT][:, :_POWER_COLUMNS]
     if set(SIGNED) & set(names):
         out |= dict(zip(SIGNED, signed_asymmetry(x), strict=True))
     if {MEL, *CONTROLS} & set(names):
         out[MEL] = logmel(x)
     if set(CONTROLS) & set(names):
-        level = np.maximum(_made(x, features="gammatone"), tracks.QUIET_DB)
+        level = np.maximum(_computed(x, features="gammatone"), tracks.QUIET_DB)
         for n in CHANGE:
             rise, fall = leaky_moves(out[MEL], SCALES[n - 1].time_ms)
             out[CHANGE[n]] = rise - fall
             rise, fall = leaky_moves(level, SCALES[n - 1].time_ms)
             out[RATIO[n]] = (rise - fall) / (rise + fall + SCALES[n - 1].decibel)
     if MFCC in names:
-        out[MFCC] = _made(x, features="mfcc")
+        out[MFCC] = _computed(x, features="mfcc")
     return {name: _normalised(out[name]) for name in names}
 
 
-def _made(x: NDArray, **options: Any) -> NDArray[np.float32]:
+def _computed(x: NDArray, **options: Any) -> NDArray[np.float32]:
     return speechasym.features(x, RATE, rate=FRAMES, **options)
 
 
@@ -72,18 +72,18 @@ def _normalised(x: NDArray) -> NDArray[np.float32]:
 
 
 def signed_asymmetry(x: NDArray) -> list[NDArray[np.float32]]:
-    """Signed asymmetry of the amplitude's work, (F, channels) by level."""
-    made = _made(x, features="asymmetry", kinds=("amplitude",), outputs=("asymmetry",))
+    """Return the signed asymmetry of the amplitude's work, (F, channels) for each scale."""
+    made = _computed(x, features="asymmetry", kinds=("amplitude",), outputs=("asymmetry",))
     return np.split(made, len(SCALES), axis=1)
 
 
 def logmel(x: NDArray) -> NDArray[np.float32]:
-    """Log-mel in dB, (F, 80)."""
-    return _made(x, features="logmel")
+    """Return log-mel in dB, (F, 80)."""
+    return _computed(x, features="logmel")
 
 
 def leaky_moves(track: NDArray, time_ms: float) -> tuple[NDArray, NDArray]:
-    """Rises and falls of a track (F, D), summed and forgotten with a time constant; no widths."""
+    """Sum rises and falls of a track (F, D), forgotten with a time constant; no hysteresis."""
     keep = np.exp(-1000 / FRAMES / time_ms)
     change = np.diff(track, axis=0, prepend=track[:1])
     out = np.stack([np.maximum(change, 0), np.maximum(-change, 0)])
@@ -100,17 +100,17 @@ class Corpus(NamedTuple):
 
     @property
     def speakers(self) -> list[str]:
-        """Whoever speaks, sorted."""
+        """The speakers, sorted."""
         return sorted({item.speaker for item in self.items})
 
 
 def timit(root: str | Path, most_speakers: int | None = None) -> Corpus:
-    """SI and SX sentences below a TIMIT folder, of all speakers or of the first few."""
+    """Return SI and SX sentences below a TIMIT folder, of all speakers or of the first few."""
     items = timit_items(root)
     if most_speakers is not None:
         known = sorted({item.speaker for item in items})[:most_speakers]
         items = [item for item in items if item.speaker in known]
-    # a mended copy still looks damaged to `load`; the report says which copy it was
+    # a repaired copy still looks damaged to `load`
     logging.getLogger("speechasym").setLevel(logging.ERROR)
     sounds = {}
     for stem in sorted({item.file for item in items}):
@@ -125,25 +125,25 @@ def timit(root: str | Path, most_speakers: int | None = None) -> Corpus:
 def of_all(
     sounds: dict[str, NDArray], names: tuple[str, ...]
 ) -> dict[str, dict[str, NDArray[np.float32]]]:
-    """Features of every file, {name: {file: (F, D)}}."""
-    made = {file: features(x, names) for file, x in sounds.items()}
-    return {name: {file: each[name] for file, each in made.items()} for name in names}
+    """Return {name: {file: (F, D)}} of all files."""
+    by_file = {file: features(x, names) for file, x in sounds.items()}
+    return {name: {file: each[name] for file, each in by_file.items()} for name in names}
 
 
 def error_of(items: list[Item], distance: NDArray) -> float:
     """ABX error of one speaker's tokens, any context: `abx.abx_score` without its interval.
 
     Args:
-        distance: (N, N) of X, the rows, from A and B, the columns.
+        distance: (N, N) between X, the rows, and A or B, the columns.
     """
     phones = np.array([item.phone for item in items])
     places = {phone: np.flatnonzero(phones == phone) for phone in sorted(set(phones))}
     errors = []
-    for a, own in places.items():
-        if len(own) < 2:
+    for a, same in places.items():
+        if len(same) < 2:
             continue  # a token is never its own A
-        rows = distance[own]
-        near = rows[:, own][~np.eye(len(own), dtype=bool)].reshape(len(own), -1, 1)
+        rows = distance[same]
+        near = rows[:, same][~np.eye(len(same), dtype=bool)].reshape(len(same), -1, 1)
         for b, other in places.items():
             if a != b:
                 far = rows[:, None, other]
@@ -154,10 +154,10 @@ def error_of(items: list[Item], distance: NDArray) -> float:
 def per_speaker(
     corpus: Corpus, changed: dict[str, NDArray], original: dict[str, NDArray] | None = None
 ) -> NDArray[np.float64]:
-    """ABX errors within each speaker, any context, all triples: (2, S).
+    """Return ABX errors within each speaker, any context, all triples: (2, S).
 
     Row 0: A, B and X all changed. Row 1: X changed, A and B of the original sentences; a token
-    never meets itself as its own A. Without `original`, row 1 is row 0.
+    is never its own A. Without `original`, row 1 equals row 0.
 
     Args:
         changed, original: (F, D) features of each file.
@@ -180,7 +180,7 @@ def per_speaker(
 
 
 class Interval(NamedTuple):
-    """A figure and its 95 % interval."""
+    """A value and its 95 % interval."""
 
     value: float
     low: float
@@ -190,26 +190,26 @@ class Interval(NamedTuple):
 def interval(
     values: NDArray, statistic: Callable[[NDArray], float] = np.mean, seed: int = 0
 ) -> Interval:
-    """A statistic of (S, ...) and its interval when the S units are drawn with replacement."""
+    """Return a statistic of (S, ...) and its interval, the S units drawn with replacement."""
     values = np.asarray(values, float)
     draw = np.random.default_rng(seed)
     picks = draw.integers(0, len(values), (ROUNDS, len(values)))
-    if statistic is np.mean:  # the same at once
+    if statistic is np.mean:  # faster
         drawn = values.reshape(len(values), -1).mean(1)[picks].mean(1)
     else:
         drawn = np.array([statistic(values[pick]) for pick in picks])
     drawn = drawn[~np.isnan(drawn)]
     if not len(drawn):
         return Interval(float(statistic(values)), np.nan, np.nan)
-    # without interpolation, for what was not reached is infinite
+    # without interpolation, since values that are not reached are infinite
     low, high = np.quantile(drawn, [0.025, 0.975], method="inverted_cdf")
     return Interval(float(statistic(values)), float(low), float(high))
 
 
 def formatted(i: Interval, digits: int = 1, scale: float = 1.0, limit: float = math.inf) -> str:
-    """`12.3 (11.0-13.9)`; what lies at or beyond `limit` was not reached and is shown as `>limit`.
+    """Return `12.3 (11.0-13.9)`; values at or beyond `limit` were not reached: `>limit`.
 
-    Negative figures take `to` between the bounds, so that no dash reads as a minus.
+    With negative values `to` stands between the bounds, so that no dash looks like a minus.
     """
 
     def one(x: float) -> str:
@@ -224,21 +224,21 @@ def formatted(i: Interval, digits: int = 1, scale: float = 1.0, limit: float = m
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
-    """Markdown."""
+    """Return a Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-_BEGAN = time.monotonic()
+_START = time.monotonic()
 
 
 def log(text: str) -> None:
-    """One line of progress."""
-    print(f"[{time.monotonic() - _BEGAN:6.1f} s] {text}", flush=True)
+    """Print a line of progress."""
+    print(f"[{time.monotonic() - _START:6.1f} s] {text}", flush=True)
 
 
 def save(figure: Any, path: Path) -> None:
-    """Write a figure and forget it."""
+    """Write a figure and close it."""
     import matplotlib.pyplot as plt
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -248,7 +248,7 @@ def save(figure: Any, path: Path) -> None:
 
 
 def axes(columns: int, width: float, height: float, **options: Any) -> tuple[Any, Any]:
-    """A figure in the recipe's style, with a row of axes."""
+    """Return a figure in the recipe's style, and its row of axes."""
     import matplotlib
 
     matplotlib.use("Agg")

@@ -1,8 +1,8 @@
 """A. Ramped against damped sounds of equal energy [1].
 
-A damped sound jumps up and dies away, again and again; a ramped one is the same reversed in time.
-People hear the carrier go on more in the ramped one: for both to sound equally continuous, the
-damped half-life has to be 5 times (sine) or 2.5 times (noise) the ramped one [1].
+A damped sound rises abruptly and decays, repeatedly; a ramped one is the same reversed in time.
+To people the carrier is more continuous in the ramped one: for both to sound equally continuous,
+the damped half-life must be 5 times (sine) or 2.5 times (noise) the ramped one [1].
 
 [1] T. Irino, R. D. Patterson, "Temporal symmetry in auditory perception and the auditory system",
     129th meeting of the Acoustical Society of America, 1995.
@@ -37,11 +37,11 @@ from speechasym.asymmetry.hysteresis import Play
 CARRIERS = (500, 1000, 2000, 4000)  # Hz
 PERIODS = (25, 50)  # ms
 HALF_LIVES = (1, 2, 4, 8, 16, 32)  # ms, of the ramped sounds
-# the damped ones go further, by half octaves, so that a match five times as long can be found
+# the damped ones extend further, by half octaves, so that a match five times as long is possible
 DAMPED = tuple(2 ** (k / 2) for k in range(-2, 15))  # 0.5 to 128 ms
-SECONDS, SILENCE, AFTER = 0.4, 0.1, 0.05  # of sound; around it; of ringing that still counts
-RMS_DB, FLOOR_DB = -20.0, -80.0  # heard 60 dB above the floor
-OTHER_FLOORS_DB = (-60.0, -100.0)  # does the choice matter?
+SECONDS, SILENCE, AFTER = 0.4, 0.1, 0.05  # of sound; around it; of ringing that is included
+RMS_DB, FLOOR_DB = -20.0, -80.0  # 60 dB above the floor
+OTHER_FLOORS_DB = (-60.0, -100.0)  # to see whether the choice matters
 INNER = 500  # frames a second, as the extractors have it inside
 WIDTHS = [level.decibel for level in SCALES]
 PEOPLE = {"sine": 5.0, "noise": 2.5}
@@ -49,22 +49,22 @@ PEOPLE = {"sine": 5.0, "noise": 2.5}
 MEANING = {
     "work": "rise and fall of the play, dB a second",
     "play": "mean of the play above the floor, dB",
-    "continuity": "play / work: how much stays for each move, s",
-    "energy": "energy of the play read as a level, dB re the floor",
-    "rising": "share of the energy that comes on a rising branch, by (1 + s/r) / 2",
-    "index": "mean signed asymmetry s/r where there is sound",
+    "continuity": "play / work: how much remains for each move, s",
+    "energy": "energy of the play taken as a level, dB re the floor",
+    "rising": "share of the energy on a rising branch, by (1 + s/r) / 2",
+    "index": "mean signed asymmetry s/r during the sound",
 }
 SIGNED = ("index",)
-LESS = ("work",)  # people hear less of the transients in ramped sounds, more of all else
-EQUAL = 0.005  # of the ratio: less than this, either way, is no difference
-ENOUGH = 0.8  # of the ramped sounds must find a match for it to be read
+LESS = ("work",)  # transients are weaker to people in ramped sounds, everything else is stronger
+EQUAL = 0.005  # of the ratio: less than this, in either direction, counts as no difference
+ENOUGH = 0.8  # share of the ramped sounds that must have a match for it to be interpreted
 DECIBEL = ("energy",)
 
 
 def damped(carrier: int | None, period_ms: float, half_life_ms: float, seed: int = 0) -> NDArray:
-    """(T,) repeated exponential decays of a sine, which starts anew with each, or of noise.
+    """Return (T,) repeated exponential decays of a sine, restarted each time, or of noise.
 
-    Of noise where `carrier` is None. Mean square at `RMS_DB`, without silence around it.
+    Of noise if `carrier` is None. Mean square at `RMS_DB`, without silence around it.
     """
     size = round(SECONDS * RATE)
     since = np.arange(size) % round(period_ms * RATE / 1000) / RATE
@@ -77,12 +77,12 @@ def damped(carrier: int | None, period_ms: float, half_life_ms: float, seed: int
 
 
 def ramped(carrier: int | None, period_ms: float, half_life_ms: float, seed: int = 0) -> NDArray:
-    """The same reversed in time: the same energy and long-term spectrum."""
+    """Return the same reversed in time, with equal energy and long-term spectrum."""
     return damped(carrier, period_ms, half_life_ms, seed)[::-1].copy()
 
 
 def responses(x: NDArray, floor_db: float = FLOOR_DB) -> dict[str, float]:
-    """Every response to one sound, `hearer response` -> figure."""
+    """Return every response to a sound, {"HEARER RESPONSE": value}."""
     quiet = np.zeros(round(SILENCE * RATE))
     x = np.concatenate([quiet, x, quiet])
     fine = speechasym.features(x, RATE, features="gammatone", rate=INNER)
@@ -99,7 +99,7 @@ def responses(x: NDArray, floor_db: float = FLOOR_DB) -> dict[str, float]:
 def _all(
     name: str, track: NDArray, play: NDArray, rate: int, width: float | None = None
 ) -> dict[str, float]:
-    """Responses of a play of a track, both (F, C); of the track itself if there is no width."""
+    """Return the responses of a play of a track, both (F, C), or of the track without width."""
     begin, end = round(SILENCE * rate), round((SILENCE + SECONDS + AFTER) * rate)
     p, x = play[begin:end], track[begin:end]
     work = np.abs(np.diff(play[begin - 1 : end], axis=0)).mean(1).sum() / SECONDS
@@ -119,27 +119,28 @@ def _all(
 def matched_log_ratio(
     half_life: NDArray, ramped: NDArray, damped_half_life: NDArray, damped: NDArray
 ) -> NDArray:
-    """ln(damped half-life / ramped half-life) of equal response, for each ramped sound: (H,).
+    """Return ln(damped / ramped half-life) of equal response, for each ramped sound: (H,).
 
-    The damped curve is interpolated on the logarithm of the half-life; where it passes the wanted
+    The damped curve is interpolated over the logarithm of the half-life; if it passes the wanted
     response more than once, the crossing nearest to the ramped half-life counts, which favours no
-    asymmetry. NaN where it never does.
+    asymmetry. NaN if it never does.
     """
     where = np.log(damped_half_life)
     out = np.full(len(half_life), np.nan)
-    for i, (own, wanted) in enumerate(zip(np.log(half_life), ramped, strict=True)):
+    for i, (ramped_log, wanted) in enumerate(zip(np.log(half_life), ramped, strict=True)):
         off = damped - wanted
         before, after = off[:-1], off[1:]
         (crossing,) = np.nonzero((before * after <= 0) & (before != after))
         if len(crossing):
             share = before[crossing] / (before[crossing] - after[crossing])
-            found = where[crossing] + share * (where[crossing + 1] - where[crossing])
-            out[i] = (found - own)[np.abs(found - own).argmin()]
+            matches = where[crossing] + share * (where[crossing + 1] - where[crossing])
+            ratios = matches - ramped_log
+            out[i] = ratios[np.abs(ratios).argmin()]
     return out
 
 
 def conditions(quick: bool) -> dict[str, list[tuple[int | None, int, int]]]:
-    """Carrier, period and seed of every condition, of sines and of noise."""
+    """Return carrier, period and seed of every condition, of sines and of noise."""
     periods = PERIODS[:1] if quick else PERIODS
     carriers, seeds = (CARRIERS[1:3], range(2)) if quick else (CARRIERS, range(8))
     return {
@@ -149,35 +150,35 @@ def conditions(quick: bool) -> dict[str, list[tuple[int | None, int, int]]]:
 
 
 def curves(sound: str, quick: bool, floor_db: float) -> dict[str, tuple[NDArray, NDArray]]:
-    """Every response to ramped and to damped sounds: (conditions, half-lives) each."""
+    """Return every response to ramped and to damped sounds: (conditions, half-lives) each."""
     up: dict[str, list] = {}
     down: dict[str, list] = {}
     for carrier, period, seed in conditions(quick)[sound]:
         for make, lives, to in ((ramped, HALF_LIVES, up), (damped, DAMPED, down)):
-            heard = [responses(make(carrier, period, h, seed), floor_db) for h in lives]
-            for name in heard[0]:
-                to.setdefault(name, []).append([r[name] for r in heard])
+            by_life = [responses(make(carrier, period, h, seed), floor_db) for h in lives]
+            for name in by_life[0]:
+                to.setdefault(name, []).append([r[name] for r in by_life])
     return {name: (np.array(up[name]), np.array(down[name])) for name in up}
 
 
 def run(quick: bool) -> dict[str, Any]:
-    """Curves at the usual floor, what they say, and the matches at other floors."""
-    found, rows, others = {}, [], []
+    """Return curves at the usual floor, their evaluation, and the matches at other floors."""
+    by_sound, rows, others = {}, [], []
     for sound in PEOPLE:
         for floor in (FLOOR_DB, *(() if quick else OTHER_FLOORS_DB)):
             log(f"A: ramped and damped {sound}, floor {floor:g} dB")
             here = curves(sound, quick, floor)
             if floor == FLOOR_DB:
-                found[sound] = here
+                by_sound[sound] = here
                 rows += [_row(sound, name, *c) for name, c in here.items()]
                 continue
             for name in ("level 1 continuity", "level 2 continuity", "power, 500 Hz continuity"):
                 others.append(_row(sound, name, *here[name]) | {"floor": floor})
-    return {"curves": found, "rows": rows, "floors": others}
+    return {"curves": by_sound, "rows": rows, "floors": others}
 
 
 def _row(sound: str, name: str, up: NDArray, down: NDArray) -> dict[str, Any]:
-    """What one response says of one sort of sound."""
+    """Return the evaluation of one response to one kind of sound."""
     hearer, response = name.rsplit(" ", 1)
     same = down[:, [DAMPED.index(h) for h in HALF_LIVES]]
     matches = np.array(
@@ -203,7 +204,7 @@ def _row(sound: str, name: str, up: NDArray, down: NDArray) -> dict[str, Any]:
 
 
 def verdict(row: dict[str, Any]) -> str:
-    """How a response compares with people: first the direction, then the size of the match."""
+    """Compare a response with people: first the direction, then the size of the match."""
     more: Interval = row["more"]
     bounds = (1 - more.high, 1 - more.low) if row["response"] in LESS else (more.low, more.high)
     if row["response"] not in SIGNED and abs(np.log(row["ratio"][1:])).max() < EQUAL:
@@ -221,7 +222,7 @@ def verdict(row: dict[str, Any]) -> str:
 
 
 def report(result: dict[str, Any]) -> str:
-    """Markdown of this experiment."""
+    """Return the report of this experiment in Markdown."""
     order = sorted(result["rows"], key=lambda r: (list(MEANING).index(r["response"]), r["hearer"]))
     parts = ["Responses: " + "; ".join(f"*{k}*: {v}" for k, v in MEANING.items()) + ".", ""]
     for sound, people in PEOPLE.items():
@@ -255,10 +256,10 @@ def report(result: dict[str, Any]) -> str:
 
 
 def figure(result: dict[str, Any], out: Path) -> None:
-    """Curves of three hearers, and the matched ratios of all."""
-    shown = ("level 1 continuity", "level 3 continuity", "power, 500 Hz continuity")
-    fig, row = axes(len(shown), 11, 3.6)
-    for axis, name in zip(row, shown, strict=True):
+    """Plot the curves of three hearers."""
+    names = ("level 1 continuity", "level 3 continuity", "power, 500 Hz continuity")
+    fig, row = axes(len(names), 11, 3.6)
+    for axis, name in zip(row, names, strict=True):
         for sound, colour in zip(PEOPLE, COLOURS, strict=False):
             up, down = result["curves"][sound][name]
             axis.plot(HALF_LIVES, up.mean(0), "-o", color=colour, label=f"{sound}, ramped", ms=4)

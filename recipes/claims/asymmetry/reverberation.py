@@ -1,6 +1,6 @@
 """C. Speech in a room, and in the same room reversed in time [1].
 
-In a reversed room the reverberation comes before the direct sound. Power, modulation and long-term
+In a reversed room the reverberation precedes the direct sound. Power, modulation and long-term
 spectrum of the room are the same, yet people understand far less [1].
 
 [1] L. Longworth-Reed, E. Brandewie, P. Zahorik, "Time-forward speech intelligibility in
@@ -49,9 +49,9 @@ ROWS = ("A, B and X in the room", "X in the room, A and B dry")
 
 
 def room(rt60: float, seed: int = 0) -> NDArray[np.float64]:
-    """(R,) direct path, then noise that falls by 60 dB in `rt60` s; half the energy each, 1 in all.
+    """Return (R,) a direct path and noise that falls by 60 dB in `rt60` s, of energy 1 together.
 
-    The direct path is thus 0 dB above the reverberation.
+    Each has half the energy: the direct path is 0 dB above the reverberation.
     """
     size = round(rt60 * RATE)
     tail = np.random.default_rng(seed).standard_normal(size) * 10 ** (-3 * np.arange(size) / size)
@@ -62,7 +62,7 @@ def room(rt60: float, seed: int = 0) -> NDArray[np.float64]:
 
 
 def reverberate(x: NDArray, response: NDArray, reverse: bool) -> NDArray[np.float32]:
-    """(T,) in the room; the direct sound keeps its place, so that phone times hold."""
+    """Return (T,) in the room; the direct sound keeps its place, so phone times stay valid."""
     h = response[::-1] if reverse else response
     size = len(x) + len(h) - 1
     y = np.fft.irfft(np.fft.rfft(x, size) * np.fft.rfft(h, size), size)
@@ -73,7 +73,7 @@ def reverberate(x: NDArray, response: NDArray, reverse: bool) -> NDArray[np.floa
 def run(
     corpus: Corpus, times: tuple[float, ...] = TIMES, seeds: tuple[int, ...] = SEEDS
 ) -> dict[str, Any]:
-    """Errors {feature: (2 rows, 2 directions, times, S)}, means over rooms; and dry ones."""
+    """Return errors {feature: (2 rows, 2 directions, times, S)}, means over rooms; and dry ones."""
     originals = of_all(corpus.sounds, NAMES)
     dry = {name: per_speaker(corpus, originals[name])[0] for name in NAMES}
     shape = (2, len(DIRECTIONS), len(times), len(seeds), len(corpus.speakers))
@@ -86,8 +86,8 @@ def run(
                 sounds = {
                     file: reverberate(x, response, bool(d)) for file, x in corpus.sounds.items()
                 }
-                for name, made in of_all(sounds, NAMES).items():
-                    errors[name][:, d, t, s] = per_speaker(corpus, made, originals[name])
+                for name, changed in of_all(sounds, NAMES).items():
+                    errors[name][:, d, t, s] = per_speaker(corpus, changed, originals[name])
     return {
         "times": np.array(times),
         "dry": dry,
@@ -96,7 +96,7 @@ def run(
 
 
 def differences(result: dict[str, Any], row: int) -> dict[str, NDArray]:
-    """Error reversed less forward, {feature: (times + 1, S)}; the last is the mean over times."""
+    """Return reversed - forward errors, {feature: (times + 1, S)}; the last is their mean."""
     out = {}
     for name, error in result["errors"].items():
         gap = error[row, 1] - error[row, 0]
@@ -105,7 +105,7 @@ def differences(result: dict[str, Any], row: int) -> dict[str, NDArray]:
 
 
 def report(result: dict[str, Any]) -> str:
-    """Markdown of this experiment."""
+    """Return the report of this experiment in Markdown."""
     gaps = [f"{t:g} s" for t in result["times"]] + ["mean"]
     columns = ["forward", "reversed", *(f"reversed - forward, {gap}" for gap in gaps)]
     parts = []
@@ -122,7 +122,7 @@ def report(result: dict[str, Any]) -> str:
         for one, other in COMPARED
     ]
     parts += [
-        "Reversed - forward, mean over RT60, of the one less that of the other, in points:",
+        "Reversed - forward, mean over RT60, of one minus that of another, in points:",
         "",
     ]
     parts += [table(["one", "another", *ROWS], rows), ""]
@@ -130,7 +130,7 @@ def report(result: dict[str, Any]) -> str:
 
 
 def figure(result: dict[str, Any], out: Path) -> None:
-    """Reversed less forward with intervals, feature by feature, a mark for each RT60."""
+    """Plot reversed - forward with intervals for each feature, a mark for each RT60."""
     fig, row = axes(2, 10, 4.5, sharey=True)
     for r, (axis, title) in enumerate(zip(row, ROWS, strict=True)):
         gaps = differences(result, r)
@@ -144,6 +144,6 @@ def figure(result: dict[str, Any], out: Path) -> None:
         axis.axvline(0, color="0.4", lw=1)
         axis.set(title=title, xlabel="ABX error, reversed - forward (points)")
         axis.set_yticks(range(len(gaps)), list(gaps))
-    row[0].invert_yaxis()  # shared: once is for both
+    row[0].invert_yaxis()  # shared by both
     row[0].legend(frameon=False, fontsize=8)
     save(fig, out / "reverberation.png")

@@ -1,8 +1,8 @@
-"""B. Speech whose every W ms are reversed in place [1].
+"""B. Speech with every W ms reversed in place [1].
 
-People understand it up to windows of about 50 ms; half is lost at 60 to 130 ms [1]. Here: how well
-features tell the phones of one speaker apart, and how much of each level's signed asymmetry
-survives.
+People understand it up to windows of about 50 ms; half is lost at 60 to 130 ms [1]. Measured here:
+how well features distinguish the phones of one speaker, and how much of each scale's signed
+asymmetry survives.
 
 [1] K. Saberi, D. R. Perrott, "Cognitive restoration of reversed speech", Nature 398, 1999.
 
@@ -40,14 +40,14 @@ from recipes.claims.asymmetry.common import (
 
 WINDOWS = (10, 20, 30, 50, 70, 100, 130, 200)  # ms
 NAMES = (COMPACT, POWER, MEL, MFCC)
-PEOPLE = (60.0, 130.0)  # ms: where half is lost
+PEOPLE = (60.0, 130.0)  # ms at which half is lost
 CHANCE = 0.5
-SEED = 0  # of the places where windows begin
-CROSSED = 1  # the row of `per_speaker` in which X alone is reversed
+SEED = 0  # of the offsets of windows
+CROSSED = 1  # the row of `per_speaker` in which only X is reversed
 
 
 def reverse_locally(x: NDArray, window_ms: float, first: int = 0) -> NDArray:
-    """(T,) with every whole window from sample `first` on reversed in place; the rest stays."""
+    """Return (T,) with every whole window from sample `first` on reversed in place."""
     size = round(window_ms * RATE / 1000)
     whole = max(0, len(x) - first) // size * size
     out = x.copy()
@@ -56,10 +56,10 @@ def reverse_locally(x: NDArray, window_ms: float, first: int = 0) -> NDArray:
 
 
 def all_reversed(corpus: Corpus, window_ms: float) -> dict[str, NDArray]:
-    """Every sentence reversed in windows that begin anywhere.
+    """Return every sentence reversed in windows with a random offset.
 
-    Sentences begin with silences of like length: windows from the first sample on would meet many
-    onsets at the same place, and with some W at a border.
+    Sentences begin with silences of similar length: with windows from the first sample on, many
+    onsets would be at the same place in a window, and at a border for some W.
     """
     draw = np.random.default_rng(SEED)
     size = round(window_ms * RATE / 1000)
@@ -71,7 +71,7 @@ def all_reversed(corpus: Corpus, window_ms: float) -> dict[str, NDArray]:
 
 @lru_cache
 def _bends(windows: tuple[float, ...]) -> tuple[NDArray, NDArray]:
-    """Places of the bend in ms, and what each leaves of an error: (N,), (N, W, W)."""
+    """Return places of the bend in ms (N,), and the residual projection of each (N, W, W)."""
     w = np.array(windows)
     where = np.log(np.maximum(w, w[w > 0].min() / 2))
     places = np.linspace(np.log(8), np.log(180), 200)
@@ -83,19 +83,20 @@ def _bends(windows: tuple[float, ...]) -> tuple[NDArray, NDArray]:
 
 
 def knee(windows: NDArray, error: NDArray) -> float:
-    """W in ms up to which the error stays flat: the best flat-then-straight line in log W.
+    """Return W in ms up to which the error is flat, by the best flat-then-straight line in log W.
 
     Args:
-        windows: (W,) ms, 0 for speech as it was; error: (W,).
+        windows: (W,) ms, 0 for unchanged speech.
+        error: (W,).
     """
     places, left = _bends(tuple(windows))
     return float(places[((left @ error) ** 2).sum(1).argmin()])
 
 
 def reaches(windows: NDArray, curve: NDArray, level: float) -> float:
-    """First W at which a curve crosses a level, interpolated in log W; infinite if it never does.
+    """Return the first W at which a curve crosses a value, by interpolation in log W, or infinity.
 
-    Between 0 and the least window, W itself is interpolated.
+    Between 0 and the smallest window, W itself is interpolated.
     """
     side = np.sign(curve[0] - level)
     beyond = np.nonzero((curve - level) * side <= 0)[0]
@@ -111,9 +112,9 @@ def reaches(windows: NDArray, curve: NDArray, level: float) -> float:
 
 
 def signed_tracks(x: NDArray) -> dict[str, NDArray]:
-    """What is compared with the original: signed asymmetry by level, and log-mel's own changes.
+    """Return what is compared with the original: signed asymmetry by scale, and changes of log-mel.
 
-    The changes of log-mel are forgotten with each level's time constant: power alone, no width.
+    The changes of log-mel are forgotten with each scale's time constant: power alone, no width.
     """
     mel = logmel(x)
     out = {f"asymmetry, level {n}": track for n, track in enumerate(signed_asymmetry(x), 1)}
@@ -124,13 +125,13 @@ def signed_tracks(x: NDArray) -> dict[str, NDArray]:
 
 
 def similarity(a: NDArray, b: NDArray) -> float:
-    """Correlation over frames and columns, each column less its mean over the sentence."""
+    """Return the correlation over frames and columns, without the mean of each column."""
     a, b = a - a.mean(0), b - b.mean(0)
     return float((a * b).sum() / np.sqrt((a**2).sum() * (b**2).sum()))
 
 
 def run(corpus: Corpus, windows: tuple[int, ...] = WINDOWS) -> dict[str, Any]:
-    """Errors {feature: (2, W, S)} and similarities {track: (W, S)}; the first window is 0."""
+    """Return errors {feature: (2, W, S)}, similarities {track: (W, S)}; the first window is 0."""
     originals = of_all(corpus.sounds, NAMES)
     tracks = {file: signed_tracks(x) for file, x in corpus.sounds.items()}
     speaker_of = {item.file: item.speaker for item in corpus.items}
@@ -139,8 +140,8 @@ def run(corpus: Corpus, windows: tuple[int, ...] = WINDOWS) -> dict[str, Any]:
     for window in windows:
         log(f"B: windows of {window} ms reversed")
         sounds = all_reversed(corpus, window)
-        for name, made in of_all(sounds, NAMES).items():
-            errors[name].append(per_speaker(corpus, made, originals[name]))
+        for name, changed in of_all(sounds, NAMES).items():
+            errors[name].append(per_speaker(corpus, changed, originals[name]))
         each: dict[str, dict[str, list]] = {}
         for file, x in sounds.items():
             for name, track in signed_tracks(x).items():
@@ -158,7 +159,7 @@ def run(corpus: Corpus, windows: tuple[int, ...] = WINDOWS) -> dict[str, Any]:
 
 
 def summarise(result: dict[str, Any]) -> dict[str, Any]:
-    """Knees and halves with their intervals over speakers; curves (W, S) go in as (S, W)."""
+    """Return knees and half points with intervals over speakers."""
     w = result["windows"]
     bends, halves, floors, crossed = {}, {}, {}, {}
     for name, error in result["errors"].items():
@@ -179,13 +180,13 @@ def summarise(result: dict[str, Any]) -> dict[str, Any]:
 
 
 def report(result: dict[str, Any]) -> str:
-    """Markdown of this experiment."""
+    """Return the report of this experiment in Markdown."""
     w, summary = result["windows"], result["summary"]
     keys = ("knee", "half of loss", "half")
     last = w[-1]
-    head = ["features", *(f"{x:g}" if x else "as it was" for x in w)]
+    head = ["features", *(f"{x:g}" if x else "unchanged" for x in w)]
     parts = []
-    for row, title in ((1, "X reversed, A and B as they were"), (0, "A, B and X reversed")):
+    for row, title in ((1, "X reversed, A and B unchanged"), (0, "A, B and X reversed")):
         rows = [
             [name, *(formatted(interval(e), 1, 100) for e in error[row])]
             for name, error in result["errors"].items()
@@ -210,7 +211,7 @@ def report(result: dict[str, Any]) -> str:
         gap = result["errors"][NAMES[0]][CROSSED] - result["errors"][name][CROSSED]
         gap = gap - gap[0]  # what reversal adds
         rows.append([name, *(formatted(interval(g), 1, 100) for g in gap[1:])])
-    parts += ["What reversal adds to the error of asymmetry compact less what it adds to that of"]
+    parts += ["What reversal adds to the error of asymmetry compact minus what it adds to that of"]
     parts += ["the other, in points, X reversed:", "", table(["other", *head[2:]], rows), ""]
     rows = [
         [name, *(formatted(interval(v), 2) for v in curve[1:]),
@@ -223,7 +224,7 @@ def report(result: dict[str, Any]) -> str:
 
 
 def figure(result: dict[str, Any], out: Path) -> None:
-    """Errors and similarities against W."""
+    """Plot errors and similarities against W."""
     fig, row = axes(2, 11, 4)
     w = result["windows"]
     for axis, title in zip(row, ("phones told apart", "levels preserved"), strict=True):

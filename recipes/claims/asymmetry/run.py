@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from recipes.claims.asymmetry import ramped, reverberation, reversal
 from recipes.claims.asymmetry.common import (
     COMPACT,
@@ -36,8 +38,8 @@ TITLES = {
 }
 
 
-def beside(results: dict[str, Any]) -> str:
-    """D: each test on asymmetry and on power alone, in one table."""
+def comparison(results: dict[str, Any]) -> str:
+    """D: return each test on asymmetry and on power alone, in one table."""
     rows = []
     by = {(r["sound"], r["hearer"], r["response"]): r for r in results["A"]["rows"]}
     for sound, people in ramped.PEOPLE.items():
@@ -74,7 +76,7 @@ def beside(results: dict[str, Any]) -> str:
 
 
 def measure(root: str | None, quick: bool) -> tuple[dict[str, Any], Corpus | None]:
-    """Results of the experiments that can be run, by letter."""
+    """Return the results of the experiments that can be run, by letter."""
     results: dict[str, Any] = {"A": ramped.run(quick)}
     if not root:
         return results, None
@@ -90,54 +92,55 @@ def measure(root: str | None, quick: bool) -> tuple[dict[str, Any], Corpus | Non
 
 
 def written(
-    results: dict[str, Any], corpus: Corpus | None, quick: bool, seconds: float, at: str
+    results: dict[str, Any], corpus: Corpus | None, quick: bool, seconds: float, version: str
 ) -> str:
-    """The report, Markdown; `at` is the commit when it began."""
-    data = "none but made sounds" if corpus is None else (
+    """Return the report in Markdown; `version` is the commit at the start."""
+    data = "synthetic sounds only" if corpus is None else (
         f"{len(corpus.sounds)} SI and SX sentences, {len(corpus.items)} phone tokens of "
-        f"{len(corpus.speakers)} speakers ({', '.join(corpus.speakers)}) of the TIMIT folder given"
+        f"{len(corpus.speakers)} speakers ({', '.join(corpus.speakers)}) of the given TIMIT folder"
     )  # fmt: skip
     seeds = "noise carriers 0 to 7, rooms 0 to 2, places of windows 0, resampling 0"
     parts = [
-        "# Asymmetry and hearing: measured" + (", quick run: figures mean nothing" * quick),
+        "# Asymmetry and hearing: measurements" + (", quick run: figures mean nothing" * quick),
         "",
-        f"- Command: `python recipes/claims/asymmetry/run.py{' --quick' * quick}"
+        f"- Command: `python -m recipes.claims.asymmetry.run{' --quick' * quick}"
         f"{' --timit TIMIT' * (corpus is not None)}`, {seconds / 60:.1f} minutes",
-        f"- Commit: {at} (plus: with changes not committed then)",
+        f"- Commit: {version} (plus: with uncommitted changes)",
         f"- Machine: {MACHINE}, one used",
         f"- Data: {data}",
         f"- Seeds: {seeds}",
         "- Intervals: 95 %, by resampling carriers, periods and seeds (A) or speakers (B, C)",
         "",
     ]
-    made = {"A": ramped.report, "B": reversal.report, "C": reverberation.report}
+    reports = {"A": ramped.report, "B": reversal.report, "C": reverberation.report}
     for letter, title in TITLES.items():
         parts += [f"## {letter}. {title}", ""]
         if letter == "D":
-            parts += [beside(results), ""]
+            parts += [comparison(results), ""]
         elif letter in results:
-            parts += [made[letter](results[letter])]
+            parts += [reports[letter](results[letter])]
         else:
             parts += ["Skipped: no TIMIT folder was given (`--timit` or TIMIT_ROOT).", ""]
     return "\n".join(parts)
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """What the command line says."""
+    """Run the command."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--timit", default=os.environ.get("TIMIT_ROOT"), help="folder of TIMIT")
     parser.add_argument("--out", type=Path, default=Path("out/claims/asymmetry"))
-    parser.add_argument("--quick", action="store_true", help="a taste, to see that it runs")
+    parser.add_argument("--quick", action="store_true", help="a short run, to see that it works")
     options = parser.parse_args(arguments)
-    began, at = time.monotonic(), commit()  # now: who else works here may commit meanwhile
+    start, version = time.monotonic(), commit()  # now, since the checkout may change meanwhile
+    torch.set_num_threads(1)  # threads only wait for each other on small tensors
     results, corpus = measure(options.timit, options.quick)
-    drawn = {"A": ramped.figure, "B": reversal.figure, "C": reverberation.figure}
+    figures = {"A": ramped.figure, "B": reversal.figure, "C": reverberation.figure}
     for letter, result in results.items():
-        drawn[letter](result, options.out)
+        figures[letter](result, options.out)
     options.out.mkdir(parents=True, exist_ok=True)
     report = options.out / "report.md"
-    seconds = time.monotonic() - began
-    report.write_text(written(results, corpus, options.quick, seconds, at), "utf-8")
+    seconds = time.monotonic() - start
+    report.write_text(written(results, corpus, options.quick, seconds, version), "utf-8")
     log(f"wrote {report}")
 
 

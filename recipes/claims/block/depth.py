@@ -1,4 +1,4 @@
-"""How deep may a stack be? The theory's block (C10) beside pre, post, sandwich, ReZero, LayerScale.
+"""How deep can a stack be? The theory's block (C10) and pre, post, sandwich, ReZero, LayerScale.
 
 Nets with 6 to 256 blocks learn a short sequence task with Adam. Nets of one depth and kind, with
 all seeds and learning rates, run as one (`torch.func.vmap`). See README.md.
@@ -30,9 +30,9 @@ RATES = [2.5e-4, 1e-3, 4e-3, 1.6e-2, 6.4e-2, 0.256, 1.024]
 SEEDS = 5
 WIDTH, FRAMES, BATCH = 16, 16, 8
 WINDOW, SYMBOLS, NOISE = 5, 4, 0.3
-TARGET = 0.8  # nats; guessing costs 1.39, and two blocks come down to 1.0
+TARGET = 0.8  # nats; guessing gives 1.39, and two blocks reach 1.0
 BETAS, EPSILON = (0.9, 0.999), 1e-8  # Adam's
-POINTS = 17  # along the depth at which variances are kept
+POINTS = 17  # along the depth, at which variances are kept
 ROUNDS = 2000  # of resampling, for 95 % intervals
 CONFIGS: dict[str, dict[str, Any]] = {
     "theory": {"norm": "theory"},
@@ -41,18 +41,18 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "sandwich": {"norm": "sandwich"},
     "rezero": {"norm": "rezero"},
     "layerscale": {"norm": "layerscale"},
-    # what in the theory's block does it: the gain by depth, or the compression?
+    # which part of the theory's block has the effect: the gain by depth, or the compression?
     "theory, gain 1": {"norm": "theory", "gain": 1.0},
     "theory, no compression": {"norm": "theory", "activation": "none"},
 }
-# Okabe and Ito's palette: told apart with any colour vision
+# Okabe and Ito's palette, distinguishable with any colour vision
 COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999999")
 
 
 def symbols(generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Noisy symbols (B, F, 2), and how many of the last WINDOW were 1, modulo SYMBOLS (B, F).
+    """Draw noisy symbols (B, F, 2), and how many of the last WINDOW were 1, modulo SYMBOLS (B, F).
 
-    Each convolution sees two frames to either side, and no single block can count modulo: several
+    Each convolution sees two frames on either side, and no single block can count modulo: several
     have to work together.
     """
     ones = torch.randint(0, 2, (BATCH, FRAMES), generator=generator)
@@ -63,7 +63,7 @@ def symbols(generator: torch.Generator) -> tuple[Tensor, Tensor]:
 
 
 class Net(nn.Module):
-    """Convolution and feed-forward blocks in turn, between two linear maps."""
+    """Alternating convolution and feed-forward blocks between two linear maps."""
 
     def __init__(self, depth: int, options: dict[str, Any]) -> None:
         super().__init__()
@@ -75,19 +75,19 @@ class Net(nn.Module):
         self.out = nn.Linear(WIDTH, SYMBOLS)
 
     def forward(self, x: Tensor, probe: bool = False) -> Tensor:
-        """x (B, F, 2) -> scores (B, F, SYMBOLS), or the variance before and after blocks (L + 1,).
+        """Map x (B, F, 2) to scores (B, F, SYMBOLS).
 
-        Variance: of all values, around 0.
+        With `probe`, return the variance of all values around 0 before and after blocks (L + 1,).
         """
         x = self.enter(x)
         if not probe:
             return self.out(self.norm(self.stack(x)))
-        seen = [x.square().mean()]
+        variances = [x.square().mean()]
         for block in self.stack.blocks:
             assert isinstance(block, Block)
             x = block(x)
-            seen.append(x.square().mean())
-        return torch.stack(seen)
+            variances.append(x.square().mean())
+        return torch.stack(variances)
 
 
 class Adam:
@@ -101,7 +101,7 @@ class Adam:
 
     @torch.no_grad()
     def step(self) -> None:
-        """Move, and forget the gradients."""
+        """Update the weights, and clear the gradients."""
         self.count += 1
         grads = [w.grad for w in self.weights if w.grad is not None]
         assert len(grads) == len(self.weights)
@@ -120,35 +120,35 @@ class Adam:
 
 
 def block_gradient(weights: dict[str, Tensor], number: int) -> Tensor:
-    """(N,) norm of the gradient of one block."""
-    own = [
+    """Return (N,) norms of the gradient of one block."""
+    grads = [
         w.grad.reshape(len(w), -1) for name, w in weights.items()
         if name.startswith(f"stack.blocks.{number}.") and w.grad is not None
     ]  # fmt: skip
-    return torch.cat(own, 1).norm(dim=1)
+    return torch.cat(grads, 1).norm(dim=1)
 
 
 def train(
     name: str, depth: int, steps: int, rates: list[float], seeds: int
 ) -> Iterator[dict[str, Any]]:
-    """One line for each rate and seed; all nets run as one. `name` is one of CONFIGS."""
+    """Yield a line for each rate and seed; all nets run as one. `name` is one of CONFIGS."""
     began = time.monotonic()
     nets = []
     for seed in range(seeds):
         torch.manual_seed(seed)
         nets.append(Net(depth, CONFIGS[name]))
     single, _ = torch.func.stack_module_state(nets)
-    copies = len(rates)  # every rate starts from the same nets and hears the same data
+    copies = len(rates)  # every rate starts from the same nets and gets the same data
     weights = {
         key: w.detach().repeat(copies, *(1,) * (w.ndim - 1)).requires_grad_()
         for key, w in single.items()
     }
 
-    def run(own: dict[str, Tensor], x: Tensor) -> Tensor:
-        return torch.func.functional_call(nets[0], own, (x,))
+    def run(parameters: dict[str, Tensor], x: Tensor) -> Tensor:
+        return torch.func.functional_call(nets[0], parameters, (x,))
 
-    def probe(own: dict[str, Tensor], x: Tensor) -> Tensor:
-        return torch.func.functional_call(nets[0], own, (x, True))
+    def probe(parameters: dict[str, Tensor], x: Tensor) -> Tensor:
+        return torch.func.functional_call(nets[0], parameters, (x, True))
 
     generators = [torch.Generator().manual_seed(1000 + seed) for seed in range(seeds)]
 
@@ -202,18 +202,18 @@ def train(
 
 
 def number(x: float) -> float | None:
-    """Five digits; JSON knows no infinity and no NaN."""
+    """Round to five digits; None for infinity and NaN, which JSON does not have."""
     return float(f"{x:.5g}") if math.isfinite(x) else None
 
 
 def stable(curve: NDArray) -> bool:
-    """Always finite, and at last below both the start and guessing by 2 %."""
+    """Return whether a loss is always finite, and ends 2 % below both the start and guessing."""
     end = curve[-max(1, len(curve) // 10) :].mean()
     return bool(np.isfinite(curve).all() and end < 0.98 * min(curve[0], math.log(SYMBOLS)))
 
 
 def reached(curve: NDArray) -> int | None:
-    """First step after which the mean loss of five steps is below TARGET."""
+    """Return the first step after which the mean loss of five steps is below TARGET."""
     if len(curve) < 5 or not np.isfinite(curve).all():
         return None
     mean = np.convolve(curve, np.full(5, 0.2), "valid")
@@ -224,18 +224,18 @@ def reached(curve: NDArray) -> int | None:
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """The lines that are whole."""
+    """Read the complete lines."""
     lines = []
     for text in path.read_text().splitlines() if path.exists() else ():
         try:
             lines.append(json.loads(text))
         except json.JSONDecodeError:
-            continue  # cut off when a run was stopped; it is run again
+            continue  # truncated when a run was stopped; it is run again
     return lines
 
 
 def interval(values: NDArray) -> tuple[float, float, float]:
-    """Median over seeds and its bootstrap 95 % interval; (S,), infinite where not reached."""
+    """Return the median of (S,) seeds and its bootstrap 95 % interval; infinite: not reached."""
     picks = np.random.default_rng(0).integers(0, len(values), (ROUNDS, len(values)))
     with np.errstate(invalid="ignore"):
         drawn = np.median(values[picks], axis=1)
@@ -243,8 +243,8 @@ def interval(values: NDArray) -> tuple[float, float, float]:
     return float(np.median(values)), float(low), float(high)
 
 
-def said(values: NDArray, form: Callable[[float], str]) -> str:
-    """`median (low to high)`, `-` without values."""
+def formatted(values: NDArray, form: Callable[[float], str]) -> str:
+    """Return `median (low to high)`, or `-` without values."""
     values = values[~np.isnan(values)]
     if not len(values):
         return "-"
@@ -253,7 +253,7 @@ def said(values: NDArray, form: Callable[[float], str]) -> str:
 
 
 def plain(x: float) -> str:
-    """Two digits; powers of ten beyond 0.01 to 1000; 'never' for infinity."""
+    """Return two digits; powers of ten outside 0.01 to 1000; 'never' for infinity."""
     if math.isinf(x):
         return "never"
     return f"{x:.2g}" if x == 0 or 0.01 <= abs(x) < 1000 else f"{x:.0e}"
@@ -263,14 +263,14 @@ class Results:
     """The runs of one configuration and depth, arrays (R, S)."""
 
     def __init__(self, lines: list[dict[str, Any]]) -> None:
-        self.steps = lines[-1]["steps"]  # shorter runs may stand in the same file
+        self.steps = lines[-1]["steps"]  # shorter runs may be in the same file
         self.at = {(line["rate"], line["seed"]): line for line in lines}
         self.seeds = sorted({seed for _, seed in self.at})
         rates = sorted({rate for rate, _ in self.at})
         self.rates = [r for r in rates if all((r, s) in self.at for s in self.seeds)]
 
     def table(self, key: str) -> NDArray:
-        """(R, S) of a number; NaN for null."""
+        """Return (R, S) of a number; NaN for null."""
         pick = [[self.at[r, s][key] for s in self.seeds] for r in self.rates]
         return np.array(pick, dtype=float)
 
@@ -286,12 +286,12 @@ class Results:
 
     @property
     def best(self) -> NDArray:
-        """(S,) index of the rate that was best for the *other* seeds: least end loss if none."""
+        """(S,) index of the best rate for the *other* seeds; ties are broken by the final loss."""
         reached, end = self.reached, np.nan_to_num(self.table("end"), nan=math.inf)
         out = []
         for s in range(len(self.seeds)):
             others = [i for i in range(len(self.seeds)) if i != s] or [s]
-            # medians compare first, losses decide ties, such as never reached
+            # medians are compared first, losses decide ties, such as never reached
             keys = list(
                 zip(np.median(reached[:, others], 1), np.median(end[:, others], 1), strict=True)
             )
@@ -299,11 +299,11 @@ class Results:
         return np.array(out)
 
     def chosen(self, table: NDArray) -> NDArray:
-        """(R, S) -> (S,) at each seed's best rate."""
+        """Return (S,) of (R, S) at each seed's best rate."""
         return table[self.best, np.arange(len(self.seeds))]
 
     def growth(self, key: str) -> NDArray:
-        """(S,) variance after the last block over that before the first, at the best rate."""
+        """Return (S,) variance after the last block over that before the first, at best rates."""
         out = []
         for s, r in zip(self.seeds, self.best, strict=True):
             first, *_, last = self.at[self.rates[r], s][key]
@@ -311,7 +311,7 @@ class Results:
         return np.array(out)
 
     def track(self, key: str) -> tuple[NDArray, NDArray]:
-        """Relative depth, and the median variance over seeds at the best rate."""
+        """Return relative depth, and the median variance over seeds at the best rate."""
         lines = [self.at[self.rates[r], s] for s, r in zip(self.seeds, self.best, strict=True)]
         values = np.array([line[key] for line in lines], dtype=float)
         known = values[~np.isnan(values).any(1)]
@@ -320,30 +320,30 @@ class Results:
 
 
 def verdict(results: dict[str, Results]) -> str:
-    """Steps of the theory's block less those of each rival, seed by seed."""
+    """Return steps of the theory's block minus those of each rival, seed by seed."""
     if "theory" not in results:
         return ""
-    own, words = results["theory"].chosen(results["theory"].reached), []
+    ours, words = results["theory"].chosen(results["theory"].reached), []
     for name, other in results.items():
         if name == "theory" or other.seeds != results["theory"].seeds:
             continue
         rival = other.chosen(other.reached)
-        if np.isinf(own).all() and np.isinf(rival).all():
+        if np.isinf(ours).all() and np.isinf(rival).all():
             words.append(f"{name}: neither reached it")
             continue
-        # never counts as twice the steps there were: only the sign of the difference matters then
+        # never counts as twice the number of steps: only the sign of the difference matters then
         cap = 2 * results["theory"].steps
-        middle, low, high = interval(np.minimum(own, cap) - np.minimum(rival, cap))
-        if len(own) < 5:
-            outcome = "too few seeds to tell"
+        middle, low, high = interval(np.minimum(ours, cap) - np.minimum(rival, cap))
+        if len(ours) < 5:
+            outcome = "too few seeds"
         else:
             outcome = "fewer" if high < 0 else "more" if low > 0 else "not told apart"
         words.append(f"{name}: {outcome} ({middle:+.0f}, {low:+.0f} to {high:+.0f})")
-    return "Steps of the theory's block less those of " + "; ".join(words) + "."
+    return "Steps of the theory's block minus those of " + "; ".join(words) + "."
 
 
 def report(lines: list[dict[str, Any]], folder: Path) -> str:
-    """Markdown, and variance.png in the folder."""
+    """Return the report in Markdown, and write variance.png to the folder."""
     grouped: dict[int, dict[str, list[dict[str, Any]]]] = {}
     for line in lines:
         grouped.setdefault(line["depth"], {}).setdefault(line["config"], []).append(line)
@@ -377,13 +377,15 @@ def report(lines: list[dict[str, Any]], folder: Path) -> str:
             rows.append(
                 [
                     name,
-                    said(r.highest, lambda v: f"{v:g}" if v else "none"),
-                    said(r.chosen(r.reached), lambda v: "never" if math.isinf(v) else f"{v:.0f}"),
-                    said(r.chosen(r.table("end")), plain),
-                    said(r.growth("variance_start"), plain),
-                    said(r.growth("variance_end"), plain),
-                    said(r.chosen(r.table("gradient_start")), plain),
-                    said(r.chosen(r.table("gradient_end")), plain),
+                    formatted(r.highest, lambda v: f"{v:g}" if v else "none"),
+                    formatted(
+                        r.chosen(r.reached), lambda v: "never" if math.isinf(v) else f"{v:.0f}"
+                    ),
+                    formatted(r.chosen(r.table("end")), plain),
+                    formatted(r.growth("variance_start"), plain),
+                    formatted(r.growth("variance_end"), plain),
+                    formatted(r.chosen(r.table("gradient_start")), plain),
+                    formatted(r.chosen(r.table("gradient_end")), plain),
                 ]
             )
         parts.append("\n".join("| " + " | ".join(row) + " |" for row in rows))
@@ -395,7 +397,7 @@ def report(lines: list[dict[str, Any]], folder: Path) -> str:
 
 
 def _figure(depths: dict[int, dict[str, Results]], path: Path) -> None:
-    """Variance through depth, at the start (thin) and after training (thick)."""
+    """Plot variance through depth, at the start (thin) and after training (thick)."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -420,7 +422,7 @@ def _figure(depths: dict[int, dict[str, Results]], path: Path) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Train what is missing in --out, then report."""
+    """Train the runs that are missing in --out, then report."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--out", type=Path, default=Path("out/claims/block/depth.jsonl"))
     parser.add_argument("--depths", type=int, nargs="+", default=list(STEPS))
@@ -429,7 +431,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rates", type=float, nargs="+", default=RATES)
     parser.add_argument("--steps", type=int, help="for every depth (default: by depth)")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--report", action="store_true", help="only report what is there")
+    parser.add_argument("--report", action="store_true", help="only report finished runs")
     args = parser.parse_args(arguments)
     if min(args.depths) < 2 or args.seeds < 1 or (args.steps or 1) < 1:
         parser.error("--depths takes 2 or more, --seeds and --steps 1 or more")
@@ -449,11 +451,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             lines = list(train(name, depth, steps, args.rates, args.seeds))
             with args.out.open("a") as file:
                 file.write("".join(json.dumps(line) + "\n" for line in lines))
-            known = [line["reached"] for line in lines if line["reached"]]
+            reached_at = [line["reached"] for line in lines if line["reached"]]
             print(
                 f"[{time.monotonic() - began:6.1f} s] {depth} blocks, {name}: "
                 f"{sum(line['stable'] for line in lines)} of {len(lines)} stable, "
-                f"soonest at the target {min(known, default='never')}",
+                f"earliest at the target {min(reached_at, default='never')}",
                 flush=True,
             )
     if lines := read(args.out):
@@ -461,7 +463,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         args.out.with_suffix(".md").write_text(text)
         print(text)
     else:
-        parser.error(f"{args.out} holds no results; run without --report")
+        parser.error(f"{args.out} contains no results; run without --report")
 
 
 if __name__ == "__main__":

@@ -41,33 +41,33 @@ class LogMel:
         return np.zeros(max(0, (self.width - self.hop) // 2), np.float32)
 
     def __call__(self, x: NDArray, state: NDArray) -> tuple[NDArray[np.float32], NDArray]:
-        """x (T,) -> dB (M, F) of all windows completed by x, and the samples still needed."""
+        """x (T,) -> dB (F, M) of all windows completed by x, and the samples still needed."""
         samples = np.concatenate([state, x])
         frames = max(0, (len(samples) - self.width) // self.hop + 1)
         if not frames:
-            return np.zeros((self.spectrogram.n_mels, 0), np.float32), samples
+            return np.zeros((0, self.spectrogram.n_mels), np.float32), samples
         used = samples[: (frames - 1) * self.hop + self.width]
         with torch.no_grad():
             mel = self.spectrogram(torch.from_numpy(used)).clamp(min=FLOOR)
-            decibel = (10 * torch.log10(mel)).numpy()
+            decibel = (10 * torch.log10(mel)).numpy().T
         return decibel, samples[frames * self.hop :].copy()
 
 
 def cepstra(decibel: NDArray, count: int) -> NDArray[np.float32]:
-    """Log spectrum (M, F) -> its first `count` cosine coefficients (K, F), orthonormal DCT-II."""
-    basis = torchaudio.functional.create_dct(count, len(decibel), norm="ortho")
-    return (torch.from_numpy(decibel).T @ basis).T.numpy()
+    """Log spectrum (F, M) -> its first `count` cosine coefficients (F, K), orthonormal DCT-II."""
+    basis = torchaudio.functional.create_dct(count, decibel.shape[1], norm="ortho")
+    return (torch.from_numpy(decibel) @ basis).numpy()
 
 
 def with_deltas(track: NDArray) -> NDArray[np.float32]:
-    """(K, F) -> (3 K, F): the track, its slope by regression, and the slope's slope.
+    """(F, K) -> (F, 3 K): the track, its slope by regression, and the slope's slope.
 
     The slope of frame m is sum_n n (c(m+n) - c(m-n)) / (2 sum_n n^2), n = 1, 2 [1]; the first and
     last frame are repeated outwards.
 
     [1] S. Young et al., "The HTK Book", section 5.9, Cambridge University, 2006.
     """
-    static = torch.from_numpy(np.ascontiguousarray(track))
+    static = torch.from_numpy(np.ascontiguousarray(track.T))
     slope = torchaudio.functional.compute_deltas(static, DELTA_FRAMES)
     curve = torchaudio.functional.compute_deltas(slope, DELTA_FRAMES)
-    return torch.cat([static, slope, curve]).numpy()
+    return torch.cat([static, slope, curve]).numpy().T

@@ -10,6 +10,7 @@ Shapes: T samples, F frames, D columns.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
@@ -143,8 +144,7 @@ class GammatoneFeatures(FilterbankFeatures):
         late = -(-c.latency // c.hop)
         state = filterbank.FilterbankState(None, np.zeros((1, late * c.hop), np.float32))
 
-        def rows(x: NDArray) -> NDArray[np.float32]:
-            nonlocal state
+        def rows(x: NDArray, state: Any) -> tuple[NDArray[np.float32], Any]:
             pooled, state = filterbank.pool(x[None], c, state)
             parts = []
             if "level" in self.tracks:
@@ -153,9 +153,9 @@ class GammatoneFeatures(FilterbankFeatures):
                 parts.append(filterbank.frequency_deviation(pooled.lag1[0], c, self.sample_rate))
             if "phase" in self.tracks:
                 parts.append(filterbank.phase_cycles(pooled.sample[0]))
-            return np.concatenate(parts).T
+            return np.concatenate(parts).T, state
 
-        return _whole_frames(blocks, c.hop, rows, late, c.latency)
+        return _whole_frames(blocks, c.hop, rows, state, late, c.latency)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,15 +201,11 @@ class AsymmetryFeatures(FilterbankFeatures):
 
     def _frames(self, blocks: Blocks) -> Frames:
         d = tracks.design(self.asymmetry())
-        state = tracks.start(d)
-
-        def rows(x: NDArray) -> NDArray[np.float32]:
-            nonlocal state
-            result, state = columns.rows(x, d, state)
-            return result
-
+        size = columns.CHUNK  # also here, so that few rows are in memory at a time
+        chunks = (x[i : i + size] for x in blocks for i in range(0, len(x), size))
+        rows, start = partial(columns.rows, d=d), tracks.start(d)
         late = -(-d.latency // d.hop)
-        parts = _whole_frames(blocks, d.hop, rows, late, d.latency)
+        parts = _whole_frames(chunks, d.hop, rows, start, late, d.latency)
         if not self.compact:
             yield from parts
             return
@@ -239,14 +235,7 @@ class LogMelFeatures(FeatureConfig):
 
         hop = filterbank.hop(self.sample_rate, self.rate)
         log_mel = mel.LogMel(self.sample_rate, hop, MEL_CHANNELS)
-        state = log_mel.start()
-
-        def rows(x: NDArray) -> NDArray[np.float32]:
-            nonlocal state
-            decibel, state = log_mel(x, state)
-            return decibel.T
-
-        return _whole_frames(blocks, hop, rows, tail=log_mel.width)
+        return _whole_frames(blocks, hop, log_mel, log_mel.start(), tail=log_mel.width)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -267,8 +256,8 @@ class MfccFeatures(FeatureConfig):
 
         log_mel = LogMelFeatures(rate=self.rate, sample_rate=self.sample_rate)
         # 13 numbers a frame of a whole recording are small: 19 MB for an hour
-        static = [mel.cepstra(part.T, CEPSTRA) for part in log_mel.frames(blocks) if len(part)]
-        yield mel.with_deltas(np.concatenate(static, 1)).T
+        static = [mel.cepstra(part, CEPSTRA) for part in log_mel.frames(blocks) if len(part)]
+        yield mel.with_deltas(np.concatenate(static))
 
 
 SETS: dict[str, type[FeatureConfig]] = {
@@ -280,14 +269,16 @@ SETS: dict[str, type[FeatureConfig]] = {
 def _whole_frames(
     blocks: Blocks,
     hop: int,
-    rows: Callable[[NDArray], NDArray[np.float32]],
+    rows: Callable[..., tuple[NDArray[np.float32], Any]],
+    state: Any,
     late: int = 0,
     tail: int = 0,
 ) -> Frames:
     """Blocks of samples -> blocks of rows, as many as the recording has frames.
 
     Args:
-        rows: computes the rows of the frames that its samples complete.
+        rows: from samples x and `state` to the rows of the frames completed by x, and the state.
+        state: before the first sample.
         late: rows at the beginning to drop.
         tail: samples of silence that complete a frame whose own samples are complete.
     """
@@ -299,7 +290,7 @@ def _whole_frames(
         else:
             samples += len(x)
             count = samples + 1  # no limit yet
-        part = rows(x)
+        part, state = rows(x, state=state)
         yield part[max(0, -done) : max(0, count - done)]
         done += len(part)
 

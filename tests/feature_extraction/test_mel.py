@@ -14,7 +14,7 @@ def test_a_frame_is_centred_on_its_stretch_of_sound():
         x = np.zeros(8000, np.float32)
         x[m * 160 + 80] = 1
         decibel, _ = mel(np.pad(x, (0, 1000)), mel.start())
-        assert int(decibel.sum(0).argmax()) == m
+        assert int(decibel.sum(1).argmax()) == m
 
 
 def test_log_mel_of_a_frame_by_the_book():
@@ -39,7 +39,7 @@ def test_log_mel_of_a_frame_by_the_book():
         low, mid, high = edge[band : band + 3]
         weight = np.maximum(0, np.minimum((f - low) / (mid - low), (high - f) / (high - mid)))
         value = 10 * np.log10(max(1e-10, float(weight @ power) * 2 / (high - low)))
-        assert decibel[band, m] == pytest.approx(value, abs=2e-2)
+        assert decibel[m, band] == pytest.approx(value, abs=2e-2)
 
 
 @pytest.mark.parametrize("size", [1, 100, 160, 511, 3000])
@@ -51,24 +51,24 @@ def test_log_mel_in_chunks_is_the_whole(size):
         stop = start + (size if size > 1 else 1000)
         decibel, state = mel(X[start:stop], state)
         parts.append(decibel)
-    np.testing.assert_allclose(np.concatenate(parts, 1), whole, atol=1e-4)
+    np.testing.assert_allclose(np.concatenate(parts), whole, atol=1e-4)
 
 
 def test_cepstra_are_the_orthonormal_cosine_transform():
-    decibel = np.random.default_rng(3).standard_normal((80, 4)).astype(np.float32)
+    decibel = np.random.default_rng(3).standard_normal((4, 80)).astype(np.float32)
     got = cepstra(decibel, 13)
-    assert got.shape == (13, 4)
+    assert got.shape == (4, 13)
     for m in range(4):
-        want = oracle.dct_orthonormal(decibel[:, m].tolist(), 13)
-        np.testing.assert_allclose(got[:, m], want, atol=1e-4)
+        want = oracle.dct_orthonormal(decibel[m].tolist(), 13)
+        np.testing.assert_allclose(got[m], want, atol=1e-4)
 
 
 @pytest.mark.parametrize("frames", [1, 2, 9])
 def test_deltas_are_regression_slopes(frames):
-    track = np.random.default_rng(4).standard_normal((13, frames)).astype(np.float32)
+    track = np.random.default_rng(4).standard_normal((frames, 13)).astype(np.float32)
     got = with_deltas(track)
-    assert got.shape == (39, frames)
+    assert got.shape == (frames, 39)
     for k in range(13):
-        slope = oracle.slope(track[k].tolist())
-        np.testing.assert_allclose(got[13 + k], slope, atol=1e-5)
-        np.testing.assert_allclose(got[26 + k], oracle.slope(slope), atol=1e-5)
+        slope = oracle.slope(track[:, k].tolist())
+        np.testing.assert_allclose(got[:, 13 + k], slope, atol=1e-5)
+        np.testing.assert_allclose(got[:, 26 + k], oracle.slope(slope), atol=1e-5)

@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -61,6 +61,17 @@ def sha256(
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as cause:
         raise error(path, f"cannot be read ({cause.strerror})", remedy) from cause
+
+
+def package_versions(names: Iterable[str]) -> dict[str, str]:
+    """Return the installed version of each package, or `unknown`, for files that record it."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    versions = dict.fromkeys(names, "unknown")
+    for name in versions:
+        with suppress(PackageNotFoundError):
+            versions[name] = version(name)
+    return versions
 
 
 @contextmanager

@@ -11,7 +11,6 @@ import os
 import platform
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -86,8 +85,7 @@ def extract(
             "format": 1,
             "config": config.as_json(),
             "columns": config.columns(),
-            "versions": {"python": platform.python_version()}
-            | {name: _version(name) for name in PACKAGES},
+            "versions": {"python": platform.python_version()} | files.package_versions(PACKAGES),
         }
         known = features_json.known_records(out, head, overwrite)
         result = Extracted()
@@ -232,10 +230,3 @@ def _extract_one(task: Task) -> Outcome:
             for verdict in surrogates.noise_test(x, config.asymmetry(), noises)
         ]  # fmt: skip
     return stem, record, "", False
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except Exception:  # not installed as a package
-        return "unknown"

@@ -6,13 +6,13 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from importlib.metadata import version
 from threading import current_thread, main_thread
 from typing import Any
 
 import torch
 
 from speechasym.errors import ConfigError, SpeechAsymError
+from speechasym.files import package_versions
 
 PACKAGES = ("speechasym", "torch", "numpy", "lhotse", "safetensors")
 
@@ -20,13 +20,7 @@ PACKAGES = ("speechasym", "torch", "numpy", "lhotse", "safetensors")
 @cache
 def versions() -> dict[str, str]:
     """Return the versions of the packages that results depend on."""
-    installed = {}
-    for name in PACKAGES:
-        try:
-            installed[name] = version(name)
-        except Exception:  # not installed as a package
-            installed[name] = "unknown"
-    return installed
+    return package_versions(PACKAGES)
 
 
 def select_device(name: str) -> torch.device:

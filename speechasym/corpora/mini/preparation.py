@@ -9,7 +9,6 @@ import hashlib
 import io
 import json
 import shutil
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -69,18 +68,11 @@ def prepare(
         raise ConfigError("workers", f"must be >= 1, got {workers}", "Use 1 or more")
     head = {
         "format": 1, "seed": seed, "minutes": float(minutes), "sample_rate": SAMPLE_RATE,
-        "versions": {"espeak-ng": espeak.version()} | {name: _version(name) for name in PACKAGES},
+        "versions": {"espeak-ng": espeak.version()} | files.package_versions(PACKAGES),
     }  # fmt: skip
     if not _is_prepared(root, head, overwrite):
         _build(root, head, lines, workers, show_progress)
     return read(root)
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "unknown"
 
 
 def _is_prepared(root: Path, head: dict[str, Any], overwrite: bool) -> bool:

@@ -49,11 +49,11 @@ def articulation(symbol: str) -> tuple[str, tuple[Any, ...]]:
         return "silence", (symbol,)
     plain = phones.strip_stress(symbol.upper())
     known = phones.TIMIT_TO_ARPABET.get(symbol.lower(), ())
-    if plain not in phones.FEATURES and len(known):
+    if plain not in phones.ARTICULATION and len(known):
         plain = known[-1]
-    if plain not in phones.FEATURES:
+    if plain not in phones.ARTICULATION:
         return "others", (symbol,)
-    f = phones.FEATURES[plain]
+    f = phones.ARTICULATION[plain]
     if f.vowel:
         diphthong = f.glide and plain in ("AW", "AY", "OY", "EY", "OW")
         place = (_HEIGHTS.index(f.height), _BACKNESS.index(f.backness), not f.tense, symbol)

@@ -126,3 +126,39 @@ def zipfian_sentences(seed=3, sentences=300, words=150):
         [str(w) for w in rng.choice(names, rng.integers(0, 9), p=share / share.sum())]
         for _ in range(sentences)
     ]
+
+
+RULE_PHONES = {
+    "A": "AA1", "B": "B", "D": "D", "E": "EH0", "I": "IH1", "M": "M", "N": "N", "O": "OW2",
+    "P": "P", "S": "S", "T": "T",
+}  # fmt: skip
+
+
+def rule_phones(word: str) -> tuple[str, ...]:
+    """A language of rules: C before E and I is S, else K; TH is one phone, X two; last E silent."""
+    phones, at = [], 0
+    while at < len(word):
+        letter, after = word[at], word[at + 1 : at + 2]
+        if letter + after == "TH":
+            phones.append("TH")
+            at += 1
+        elif letter == "C":
+            phones.append("S" if after in tuple("EI") else "K")
+        elif letter == "X":
+            phones += ["K", "S"]
+        elif letter != "E" or after:
+            phones.append(RULE_PHONES[letter])
+        at += 1
+    return tuple(phones)
+
+
+def rule_words(count, seed=0):
+    rng = np.random.default_rng(seed)
+    onsets, vowels = [*"BCDMNPSTCC", "TH", "X"], [*"AEIO"]
+    words = set()
+    while len(words) < count:
+        word = "".join(
+            str(rng.choice(onsets)) + str(rng.choice(vowels)) for _ in range(rng.integers(2, 5))
+        )
+        words.add(word + str(rng.choice([*"BCCDMNPST"])) + str(rng.choice(["", "E"])))
+    return sorted(words)

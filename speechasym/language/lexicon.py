@@ -1,71 +1,70 @@
-"""Pronunciation lexicons: CMUdict's and LibriSpeech's text formats.
+"""Pronunciation lexica: CMUdict's and LibriSpeech's text formats.
 
 [1] The CMU Pronouncing Dictionary 0.7a: `WORD  P1 P2`, alternatives `WORD(1)`, comments `;;;`.
-    NLTK hands it out as `WORD 1 P1 P2`, with a counter.
+    NLTK distributes it as `WORD 1 P1 P2`, with a counter.
 [2] LibriSpeech lexicon, openslr.org/11: `WORD<tab>P1 P2`, alternatives repeat the word.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from speechasym import files
 from speechasym.errors import LexiconError
 from speechasym.language import phones
 
+Pronunciation = tuple[str, ...]
+
 _ALTERNATIVE = re.compile(r"(.+)\(\d+\)")
 _KNOWN = frozenset(phones.ARPABET + phones.ARPABET_STRESSED)
-_BINARY = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 
 
-class Lexicon(dict[str, list[tuple[str, ...]]]):
-    """{word: its pronunciations, in the file's order}; its keys are the word list."""
+class Lexicon(dict[str, list[Pronunciation]]):
+    """{word: its pronunciations, in the file's order}."""
 
-    def pronounce(self, words: Iterable[str]) -> tuple[list[list[tuple[str, ...]]], dict[str, int]]:
-        """The alternatives of each word, and {word: how often} of those it does not have.
+    def pronounce(self, words: Iterable[str]) -> tuple[list[list[Pronunciation]], dict[str, int]]:
+        """Look up words, as they are or else in capitals.
 
-        A word is looked up as it is, then in capitals. One that is missing has no alternatives,
-        so that the result is as long as the words.
+        Returns:
+            The alternatives of each word, none for one that is missing; and {missing word: count}.
         """
-        found: list[list[tuple[str, ...]]] = []
+        rows: list[list[Pronunciation]] = []
         missing: dict[str, int] = {}
         for word in words:
             alternatives = self.get(word) or self.get(word.upper()) or []
             if not alternatives:
                 missing[word] = missing.get(word, 0) + 1
-            found.append(alternatives)
-        return found, missing
+            rows.append(alternatives)
+        return rows, missing
+
+    def without_stress(self, word: str) -> list[Pronunciation]:
+        """Look up a word: its different pronunciations without stress; none if it is missing."""
+        alternatives = self.pronounce([word])[0][0]
+        return list(dict.fromkeys(tuple(map(phones.strip_stress, row)) for row in alternatives))
 
 
-def read(path: str | Path, extra: Iterable[str] = ()) -> Lexicon:
+def restrict(lexicon: Lexicon, words: Iterable[str]) -> Lexicon:
+    """Return the entries of those words that a lexicon has, sorted, without stress."""
+    rows = ((word, lexicon.without_stress(word)) for word in sorted(set(words)))
+    return Lexicon({word: alternatives for word, alternatives in rows if alternatives})
+
+
+def read_lexicon(path: str | Path, extra: Iterable[str] = ()) -> Lexicon:
     """Read a lexicon of ARPAbet phones, with or without stress, in UTF-8 or Latin-1.
 
-    Takes the formats of [1], with `WORD(1)` or with NLTK's counter, and [2]. Comments begin with
-    `;;;`, or with ` #` behind a pronunciation. The same pronunciation twice counts once.
+    The format may be [1], with `WORD(1)` or with NLTK's counter, or [2]. Comments begin with `;;;`,
+    or with ` #` after a pronunciation. Duplicates are dropped.
 
     Args:
         extra: symbols to accept besides ARPAbet's, such as SIL or SPN.
 
     Raises:
-        LexiconError: no text, no entries, a word without phones, or an unknown phone.
+        LexiconError: the file cannot be read, is not text or has no entries; a word without
+            phones, or an unknown phone.
     """
-    path = Path(path)
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise LexiconError(path, f"cannot be read ({error.strerror})", "Check the path") from error
-    if bad := _BINARY.search(raw):
-        raise LexiconError(
-            f"{path}:{raw[: bad.start()].count(10) + 1}",
-            f"byte {bad.start()} is not text; lines of `WORD  P1 P2` are expected",
-            "Unpack it, or save it as UTF-8",
-        )
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = raw.decode("latin-1")
     known = _KNOWN.union(extra)
     lexicon = Lexicon()
-    for number, line in enumerate(re.split(r"\r\n|\r|\n", text), 1):
+    for number, line in enumerate(files.read_text(path, LexiconError, latin1=True).split("\n"), 1):
         if line.startswith(";;;") or not line.strip():
             continue
         word, *symbols = line.split()
@@ -76,15 +75,15 @@ def read(path: str | Path, extra: Iterable[str] = ()) -> Lexicon:
         if not symbols:
             raise LexiconError(
                 f"{path}:{number}",
-                f"{line.strip()!r} has no phones; `WORD  P1 P2` is expected",
-                "Mend or remove the line",
+                f"{line.strip()!r} has no phones, expected `WORD  P1 P2`",
+                "Fix or remove the line",
             )
         if unknown := [symbol for symbol in symbols if symbol not in known]:
             raise LexiconError(
                 f"{path}:{number}",
-                f"{unknown[0]!r} of {word!r} is none of the 39 ARPAbet phones, with stress 0 to 2 "
-                "at vowels",
-                "Mend the line, or name the symbol in `extra`",
+                f"{unknown[0]!r} of {word!r} is not one of the 39 ARPAbet phones, with stress 0 to "
+                "2 on vowels",
+                "Fix the line, or name the symbol in `extra`",
             )
         if match := _ALTERNATIVE.fullmatch(word):
             word = match[1]
@@ -92,5 +91,24 @@ def read(path: str | Path, extra: Iterable[str] = ()) -> Lexicon:
         if tuple(symbols) not in alternatives:
             alternatives.append(tuple(symbols))
     if not lexicon:
-        raise LexiconError(path, "no entries; `WORD  P1 P2` is expected", "Check the file")
+        raise LexiconError(path, "no entries, expected `WORD  P1 P2`", "Check the file")
     return lexicon
+
+
+def write_lexicon(
+    path: str | Path, lexicon: Lexicon, added: Mapping[str, str] | None = None
+) -> None:
+    """Write a lexicon in CMUdict's format, with a comment on what `complete` has added.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    comments = {
+        word: f" # from {source}" if source else " # guessed"
+        for word, source in (added or {}).items()
+    }
+    with files.atomic(Path(path)) as file:
+        for word, alternatives in lexicon.items():
+            for n, symbols in enumerate(alternatives):
+                name = f"{word}({n})" if n else word
+                file.write(f"{name}  {' '.join(symbols)}{comments.get(word, '')}\n".encode())

@@ -87,7 +87,7 @@ def search(
     """Return the best word sequences of log_probs (S, V).
 
     Args:
-        lm_*: arrays of `ngrams.Model`, with logarithms to base 10, and its initial state.
+        lm_*: arrays of `ngrams.NgramModel`, with logarithms to base 10, and its initial state.
         lm_weight, word_score: weight of natural log p(words), and addend per word.
         beam, width: maximum number of hypotheses, and their maximum distance from the best.
         symbol_width: maximum distance of a symbol from the best of its step.

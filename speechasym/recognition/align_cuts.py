@@ -108,7 +108,7 @@ def align_cuts(
     trained_with = trained.config.data.labels.lexicon
     if lexicon is None and trained_with is not None and Path(trained_with).is_file():
         lexicon = trained_with
-    words = None if lexicon is None else lexicons.read(lexicon)
+    words = None if lexicon is None else lexicons.read_lexicon(lexicon)
     log = _Log(
         out / LOG,
         {

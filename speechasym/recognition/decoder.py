@@ -268,15 +268,15 @@ def open_decoder(
         LexiconError, ArpaError: a file that cannot be read.
         ConfigError, DecodingError: see `Decoder`.
     """
-    entries = None if lexicon_file is None else lexicon.read(lexicon_file, phones.SILENCES)
+    entries = None if lexicon_file is None else lexicon.read_lexicon(lexicon_file, phones.SILENCES)
     lm = read_arpa(lm_file)
     guessed = 0
     if spelling and entries is not None:
-        from speechasym.language import letter_to_sound
+        from speechasym.language import completion, letter_to_sound
 
         before = len(entries)
         wanted = [word for word in lm.words if word not in ngrams.SPECIAL]
-        entries, _ = letter_to_sound.complete(entries, wanted, letter_to_sound.learn(entries))
+        entries, _ = completion.complete(entries, wanted, letter_to_sound.learn(entries))
         guessed = len(entries) - before
     paths = (None if lexicon_file is None else Path(lexicon_file), Path(lm_file))
     decoder = Decoder(inventories, entries, lm, config, guessed=guessed, paths=paths)

@@ -128,7 +128,7 @@ def speller(lexicon: Lexicon) -> Spell:
     """Return a function that guesses pronunciations from spelling; it learns when first called."""
     from speechasym.language import letter_to_sound
 
-    guessers: list[letter_to_sound.Guesser] = []
+    guessers: list[letter_to_sound.LetterToSound] = []
 
     def spell(word: str) -> list[tuple[str, ...]]:
         try:

@@ -193,7 +193,7 @@ class Recogniser:
 
     @cached_property
     def _entries(self) -> Lexicon | None:
-        return None if self.lexicon is None else lexicons.read(self.lexicon)
+        return None if self.lexicon is None else lexicons.read_lexicon(self.lexicon)
 
     def _blocks(
         self, source: Source, sample_rate: int | None, channel: str | int | None = None

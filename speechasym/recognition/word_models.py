@@ -8,9 +8,9 @@ from pathlib import Path
 from speechasym import files
 from speechasym.corpora import manifests
 from speechasym.errors import ConfigError
-from speechasym.language import kneser_ney, letter_to_sound, ngrams, texts
+from speechasym.language import completion, kneser_ney, letter_to_sound, ngrams, texts
 from speechasym.language.arpa import write_arpa
-from speechasym.language.lexicon import read as read_lexicon
+from speechasym.language.lexicon import read_lexicon, restrict, write_lexicon
 from speechasym.training import labels
 
 
@@ -135,14 +135,14 @@ def make_lexicon(
     wanted = [word for word in wanted if counts[word] >= least]
     if not wanted:
         raise ConfigError("words", "no word is frequent enough", "Lower --least")
-    entries = letter_to_sound.restricted(known, wanted)
+    entries = restrict(known, wanted)
     lacking = [word for word in wanted if word not in entries]
     origins: dict[str, str] = {}  # {guessed word: the words it is derived from, or ""}
     if guess and lacking:
         guesser = letter_to_sound.learn(known, most=learn_from)
-        complete, origins = letter_to_sound.complete(known, wanted, guesser)
-        entries = letter_to_sound.restricted(complete, wanted)
-    letter_to_sound.write_lexicon(out, entries, origins)
+        complete, origins = completion.complete(known, wanted, guesser)
+        entries = restrict(complete, wanted)
+    write_lexicon(out, entries, origins)
     if missing is not None:
         with files.atomic(Path(missing)) as file:
             file.write("".join(f"{word}\n" for word in lacking).encode())

@@ -117,7 +117,7 @@ def read_results(path: str | Path) -> Results:
 def _labelled_heads(trained: TrainedModel, cuts: "CutSet") -> tuple[list[str], dict[str, str]]:
     """Return the heads for which the cuts have labels, and why the others are left out."""
     config = trained.config.data.labels
-    words = None if config.lexicon is None else lexicon.read(config.lexicon)
+    words = None if config.lexicon is None else lexicon.read_lexicon(config.lexicon)
     heads, missing = [], {}
     for head in trained.inventories:
         try:

@@ -193,7 +193,7 @@ def load(
     name = Path(path).name
     feature_cache.check_cache(config.cache)
     cuts = read_cuts(Path(path))
-    words = None if config.labels.lexicon is None else lexicon.read(config.labels.lexicon)
+    words = None if config.labels.lexicon is None else lexicon.read_lexicon(config.labels.lexicon)
     with _naming(path):
         references = {
             head: [labels.tokens(cut, head, config.labels, words) for cut in cuts] for head in heads

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from speechasym.errors import LexiconError
-from speechasym.language.lexicon import Lexicon, read
+from speechasym.language.lexicon import Lexicon, read_lexicon, restrict, write_lexicon
 
 CMUDICT = """;;; a comment
 'BOUT  B AW1 T
@@ -24,7 +24,7 @@ FIRE = [("F", "AY1", "ER0"), ("F", "AY1", "R")]
 def test_formats(tmp_path, text):
     path = tmp_path / "lexicon.txt"
     path.write_text(text, "utf-8", newline="")
-    lexicon = read(path)
+    lexicon = read_lexicon(path)
     assert lexicon["FIRE"] == FIRE  # in order, and the same twice once
     assert lexicon["'BOUT"] == [("B", "AW1", "T")]
     assert "FIRE(1)" not in lexicon and all("(" not in word for word in lexicon)
@@ -33,7 +33,7 @@ def test_formats(tmp_path, text):
 def test_comments_behind_and_words_of_signs(tmp_path):
     path = tmp_path / "cmudict.dict"
     path.write_text(CMUDICT + "D'ARTAGNAN D AA0 R # foreign french\n", "utf-8")
-    lexicon = read(path)
+    lexicon = read_lexicon(path)
     assert lexicon["D'ARTAGNAN"] == [("D", "AA0", "R")]
     assert {"#SHARP-SIGN", ")PAREN"} <= set(lexicon)
 
@@ -42,7 +42,7 @@ def test_comments_behind_and_words_of_signs(tmp_path):
 def test_encodings(tmp_path, encoding):
     path = tmp_path / "lexicon.txt"
     path.write_bytes("DÉJÀ  D EY1 ZH AA2\n".encode(encoding))
-    assert read(str(path)) == {"DÉJÀ": [("D", "EY1", "ZH", "AA2")]}
+    assert read_lexicon(str(path)) == {"DÉJÀ": [("D", "EY1", "ZH", "AA2")]}
 
 
 def test_pronounce():
@@ -56,20 +56,20 @@ def test_pronounce():
 def test_extra_symbols(tmp_path):
     path = tmp_path / "lexicon.txt"
     path.write_text("!SIL SIL\n<UNK> SPN\n", "utf-8")
-    assert read(path, ("SIL", "SPN"))["<UNK>"] == [("SPN",)]
-    with pytest.raises(LexiconError, match=r"lexicon.txt:1: 'SIL' of '!SIL' is none of the 39"):
-        read(path)
+    assert read_lexicon(path, ("SIL", "SPN"))["<UNK>"] == [("SPN",)]
+    with pytest.raises(LexiconError, match=r"lexicon.txt:1: 'SIL' of '!SIL' is not one of the 39"):
+        read_lexicon(path)
 
 
 @pytest.mark.parametrize(
     ("raw", "says"),
     [
-        (b"A  AH0\nB  B1\n", r"lexicon.txt:2: 'B1' of 'B' is none of the 39 ARPAbet phones"),
+        (b"A  AH0\nB  B1\n", r"lexicon.txt:2: 'B1' of 'B' is not one of the 39 ARPAbet phones"),
         (b"A  AH0\nB  B IY4\n", r":2: 'IY4'"),
         (b"A  ah\n", r":1: 'ah'"),
-        (b";;; x\n\nFIRE\n", r":3: 'FIRE' has no phones; `WORD  P1 P2` is expected. Mend"),
+        (b";;; x\n\nFIRE\n", r":3: 'FIRE' has no phones, expected `WORD  P1 P2`. Fix"),
         (b"FIRE 1\n", r":1: 'FIRE 1' has no phones"),
-        (b"A AH0\n\x1f\x8b\x00\x01", r":2: byte 6 is not text"),
+        (b"A AH0\n\x1f\x8b\x00\x01", r":2: byte 8 is not text"),
         ("A AH0\n".encode("utf-16"), r":1: byte 3 is not text"),
         (b"", r"lexicon.txt: no entries"),
         (b";;; nothing\n", r"lexicon.txt: no entries"),
@@ -79,12 +79,42 @@ def test_bad_lexicon(tmp_path, raw, says):
     path = tmp_path / "lexicon.txt"
     path.write_bytes(raw)
     with pytest.raises(LexiconError, match=says) as raised:
-        read(path)
+        read_lexicon(path)
     assert re.match(re.escape(str(path)), str(raised.value))
 
 
 def test_not_there(tmp_path):
     with pytest.raises(LexiconError, match=r"nothing.txt: cannot be read"):
-        read(tmp_path / "nothing.txt")
+        read_lexicon(tmp_path / "nothing.txt")
     with pytest.raises(LexiconError, match=r"cannot be read"):
-        read(tmp_path)
+        read_lexicon(tmp_path)
+
+
+def test_restrict_drops_stress():
+    entries = Lexicon(
+        {
+            "TOM": [("T", "AA1", "M"), ("T", "AO1", "M"), ("T", "AA0", "M")],
+            "CAT": [("K", "AE1", "T")],
+            "COLOR": [("K", "AH1", "L", "ER0")],
+        }
+    )
+    assert restrict(entries, ["tom", "CAT", "DOG", "CAT"]) == {
+        "CAT": [("K", "AE", "T")],
+        "tom": [("T", "AA", "M"), ("T", "AO", "M")],
+    }
+
+
+def test_what_was_written_is_read(tmp_path):
+    path = tmp_path / "lexicon.txt"
+    entries = Lexicon(
+        {
+            "CAT": [("K", "AE", "T")],
+            "COLOR": [("K", "AH", "L", "ER")],
+            "TOM": [("T", "AA", "M"), ("T", "AO", "M")],
+        }
+    )
+    write_lexicon(path, entries, {"CAT": "", "COLOR": "COLOUR"})
+    assert read_lexicon(path) == entries
+    lines = path.read_text().splitlines()
+    assert "CAT  K AE T # guessed" in lines and "COLOR  K AH L ER # from COLOUR" in lines
+    assert "TOM(1)  T AO M" in lines

@@ -95,7 +95,7 @@ def test_with_dev_clean_it_chooses(official):
 def test_words_of_the_test_are_pronounced_but_not_in_the_language_model(official):
     commands, folder, _ = official
     out = folder / "out"
-    assert "RAG" in lexicon.read(out / "lexicon.txt")
+    assert "RAG" in lexicon.read_lexicon(out / "lexicon.txt")
     assert "guessed" in (out / "lexicon.txt").read_text()
     learned = commands.of("lm")[0]
     assert after(learned, "--transcripts") == str(out / "train_cuts.jsonl.gz")

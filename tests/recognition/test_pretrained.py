@@ -45,7 +45,7 @@ def test_what_data_says_is_mostly_heard(tmp_path, monkeypatch, capsys):
     heard = [line.split(":", 1)[1].split() for line in lines]
     wrong = sum(Levenshtein.distance(said[n], row) for n, row in zip(names, heard, strict=True))
     assert wrong < 0.5 * sum(len(said[name]) for name in names)
-    known = lexicon.read(pretrained.lexicon())
+    known = lexicon.read_lexicon(pretrained.lexicon())
     tiers = read_tiers(tmp_path / f"{names[0]}.TextGrid")
     assert list(tiers) == ["phones", "letters", "words", "words by lexicon"]
     labels = [interval.label for interval in tiers["words by lexicon"] if interval.label]

@@ -1,0 +1,68 @@
+"""The command `lexicon`."""
+
+import pytest
+from helpers import called, rule_phones, rule_words
+from helpers import text_manifest as manifest
+
+from speechasym.language import lexicon
+
+
+@pytest.fixture
+def made(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    rows = [f"{word}  {' '.join(rule_phones(word))}\n" for word in rule_words(300)]
+    (tmp_path / "own.txt").write_text("".join(rows) + "TOM  T AA1 M\n")
+    (tmp_path / "book.txt").write_text("Tom mixed. Bacace said: Tom!\n")
+    manifest(tmp_path / "cuts.jsonl", ["tom's than", "tom"])
+    return tmp_path
+
+
+def rows_of(said: str) -> dict[str, str]:
+    rows = (line.strip("│ ").split("│") for line in said.splitlines() if line[0] == "│")
+    return {name.strip(): value.strip() for name, value in rows}
+
+
+def test_lexicon(made, capsys):
+    call = ["lexicon", "own.txt", "--words", "book.txt", "cuts.jsonl", "--out", "out.txt"]
+    code, out, _ = called(capsys, *call, "--missing", "missing.txt")
+    assert code == 0 and lexicon.read_lexicon("out.txt") == {"TOM": [("T", "AA", "M")]}
+    rows = rows_of(out)
+    assert rows["words"] == "6, 8 times" and rows["in the lexicon"] == "1"
+    assert rows["missing"] == "5, 62.50% of the text"
+    assert rows["these"] == "BACACE, MIXED, SAID, THAN, TOM'S"
+    assert (made / "missing.txt").read_text().split() == rows["these"].split(", ")
+    code, out, _ = called(capsys, *call, "--guess")
+    found = lexicon.read_lexicon("out.txt")
+    assert code == 0 and found["TOM'S"] == [("T", "AA", "M", "Z")]
+    assert found["BACACE"] == [("B", "AA", "K", "AA", "S")] and found["THAN"] == [said2("THAN")]
+    text = (made / "out.txt").read_text()
+    assert "TOM'S  T AA M Z # from TOM\n" in text and "THAN  TH AA N # guessed\n" in text
+    rows = rows_of(out)
+    assert rows["derived"].startswith("1,") and rows["guessed"] == "4" and "these" in rows
+
+
+def said2(word):
+    return tuple(phone.rstrip("012") for phone in rule_phones(word))
+
+
+def test_only_frequent_words(made, capsys):
+    call = ["lexicon", "own.txt", "--words", "book.txt,cuts.jsonl", "--out", "out.txt"]
+    for more in (["--most", 1], ["--least", 3]):
+        code, out, _ = called(capsys, *call, *more)
+        assert code == 0 and rows_of(out)["missing"] == "0, 0.00% of the text"
+        assert set(lexicon.read_lexicon("out.txt")) == {"TOM"}
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (["--words", "none.txt"], "none.txt: cannot be read"),
+        (["--words", "book.txt", "--most", 0], "--most: must be >= 1, got 0"),
+        (["--words", "book.txt", "--learn-from", 0], "--learn-from: must be >= 1, got 0"),
+        (["--words", "book.txt", "--least", 9], "no word"),
+    ],
+)
+def test_lexicon_with_what_cannot_be(made, capsys, more, says):
+    code, _, err = called(capsys, "lexicon", "own.txt", "--out", "out.txt", *more)
+    assert code == 2 and says in err and not (made / "out.txt").exists()

@@ -161,7 +161,7 @@ def read_sentences(path: str | Path) -> list[list[str]]:
     """Read the sentences of a manifest of cuts or of a plain text, as words in capitals."""
     if Path(path).name.removesuffix(".gz").endswith(manifests.MANIFEST_SUFFIXES):
         return [labels.words_of(cut) for cut in manifests.read_cuts(path)]
-    return texts.read_text(path)
+    return texts.read_sentences(path)
 
 
 def _vocabulary(

@@ -5,7 +5,7 @@ import gzip
 import pytest
 
 from speechasym.errors import TextError
-from speechasym.language.texts import read_text, words_of_text
+from speechasym.language.texts import read_sentences, sentences_of
 
 BOOK = """The Project Gutenberg Etext of X
 *END*THE SMALL PRINT! FOR PUBLIC DOMAIN ETEXTS*Ver.04.29.93*END*
@@ -31,7 +31,7 @@ No more. Of this.
 
 
 def test_words_of_a_book():
-    assert [" ".join(words) for words in words_of_text(BOOK)] == [
+    assert [" ".join(words) for words in sentences_of(BOOK)] == [
         "MISTER BROWN SMITH M P ASKED DOCTOR WHO CAN'T YOU COME TO DAY",
         "YES SAID SHE JAMES WIFE TWAS CAFE AND CAKE ET CETERA NO",
         "PART OF IT I",
@@ -43,7 +43,7 @@ def test_words_of_a_book():
 
 def test_words_of_transcripts():
     text = "OH WELL\nIT'S 'TIS\n\nI\nROOM 12\n"
-    assert words_of_text(text) == [["OH", "WELL"], ["IT'S", "TIS"], ["I"]]
+    assert sentences_of(text) == [["OH", "WELL"], ["IT'S", "TIS"], ["I"]]
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_words_of_transcripts():
      ("Chapter the Last\nin which", 0)],
 )  # fmt: skip
 def test_sentences(text, count):
-    assert len(words_of_text(text)) == count
+    assert len(sentences_of(text)) == count
 
 
 def test_texts_that_cannot_be_read(tmp_path):
@@ -65,10 +65,10 @@ def test_texts_that_cannot_be_read(tmp_path):
     ):
         path = tmp_path / name
         path.write_bytes(raw)
-        with pytest.raises(TextError, match=f"{name}: .*{says}"):
-            read_text(path)
+        with pytest.raises(TextError, match=f"{name}.*: .*{says}"):
+            read_sentences(path)
     with pytest.raises(TextError, match=r"none.txt: cannot be read \(No such file"):
-        read_text(tmp_path / "none.txt")
+        read_sentences(tmp_path / "none.txt")
     path = tmp_path / "book.txt.gz"
     path.write_bytes(gzip.compress("Ça va. Bien.".encode("latin-1")))
-    assert read_text(path) == [["CA", "VA"], ["BIEN"]]
+    assert read_sentences(path) == [["CA", "VA"], ["BIEN"]]

@@ -1,8 +1,8 @@
 """Look-ups in an n-gram model, compiled with numba.
 
-A model is a tree in flat arrays (`speechasym.language.ngrams.NgramModel`): node 0 is the empty history,
-the children of node n are first[n] to first[n + 1] - 1, sorted by `word`. The symbol </s> is number
-2 in every model.
+A model is a tree in flat arrays (`speechasym.language.ngrams.NgramModel`): node 0 is the empty
+history, the children of node n are first[n] to first[n + 1] - 1, sorted by `word`. The symbol </s>
+is number 2 in every model.
 """
 
 import numpy as np

@@ -12,7 +12,7 @@ The field names are the keys of YAML files.
 """
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from speechasym.config import check_choice, check_count
@@ -42,57 +42,29 @@ NORMS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class BlockConfig:
-    """A block; `block.build` builds it. Options that the function does not take are ignored.
-
-    Args:
-        function: linear, feedforward, convolution, statespace, attention, gate or constant.
-        width: D.
-        norm: theory, pre, post, sandwich, rezero, layerscale or none.
-        activation: of ScaleIn: compress, sign(x) log(1 + |x|) / log(N) with learned N (C5), or
-            none. Default: compress for theory, none for the others.
-        depth: blocks in the stack, from which theory and layerscale derive their gain.
-        gain: initial gain of the branch. Default: theory 1 / sqrt(depth), so that all blocks
-            together add as much variance as came in; layerscale 0.1 up to 18 blocks, 1e-5 up to
-            24, 1e-6 beyond [4]; rezero 0; sandwich 1.
-        dropout: share of the branch's values set to 0 in training.
-        causal: use no later frames.
-        kernel: frames, odd unless causal (convolution, statespace, gate).
-        dilation: frames (convolution).
-        expansion: inner width / width (feedforward, convolution, statespace).
-        heads: a divisor of the width (attention) or the inner width (statespace).
-        states: per channel (statespace).
-        window: frames visible on either side. Default: all (attention).
-        weights, law: softmax, or rank with geometric, pareto or power (attention).
+class BlockOptions:
+    """Options of a block; those that its function does not take are ignored.
 
     Raises `ConfigError` for values that are out of range or contradict each other.
     """
 
-    function: str = "convolution"
-    width: int = 128
-    norm: str = "theory"
-    activation: str | None = None
-    depth: int = 1
-    gain: float | None = None
-    dropout: float = 0.0
-    causal: bool = False
-    kernel: int = 5
-    dilation: int = 1
-    expansion: int = 1
-    heads: int = 4
-    states: int = 16
-    window: int | None = None
-    weights: str = "softmax"
-    law: str = "geometric"
+    norm: str = "theory"  # theory, pre, post, sandwich, rezero, layerscale or none
+    activation: str | None = None  # of ScaleIn: compress (C5) or none; default: by the norm
+    gain: float | None = None  # initial, of the branch; default: by the norm
+    dropout: float = 0.0  # share of the branch's values set to 0 in training
+    causal: bool = False  # use no later frames
+    kernel: int = 5  # frames, odd unless causal (convolution, statespace, gate)
+    expansion: int = 1  # inner width / width (feedforward, convolution, statespace)
+    heads: int = 4  # a divisor of the width (attention) or the inner width (statespace)
+    states: int = 16  # per channel (statespace)
+    window: int | None = None  # frames visible on either side; default: all (attention)
+    weights: str = "softmax"  # or rank (attention)
+    law: str = "geometric"  # of rank: geometric, pareto or power (attention)
 
     def __post_init__(self) -> None:
-        from speechasym.levels import functions
-
-        check_choice("function", self.function, functions.FUNCTIONS)
         check_choice("norm", self.norm, NORMS)
         if self.activation is not None:
             check_choice("activation", self.activation, ACTIVATIONS)
-        check_count("depth", self.depth)
         if self.gain is not None:
             if not math.isfinite(self.gain):
                 raise ConfigError("gain", f"must be finite, got {self.gain}", "Use 1")
@@ -100,16 +72,38 @@ class BlockConfig:
                 raise ConfigError("gain", f"norm {self.norm!r} has no gain", "Leave it out")
         if not 0 <= self.dropout < 1:
             raise ConfigError("dropout", f"must be in [0, 1), got {self.dropout}", "Use 0.1")
-        functions.check(self.function, self.width, vars(self))
 
     @property
     def compress(self) -> bool:
-        """Whether ScaleIn ends with a compression."""
+        """Whether ScaleIn ends with sign(x) log(1 + |x|) / log(N); default: for theory."""
         return (self.activation or ("compress" if self.norm == "theory" else "none")) == "compress"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockConfig(BlockOptions):
+    """A block; `block.build` builds it."""
+
+    function: str = "convolution"  # a name in `functions.FUNCTIONS`
+    width: int = 128  # D
+    depth: int = 1  # blocks in the stack, from which theory and layerscale derive their gain
+    dilation: int = 1  # frames (convolution)
+
+    def __post_init__(self) -> None:
+        from speechasym.levels import functions
+
+        super().__post_init__()
+        check_choice("function", self.function, functions.FUNCTIONS)
+        check_count("depth", self.depth)
+        functions.check(self.function, self.width, vars(self))
 
     @property
     def initial_gain(self) -> float:
-        """Gain of the branch before training."""
+        """Gain of the branch before training.
+
+        Default: for theory 1 / sqrt(depth), so that all blocks together add as much variance as
+        came in; for layerscale 0.1 up to 18 blocks, 1e-5 up to 24, 1e-6 beyond [4]; for rezero 0;
+        for sandwich 1.
+        """
         if self.gain is not None:
             return self.gain
         if self.norm == "theory":
@@ -127,7 +121,7 @@ class LevelConfig:
     functions: tuple[str, ...] = ("convolution", "feedforward")  # one block each, in order
     repeat: int = 1  # of the whole sequence
     dilations: tuple[int, ...] = (1,)  # of convolutions, cycled over the repeats
-    block: BlockConfig = field(default_factory=BlockConfig)  # options that all blocks share
+    block: BlockOptions = BlockOptions()  # shared by all blocks
     stride: int = 1  # input steps per step; if > 1, neighbouring steps enter too
     context: int = 0  # channels of context from the level above; 0: none
     units: int = 64  # U; 0: none
@@ -167,8 +161,8 @@ class LevelConfig:
     def blocks(self) -> tuple[BlockConfig, ...]:
         """Return the configurations of the blocks, in order. Raises `ConfigError` as they do."""
         return tuple(
-            replace(
-                self.block,
+            BlockConfig(
+                **vars(self.block),
                 function=name,
                 width=self.width,
                 depth=self.repeat * len(self.functions),

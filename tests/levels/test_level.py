@@ -7,7 +7,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from speechasym.errors import ConfigError
-from speechasym.levels.config import BlockConfig, LevelConfig
+from speechasym.levels.config import BlockOptions, LevelConfig
 from speechasym.levels.events import Steps
 from speechasym.levels.level import Level
 
@@ -123,7 +123,7 @@ def test_units_learn_to_predict_the_input():
 
 
 def test_a_causal_level_does_not_look_ahead():
-    level = made(events="hysteresis", stride=2, block=BlockConfig(causal=True))
+    level = made(events="hysteresis", stride=2, block=BlockOptions(causal=True))
     x, mask, _ = batch(40)
     changed = x.clone()
     changed[:, 24:] += 1

@@ -1,13 +1,10 @@
 """What the functions of a block share: masking, checks, streaming, depthwise convolution.
 
 Shapes: B batch, F frames, D width, E inner width, K kernel.
-
-[1] N. Shazeer, "GLU variants improve transformer", arXiv:2002.05202, 2020.
 """
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,16 +12,10 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from speechasym.config import check_choice, check_count
+from speechasym.config import check_count
 from speechasym.errors import ConfigError
 
 State = tuple[Tensor, ...]
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "relu": functional.relu,
-    "silu": functional.silu,
-    "gelu": functional.gelu,
-    "glu": functional.glu,  # halves the width, so its input has twice the width [1]
-}
 
 
 def check_kernel(kernel: int, causal: bool) -> None:
@@ -104,13 +95,6 @@ class Function(nn.Module, ABC):
     @abstractmethod
     def _run(self, x: Tensor, mask: Tensor | None, state: State | None) -> tuple[Tensor, State]:
         """Compute y; x is 0 where mask is False, and y may be anything finite there."""
-
-
-def inner_width(width: int, expansion: int, activation: str) -> tuple[int, int]:
-    """Return the inner width E, and the width that the activation needs as its input."""
-    check_count("expansion", expansion)
-    check_choice("activation", activation, ACTIVATIONS)
-    return width * expansion, width * expansion * (2 if activation == "glu" else 1)
 
 
 class Depthwise(nn.Module):

@@ -4,7 +4,8 @@ All map x (B, F, D) to y (B, F, D), as `base.Function` says, and any may stand i
 
 Shapes: B batch, F frames, D width, E inner width.
 
-[1] A. Gulati et al., "Conformer: convolution-augmented transformer for speech recognition",
+[1] N. Shazeer, "GLU variants improve transformer", arXiv:2002.05202, 2020.
+[2] A. Gulati et al., "Conformer: convolution-augmented transformer for speech recognition",
     Interspeech, 2020.
 """
 
@@ -13,18 +14,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from speechasym.config import check_choice
+from speechasym.config import check_choice, check_count
 from speechasym.levels.attention import Attention
-from speechasym.levels.base import (
-    ACTIVATIONS,
-    Depthwise,
-    Function,
-    State,
-    check_kernel,
-    hide,
-    inner_width,
-)
+from speechasym.levels.base import Depthwise, Function, State, check_kernel, hide
 from speechasym.levels.state_space import StateSpace
 
 GATES: dict[str, Callable[[Tensor], Tensor]] = {"sigmoid": torch.sigmoid, "linear": lambda x: x}
@@ -42,33 +36,25 @@ class Linear(Function):
 
 
 class FeedForward(Function):
-    """Two linear maps with an activation between them, at each frame.
+    """Two linear maps with SiLU between them, at each frame; `expansion` is E / D."""
 
-    Args:
-        width: D.
-        expansion: E / D.
-        activation: one of ACTIVATIONS.
-    """
-
-    def __init__(self, width: int, expansion: int = 1, activation: str = "silu") -> None:
+    def __init__(self, width: int, expansion: int = 1) -> None:
         super().__init__(width, causal=True)
-        inner, feed = inner_width(width, expansion, activation)
-        self.inside = nn.Linear(width, feed)
-        self.out = nn.Linear(inner, width)
-        self.activation = activation
+        check_count("expansion", expansion)
+        self.inside = nn.Linear(width, width * expansion)
+        self.out = nn.Linear(width * expansion, width)
 
     def _run(self, x: Tensor, mask: Tensor | None, state: State | None) -> tuple[Tensor, State]:
-        return self.out(ACTIVATIONS[self.activation](self.inside(x))), ()
+        return self.out(functional.silu(self.inside(x))), ()
 
 
 class Convolution(Function):
-    """Depthwise separable: pointwise, activation, depthwise, pointwise [1].
+    """Depthwise separable: pointwise, gated linear unit [1], depthwise, pointwise [2].
 
     Args:
         width: D.
         kernel, dilation: of the depthwise part, frames; the kernel is odd unless causal.
         expansion: E / D.
-        activation: one of ACTIVATIONS.
         causal: use this frame and earlier ones only.
     """
 
@@ -78,20 +64,17 @@ class Convolution(Function):
         kernel: int = 5,
         dilation: int = 1,
         expansion: int = 1,
-        activation: str = "glu",
         causal: bool = False,
     ) -> None:
         super().__init__(width, causal)
-        inner, feed = inner_width(width, expansion, activation)
-        self.inside = nn.Linear(width, feed)
+        check_count("expansion", expansion)
+        inner = width * expansion
+        self.inside = nn.Linear(width, 2 * inner)
         self.taps = Depthwise(inner, kernel, dilation, causal)
         self.out = nn.Linear(inner, width)
-        self.activation = activation
 
     def _run(self, x: Tensor, mask: Tensor | None, state: State | None) -> tuple[Tensor, State]:
-        x = hide(
-            ACTIVATIONS[self.activation](self.inside(x)), mask
-        )  # zero, as outside the utterance
+        x = hide(functional.glu(self.inside(x)), mask)  # 0 at padding, as beyond the ends
         y, before = self.taps(x, state[0] if state else None)
         return self.out(y), (before,)
 

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from speechasym.config import check_count
 from speechasym.errors import ConfigError
-from speechasym.levels.base import Depthwise, Function, State, check_heads, hide, inner_width
+from speechasym.levels.base import Depthwise, Function, State, check_heads, hide
 from speechasym.ops.selective import selective_scan
 
 
@@ -43,7 +43,8 @@ class StateSpace(Function):
         causal: bool = False,
     ) -> None:
         super().__init__(width, causal)
-        inner, _ = inner_width(width, expansion, "silu")
+        check_count("expansion", expansion)
+        inner = width * expansion
         check_heads(inner, heads, "inner width")
         check_count("states", states)
         if not causal and heads % 2:

@@ -21,12 +21,12 @@ def _bounded(raw: Tensor, low: float, high: float) -> Tensor:
     return low * torch.exp(math.log(high / low) * torch.sigmoid(raw))
 
 
-def _raw(name: str, value: float, low: float, high: float, count: int) -> Tensor:
+def _raw(name: str, value: float, low: float, high: float, count: int) -> nn.Parameter:
     """Invert `_bounded`, kept off the flat ends so that the value still learns."""
     if not low <= value <= high:
         raise ConfigError(name, f"must be in [{low}, {high}], got {value}", "Move it or the bounds")
     share = math.log(value / low) / math.log(high / low)
-    return torch.full((count,), share).logit(eps=0.01)
+    return nn.Parameter(torch.full((count,), share).logit(eps=0.01))
 
 
 class RankActivation(nn.Module):
@@ -53,7 +53,6 @@ class RankActivation(nn.Module):
             (..., G, F, U). -1, one for each unit, only for relu, gelu and log.
         beta: initial value, in the unit of x (power: no unit).
         resolution: initial N, 1.1 to `resolution_max`; None for all units (log: U).
-        learn: whether beta and N are parameters.
         soft: width of the ranks in the unit of x, see `ranks`; None for exact ranks.
         beta_bounds: limits of beta.
         resolution_max: upper limit of N; None for U (log: 10 000).
@@ -67,9 +66,6 @@ class RankActivation(nn.Module):
         *("relu", "gelu", "log"),
     )
 
-    raw_beta: Tensor | None
-    raw_resolution: Tensor | None
-
     def __init__(
         self,
         units: int,
@@ -79,7 +75,6 @@ class RankActivation(nn.Module):
         group_dim: int = -2,
         beta: float = 1.0,
         resolution: float | None = None,
-        learn: bool = True,
         soft: float | None = 0.3,
         beta_bounds: tuple[float, float] = (0.01, 100.0),
         resolution_max: float | None = None,
@@ -106,21 +101,13 @@ class RankActivation(nn.Module):
         if law == "log" and resolution is None:
             resolution = min(max(units, 2), resolution_max)
         has_beta = law not in ("softmax", "log")
-        raw_beta = _raw("beta", beta, *beta_bounds, groups) if has_beta else None
-        self._register("raw_beta", raw_beta, learn)
-        raw = None
+        self.raw_beta = _raw("beta", beta, *beta_bounds, groups) if has_beta else None
+        self.raw_resolution = None
         if resolution is not None:
             if not _LEAST < resolution_max < math.inf:
                 problem = f"must be > {_LEAST} and finite, got {resolution_max}"
                 raise ConfigError("resolution_max", problem, "Use 2 or more")
-            raw = _raw("resolution", resolution, _LEAST, resolution_max, groups)
-        self._register("raw_resolution", raw, learn)
-
-    def _register(self, name: str, value: Tensor | None, learn: bool) -> None:
-        if learn and value is not None:
-            self.register_parameter(name, nn.Parameter(value))
-        else:
-            self.register_buffer(name, value)
+            self.raw_resolution = _raw("resolution", resolution, _LEAST, resolution_max, groups)
 
     @property
     def beta(self) -> Tensor:

@@ -126,16 +126,12 @@ def masked(scores: Tensor, mask: Tensor | None) -> Tensor:
     return scores if mask is None else scores.masked_fill(~mask, torch.finfo(scores.dtype).min / 2)
 
 
-def _log_support(rank: Tensor, resolution: float | Tensor) -> Tensor:
-    """Return the log weight of a support that ends softly after N = `resolution` ranks."""
-    return F.logsigmoid((resolution + 0.5 - rank) / _EDGE)
-
-
 def _softmax(
     scores: Tensor, dim: int, mask: Tensor | None, rank: Tensor | None, resolution: Any
 ) -> Tensor:
     if rank is not None and resolution is not None:
-        scores = scores + _log_support(rank, resolution)
+        # a support that ends softly after N ranks
+        scores = scores + F.logsigmoid((resolution + 0.5 - rank) / _EDGE)
     p = torch.softmax(masked(scores, mask), dim)
     return p if mask is None else p * mask
 

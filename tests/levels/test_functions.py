@@ -22,12 +22,12 @@ D = 12
 FRAMEWISE = {
     "linear": lambda: Linear(D),
     "feedforward": lambda: FeedForward(D),
-    "feedforward glu": lambda: FeedForward(D, 3, "glu"),
+    "feedforward wide": lambda: FeedForward(D, 3),
     "constant": lambda: Constant(D),
 }
 EITHER = {
     "convolution": lambda causal: Convolution(D, 5, causal=causal),
-    "convolution dilated": lambda causal: Convolution(D, 3, 4, 2, "relu", causal=causal),
+    "convolution dilated": lambda causal: Convolution(D, 3, 4, 2, causal=causal),
     "convolution of one": lambda causal: Convolution(D, 1, causal=causal),
     "statespace": lambda causal: StateSpace(D, 4, 3, causal=causal),
     "statespace wide": lambda causal: StateSpace(D, 6, 3, 3, expansion=2, causal=causal),
@@ -229,7 +229,7 @@ def test_constant_does_not_hear_its_input():
     [
         (lambda: Linear(0), "width: must be an integer >= 1, got 0"),
         (lambda: FeedForward(4, 0), "expansion"),
-        (lambda: FeedForward(4, activation="sillu"), "Did you mean 'silu'"),
+        (lambda: FeedForward(4, 0), "expansion"),
         (lambda: Convolution(4, 4), "4 is even.*Use 5, or causal=True"),
         (lambda: Convolution(4, 3, 0), "dilation"),
         (lambda: Convolution(4, 2.5), "kernel"),

@@ -24,16 +24,7 @@ from speechasym.asymmetry.tracks import Design
 from speechasym.auditory import erb
 from speechasym.auditory.filterbank import FilterbankConfig
 from speechasym.errors import ConfigError
-from speechasym.plots.axes import (
-    DPI,
-    FALL,
-    RISE,
-    SIGNED,
-    STILL,
-    channel_image,
-    hz_ticks,
-    set_title,
-)
+from speechasym.plots.axes import DPI, FALL, RISE, SIGNED, STILL, channel_image, hz_ticks, set_title
 from speechasym.plots.signal import Excerpt, frame_hop, waveform
 from speechasym.plots.tiers import tiers
 
@@ -48,8 +39,6 @@ _INPUTS = {
     "lead": "accumulated lead (cycles, mod 1)",
 }
 SIDE_BY_SIDE_S = 8.0  # longer recordings have the kinds below one another, each at full width
-
-# --- Data -----------------------------------------------------------------------------------------
 
 
 def design(sample_rate: int) -> Design:
@@ -77,9 +66,6 @@ def _centres(d: Design, track: str) -> NDArray[np.float64]:
     """Centre frequencies in Hz: (C,); of lead (C - 1,), midway between neighbours."""
     cam = erb.hz_to_cam(d.inner.frequency)
     return erb.cam_to_hz((cam[1:] + cam[:-1]) / 2) if track == "lead" else d.inner.frequency
-
-
-# --- Panels ---------------------------------------------------------------------------------------
 
 
 def asymmetry(
@@ -159,9 +145,6 @@ def work(
     axes.set_xticks(erb.hz_to_cam(ticks), [f"{hz:g}" for hz in ticks])
     axes.yaxis.set_major_formatter(lambda value, _: f"{abs(value):g}")
     return bands
-
-
-# --- Figures --------------------------------------------------------------------------------------
 
 
 def scales_figure(excerpt: Excerpt, annotation: Mapping[str, Sequence[Interval]]) -> Figure:

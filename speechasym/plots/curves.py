@@ -20,8 +20,6 @@ from speechasym.training.run_folder import METRICS
 COLOURS = {"phones": "#1b6ca8", "letters": "#d1751d", "words": "#3a8f4d"}
 SMOOTH = 0.02  # share of the steps that a training loss is averaged over
 
-# --- Data -----------------------------------------------------------------------------------------
-
 
 class Metrics(NamedTuple):
     """The lines of metrics.jsonl, each placed on a time axis in epochs."""
@@ -64,26 +62,20 @@ def read_metrics(run: str | Path) -> Metrics:
             raise ValueError("not all values are numbers")
         steps = [line for line in lines if "loss" in line]
         validations = [line for line in lines if any(key.startswith("dev_") for key in line)]
-        sizes: dict[int, int] = {}
-        for line in steps:
-            sizes[line["epoch"]] = sizes.get(line["epoch"], 0) + 1
-        epoch_of = {line["step"]: 0.0 for line in steps}
+        numbers = [line["step"] for line in steps]
+        epochs, first, index, size = np.unique(
+            np.array([line["epoch"] for line in steps], int),
+            return_index=True, return_inverse=True, return_counts=True,
+        )  # fmt: skip
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise ConfigError(path, f"cannot be read ({error})", "Give the folder of a run") from error
     if not steps:
         raise ConfigError(path, "holds no training step", "Train the run first")
-    if len(sizes) > 1:  # the last epoch may be unfinished
-        last = max(sizes)
-        sizes[last] = max(sizes[last], max(size for e, size in sizes.items() if e != last))
-    done: dict[int, int] = {}
-    for line in steps:
-        epoch = line["epoch"]
-        done[epoch] = done.get(epoch, 0) + 1
-        epoch_of[line["step"]] = epoch + done[epoch] / sizes[epoch]
-    return Metrics(
-        steps, np.array([epoch_of[line["step"]] for line in steps]),
-        validations, np.array([epoch_of.get(line["step"], 0.0) for line in validations]),
-    )  # fmt: skip
+    size[-1] = max(size)  # the last epoch may be unfinished
+    at = epochs[index] + (np.arange(1, len(steps) + 1) - first[index]) / size[index]
+    at_step = dict(zip(numbers, at, strict=True))
+    at_validations = np.array([at_step.get(line["step"], 0.0) for line in validations])
+    return Metrics(steps, at, validations, at_validations)
 
 
 def training_losses(metrics: Metrics) -> list[Curve]:
@@ -135,9 +127,6 @@ def running_mean(x: NDArray, width: int) -> NDArray[np.float64]:
     high = np.minimum(len(x), low + width)
     count = counts[high] - counts[low]
     return np.where(count > 0, (sums[high] - sums[low]) / np.maximum(count, 1), math.nan)
-
-
-# --- Panels ---------------------------------------------------------------------------------------
 
 
 def losses(axes: Axes, metrics: Metrics) -> list[Line2D]:

@@ -5,6 +5,7 @@ Shapes: B utterances, S steps of a level, U units.
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +15,6 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from speechasym.errors import ConfigError
-from speechasym.levels.level import LevelOutput
 from speechasym.levels.output import ModelOutput
 from speechasym.plots.axes import DPI, FALL, RISE, open_grid, set_title
 from speechasym.ranks import fits
@@ -23,89 +23,67 @@ from speechasym.recognition.trained_model import TrainedModel
 
 LAWS = {"geometric": RISE, "power": FALL}
 
-# --- Data -----------------------------------------------------------------------------------------
 
-
-class UnitUse(NamedTuple):
+@dataclass
+class UnitUse:
     """How much a level's units were used, over some recordings."""
 
     level: int
-    mean: NDArray[np.float64]  # (U,) mean activation
-    wins: NDArray[np.float64]  # (U,) events (steps, in a level without events) that each won
-    events: bool  # whether wins are counted by event
     law: str
     beta: float | None  # as learned
-    resolution: float | None
+    resolution: float | None  # N, as learned; None: all
+    total: NDArray[np.float64]  # (U,) activation, summed over steps
+    wins: NDArray[np.float64]  # (U,) events (steps, in a level without events) that each won
+    events: bool  # whether wins are counted by event
+    steps: int = 0
+
+    @property
+    def mean(self) -> NDArray[np.float64]:
+        """(U,) mean activation."""
+        return self.total / self.steps
 
 
-class UnitCounter:
-    """Accumulates the use of units, output by output; `hook` is a forward hook for the model."""
-
-    def __init__(self) -> None:
-        self.sums: dict[int, NDArray[np.float64]] = {}
-        self.wins: dict[int, NDArray[np.float64]] = {}
-        self.steps: dict[int, int] = {}
-        self.events: dict[int, bool] = {}
-
-    def hook(self, module: Any, inputs: Any, output: ModelOutput) -> None:
-        """Add the output of a batch."""
-        for number, level in enumerate(output.levels):
-            if level.activation is None:
-                continue
-            activations = level.activation.cpu().numpy()
-            zeros = np.zeros(activations.shape[-1])
-            for name in (self.sums, self.wins):
-                name.setdefault(number, zeros.copy())
-            self.events[number] = level.winner is not None
-            for row, mask in enumerate(level.mask.cpu().numpy()):
-                self.sums[number] += activations[row][mask].sum(0)
-                self.wins[number] += np.bincount(winners(level, row), minlength=len(zeros))
-                self.steps[number] = self.steps.get(number, 0) + int(mask.sum())
-
-    def result(self, trained: TrainedModel) -> list[UnitUse]:
-        """Return the use of units in each level that has any, from the lowest."""
-        uses = []
-        for number in sorted(self.wins):
+def add_unit_use(uses: dict[int, UnitUse], trained: TrainedModel, output: ModelOutput) -> None:
+    """Add what a batch used of the units to {level: use}."""
+    for number, level in enumerate(output.levels):
+        if level.activation is None:
+            continue
+        activations = level.activation.cpu().numpy()
+        units = activations.shape[-1]
+        if number not in uses:
             _, beta, resolution = evaluation.law_of(trained, number)
-            level: Any = trained.model.get_submodule(f"levels.{number}")
-            uses.append(
-                UnitUse(
-                    number, self.sums[number] / self.steps[number], self.wins[number],
-                    self.events[number], str(level.config.law), beta, resolution,
-                )
-            )  # fmt: skip
-        return uses
-
-
-def winners(level: LevelOutput, row: int = 0) -> NDArray[np.int64]:
-    """Return the unit that won each event (step, without events) of one utterance of a batch."""
-    mask = level.mask[row].cpu().numpy()
-    if level.winner is None:
-        assert level.activation is not None
-        return level.activation[row].cpu().numpy()[mask].argmax(1)
-    unit: NDArray[np.int64] = level.winner[row].cpu().numpy()[mask]
-    return unit[np.flatnonzero(np.diff(unit, prepend=-1))]
+            config: Any = trained.model.get_submodule(f"levels.{number}")
+            law, events = str(config.config.law), level.winner is not None
+            zeros = np.zeros((2, units))
+            uses[number] = UnitUse(number, law, beta, resolution, zeros[0], zeros[1], events)
+        use = uses[number]
+        for row, mask in enumerate(level.mask.cpu().numpy()):
+            use.total += activations[row][mask].sum(0)
+            use.steps += int(mask.sum())
+            winner = activations[row][mask].argmax(1)
+            if level.winner is not None:  # once per event
+                held = level.winner[row].cpu().numpy()[mask]
+                winner = held[np.flatnonzero(np.diff(held, prepend=-1))]
+            use.wins += np.bincount(winner, minlength=units)
 
 
 def unit_use(trained: TrainedModel, outputs: Iterable[ModelOutput]) -> list[UnitUse]:
-    """Return the use of units over outputs. Raises `ConfigError` if no level has units."""
-    counter = UnitCounter()
+    """Return the use of each level's units. Raises `ConfigError` if no level has units."""
+    uses: dict[int, UnitUse] = {}
     for output in outputs:
-        counter.hook(None, None, output)
-    if not counter.wins:
+        add_unit_use(uses, trained, output)
+    if not uses:
         raise ConfigError(
             trained.folder, "its model has no units", "Draw curves or confusion of it instead"
         )
-    return counter.result(trained)
+    return list(uses.values())
 
 
 class LawCurve(NamedTuple):
     """A rank law fitted to units."""
 
     law: str
-    beta: float
-    resolution: float
-    bounded: bool  # whether the data tell N
+    label: str  # with its parameters, for a legend
     share: NDArray[np.float64]  # of ranks 1 to N
 
 
@@ -137,45 +115,30 @@ def rank_shares(values: NDArray, sample_size: float | None = None) -> RankShares
         assert law is not None
         i = np.arange(round(law.resolution))
         weight = np.exp(-i / law.beta) if law.law == "geometric" else (i + 1.0) ** (-1 / law.beta)
-        bounded = not math.isinf(law.resolution_high)
-        laws.append(LawCurve(law.law, law.beta, law.resolution, bounded, weight / weight.sum()))
+        n = "N unbounded" if math.isinf(law.resolution_high) else f"N = {law.resolution:.0f}"
+        label = f"{law.law}: β = {law.beta:.3g}, {n}"
+        laws.append(LawCurve(law.law, label, weight / weight.sum()))
     weak = "" if abs(fit.delta_bic) >= 10 else ", weakly"
     verdict = f"{fit.best.law}{weak} (BIC by {abs(fit.delta_bic):.0f})"
     return RankShares(len(values), share, laws, verdict)
 
 
-# --- Panels ---------------------------------------------------------------------------------------
-
-
 def ranks(axes: Axes, data: RankShares) -> list[Line2D]:
-    """Draw shares by rank on double logarithmic axes: a power law is straight, a geometric bends.
-
-    The points come first, then the lines of the laws; the legend has the verdict too.
-    """
+    """Draw shares by rank, log-log: the points, then the laws (a power law is straight)."""
     share = data.share
-    label = f"{len(share)} of {data.units} units"
-    lines = axes.plot(
-        np.arange(1, len(share) + 1), share, "o", color="0.25", markersize=3, label=label
-    )
+    rank, label = np.arange(1, len(share) + 1), f"{len(share)} of {data.units} units"
+    lines = axes.plot(rank, share, "o", color="0.25", markersize=3, label=label)
     axes.set_xscale("log")
     axes.set_yscale("log")
     low, high = 0.5 * float(share[-1]), 2 * float(share[0])
     axes.set_ylim(max(low, 1e-4 * high), high)
     axes.set_xlim(0.9, 1.15 * data.units)
     for law in data.laws:
-        lines += axes.plot(
-            np.arange(1, len(law.share) + 1), law.share, color=LAWS[law.law], linewidth=1.2,
-            label=law_label(law),
-        )  # fmt: skip
+        rank, colour = np.arange(1, len(law.share) + 1), LAWS[law.law]
+        lines += axes.plot(rank, law.share, color=colour, linewidth=1.2, label=law.label)
     if data.laws:
         axes.plot([], [], " ", label=data.verdict)
     return lines
-
-
-def law_label(law: LawCurve) -> str:
-    """Return a law with its parameters, for a legend."""
-    n = f"N = {law.resolution:.0f}" if law.bounded else "N unbounded"
-    return f"{law.law}: β = {law.beta:.3g}, {n}"
 
 
 def ranks_figure(uses: Sequence[UnitUse], name: str) -> Figure:

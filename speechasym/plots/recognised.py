@@ -83,7 +83,11 @@ def recognise(
     Raises `ConfigError` for an unknown cut, `AudioError` for audio that cannot be read.
     """
     if cuts is None and recording is None:
-        raise ConfigError("cuts", "there is nothing to recognise", "Give cuts or a recording")
+        raise ConfigError(
+            "cuts",
+            "there is nothing to recognise",
+            "Give --cuts, a manifest, or --recording, a file",
+        )
     if recording is not None and cut is not None:
         raise ConfigError("cut", "cannot be combined with a recording", "Give one of the two")
     drawn = None if recording is None else _from_file(trained, Path(recording))

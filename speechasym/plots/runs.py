@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-from matplotlib.figure import Figure
-
 from speechasym.errors import ConfigError
 from speechasym.plots.axes import picture_path, save
 from speechasym.plots.confusion import confusion_figure
@@ -51,42 +49,29 @@ def plot_run(
         raise ConfigError("what", f"{what!r} is not known", f"Use one of {', '.join(FIGURES)}")
     if what == "curves":
         folder = run.folder if isinstance(run, TrainedModel) else Path(run)
-        figure = curves_figure(read_metrics(folder), folder.resolve().name)
-    else:
-        figure = _figure(open_run(run), what, cuts, cut, recording)
-    save(figure, out)
-
-
-def _figure(
-    trained: TrainedModel,
-    what: str,
-    cuts: str | Path | None,
-    cut: str | None,
-    recording: str | Path | None,
-) -> Figure:
+        save(curves_figure(read_metrics(folder), folder.resolve().name), out)
+        return
+    trained = open_run(run)
     name = trained.folder.resolve().name
     if what == "confusion":
         if cuts is None:
             raise ConfigError("cuts", "confusion needs cuts", "Give --cuts, a manifest")
         trained.check_heads(["phones"], "what")
         result = evaluation.evaluate(trained, cuts, heads=["phones"])
-        return confusion_figure(result.scores["phones"], f"{Path(cuts).name} by {name}")
-    if cuts is None and recording is None:
-        raise ConfigError(
-            what,
-            "needs something to recognise",
-            "Give --cuts, a manifest, or --recording, a file",
-        )
+        save(confusion_figure(result.scores["phones"], f"{Path(cuts).name} by {name}"), out)
+        return
     drawn, others = recognise(trained, cuts, cut, recording, others=what != "units")
     if not drawn.output.levels:
         raise ConfigError(
             trained.folder, "its model has no levels", "Draw curves or confusion of it instead"
         )
     if what == "units":
-        return units_figure(trained, drawn)
-    if what == "levels":
-        return levels_figure(trained, drawn, others)
-    recordings = [drawn, *others]
-    seconds = sum(r.seconds for r in recordings)
-    uses = unit_use(trained, [r.output for r in recordings])
-    return ranks_figure(uses, f"{name}, {seconds:.0f} s of speech")
+        figure = units_figure(trained, drawn)
+    elif what == "levels":
+        figure = levels_figure(trained, drawn, others)
+    else:
+        recordings = [drawn, *others]
+        uses = unit_use(trained, [r.output for r in recordings])
+        seconds = sum(r.seconds for r in recordings)
+        figure = ranks_figure(uses, f"{name}, {seconds:.0f} s of speech")
+    save(figure, out)

@@ -39,8 +39,6 @@ _LABELS = {
     "phase": "phase lead over\nlower channel (cycles)",
 }
 
-# --- Data -----------------------------------------------------------------------------------------
-
 
 class Excerpt(NamedTuple):
     """Part of a recording, with samples before and after it that its tracks depend on."""
@@ -180,9 +178,6 @@ def from_features(path: Path, start: float, duration: float | None) -> SignalTra
         filterbank.design(config.bank()).frequency,
         config.sample_rate, config.rate, start, seconds,
     )  # fmt: skip
-
-
-# --- Panels ---------------------------------------------------------------------------------------
 
 
 def waveform(axes: Axes, x: NDArray, sample_rate: int, start: float = 0.0) -> Line2D:

@@ -23,8 +23,6 @@ from speechasym.recognition.trained_model import TrainedModel
 MOST_UNITS = 32  # drawn of a level
 WINNER = "#ff9d2e"
 
-# --- Data -----------------------------------------------------------------------------------------
-
 
 class UnitActivity(NamedTuple):
     """A level's most active units over time, in the order of their greatest activation."""
@@ -97,9 +95,6 @@ def favourites(activation: NDArray, intervals: Sequence[Interval], frame_rate: f
             frames[labels.index(i.label)] += len(part)
     means /= np.maximum(frames, 1)[:, None]
     return [labels[n] if means[n, u] > 0 else "" for u, n in enumerate(means.argmax(0))]
-
-
-# --- Panels ---------------------------------------------------------------------------------------
 
 
 def activations(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from speechasym.plots.confusion import ConfusionMatrix
 from speechasym.plots.curves import Metrics, error_curves, loss_curves, rate_curve
-from speechasym.plots.ranks import RankShares, law_label
+from speechasym.plots.ranks import RankShares
 from speechasym.report.html import THIN, Html, tag
 
 MOST_POINTS = 240  # of a line
@@ -197,7 +197,7 @@ def ranks(data: RankShares, title: str, y: str) -> Html:
     lines = [Line(points, "units", numbers[0], 100 * data.share, points=True)]
     for law, x in zip(data.laws, numbers[1:], strict=True):
         dashed = law.law == "power"
-        lines.append(Line(law_label(law), law.law, x, 100 * law.share, dashed=dashed))
+        lines.append(Line(law.label, law.law, x, 100 * law.share, dashed=dashed))
     least = 100 * float(data.share.min())
     return chart(lines, title, "rank of the unit", y, log_x=True, least=least)
 

@@ -4,18 +4,9 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from speechasym.report import html
 from speechasym.report.data import ReportData
-from speechasym.report.html import (
-    Html,
-    collapsible,
-    config_value,
-    definitions,
-    joined,
-    number,
-    symbol,
-    table,
-    tag,
-)
+from speechasym.report.html import Html, definitions, joined, number, table, tag
 from speechasym.training import checkpoints, environment
 
 MOST_SYMBOLS = 400  # listed of a head
@@ -57,7 +48,7 @@ def configuration(data: ReportData) -> Html:
         entries[name] = joined([path, ", sha256 ", tag("code", sha256)])
     if isinstance(results.get("decoding"), Mapping):
         pairs = _leaves(results["decoding"])
-        entries["words by lexicon"] = "; ".join(f"{k} {config_value(v)}" for k, v in pairs)
+        entries["words by lexicon"] = "; ".join(f"{k} {html.config_value(v)}" for k, v in pairs)
     entries["commit"] = str(results.get("commit") or model.get("commit") or "not recorded")
     for name, versions in (
         ("trained with", model.get("versions", {})),
@@ -71,19 +62,19 @@ def configuration(data: ReportData) -> Html:
         factor = factors.get("model") if isinstance(factors, Mapping) else None
         if isinstance(factor, float):
             entries["real-time factor of the model"] = number(factor)
-    rows = [[key, config_value(v)] for key, v in sorted(_leaves(model.get("config", {})))]
+    rows = [[key, html.config_value(v)] for key, v in sorted(_leaves(model.get("config", {})))]
     symbols = {
-        f"{head} ({len(names):,})": " ".join(map(symbol, names[:MOST_SYMBOLS]))
+        f"{head} ({len(names):,})": " ".join(map(html.symbol, names[:MOST_SYMBOLS]))
         + (" ..." if len(names) > MOST_SYMBOLS else "")
         for head, names in data.trained.inventories.items()
     }
     return joined(
         [
             definitions(entries),
-            collapsible(
+            html.collapsible(
                 f"All {len(rows)} values of the configuration",
                 table(["key", "value"], rows, "The configuration as used", 2),
             ),
-            collapsible("The symbols of each head", definitions(symbols)),
+            html.collapsible("The symbols of each head", definitions(symbols)),
         ]
     )

@@ -12,7 +12,7 @@ from speechasym.corpora import manifests
 from speechasym.errors import AudioError, ConfigError, LabelError
 from speechasym.language import lexicon, phones
 from speechasym.plots.curves import Metrics, read_metrics
-from speechasym.plots.ranks import UnitCounter, UnitUse
+from speechasym.plots.ranks import UnitUse, add_unit_use
 from speechasym.plots.recognised import RecognisedRecording, recognise
 from speechasym.progress import progress
 from speechasym.recognition import evaluation
@@ -67,7 +67,7 @@ class ReportData:
     cuts: "CutSet"
     evaluated: Evaluation | None
     problem: str  # why it could not be evaluated
-    unit_use: list[UnitUse]
+    unit_use: dict[int, UnitUse]  # by level
     results: Results | None
     baselines: dict[str, Results]
     missing_heads: dict[str, str]  # {head without labels: why}
@@ -81,9 +81,6 @@ class ReportData:
         """The run's folder, with its parent if it is just called run."""
         folder = self.trained.folder.resolve()
         return "/".join(folder.parts[-2:]) if folder.name == "run" else folder.name
-
-
-# --- Reading --------------------------------------------------------------------------------------
 
 
 def read_results(path: str | Path) -> Results:
@@ -194,16 +191,15 @@ def run_phone(symbol: str, fold: str) -> str | None:
     return symbol
 
 
-# --- Computing ------------------------------------------------------------------------------------
-
-
 @contextmanager
-def count_units(trained: TrainedModel) -> Iterator[UnitCounter]:
-    """Count which units win in everything that the model computes within the block."""
-    counter = UnitCounter()
-    hook = trained.model.register_forward_hook(counter.hook)
+def count_units(trained: TrainedModel) -> Iterator[dict[int, UnitUse]]:
+    """Add up {level: use of its units} over all that the model computes within the block."""
+    uses: dict[int, UnitUse] = {}
+    hook = trained.model.register_forward_hook(
+        lambda module, inputs, output: add_unit_use(uses, trained, output)
+    )
     try:
-        yield counter
+        yield uses
     finally:
         hook.remove()
 
@@ -274,15 +270,15 @@ def collect(
             "Give the same cuts with --cuts, or evaluate again",
         )  # fmt: skip
     heads, missing = _labelled_heads(trained, cut_set)
-    evaluated, problem, unit_use = None, "", []
+    evaluated, problem = None, ""
+    unit_use: dict[int, UnitUse] = {}
     try:
         if not heads:
             raise ConfigError(manifest, "has no labels for any head of the run", "Give other cuts")
-        with count_units(trained) as counter:
+        with count_units(trained) as unit_use:
             evaluated = evaluation.evaluate(
                 trained, manifest, heads=heads, show_progress=show_progress
             )
-        unit_use = counter.result(trained)
     except AudioError as error:
         if results is None:
             raise

@@ -6,27 +6,9 @@ from typing import Any, NamedTuple
 
 from speechasym.plots.confusion import articulation, confusion_matrix
 from speechasym.recognition.evaluation import FROM_LETTERS
-from speechasym.report import charts
+from speechasym.report import charts, html
 from speechasym.report.data import ReportData
-from speechasym.report.html import (
-    DASH,
-    ERRORS,
-    SIGNS,
-    Html,
-    bar,
-    collapsible,
-    error_sign,
-    joined,
-    number,
-    paragraph,
-    percent,
-    percent_range,
-    plural,
-    scroll_box,
-    symbol,
-    table,
-    tag,
-)
+from speechasym.report.html import DASH, SIGNS, Html, joined, number, paragraph, percent, table, tag
 from speechasym.scoring import tables
 from speechasym.scoring.error_rates import GAP, ErrorRate
 from speechasym.training.config import HEADS
@@ -45,7 +27,7 @@ def _title(name: str) -> str:
 
 def _interval(score: Mapping[str, Any]) -> str:
     low, high = score["interval_95"]
-    return percent_range(low, high)
+    return html.percent_range(low, high)
 
 
 def tiles(data: ReportData) -> Html:
@@ -59,7 +41,7 @@ def tiles(data: ReportData) -> Html:
 def _tile(name: str, data: ReportData, most: float) -> Html:
     score = data.scores[name]
     low, high = score["interval_95"]
-    interval = "one speaker: no interval" if low is None else percent_range(low, high)
+    interval = "one speaker: no interval" if low is None else html.percent_range(low, high)
     measure = MEASURES.get(score["measure"], score["measure"])
     if name not in HEADS:
         measure += " by letters" if name == FROM_LETTERS else " " + name.removeprefix("words ")
@@ -112,9 +94,9 @@ def errors(data: ReportData) -> Html:
             first = tag("span", _title(name), class_="again")
     most = max(sum(share for _, share in shares) for shares in bars)
     for row, shares in zip(rows, bars, strict=True):
-        row.append(bar(shares, most))
+        row.append(html.bar(shares, most))
     columns = ["output", *(["run"] if data.baselines else []), "error rate", "95 % interval"]
-    columns += ["reference", *(f"{SIGNS[k]} {ERRORS[k]}" for k in SIGNS), "per reference symbol"]
+    columns += ["reference", *html.SIGNED, "per reference symbol"]
     text = 2 if data.baselines else 1
     parts.append(table(columns, rows, "Error rates by output", text))
     for name, results in data.baselines.items():
@@ -142,13 +124,11 @@ def _by_speaker(data: ReportData) -> Html:
             rates = {name: counts["rate"] for name, counts in score["speakers"].items()}
             most = max([rate or 0 for rate in rates.values()] or [0])
             rate = rates.get(speaker)
-            row.append(tag("span", bar([("all", rate or 0)], most), percent(rate), class_="with"))
+            bar = html.bar([("all", rate or 0)], most)
+            row.append(tag("span", bar, percent(rate), class_="with"))
         rows.append(row)
     columns = ["speaker", "cuts", *map(_title, data.scores)]
     return table(columns, rows, "Error rates by speaker, lowest first")
-
-
-# --- Confusions -----------------------------------------------------------------------------------
 
 
 def confusions(data: ReportData) -> Html:
@@ -173,7 +153,7 @@ def confusions(data: ReportData) -> Html:
             "colour, the greater the share of the row, written in % from 10 % on. Correct phones "
             "lie on the diagonal.",
         )
-        box = scroll_box(matrix, "Confusion matrix of phones")
+        box = html.scroll_box(matrix, "Confusion matrix of phones")
         parts.append(tag("figure", box, caption))
     if not c.errors:
         return joined([*parts, paragraph("There are no errors to list.")])
@@ -200,9 +180,9 @@ def _frequent_errors(result: ErrorRate, name: str) -> Html:
         inserted, deleted = token == GAP, other == GAP
         rows.append(
             [
-                error_sign("i" if inserted else "d" if deleted else "s"),
-                DASH if inserted else symbol(token),
-                DASH if deleted else symbol(other),
+                html.error_sign("i" if inserted else "d" if deleted else "s"),
+                DASH if inserted else html.symbol(token),
+                DASH if deleted else html.symbol(other),
                 number(n),
                 DASH if inserted else percent(n / said[token], 0),
                 percent(n / result.counts.errors, 1),
@@ -243,7 +223,7 @@ def _error_rows(rows: Sequence[_Errors], total: int) -> list[list[object]]:
         [
             r.name,
             number(r.said), number(r.total), percent(r.total / max(1, total), 1),
-            bar(list(r.counts.items()), most),
+            html.bar(list(r.counts.items()), most),
             *(number(r.counts[k]) for k in SIGNS),
             percent(r.total / r.said, 0) if r.said else DASH,
             r.recognised_as or DASH,
@@ -252,7 +232,7 @@ def _error_rows(rows: Sequence[_Errors], total: int) -> list[list[object]]:
     ]  # fmt: skip
 
 
-_COLUMNS = ["said", "errors", "of all errors", "", *(f"{s} {ERRORS[k]}" for k, s in SIGNS.items())]
+_COLUMNS = ["said", "errors", "of all errors", "", *html.SIGNED]
 _COLUMNS += ["errors per phone said", "recognised as"]
 
 
@@ -265,14 +245,14 @@ def _by_phone(result: ErrorRate) -> Html:
     names = ", ".join(r.name for r in rows[:half])
     deleted = sorted(rows, key=lambda r: (-r.counts["d"], r.name))[:5]
     most_deleted = ", ".join(f"{r.name} {r.counts['d']}" for r in deleted if r.counts["d"])
-    text = f"Half of all errors are in {plural(half, 'phone')}: {names}."
+    text = f"Half of all errors are in {html.plural(half, 'phone')}: {names}."
     text += f" Most often deleted: {most_deleted}." if most_deleted else " None is deleted."
     columns = ["phone", *_COLUMNS]
     cells = _error_rows(rows, total)
     parts = [paragraph(text), table(columns, cells[:12], "The phones with the most errors")]
     if len(cells) > 12:
         rest = table(columns, cells[12:], "The other phones")
-        parts.append(collapsible(f"The other {len(cells) - 12} phones", rest))
+        parts.append(html.collapsible(f"The other {len(cells) - 12} phones", rest))
     return joined(parts)
 
 

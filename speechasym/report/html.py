@@ -13,6 +13,7 @@ from typing import Any
 DASH, MINUS, THIN = "\u2013", "\u2212", "\u202f"
 SIGNS = {"s": "≠", "d": MINUS, "i": "+"}  # by class in the style sheet
 ERRORS = {"s": "substituted", "d": "deleted", "i": "inserted"}
+SIGNED = [f"{SIGNS[kind]} {name}" for kind, name in ERRORS.items()]
 _VOID = frozenset(("meta", "link", "img", "input", "br"))
 # nothing may be loaded, whatever the page contains
 _POLICY = (
@@ -48,9 +49,6 @@ def tag(name_: str, /, *inside: object, **attributes: object) -> Html:
             words.append(f'{key}="{html.escape(str(value))}"')
     start = Html(f"<{' '.join(words)}>")
     return start if name_ in _VOID else Html(f"{start}{joined(inside)}</{name_}>")
-
-
-# --- Numbers --------------------------------------------------------------------------------------
 
 
 def percent(share: float | None, digits: int = 1) -> str:
@@ -96,9 +94,6 @@ def enumerated(words: Sequence[str]) -> str:
 def symbol(token: str) -> str:
     """Return a visible form of a token: a space becomes an open box."""
     return "␣" if token == " " else token
-
-
-# --- Parts ----------------------------------------------------------------------------------------
 
 
 def paragraph(*inside: object, note: bool = False) -> Html:

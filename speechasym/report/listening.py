@@ -13,18 +13,9 @@ from speechasym.plots import asymmetry
 from speechasym.plots.axes import TICKS_HZ
 from speechasym.plots.recognised import RecognisedRecording
 from speechasym.plots.units import unit_activity
-from speechasym.report import strips
+from speechasym.report import html, strips
 from speechasym.report.data import ReportData, ReportRecording
-from speechasym.report.html import (
-    SIGNS,
-    Html,
-    error_sign,
-    joined,
-    lane_row,
-    paragraph,
-    scroll_box,
-    tag,
-)
+from speechasym.report.html import Html, joined, lane_row, paragraph, tag
 from speechasym.report.tiers import tier_rows
 from speechasym.training.config import LabelConfig
 
@@ -43,10 +34,10 @@ def recordings(data: ReportData) -> Html:
         "Hover over a unit to see in which symbol it is most active. On the keyboard, the arrow "
         "keys move along a row of symbols."
     )
-    signs = tag("p", *(joined([error_sign(kind), "  "]) for kind in SIGNS), class_="signs")
+    signs = [joined([html.error_sign(kind), "  "]) for kind in html.SIGNS]
     config = data.trained.config.data.labels
     items = [_recording(item, n, config) for n, item in enumerate(data.recordings)]
-    return joined([intro, signs, *items])
+    return joined([intro, tag("p", *signs, class_="signs"), *items])
 
 
 def _recording(item: ReportRecording, number: int, config: LabelConfig) -> Html:
@@ -71,7 +62,7 @@ def _recording(item: ReportRecording, number: int, config: LabelConfig) -> Html:
         "div", *rows, tag("div", tag("i", class_="cursor"), class_="over"), class_="lanes",
         style=f"--s:{recording.seconds:.4f}", data_seconds=f"{recording.seconds:.4f}",
     )  # fmt: skip
-    box = scroll_box(lanes, f"{item.title}, over time")
+    box = html.scroll_box(lanes, f"{item.title}, over time")
     return tag("article", *heading, sound, kinds, box, class_="hear")
 
 

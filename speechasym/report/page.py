@@ -16,20 +16,7 @@ from speechasym.report import charts, html
 from speechasym.report.configuration import configuration, model_json
 from speechasym.report.data import ReportData, collect
 from speechasym.report.error_tables import confusions, errors, tiles
-from speechasym.report.html import (
-    DASH,
-    Html,
-    duration,
-    enumerated,
-    joined,
-    number,
-    paragraph,
-    percent,
-    plural,
-    section,
-    table,
-    tag,
-)
+from speechasym.report.html import DASH, Html, joined, number, paragraph, table, tag
 from speechasym.report.listening import recordings as listening
 
 
@@ -81,7 +68,7 @@ def write_report(
     page = html.page(
         f"{data.name}: what the run has learned",
         _head(data),
-        [(identity, name, section(identity, name, part)) for identity, name, part in parts],
+        [(identity, name, html.section(identity, name, part)) for identity, name, part in parts],
         "Written by speechasym. This page contains its pictures and recordings and loads nothing.",
     )
     with files.atomic(out) as file:
@@ -100,8 +87,8 @@ def _training_cuts(data: ReportData) -> tuple[str, set[str]]:
     except (ConfigError, OSError, ValueError, LookupError, TypeError):
         return name, set()
     speakers = {s.speaker for cut in cuts for s in cut.supervisions if s.speaker}
-    text = f"{plural(len(cuts), 'cut')}, {duration(sum(c.duration for c in cuts))}"
-    of = f" of {plural(len(speakers), 'speaker')}" if speakers else ""
+    text = f"{html.plural(len(cuts), 'cut')}, {html.duration(sum(c.duration for c in cuts))}"
+    of = f" of {html.plural(len(speakers), 'speaker')}" if speakers else ""
     return f"{text}{of} ({name})", speakers
 
 
@@ -109,20 +96,20 @@ def _head(data: ReportData) -> Html:
     trained = data.trained
     training, seen = _training_cuts(data)
     last = data.metrics.steps[-1]
-    spent = f" in {duration(last['seconds'])}" if "seconds" in last else ""
-    epochs = plural(int(last["epoch"]) + 1, "epoch")
+    spent = f" in {html.duration(last['seconds'])}" if "seconds" in last else ""
+    epochs = html.plural(int(last["epoch"]) + 1, "epoch")
     speakers = {s.speaker for cut in data.cuts for s in cut.supervisions if s.speaker}
-    of = f" of {plural(len(speakers), 'speaker')}" if speakers else ""
+    of = f" of {html.plural(len(speakers), 'speaker')}" if speakers else ""
     if seen and speakers:
         both = len(seen & speakers)
         of += ", all" if both == len(speakers) else f", {both} of them" if both else ", not"
         of += " heard in training"
     seconds = sum(cut.duration for cut in data.cuts)
     sentence = (
-        f"A recogniser of {enumerated(list(trained.inventories))} with {trained.parameters:,} "
-        f"parameters, trained for {epochs} ({plural(int(last['step']), 'step')}){spent} on "
-        f"{training}. It is evaluated here on {plural(len(data.cuts), 'cut')}, "
-        f"{duration(seconds)}{of} ({'/'.join(data.manifest.parts[-2:])})."
+        f"A recogniser of {html.enumerated(list(trained.inventories))} with {trained.parameters:,} "
+        f"parameters, trained for {epochs} ({html.plural(int(last['step']), 'step')}){spent} on "
+        f"{training}. It is evaluated here on {html.plural(len(data.cuts), 'cut')}, "
+        f"{html.duration(seconds)}{of} ({'/'.join(data.manifest.parts[-2:])})."
     )
     note = (
         "An error rate counts the symbols that were substituted, deleted and inserted, relative "
@@ -148,7 +135,7 @@ def _training(data: ReportData) -> Html:
     if model.get("error") is not None:
         text += (
             f" The parameters of step {model['step']:,} were kept: there the error rate of "
-            f"{model['target']} on the dev cuts was lowest, {percent(model['error'])}."
+            f"{model['target']} on the dev cuts was lowest, {html.percent(model['error'])}."
         )
     return joined([paragraph(text), charts.curves(data.metrics)])
 
@@ -158,12 +145,11 @@ def _ranks(data: ReportData) -> Html:
         return paragraph(f"Nothing could be recognised for this page. {data.problem}")
     if not data.levels:
         return paragraph("This model has no levels.")
-    uses = {use.level: use for use in data.unit_use}
     drawings, rows = [], []
     for level in data.levels:
         law = verdict = winning = DASH
         title = f"level {level['level']}"
-        if (use := uses.get(int(level["level"]))) is not None:
+        if (use := data.unit_use.get(int(level["level"]))) is not None:
             shares = rank_shares(use.wins)
             y = "% of the events won" if use.events else "% of the steps won"
             drawings.append(charts.ranks(shares, title.capitalize(), y))
@@ -187,7 +173,7 @@ def _ranks(data: ReportData) -> Html:
         "axes, a geometric law bends down. Events are the changes of the winner: only they are "
         "passed on to the level above."
     )
-    if not uses:
+    if not data.unit_use:
         text = "The levels of this model have no units, and so no ranks."
     return joined(
         [

@@ -46,7 +46,7 @@ def test_errors(toy_folder, trained, tmp_path):
     out = tmp_path / "x.png"
     cuts = toy_folder / "dev_cuts.jsonl.gz"
     for what, given, says in (
-        ("units", {}, "needs something to recognise"),
+        ("units", {}, "nothing to recognise"),
         ("confusion", {}, "needs cuts"),
         ("loops", {"cuts": cuts}, "not known"),
         ("units", {"cuts": cuts, "cut": "test-99"}, "none of the 6"),

@@ -147,13 +147,13 @@ def test_wins_are_those_of_the_pictures(made):
 
     trained = open_run(made / "run")
     cuts = made / "test_cuts.jsonl.gz"
-    with data.count_units(trained) as counter:
+    with data.count_units(trained) as batched:
         evaluation.evaluate(trained, cuts, show_progress=False)
     first, others = recognise(trained, cuts, None, None, others=True)
     expected = unit_use(trained, [recording.output for recording in (first, *others)])
-    for batched, single in zip(counter.result(trained), expected, strict=True):
-        assert (batched.level, batched.law) == (single.level, single.law)
-        np.testing.assert_array_equal(batched.wins, single.wins)
+    for use, single in zip(batched.values(), expected, strict=True):
+        assert (use.level, use.law) == (single.level, single.law)
+        np.testing.assert_array_equal(use.wins, single.wins)
     assert not trained.model._forward_hooks
 
 

@@ -1,4 +1,4 @@
-"""How right the fast implementations are: against scipy in float64, pyfar and `gammatone`."""
+"""Accuracy of the fast implementations, against scipy in float64, pyfar and `gammatone`."""
 
 from importlib import import_module
 
@@ -11,38 +11,38 @@ from rows import cascade, design, nearest_bands, pool
 from speechasym.auditory import erb, filterbank
 from speechasym.ops import cpu_gammatone, scan
 
-Tracks = dict[str, NDArray]
+Outputs = dict[str, NDArray]
 
 
-def errors(x: NDArray[np.float32]) -> str:
-    """A table: relative L2 error of each output over time, the worst and the median channel."""
+def error_table(x: NDArray[np.float32]) -> str:
+    """Return a table of relative L2 errors of each output over time: worst and median channel."""
     c = design()
-    made = {"cpu (float32)": _cpu(x, c), "scan (float32)": _scan(x, c)}
-    found: dict[tuple[str, str], list[float]] = {}
+    outputs = {"cpu (float32)": _cpu(x, c), "scan (float32)": _scan(x, c)}
+    errors: dict[tuple[str, str], list[float]] = {}
     for i, pole in enumerate(c.pole):
         z = cascade(x.astype(np.float64), pole, c.order)
-        right = dict(zip(("power", "lag 1", "sample"), pool(z, c.hop), strict=True))
-        right["full rate"] = z
-        for name, tracks in made.items():
-            for track, value in right.items():
-                error = np.linalg.norm(tracks[track][i] - value) / np.linalg.norm(value)
-                found.setdefault((name, track), []).append(float(error))
+        reference = dict(zip(("power", "lag 1", "sample"), pool(z, c.hop), strict=True))
+        reference["full rate"] = z
+        for name, by_output in outputs.items():
+            for output, value in reference.items():
+                error = np.linalg.norm(by_output[output][i] - value) / np.linalg.norm(value)
+                errors.setdefault((name, output), []).append(float(error))
     body = []
-    for (name, track), each in found.items():
-        worst = int(np.argmax(each))
-        values = f"{each[worst]:.1e}", f"{c.frequency[worst]:.0f}", f"{np.median(each):.1e}"
-        body.append([name, track, *values])
+    for (name, output), row in errors.items():
+        worst = int(np.argmax(row))
+        values = f"{row[worst]:.1e}", f"{c.frequency[worst]:.0f}", f"{np.median(row):.1e}"
+        body.append([name, output, *values])
     return table(["implementation", "output", "max", "at, Hz", "median"], body)
 
 
-def _cpu(x: NDArray[np.float32], c: filterbank.Coefficients) -> Tracks:
+def _cpu(x: NDArray[np.float32], c: filterbank.Coefficients) -> Outputs:
     tracks, _ = filterbank.pool(x[None], c)
     z, _ = cpu_gammatone.gammatone(x[None], c.pole, c.order)
     return {"power": tracks.power[0], "lag 1": tracks.lag1[0], "sample": tracks.sample[0],
             "full rate": z[0]}  # fmt: skip
 
 
-def _scan(x: NDArray[np.float32], c: filterbank.Coefficients) -> Tracks:
+def _scan(x: NDArray[np.float32], c: filterbank.Coefficients) -> Outputs:
     with torch.no_grad():
         signal, pole = torch.from_numpy(x[None]), torch.from_numpy(c.pole)
         *tracks, _ = scan.gammatone_pooled(signal, pole, c.order, c.hop)
@@ -52,26 +52,26 @@ def _scan(x: NDArray[np.float32], c: filterbank.Coefficients) -> Tracks:
 
 
 def against_pyfar(x: NDArray[np.float32]) -> str:
-    """A line: the full-rate cpu channels against pyfar's, on pyfar's own poles."""
+    """Return a sentence on the full-rate cpu channels against pyfar's, with pyfar's poles."""
     try:
         pyfar = import_module("pyfar")
     except Exception as error:
         return f"pyfar cannot be used here ({type(error).__name__})."
-    made = nearest_bands(pyfar)
+    bands = nearest_bands(pyfar)
     part = x[: 5 * RATE]
-    real, imag = made.process(pyfar.Signal(part.astype(np.float64), RATE))
-    right = real.time.squeeze() + 1j * imag.time.squeeze()
-    z, _ = cpu_gammatone.gammatone(part[None], np.asarray(made.coefficients), 4)
-    off = np.linalg.norm(z[0] - right, axis=1) / np.linalg.norm(right, axis=1)
+    real, imag = bands.process(pyfar.Signal(part.astype(np.float64), RATE))
+    reference = real.time.squeeze() + 1j * imag.time.squeeze()
+    z, _ = cpu_gammatone.gammatone(part[None], np.asarray(bands.coefficients), 4)
+    off = np.linalg.norm(z[0] - reference, axis=1) / np.linalg.norm(reference, axis=1)
     return (
         f"Against pyfar, which implements the same filter (Hohmann 2002) with scipy's `sosfilt` in "
-        f"float64, on its own {len(right)} poles: largest relative L2 error of `cpu`'s full-rate "
+        f"float64, with its {len(reference)} poles: largest relative L2 error of `cpu`'s full-rate "
         f"channels {off.max():.1e}, median {np.median(off):.1e}."
     )
 
 
 def responses(x: NDArray[np.float32]) -> str:
-    """Magnitude responses against the `gammatone` package, where each filter listens."""
+    """Return tables of magnitude responses against the `gammatone` package, near each centre."""
     try:
         filters = import_module("gammatone.filters")
     except Exception as error:
@@ -94,17 +94,19 @@ def responses(x: NDArray[np.float32]) -> str:
     }  # fmt: skip
     body = []
     for name, (response, theirs) in rows.items():
-        each = 20 * np.abs(np.log10(np.abs(response) / _slaney(theirs, turn))).max(1)
-        bands = [each[(c.frequency >= a) & (c.frequency < b)] for a, b in zip(*EDGES, strict=True)]
-        body.append([name, *(f"{band.max():.4f}" for band in bands), f"{np.median(each):.4f}"])
+        off = 20 * np.abs(np.log10(np.abs(response) / _slaney(theirs, turn))).max(1)
+        bands = [off[(c.frequency >= a) & (c.frequency < b)] for a, b in zip(*EDGES, strict=True)]
+        body.append([name, *(f"{band.max():.4f}" for band in bands), f"{np.median(off):.4f}"])
     names = [f"{a}-{b} Hz" for a, b in zip(*EDGES, strict=True)]
     z, _ = cpu_gammatone.gammatone(x[None], c.pole, c.order)
-    right = filters.erb_filterbank(x.astype(np.float64), equal)
-    off = np.linalg.norm(z[0].real / gain[:, None] - right, axis=1) / np.linalg.norm(right, axis=1)
+    reference = filters.erb_filterbank(x.astype(np.float64), equal)
+    off = np.linalg.norm(z[0].real / gain[:, None] - reference, axis=1) / np.linalg.norm(
+        reference, axis=1
+    )
     return (
         table(["largest difference, dB", *names, "median channel"], body)
-        + f"\nThe sound itself, the real part of `cpu`'s full-rate channels against the package's "
-        f"output, bandwidths and gain equal: relative L2 error at most {off.max():.1e}.\n"
+        + "\nThe real part of `cpu`'s full-rate channels of the sound against the package's output,"
+        f" with equal bandwidths and gain: relative L2 error at most {off.max():.1e}.\n"
     )
 
 
@@ -112,14 +114,14 @@ EDGES = ((50, 200, 4000, 6500), (200, 4000, 6500, 7601))  # Hz
 
 
 def _response(c: filterbank.Coefficients, at: NDArray) -> NDArray:
-    """z's complex gain at (C, K) points of the unit circle."""
+    """Return the complex gain of z at (C, K) points of the unit circle."""
     pole = c.pole[:, None]
     return 2 * (1 - np.abs(pole)) ** c.order / (1 - pole / at) ** c.order
 
 
-def _slaney(made: NDArray, at: NDArray) -> NDArray:
-    """The package's coefficients (C, 10): A0, A11 ... A14, A2, B0, B1, B2, gain -> (C, K)."""
-    a0, *a1, a2, b0, b1, b2, gain = (column[:, None] for column in made.T)
+def _slaney(coefficients: NDArray, at: NDArray) -> NDArray:
+    """Return the package's gain (C, K), of A0, A11 ... A14, A2, B0, B1, B2, gain: (C, 10)."""
+    a0, *a1, a2, b0, b1, b2, gain = (column[:, None] for column in coefficients.T)
     response = 1 / gain
     for middle in a1:
         response = response * (a0 + middle / at + a2 / at**2) / (b0 + b1 / at + b2 / at**2)

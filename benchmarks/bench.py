@@ -1,4 +1,4 @@
-"""Speed, scaling, memory and accuracy in one run on the same speech -> one markdown page.
+"""Measure speed, scaling, memory and accuracy on the same speech, and write a markdown page.
 
 python benchmarks/bench.py [--out docs/benchmarks.md] [--seconds 30] [--quick]
 """
@@ -7,7 +7,6 @@ import argparse
 import datetime
 import os
 import platform
-import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,7 +16,7 @@ import numpy as np
 import rows
 import torch
 import wholefiles
-from measure import RATE, ROOT, Row, digits, run, speech, table
+from measure import RATE, ROOT, Row, commit, digits, load, processor, run, speech, table
 from numpy.typing import NDArray
 
 from speechasym.auditory import filterbank
@@ -29,12 +28,12 @@ PACKAGES = (
 
 
 def main() -> int:
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--out", type=Path, default=ROOT / "docs" / "benchmarks.md")
-    options.add_argument("--seconds", type=float, default=30.0, help="of speech")
-    options.add_argument("--quick", action="store_true", help="5 s, few rounds: does it run?")
-    chosen = options.parse_args()
-    seconds, quick = (5.0 if chosen.quick else chosen.seconds), chosen.quick
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "benchmarks.md")
+    parser.add_argument("--seconds", type=float, default=30.0, help="of speech")
+    parser.add_argument("--quick", action="store_true", help="smoke test: 5 s, few rounds")
+    options = parser.parse_args()
+    seconds, quick = (5.0 if options.quick else options.seconds), options.quick
     torch.set_num_threads(1)
     limit = one_thread()
     x = speech(seconds)
@@ -42,29 +41,29 @@ def main() -> int:
     page += ["## Scaling\n", scaling(quick)]
     if wholefiles.available():
         rounds = 1 if quick else 3
-        tell("files")
+        log("files")
         page += ["## Files\n", FILES, wholefiles.hour(2 if quick else 60, rounds)]
         compact = ("--features", "asymmetry", "--compact")
         page += [ASYMMETRY, wholefiles.hour(2 if quick else 60, rounds, *compact)]
         page += [MANY, *(wholefiles.many(n, rounds) for n in ((20,) if quick else (400, 1200)))]
-    tell("accuracy")
-    page += ["## Accuracy\n", ERRORS, accuracy.errors(x), accuracy.against_pyfar(x) + "\n"]
+    log("accuracy")
+    page += ["## Accuracy\n", ERRORS, accuracy.error_table(x), accuracy.against_pyfar(x) + "\n"]
     page += [RESPONSES, accuracy.responses(x), SLANEY]
     text = "\n".join(page)
     del limit
-    chosen.out.parent.mkdir(parents=True, exist_ok=True)
-    chosen.out.write_text(text)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(text)
     print(text)
     return 0
 
 
-def tell(what: str) -> None:
-    """How far we are."""
+def log(what: str) -> None:
+    """Show the progress."""
     print(f"... {what}", file=sys.stderr)
 
 
 def one_thread() -> object:
-    """numpy's linear algebra on one thread too, if it can be told; holds while the result lives."""
+    """Limit numpy's linear algebra to one thread, if possible, as long as the result exists."""
     try:
         from threadpoolctl import threadpool_limits
     except ModuleNotFoundError:
@@ -73,32 +72,20 @@ def one_thread() -> object:
 
 
 def header() -> str:
-    """When, what and where."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    wide = any("avx512f" in line for line in lines)
-    commit, changed = git("rev-parse --short HEAD"), git("diff --name-only HEAD speechasym")
+    """Return the title, with date, machine and versions."""
+    name, wide = processor()
     versions = ", ".join(f"{name} {installed(name)}" for name in PACKAGES if installed(name))
     return (
-        "# Benchmarks\n\nMade by `python benchmarks/bench.py`; comparison packages in "
+        "# Benchmarks\n\nWritten by `python benchmarks/bench.py`; the packages compared are in "
         "`benchmarks/requirements.txt`.\n\n"
-        f"- {datetime.date.today()}, commit {commit or 'unknown'}"
-        f"{' with changes not yet committed' if changed else ''}\n"
-        f"- {names[0] if names else platform.processor()}, {os.cpu_count()} cores"
-        f"{', AVX-512' if wide else ''}; {platform.system()}\n"
+        f"- {datetime.date.today()}, commit {commit()}\n"
+        f"- {name}, {os.cpu_count()} cores{', AVX-512' if wide else ''}; {platform.system()}\n"
         f"- Python {platform.python_version()}; {versions}\n"
     )
 
 
-def git(command: str) -> str:
-    """What git says of this checkout; "" where it is none."""
-    whole = ["git", "-C", str(ROOT), *command.split()]
-    return subprocess.run(whole, capture_output=True, text=True).stdout.strip()
-
-
 def installed(name: str) -> str:
-    """The version of a package, or "" without it."""
+    """Return the version of a package, or "" if it is not installed."""
     try:
         return version(name)
     except PackageNotFoundError:
@@ -106,11 +93,11 @@ def installed(name: str) -> str:
 
 
 def speed(x: NDArray[np.float32], quick: bool) -> str:
-    """The main table, and the machine's limits."""
+    """Return the main table, and the limits of the machine."""
     limits = rows.limits()
-    measured = [*rows.mel(x), *rows.own(x, quick), *rows.others(x)]
+    measured = [*rows.mel(x), *rows.this_package(x, quick), *rows.others(x)]
     shorten([*limits, *measured], quick)
-    run([*limits, *measured], tell)
+    run([*limits, *measured], log)
     mel = next(row for row in measured if row.name == rows.MEL)
     arithmetic, memory = (row.work / row.best / 1e9 for row in limits)
     body = [cells(row, mel, arithmetic, memory) for row in measured]
@@ -120,27 +107,18 @@ def speed(x: NDArray[np.float32], quick: bool) -> str:
         table(head, body, notes=True)
         + f"\nLimits of one core, the fastest of its rounds: {arithmetic:.1f} GFLOP/s "
         f"({rows.MATMUL}), {memory:.1f} GB/s read and written ({rows.COPY}).\n{COUNTS}"
-        f"\nNoise: the {len(mel.times)} timings of the mel row lay between {1e3 * mel.best:.1f} "
-        f"and {1e3 * max(mel.times.values()):.1f} ms{load()}.\n"
-    )
-
-
-def load() -> str:
-    """The machine's load average, where it has one."""
-    return (
-        f"; the load average afterwards was {os.getloadavg()[0]:.2f}"
-        if hasattr(os, "getloadavg")
-        else ""
+        f"\nNoise: the {len(mel.times)} timings of the mel row were between {1e3 * mel.best:.1f} "
+        f"and {1e3 * max(mel.times.values()):.1f} ms; load average afterwards: {load()}.\n"
     )
 
 
 def cells(row: Row, mel: Row, arithmetic: float, memory: float) -> list[str]:
-    """One line of the main table; times of a shorter stretch are scaled to that of the mel row."""
+    """Return a row of the main table; times of shorter sound are scaled to that of the mel row."""
     if not row.times:
         return [row.name, *"-------", row.note]
     scale = mel.seconds / row.seconds
-    each = row.seconds * RATE * rows.CHANNELS / row.median / 1e9  # 1e9 samples x channels a second
-    flops, moved = row.flops * each, row.moved * each
+    rate = row.seconds * RATE * rows.CHANNELS / row.median / 1e9  # 1e9 samples x channels / s
+    flops, moved = row.flops * rate, row.moved * rate
     return [
         row.name,
         digits(row.median * scale),
@@ -155,13 +133,13 @@ def cells(row: Row, mel: Row, arithmetic: float, memory: float) -> list[str]:
 
 
 def shorten(measured: list[Row], quick: bool) -> None:
-    """Fewer rounds for a smoke test."""
+    """Reduce the rounds for a smoke test."""
     for row in measured:
         row.rounds = min(row.rounds, 2) if quick else row.rounds
 
 
 def scaling(quick: bool) -> str:
-    """The cost of `cpu`, 1 thread, over length, channels and frame rate."""
+    """Return tables of the cost of `cpu`, 1 thread, by length, channels and frame rate."""
     longest = 10 if quick else 100
     sound = speech(longest)
 
@@ -180,61 +158,67 @@ def scaling(quick: bool) -> str:
     for i, item in enumerate(measured):
         item.name = str(i)
     shorten(measured, quick)
-    run(measured, tell)
-    text = "Pooled, `cpu`, 1 thread; all lines of the three tables were timed in turn.\n"
+    run(measured, log)
+    text = "Pooled, `cpu`, 1 thread; all rows of the three tables were timed in turn.\n"
     for title, group in groups.items():
         body = [
             [label, f"{1e3 * item.median:.3f}", f"{1e3 * item.best:.3f}",
              f"{1e9 * item.median / (item.seconds * RATE * item.flops):.3f}"]
             for label, item in group
         ]  # fmt: skip
-        text += "\n" + table([title, "ms, median", "min", "ns a sample and channel"], body)
+        text += "\n" + table([title, "ms, median", "min", "ns per sample and channel"], body)
     return text
 
 
 HOW = f"""## How to read
 
-Ratios are the figures to quote. Seconds depend on the machine and on what else it does; the rows of
-a table were timed in turn, round after round, in one process on the same sound (the recordings of
-`data/` one after the other, repeated, 16 kHz), so what slows one row slows all. Each figure is the
-median of its rounds, after one call to warm up; "min" is the fastest. One thread unless a row says
+Ratios are the figures to quote. Seconds depend on the machine and its load. The rows of a table
+were timed in turn, round by round, in one process on the same sound (the recordings of `data/`,
+concatenated and repeated, 16 kHz), so that other load affects all rows. Each figure is the median
+of its rounds, after one call to warm up; "min" is the fastest. One thread, unless a row says
 otherwise. The gammatone rows have {rows.CHANNELS} channels from {rows.LOW:g} to {rows.HIGH:g} Hz.
-"Ratio to mel" is the time over that of torchaudio's mel spectrogram of the same sound, round by
-round, and the median of that; "of mins" is the ratio of the fastest calls, which other work on the
-machine disturbs least. Where a row was measured on less sound its seconds are scaled, and the row
-says so. In brackets: the share of what one core can do.
+"Ratio to mel" is the median over the rounds of the time relative to that of torchaudio's mel
+spectrogram of the same sound; "of mins" is the ratio of the fastest calls, which other load
+disturbs least. Times of rows measured on less sound are scaled, as these rows say. In brackets:
+the percentage of what one core can do.
 """
 COUNTS = f"""
-Counted in the source, a sample and channel at order 4. Pooled `cpu`: 8 multiplications (2 to bring
-the sample in, 2 to take the block's growth out, 2 for the power, 2 for the lag-1 product) and 14
-additions (8 in the four running sums, 2, 4), so {rows.POOLED_FLOPS:g} flops, 16 instructions where
-6 fuse; the ends of blocks and frames, under 0.5, are left out. Full rate: 2 + 8 + 6 =
-{rows.FULL_FLOPS:g}. `scan`: {rows.SCAN_FLOPS:.0f}, nearly all in matrix products. Bytes: the
-sample once for 16 channels and 60 a frame, {rows.POOLED_BYTES:.2f} in all; full rate
-{rows.FULL_BYTES:.2f}, which does not count that new memory is first filled with zeros.
+Counted in the source, per sample and channel at order 4. Pooled `cpu`: 8 multiplications (2 for
+the input, 2 to undo the block's growth, 2 for the power, 2 for the lag-1 product) and 14
+additions (8 in the four running sums, 2, 4), so {rows.POOLED_FLOPS:g} flops, 16 instructions
+where 6 fuse; the ends of blocks and frames, less than 0.5, are not counted. Full rate: 2 + 8 + 6
+= {rows.FULL_FLOPS:g}. `scan`: {rows.SCAN_FLOPS:.0f}, nearly all in matrix products. Bytes: the
+sample once for 16 channels and 60 per frame, {rows.POOLED_BYTES:.2f} in all; full rate
+{rows.FULL_BYTES:.2f}, not counting that new memory is first filled with zeros.
 """
-FILES = """`speechasym extract FILE`, 16-bit WAV to levels in dB at 100 Hz, as a command: the start
-of Python, imports and a sha256 of the file are in it. The two files took turns, after a run that
-compiled the kernels; peak memory is the process's resident set.
+FILES = """\
+The command `speechasym extract FILE`, 16-bit WAV to levels in dB at 100 Hz, including the start
+of Python, imports and a sha256 of the file. The two files took turns, after a run that compiled
+the kernels; peak memory is the process's resident set.
 """
-ASYMMETRY = """The same with `--features asymmetry --compact`:
+ASYMMETRY = """\
+The same with `--features asymmetry --compact`:
 """
-MANY = """`speechasym extract FOLDER --workers N` on FLAC recordings of 5 to 7 s, in turn:
+MANY = """\
+`speechasym extract FOLDER --workers N` on FLAC recordings of 5 to 7 s, in turn:
 """
-ERRORS = """Relative L2 error over time, |made - right| / |right|, for each channel; `right` is a
-cascade of four `scipy.signal.lfilter` in float64, written here independently of `speechasym.ops`.
-The largest over the 64 channels, where, and the median.
+ERRORS = """\
+Relative L2 error over time, |output - reference| / |reference|, for each channel. The reference
+is a cascade of four `scipy.signal.lfilter` in float64, independent of `speechasym.ops`. The table
+has the maximum over the 64 channels, its centre frequency, and the median.
 """
-RESPONSES = """Magnitude response against the `gammatone` package, at the same centre frequencies,
-over 0.25 ERB on either side of each; the largest difference of the channels of each range:
+RESPONSES = """\
+Magnitude response against the `gammatone` package, at the same centre frequencies, within 0.25
+ERB of each; the largest difference of the channels of each range:
 """
-SLANEY = """The package computes Slaney's four real second-order sections; with the same bandwidth
-these are the real part of the complex cascade here, scaled to gain 1 at the centre, as the last row
-and the sound show. The rest is definition. A real filter hears a sine through its pole and through
-the pole's mirror image; the gain here, 2 (1 - |pole|)^4, and the row "envelope" leave the image
-out, which matters only where a centre is near 0 Hz or half the sample rate, measured in bandwidths:
-7600 Hz lies 800 Hz from its image, and its b is 861 Hz. The bandwidths differ by 0.04 % (1.019 ERB
-there, 1.0186 here).
+SLANEY = """\
+The package computes Slaney's four real second-order sections; with the same bandwidth these are
+the real part of the complex cascade here, scaled to gain 1 at the centre, as the last row and the
+sound show. The other differences are of definition. A real filter responds to a sine through its
+pole and the pole's mirror image; the gain here, 2 (1 - |pole|)^4, and the row "envelope" ignore
+the image. That matters only if a centre is within a few bandwidths of 0 Hz or half the sample
+rate: 7600 Hz is 800 Hz from its image, and its b is 861 Hz. The bandwidths differ by 0.04 %
+(1.019 ERB there, 1.0186 here).
 """
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Speed and accuracy of word decoding on one thread -> a markdown table.
+"""Measure speed and accuracy of word decoding on one thread, as a markdown table.
 
 python benchmarks/decoding.py RUN --cuts CUTS --lexicon FILE --lm ARPA [--most 60]
     [--beams 50,150,500] [--sources phones,letters,both]
@@ -23,7 +23,7 @@ from speechasym.training import dataset, labels
 
 
 class Utterance(NamedTuple):
-    """What the heads say of a cut, and what was said."""
+    """The reference words of a cut, and the posteriors of the heads."""
 
     seconds: float
     words: list[str]
@@ -41,23 +41,23 @@ def main() -> int:
     options = parser.parse_args()
     torch.set_num_threads(1)
     trained = open_run(options.run)
-    said = list(utterances(trained, options.cuts, options.most))
-    seconds = sum(u.seconds for u in said)
+    spoken = list(utterances(trained, options.cuts, options.most))
+    seconds = sum(u.seconds for u in spoken)
     print("| searched | beam | x real time | WER | best of the list | its length |")
     print("| --- | --- | --- | --- | --- | --- |")
     for source in options.sources.split(","):
         for beam in map(int, options.beams.split(",")):
             config = config_of(source, beam=beam)
-            began = time.monotonic()
+            start = time.monotonic()
             decoder = open_decoder(trained.inventories, options.lexicon, options.lm, config)
-            built = time.monotonic() - began
-            began = time.process_time()  # of one thread: others on the machine do not count
-            lists = [decoder.decode(u.posteriors) for u in said]
-            spent = time.process_time() - began
-            total = sum(len(u.words) for u in said)
+            built = time.monotonic() - start
+            start = time.process_time()  # of one thread, whatever else runs on the machine
+            lists = [decoder.decode(u.posteriors) for u in spoken]
+            spent = time.process_time() - start
+            total = sum(len(u.words) for u in spoken)
             errors = [
                 [Levenshtein.distance(u.words, list(h.words)) for h in row]
-                for u, row in zip(said, lists, strict=True)
+                for u, row in zip(spoken, lists, strict=True)
             ]
             print(
                 f"| {source} | {beam} | {seconds / spent:.0f}"
@@ -66,10 +66,10 @@ def main() -> int:
                 f" | {statistics.mean(map(len, lists)):.1f} |",
                 flush=True,
             )
-    unknown = decoder.unknown_rates([u.words for u in said])
+    unknown = decoder.unknown_rates([u.words for u in spoken])
     known, sizes = decoder.vocabulary.known, decoder.lm.sizes
     print(
-        f"\n{len(said)} cuts, {seconds:.0f} s, {total} words, {unknown['either'] or 0:.1%} of them"
+        f"\n{len(spoken)} cuts, {seconds:.0f} s, {total} words, {unknown['either'] or 0:.1%}"
         f" unknown; {known:,} words, n-grams {', '.join(f'{n:,}' for n in sizes)}; read and built"
         f" in {built:.0f} s. {default()}"
     )
@@ -77,7 +77,7 @@ def main() -> int:
 
 
 def utterances(trained: TrainedModel, cuts: Path, most: int) -> Iterator[Utterance]:
-    """The first cuts of a manifest, as the run hears them."""
+    """Yield the first cuts of a manifest, recognised by the run."""
     head = next(head for head in ("letters", "words", "phones") if head in trained.inventories)
     data = dataset.load(
         trained.config.data, str(cuts), [head], inventories=trained.inventories, show_progress=False
@@ -99,7 +99,7 @@ def _first(
 
 
 def default() -> str:
-    """The other settings, for the record."""
+    """Return the other settings as text."""
     config = DecodingConfig()
     names = ("lm_weight", "word_score", "blank_penalty", "width", "symbol_width", "histories")
     return ", ".join(f"{name} {getattr(config, name):g}" for name in names) + "."

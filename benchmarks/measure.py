@@ -1,7 +1,10 @@
-"""Timing that can be compared: the same sound, all rows in turn, medians; and markdown tables."""
+"""Comparable timings (one sound, all rows in turn, medians), markdown tables, and the machine."""
 
 import math
+import os
+import platform
 import statistics
+import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -13,55 +16,55 @@ from numpy.typing import NDArray
 from speechasym.audio import reading
 
 ROOT = Path(__file__).resolve().parent.parent
-RATE = 16000  # Hz, of everything measured here
-SHORTEST = 0.05  # s: quicker calls are repeated until one timing lasts about as long
+RATE = 16000  # Hz
+SHORTEST = 0.05  # s: faster calls are repeated until one timing takes about as long
 
 
 @dataclass
 class Row:
-    """One thing to time."""
+    """A call to time."""
 
     name: str
-    call: Callable[[], object] | None  # None: cannot be run here, and `note` says why
-    seconds: float  # of sound heard by one call
-    rounds: int  # timings; 0 stands for the reason in `note`
+    call: Callable[[], object] | None  # None: cannot run here, for the reason in `note`
+    seconds: float  # of sound per call
+    rounds: int  # number of timings
     note: str = ""
-    factor: float = 1.0  # cost is multiplied by it, to compare equal numbers of channels
-    flops: float = 0.0  # a sample and channel, counted in the source
-    moved: float = 0.0  # bytes a sample and channel to and from memory, counted in the source
-    work: float = 0.0  # flops or bytes a call, for the rows that measure the machine itself
+    factor: float = 1.0  # multiplies the cost, to compare equal numbers of channels
+    flops: float = 0.0  # per sample and channel, counted in the source
+    moved: float = 0.0  # bytes to and from memory per sample and channel, counted in the source
+    work: float = 0.0  # flops or bytes per call, of rows that measure the machine
     threads: int = 1
-    times: dict[int, float] = field(default_factory=dict)  # round -> s a call
+    times: dict[int, float] = field(default_factory=dict)  # round -> s per call
 
     @property
     def median(self) -> float:
-        """s a call."""
+        """Median s per call."""
         return statistics.median(self.times.values()) * self.factor
 
     @property
     def best(self) -> float:
-        """s, the fastest call."""
+        """s of the fastest call."""
         return min(self.times.values()) * self.factor
 
     def ratio(self, other: "Row") -> float:
-        """Cost of a second of sound over the other's: the median over the rounds they share."""
-        each = [self.times[turn] / other.times[turn] for turn in self.times if turn in other.times]
-        return statistics.median(each) * self.factor * other.seconds / self.seconds
+        """Return the cost per second of sound relative to another row, median over the rounds."""
+        ratios = [t / other.times[turn] for turn, t in self.times.items() if turn in other.times]
+        return statistics.median(ratios) * self.factor * other.seconds / self.seconds
 
 
 def recordings() -> list[Path]:
-    """The speech that lies in data/, in the order of its names."""
+    """Return the recordings of data/, sorted by name."""
     return sorted(p for p in (ROOT / "data").iterdir() if p.suffix in (".flac", ".wav"))
 
 
 def speech(seconds: float) -> NDArray[np.float32]:
-    """(T,) the recordings of data/ one after the other, repeated to `seconds` at 16 kHz."""
+    """Return the recordings of data/ at 16 kHz, concatenated and repeated to `seconds`: (T,)."""
     whole = np.concatenate([reading.load(path, RATE)[0] for path in recordings()])
     return np.resize(whole, round(seconds * RATE))
 
 
-def run(rows: Sequence[Row], tell: Callable[[str], None]) -> None:
-    """Time all rows in turn, round after round, so that what slows the machine slows them all.
+def run(rows: Sequence[Row], log: Callable[[str], None]) -> None:
+    """Time all rows in turn, round by round, so that other load on the machine affects them all.
 
     Each is called once before. Rows with fewer rounds are spread over the whole run.
     """
@@ -69,7 +72,7 @@ def run(rows: Sequence[Row], tell: Callable[[str], None]) -> None:
     calls = {row.name: _calls(row) for row in live if row.rounds > 1}
     rounds = max((row.rounds for row in live), default=0)
     for turn in range(rounds):
-        tell(f"round {turn + 1} of {rounds}")
+        log(f"round {turn + 1} of {rounds}")
         for row in live:
             if turn % math.ceil(rounds / row.rounds) == 0:
                 row.times[turn] = _time(row, calls.get(row.name, 1))
@@ -77,21 +80,21 @@ def run(rows: Sequence[Row], tell: Callable[[str], None]) -> None:
 
 def _time(row: Row, calls: int) -> float:
     assert row.call is not None
-    begun = time.perf_counter()
+    start = time.perf_counter()
     for _ in range(calls):
         row.call()
-    return (time.perf_counter() - begun) / calls
+    return (time.perf_counter() - start) / calls
 
 
 def _calls(row: Row) -> int:
-    """Warm up (compile, cache) and find how many calls make one timing."""
+    """Warm up (compile, fill caches), and return the number of calls per timing."""
     _time(row, 1)
     once = _time(row, 1) if row.rounds > 3 else SHORTEST
     return max(1, math.ceil(SHORTEST / once))
 
 
 def table(head: Sequence[str], body: Sequence[Sequence[str]], notes: bool = False) -> str:
-    """A markdown table, aligned as plain text too: names, and notes at the end, to the left."""
+    """Return a markdown table, aligned as plain text: first column and final notes to the left."""
     columns = list(zip(head, *body, strict=True))
     left = [i == 0 or (notes and i == len(head) - 1) for i in range(len(head))]
     widths = [max(map(len, column)) for column in columns]
@@ -107,7 +110,26 @@ def table(head: Sequence[str], body: Sequence[Sequence[str]], notes: bool = Fals
 
 
 def digits(value: float, count: int = 3) -> str:
-    """`count` significant digits, no exponent."""
+    """Format a number with `count` significant digits, without exponent."""
     if value == 0:
         return "0"
     return f"{value:,.{max(0, count - 1 - math.floor(math.log10(abs(value))))}f}"
+
+
+def processor() -> tuple[str, bool]:
+    """Return the name of the processor, and whether it has AVX-512."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text("utf-8").splitlines() if info.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor(), any("avx512f" in line for line in lines)
+
+
+def commit() -> str:
+    """Return the commit of this checkout, with + if it has changes, or "unknown"."""
+    command = ["git", "-C", str(ROOT), "describe", "--always", "--exclude=*", "--dirty=+"]
+    return subprocess.run(command, capture_output=True, text=True).stdout.strip() or "unknown"
+
+
+def load() -> str:
+    """Return the load average as text, or "" if the system has none."""
+    return f"{os.getloadavg()[0]:.2f}" if hasattr(os, "getloadavg") else ""

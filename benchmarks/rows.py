@@ -1,4 +1,4 @@
-"""What is compared: this bank in its forms, mel spectrograms, and other gammatone packages."""
+"""The rows: this filterbank in all variants, mel spectrograms, and other gammatone packages."""
 
 from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
@@ -20,23 +20,23 @@ CHANNELS, LOW, HIGH = 64, 50.0, 7600.0
 MEL = "torchaudio MelSpectrogram 80"
 MATMUL, COPY = "matmul, float32, 1024 x 1024", "copy, numpy, 256 MB"
 
-# Counted in the inner loop of ops/cpu_gammatone.py, order 4, a sample and channel, two a turn:
-#   multiplications: input into re, im 2; out of the block's growth 2; power 2; lag 1 2   =  8
+# Counted in the inner loop of ops/cpu_gammatone.py, order 4, per sample and channel:
+#   multiplications: input to re, im 2; undo the block's growth 2; power 2; lag 1 2       =  8
 #   additions: four running sums of re, im 8; power 2; lag 1 4                            = 14
 POOLED_FLOPS = 22.0
 #   full rate: input 2 and sums 8 as above; the complex product 6
 FULL_FLOPS = 16.0
-# Bytes: 4 for the sample, read once for 16 channels; five float32 a frame written, then copied
-# into the three tracks (read and written): 60 a frame. Full rate: one complex64 written.
+# Bytes: 4 for the sample, read once for 16 channels; five float32 written per frame, then copied
+# into the three outputs (read and written): 60 per frame. Full rate: one complex64 written.
 POOLED_BYTES = 4 / 16 + 60 / 160
 FULL_BYTES = 4 / 16 + 8
 # Counted in ops/scan.py: a chunk of L = 32 samples is L x 8 and L x 64 times the signal and 8 x 64
-# times the stages, 2 flops each; the scan over chunks 256 (1 + 1/16 + ...) a chunk; pooling 12.
+# times the stages, 2 flops each; the scan over chunks 256 (1 + 1/16 + ...) per chunk; pooling 12.
 SCAN_FLOPS = 2 * (8 + 64 + 8 * 64 / 32) + 256 * 16 / 15 / 32 + 12
 
 
 def design(channels: int = CHANNELS, rate: float = 100.0) -> filterbank.Coefficients:
-    """The bank that everything here is about."""
+    """Return the design of the filterbank that all rows use."""
     return filterbank.design(
         filterbank.FilterbankConfig(
             sample_rate=RATE, channels=channels, low_hz=LOW, high_hz=HIGH, frame_rate=rate
@@ -45,7 +45,7 @@ def design(channels: int = CHANNELS, rate: float = 100.0) -> filterbank.Coeffici
 
 
 def limits() -> list[Row]:
-    """What one core of the machine can do: arithmetic and memory."""
+    """Return rows that measure one core: arithmetic and memory."""
     a = torch.from_numpy(np.random.default_rng(0).standard_normal((1024, 1024), np.float32))
     source, target = np.ones(1 << 25), np.zeros(1 << 25)
     return [
@@ -55,13 +55,13 @@ def limits() -> list[Row]:
 
 
 def by_blocks(x: NDArray[np.float32], **options: Any) -> None:
-    """Asymmetry features of x (T,), none kept."""
+    """Compute asymmetry features of x (T,), and discard them."""
     for _ in AsymmetryFeatures(**options).frames([x]):
         pass
 
 
-def own(x: NDArray[np.float32], brief: bool) -> list[Row]:
-    """This bank. x (T,)."""
+def this_package(x: NDArray[np.float32], brief: bool) -> list[Row]:
+    """Return the rows of this package. x (T,)."""
     c, rows = design(), x[None]
     seconds = len(x) / RATE
     signal, pole = torch.from_numpy(rows), torch.from_numpy(c.pole)
@@ -87,7 +87,7 @@ def own(x: NDArray[np.float32], brief: bool) -> list[Row]:
         ),
         Row(
             "speechasym cpu, 2 threads", lambda: filterbank.pool(rows, c, None, 2), seconds, 15,
-            "the same; shares are of two cores", flops=POOLED_FLOPS, moved=POOLED_BYTES, threads=2,
+            "the same; percentages of two cores", flops=POOLED_FLOPS, moved=POOLED_BYTES, threads=2,
         ),
         Row(
             "speechasym.features, levels",
@@ -96,8 +96,8 @@ def own(x: NDArray[np.float32], brief: bool) -> list[Row]:
         ),
         Row(
             "asymmetry features, compact", lambda: by_blocks(x, compact=True), seconds, 15,
-            "33 columns: the bank at 500 Hz, tracks, one hysteresis, cepstra; block by block, as"
-            " the command extracts",
+            "33 columns: the filterbank at 500 Hz, tracks, one hysteresis, cepstra; block by block,"
+            " like the command",
         ),
         Row(
             "asymmetry features, tracks", lambda: by_blocks(x, outputs=("track",)), seconds, 9,
@@ -105,7 +105,7 @@ def own(x: NDArray[np.float32], brief: bool) -> list[Row]:
         ),
         Row(
             "asymmetry features, full", lambda: by_blocks(x), seconds, 15,
-            "2358 columns: tracks, and hysteresis of 4 levels on each",
+            "2358 columns: tracks, and hysteresis of 4 scales on each",
         ),
         Row(
             "speechasym cpu, full rate", lambda: filterbank.channels(rows, c), seconds, 5,
@@ -114,7 +114,7 @@ def own(x: NDArray[np.float32], brief: bool) -> list[Row]:
         ),
         Row(
             "speechasym scan, no gradient", no_grad, seconds, 5,
-            "torch, as the first row", flops=SCAN_FLOPS,
+            "torch, otherwise like the first row", flops=SCAN_FLOPS,
         ),
         Row(
             "speechasym scan, forward + backward", learn, part.shape[1] / RATE, 3,
@@ -130,7 +130,7 @@ def own(x: NDArray[np.float32], brief: bool) -> list[Row]:
 
 
 def mel(x: NDArray[np.float32]) -> Iterator[Row]:
-    """The usual features, 25 ms windows every 10 ms, 80 bands."""
+    """Yield the rows of the usual features: 25 ms windows every 10 ms, 80 bands."""
     seconds, signal = len(x) / RATE, torch.from_numpy(x)
     spectrogram = torchaudio.transforms.MelSpectrogram(
         RATE, n_fft=400, hop_length=160, n_mels=80, power=2.0
@@ -157,7 +157,7 @@ def mel(x: NDArray[np.float32]) -> Iterator[Row]:
 
 
 def others(x: NDArray[np.float32]) -> Iterable[Row]:
-    """64 channels from 50 to 7600 Hz by other packages, at the full rate."""
+    """Return rows of 64 channels from 50 to 7600 Hz by other packages, at the full rate."""
     seconds, double = len(x) / RATE, x.astype(np.float64)
     c = design()
 
@@ -172,41 +172,42 @@ def others(x: NDArray[np.float32]) -> Iterable[Row]:
 
     def gammatone_row() -> Row:
         filters = import_module("gammatone.filters")
-        made = filters.make_erb_filters(RATE, c.frequency)
+        coefficients = filters.make_erb_filters(RATE, c.frequency)
         return Row(
-            "gammatone erb_filterbank", lambda: filters.erb_filterbank(double, made), seconds, 5,
+            "gammatone erb_filterbank",
+            lambda: filters.erb_filterbank(double, coefficients), seconds, 5,
             "Slaney's real filters, float64: half of the complex output",
         )  # fmt: skip
 
     def pyfar_row() -> Row:
         pyfar = import_module("pyfar")
-        made = nearest_bands(pyfar)
+        bands = nearest_bands(pyfar)
         signal = pyfar.Signal(double, RATE)
         return Row(
-            "pyfar GammatoneBands", lambda: made.process(signal), seconds, 3,
-            f"complex, float64; {made.n_bands} bands {made.resolution:.4g} ERB apart, its nearest "
-            f"to {CHANNELS}; cost scaled by {CHANNELS}/{made.n_bands}",
-            factor=CHANNELS / made.n_bands,
+            "pyfar GammatoneBands", lambda: bands.process(signal), seconds, 3,
+            f"complex, float64; {bands.n_bands} bands {bands.resolution:.4g} ERB apart, the "
+            f"number nearest to {CHANNELS}; cost scaled by {CHANNELS}/{bands.n_bands}",
+            factor=CHANNELS / bands.n_bands,
         )  # fmt: skip
 
     def brian_row() -> Row:
         hears, brian = import_module("brian2hears"), import_module("brian2")
         brian.prefs.codegen.target = "numpy"
-        made = hears.Gammatone(hears.Sound(double, samplerate=RATE * brian.Hz), c.frequency)
-        compiled = "compiled by Cython" if made.use_cython else "numpy"
+        filters = hears.Gammatone(hears.Sound(double, samplerate=RATE * brian.Hz), c.frequency)
+        compiled = "compiled by Cython" if filters.use_cython else "numpy"
         return Row(
-            "brian2hears Gammatone", made.process, seconds, 3,
+            "brian2hears Gammatone", filters.process, seconds, 3,
             f"Slaney's real filters, float64, {compiled}",
         )  # fmt: skip
 
     return [
         Row(
             "scipy lfilter cascade, full rate", full, seconds, 3,
-            "4 complex one-pole filters a channel, float64",
+            "4 complex one-pole filters per channel, float64",
         ),
         Row(
             "scipy lfilter cascade, pooled", pooled, seconds, 3,
-            "the same, then power, lag 1 and sample, a channel at a time",
+            "the same, then power, lag 1 and sample, channel by channel",
         ),
         _try("gammatone", gammatone_row),
         _try("pyfar", pyfar_row),
@@ -215,7 +216,7 @@ def others(x: NDArray[np.float32]) -> Iterable[Row]:
 
 
 def cascade(x: NDArray[np.float64], pole: complex, order: int) -> NDArray:
-    """One gammatone channel by scipy, independently of `speechasym.ops`: x (T,) -> z (T,)."""
+    """Filter x (T,) with one gammatone by scipy, independently of `speechasym.ops`: z (T,)."""
     z: NDArray = 2 * (1 - abs(pole)) ** order * x
     for _ in range(order):
         z = lfilter([1.0], [1.0, -pole], z)
@@ -223,7 +224,7 @@ def cascade(x: NDArray[np.float64], pole: complex, order: int) -> NDArray:
 
 
 def pool(z: NDArray, hop: int) -> tuple[NDArray, NDArray, NDArray]:
-    """z (..., T) -> mean |z|^2, mean z(t) conj z(t-1), last z of each whole frame: (..., F)."""
+    """Return mean |z|^2, mean z(t) conj z(t-1) and last z of the whole frames of z (..., T)."""
     frames = z.shape[-1] // hop
     z = z[..., : frames * hop]
     before = np.concatenate([np.zeros_like(z[..., :1]), z[..., :-1]], -1)
@@ -233,22 +234,22 @@ def pool(z: NDArray, hop: int) -> tuple[NDArray, NDArray, NDArray]:
 
 
 def nearest_bands(pyfar: Any) -> Any:
-    """pyfar's bank from 50 to 7600 Hz with about 64 bands; it takes a resolution, not a number."""
+    """Return pyfar's filterbank from 50 to 7600 Hz whose number of bands is nearest to 64."""
     cams = float(erb.hz_to_cam(HIGH) - erb.hz_to_cam(LOW))
-    made = [
+    candidates = [  # it takes a resolution, not a number
         pyfar.dsp.filter.GammatoneBands([LOW, HIGH], resolution=cams / n, sampling_rate=RATE)
         for n in np.arange(CHANNELS - 2, CHANNELS + 1, 0.5)
     ]
-    return min(made, key=lambda bands: abs(bands.n_bands - CHANNELS))
+    return min(candidates, key=lambda bands: abs(bands.n_bands - CHANNELS))
 
 
 def _try(package: str, make: Callable[[], Row]) -> Row:
-    """The row, or one that says why it cannot be measured."""
+    """Return the row, or one with the reason why it cannot be measured."""
     try:
         return make()
     except ModuleNotFoundError as error:
         missing = error.name or package
         why = "" if missing.split(".")[0] == package else f": {package} needs {missing}"
         return Row(package, None, 0, 0, f"not installed (pip install {package}){why}")
-    except Exception as error:  # whatever a package that is too old for this Python raises
+    except Exception as error:  # of any kind, from a package too old for this Python
         return Row(package, None, 0, 0, f"does not work here: {type(error).__name__}: {error}")

@@ -1,9 +1,9 @@
-"""How fast models train: steps of forward, CTC, backward and AdamW, on one thread, all in turn.
+"""Measure how fast models train: steps of forward, CTC, backward and AdamW, on one thread, in turn.
 
 python benchmarks/training.py [--out FILE] [--cuts MANIFEST] [--rounds 9] [--quick]
 
-Every model sees the same batches, of its own features: without a manifest, noise of the lengths
-and labels of short sentences (2.4 s; 11.4 phones, 16.6 letters, 3.4 words a second).
+All models train on the same batches, each on its features: without a manifest, on noise with the
+lengths and labels of short sentences (2.4 s; 11.4 phones, 16.6 letters, 3.4 words per second).
 
 Shapes: B batch, F frames, D columns, L labels.
 """
@@ -11,9 +11,7 @@ Shapes: B batch, F frames, D columns, L labels.
 import argparse
 import datetime
 import os
-import platform
 import statistics
-import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from measure import ROOT, table
+from measure import commit, load, processor, table
 from torch import Tensor, nn
 
 from speechasym.feature_extraction.sets import AsymmetryFeatures, FeatureConfig, LogMelFeatures
@@ -37,18 +35,18 @@ COMPACT = AsymmetryFeatures(compact=True, normalise="utterance")
 LOGMEL = LogMelFeatures(normalise="utterance")
 FEATURES = {"tiny": COMPACT, "small": COMPACT, "base": COMPACT}  # of the others: log-mel
 WEIGHTS = HeadWeights(phones=1, letters=0.5, words=0.5).used
-SIZES = {"phones": 39, "letters": 28, "words": 98}  # symbols, and how many a second
+SIZES = {"phones": 39, "letters": 28, "words": 98}  # symbols, and their rates per second
 RATES = {"phones": 11.4, "letters": 16.6, "words": 3.4}
-# A step takes as long at any rate; at 0 units stay as fitted, so that events keep the wanted rates:
-# early in training they do not, and a level with fewer events has less to compute
+# At 0 units stay as initialised, so that events keep their target rates: early in training they do
+# not, and a level with fewer events has less to compute. Otherwise the rate does not affect speed
 LEARNING_RATE, CLIP = 0.0, 5.0
-WARM_UP = 30  # steps, in which the widths of hysteresis find the wanted rates of events
-MOST = 300  # of them
-NEAR = 0.2  # how near the rates have to be by then, as a share
+WARM_UP = 30  # steps in which the widths of hysteresis adapt to the target rates of events
+MAX_WARM_UP = 300
+TOLERANCE = 0.2  # of the rates after that, relative
 
 
 class Data(NamedTuple):
-    """Batches, and the seconds of audio in each, padding not counted."""
+    """Batches, and the seconds of audio in each without padding."""
 
     batches: list[Batch]
     seconds: list[float]
@@ -64,19 +62,19 @@ class Row:
     data: Data
     columns: str
     optimiser: torch.optim.Optimizer
-    speeds: list[float] = field(default_factory=list)  # h of audio an hour, by round
-    shares: list[float] = field(default_factory=list)  # of the time, in CTC and its gradient
+    speeds: list[float] = field(default_factory=list)  # hours of audio per hour, by round
+    shares: list[float] = field(default_factory=list)  # fraction of time in CTC and its gradient
     counts: list[list[float]] = field(default_factory=list)  # events by level, of each step
     warm_up: int = 0  # steps
 
     def events(self, steps: int) -> list[float]:
-        """A second, by level, in the last steps: whole rounds of the batches."""
+        """Return the events per second of each level in the last steps, which are whole rounds."""
         seconds = sum(self.data.seconds) * steps / len(self.data.batches)
         return [sum(column) / seconds for column in zip(*self.counts[-steps:], strict=True)]
 
 
 def noise(config: FeatureConfig, count: int, batch_seconds: float) -> Data:
-    """Normal noise in place of features, of the same lengths and labels for any columns."""
+    """Return batches of noise, whose lengths and labels do not depend on the columns."""
     rng = np.random.default_rng(0)
     lengths = np.clip(rng.lognormal(np.log(2.3), 0.3, 40 * count), 1.0, 5.0).tolist()
     groups = group_by_length(lengths, batch_seconds)
@@ -103,19 +101,19 @@ def noise(config: FeatureConfig, count: int, batch_seconds: float) -> Data:
 
 
 def real(config: FeatureConfig, path: Path, count: int, batch_seconds: float) -> Data:
-    """Batches of a manifest's cuts, spread from the longest to the shortest."""
-    own = DataConfig(train=str(path), dev=str(path), features=config)
-    found = dataset.load(own, str(path), HEADS)
-    groups = group_by_length(found.seconds, batch_seconds)
+    """Return batches of the cuts of a manifest, from the longest to the shortest."""
+    data_config = DataConfig(train=str(path), dev=str(path), features=config)
+    data = dataset.load(data_config, str(path), HEADS)
+    groups = group_by_length(data.seconds, batch_seconds)
     count = min(count, len(groups))
     groups = [groups[i] for i in np.linspace(0, len(groups) - 1, count).round().astype(int)]
-    seconds = [sum(found.seconds[n] for n in group) for group in groups]
-    sizes = {head: len(symbols) for head, symbols in found.inventories.items()}
-    return Data([found.batch(group) for group in groups], seconds, sizes)
+    seconds = [sum(data.seconds[n] for n in group) for group in groups]
+    sizes = {head: len(symbols) for head, symbols in data.inventories.items()}
+    return Data([data.batch(group) for group in groups], seconds, sizes)
 
 
 def prepared(name: str, data: Data) -> Row:
-    """A model whose levels give events at the wanted rates."""
+    """Return a model whose levels produce events at their target rates."""
     torch.manual_seed(0)
     columns = data.batches[0].features.shape[2]
     model = hierarchy.build_model({"preset": name}, columns, data.sizes)
@@ -123,57 +121,57 @@ def prepared(name: str, data: Data) -> Row:
     if initialise is not None:
         with torch.no_grad():
             initialise(iter([(batch.features, batch.lengths) for batch in data.batches]))
-    own = f"{FEATURES.get(name, LOGMEL).features}, {columns}"
-    row = Row(name, model, data, own, optimisation.adamw(model, LEARNING_RATE, 0.01))
+    features = f"{FEATURES.get(name, LOGMEL).features}, {columns}"
+    row = Row(name, model, data, features, optimisation.adamw(model, LEARNING_RATE, 0.01))
     model.train()
-    while row.warm_up < WARM_UP or (row.warm_up < MOST and not all(near(row))):
+    while row.warm_up < WARM_UP or (row.warm_up < MAX_WARM_UP and not all(on_target(row))):
         for number in range(len(data.batches)):
             step(row, number)
         row.warm_up += len(data.batches)
-    if not all(near(row)):
-        print(f"{name}: events are not at the wanted rates after {row.warm_up} steps")
+    if not all(on_target(row)):
+        print(f"{name}: events are not at their target rates after {row.warm_up} steps")
     return row
 
 
-def near(row: Row) -> list[bool]:
-    """By level with hysteresis: whether as many events go on as are wanted."""
+def on_target(row: Row) -> list[bool]:
+    """Return whether each level with hysteresis passes on as many events as its target."""
     rates = row.events(len(row.data.batches))
-    steps, found = 100.0, []
+    steps, result = 100.0, []
     for level, events in zip(getattr(row.model, "levels", ()), rates, strict=True):
         steps /= level.config.stride
         if level.config.events == "hysteresis":
-            found.append(abs(events / (steps * level.config.keep) - 1) < NEAR)
+            result.append(abs(events / (steps * level.config.keep) - 1) < TOLERANCE)
         steps = events
-    return found
+    return result
 
 
 def step(row: Row, number: int) -> tuple[float, float]:
-    """A step of training; returns its seconds, and those of them in CTC."""
+    """Run a training step; return its duration in s, and the part of it in CTC."""
     batch = row.data.batches[number]
-    begun, spent = time.perf_counter(), 0.0
+    start, spent = time.perf_counter(), 0.0
     row.model.zero_grad(set_to_none=True)
     output = row.model(batch.features, batch.lengths)
     heads: list[Tensor] = []
-    slopes: list[Tensor | None] = []
+    gradients: list[Tensor | None] = []
     for head, weight in WEIGHTS.items():
         log_probs, lengths = output.heads[head]
         before = time.perf_counter()
         leaf = log_probs.detach().requires_grad_()  # so that its gradient can be timed alone
-        lost, _ = ctc.loss(leaf, lengths, *batch.targets[head])
-        (weight * lost / batch.targets[head][1].sum()).backward()
+        loss, _ = ctc.loss(leaf, lengths, *batch.targets[head])
+        (weight * loss / batch.targets[head][1].sum()).backward()
         spent += time.perf_counter() - before
         heads.append(log_probs)
-        slopes.append(leaf.grad)
+        gradients.append(leaf.grad)
     losses = list(output.losses.values())
-    torch.autograd.backward([*heads, *losses], [*slopes, *[None for _ in losses]])
+    torch.autograd.backward([*heads, *losses], [*gradients, *[None for _ in losses]])
     optimisation.clip_gradients(row.model, CLIP)
     row.optimiser.step()
     row.counts.append([float(level.passed.mask.sum()) for level in output.levels])
-    return time.perf_counter() - begun, spent
+    return time.perf_counter() - start, spent
 
 
-def measured(rows: Sequence[Row], rounds: int) -> None:
-    """All models in turn, another first in each round, so that what slows one slows all."""
+def measure(rows: Sequence[Row], rounds: int) -> None:
+    """Time all models in turn, another first in each round, so that other load affects them all."""
     for turn in range(rounds):
         first = turn % len(rows)
         for row in [*rows[first:], *rows[:first]]:
@@ -184,13 +182,13 @@ def measured(rows: Sequence[Row], rounds: int) -> None:
 
 
 def spread(values: Sequence[float], form: str) -> str:
-    """Median (least to greatest)."""
+    """Return the text "median (minimum to maximum)"."""
     middle, low, high = (format(f(values), form) for f in (statistics.median, min, max))
     return f"{middle} ({low} to {high})"
 
 
 def page(rows: Sequence[Row], how: str) -> str:
-    """The table, and how it was made."""
+    """Return the table, and how it was measured."""
     against, steps = rows[0], len(rows[0].speeds) * len(rows[0].data.batches)
     body = [
         [
@@ -206,65 +204,67 @@ def page(rows: Sequence[Row], how: str) -> str:
     return (
         f"# Training throughput\n\n{how}\n\n"
         + table([*head, "CTC, % of the time", "events/s by level"], body)
-        + "\nHours of audio trained on in an hour, padding not counted: forward, CTC of phones, "
-        "letters and words, backward, clipping and AdamW; without features, which are computed "
-        "once. Events a second go on from each level. Median (least to greatest) over rounds; "
-        "ratios are taken round by round.\n"
+        + "\nHours of audio per hour of training, without padding: forward, CTC of phones, letters "
+        "and words, backward, clipping and AdamW; without features, which are computed once. "
+        "Events per second are those that each level passes on. Median (minimum to maximum) over "
+        "rounds; ratios are taken round by round.\n"
     )
 
 
 def machine() -> str:
-    """Processor, versions, commit and load."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text("utf-8").splitlines() if info.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    git = ["git", "-C", str(ROOT), "describe", "--always", "--exclude=*", "--dirty=+"]
-    commit = subprocess.run(git, capture_output=True, text=True).stdout.strip() or "unknown"
-    load = f", load average {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
+    """Return commit, processor, load and versions as text."""
     return (
-        f"{datetime.date.today()}, commit {commit}; {names[0] if names else platform.processor()}, "
-        f"{os.cpu_count()} cores{load}; one thread, float32; torch {torch.__version__}"
+        f"{datetime.date.today()}, commit {commit()}; {processor()[0]}, {os.cpu_count()} cores, "
+        f"load average {load()}; one thread, float32; torch {torch.__version__}"
     )
 
 
 def main() -> int:
-    """The command."""
-    options = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    add = options.add_argument
-    add("--models", default="tiny,recurrent,transformer,state-space", help="presets, first: ratio")
-    add("--cuts", type=Path, help="manifest to take batches from, with phones and words")
-    add("--batches", type=int, default=6, help="in a round")
-    add("--batch-seconds", type=float, default=50.0, help="padding included")
+    """Run the command."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    add = parser.add_argument
+    add(
+        "--models",
+        default="tiny,recurrent,transformer,state-space",
+        help="presets, comma-separated; ratios are to the first",
+    )
+    add("--cuts", type=Path, help="manifest of cuts with phones and words")
+    add("--batches", type=int, default=6, help="per round")
+    add("--batch-seconds", type=float, default=50.0, help="including padding")
     add("--rounds", type=int, default=9)
-    add("--quick", action="store_true", help="1 round of 2 batches: does it run?")
-    add("--out", type=Path, help="write the page there too")
-    chosen = options.parse_args()
+    add("--quick", action="store_true", help="smoke test: 1 round of 2 batches")
+    add("--out", type=Path, help="write the page to this file too")
+    options = parser.parse_args()
     torch.set_num_threads(1)
-    count, rounds = (2, 1) if chosen.quick else (chosen.batches, chosen.rounds)
-    made: dict[FeatureConfig, Data] = {}
+    count, rounds = (2, 1) if options.quick else (options.batches, options.rounds)
+    data_of: dict[FeatureConfig, Data] = {}
     rows = []
-    for name in chosen.models.split(","):
+    for name in options.models.split(","):
         config = FEATURES.get(name, LOGMEL)
-        if config not in made:
-            made[config] = (
-                real(config, chosen.cuts, count, chosen.batch_seconds)
-                if chosen.cuts
-                else noise(config, count, chosen.batch_seconds)
+        if config not in data_of:
+            data_of[config] = (
+                real(config, options.cuts, count, options.batch_seconds)
+                if options.cuts
+                else noise(config, count, options.batch_seconds)
             )
-        rows.append(prepared(name, made[config]))
-    measured(rows, rounds)
+        rows.append(prepared(name, data_of[config]))
+    measure(rows, rounds)
     data = rows[0].data
-    what = f"cuts of {chosen.cuts.name}" if chosen.cuts else "noise, lengths of short sentences"
+    what = (
+        f"cuts of {options.cuts.name}"
+        if options.cuts
+        else "noise with the lengths of short sentences"
+    )
     text = page(
         rows,
         f"{machine()}. {rounds} rounds of {len(data.batches)} batches ({what}), together "
-        f"{sum(data.seconds):.0f} s in {sum(len(b.ids) for b in data.batches)} utterances. Before "
-        f"them {', '.join(f'{row.warm_up} steps of {row.name}' for row in rows)}.",
+        f"{sum(data.seconds):.0f} s in {sum(len(b.ids) for b in data.batches)} utterances. "
+        f"Warm-up: {', '.join(f'{row.warm_up} steps of {row.name}' for row in rows)}.",
     )
     print(text)
-    if chosen.out:
-        chosen.out.parent.mkdir(parents=True, exist_ok=True)
-        chosen.out.write_text(text, "utf-8")
+    if options.out:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(text, "utf-8")
     return 0
 
 

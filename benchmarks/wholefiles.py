@@ -1,4 +1,4 @@
-"""The command on files: an hour of speech in one, and hundreds of short ones."""
+"""Time the command on files: an hour of speech in one file, and hundreds of short files."""
 
 import json
 import os
@@ -13,31 +13,31 @@ import numpy as np
 import soundfile
 from measure import RATE, ROOT, recordings, speech, table
 
-# A process counts the memory of the one that started it as its own, and this one is large: start
-# the command from a small one.
+# The peak memory of a process includes that of the process that started it. This one is large, so
+# a small process starts the command.
 WAIT = (
-    "import json, os, subprocess, sys, time; begun = time.perf_counter();"
+    "import json, os, subprocess, sys, time; start = time.perf_counter();"
     "child = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL);"
     "_, status, usage = os.wait4(child.pid, 0);"
-    "print(json.dumps([time.perf_counter() - begun, usage.ru_maxrss / 1024,"
+    "print(json.dumps([time.perf_counter() - start, usage.ru_maxrss / 1024,"
     " os.waitstatus_to_exitcode(status)]))"
 )
 
 
 def extract(source: Path, out: Path, workers: int = 1, *options: str) -> tuple[float, float]:
-    """`speechasym extract` into a new folder -> wall s, and peak memory of a process in MiB."""
+    """Run `speechasym extract` into a new folder; return wall s, and peak memory in MiB."""
     command = [sys.executable, "-m", "speechasym", "extract", str(source), "--out", str(out)]
     wrapped = [sys.executable, "-S", "-c", WAIT, *command, "--workers", str(workers), *options]
     done = subprocess.run(wrapped, capture_output=True, text=True, check=True, cwd=ROOT)
     wall, peak, code = json.loads(done.stdout)
     shutil.rmtree(out, ignore_errors=True)
     if code:
-        raise RuntimeError(f"{' '.join(command)} ended with {code}")
+        raise RuntimeError(f"{' '.join(command)} returned {code}")
     return wall, peak
 
 
 def hour(minutes: int, rounds: int, *options: str) -> str:
-    """A table: a file of `minutes` against one of a minute, extracted with these options."""
+    """Return a table: a file of `minutes` against one of a minute, extracted with `options`."""
     with tempfile.TemporaryDirectory() as folder:
         files = {1: Path(folder, "short.wav"), minutes: Path(folder, "long.wav")}
         x = speech(60)
@@ -46,21 +46,21 @@ def hour(minutes: int, rounds: int, *options: str) -> str:
                 for _ in range(length):
                     file.write(x)
         extract(files[1], Path(folder, "warm"), 1, *options)
-        found: dict[int, list[tuple[float, float]]] = {length: [] for length in files}
+        measured: dict[int, list[tuple[float, float]]] = {length: [] for length in files}
         for _ in range(rounds):
             for length, path in files.items():
-                found[length].append(extract(path, Path(folder, "out"), 1, *options))
+                measured[length].append(extract(path, Path(folder, "out"), 1, *options))
     body = []
-    for length, each in found.items():
-        wall, peak = np.median(each, 0)
-        best = min(w for w, _ in each)
+    for length, runs in measured.items():
+        wall, peak = np.median(runs, 0)
+        best = min(seconds for seconds, _ in runs)
         body.append([f"{length} min, {length * 60 * RATE * 2 / 1e6:.1f} MB", f"{wall:.2f}",
                      f"{best:.2f}", f"{length * 60 / wall:,.0f}", f"{peak:.0f}"])  # fmt: skip
     return table(["file", "wall s, median", "min", "x real time", "peak MiB"], body)
 
 
 def many(count: int, rounds: int) -> str:
-    """A table: `count` recordings of about 6 s with one and with two processes, in turn."""
+    """Return a table: `count` recordings of about 6 s with one and with two processes, in turn."""
     chosen = [p for p in recordings() if 4 < soundfile.info(p).duration < 8]
     with tempfile.TemporaryDirectory() as folder:
         clips = Path(folder, "clips")
@@ -86,5 +86,5 @@ def many(count: int, rounds: int) -> str:
 
 
 def available() -> bool:
-    """Peak memory is asked of the system in the POSIX way."""
+    """Return whether the system reports peak memory as POSIX systems do."""
     return os.name == "posix"

@@ -64,13 +64,3 @@ def activations_of(trained: TrainedModel, rows: NDArray[np.float32]) -> list[Lev
         times = (frames / trained.feature_config.rate - trained.delay).clamp(min=0)
         levels.append(LevelActivations(level.y[0, :steps], units, posteriors, frames, times))
     return levels
-
-
-def without_blank(log_posteriors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return log-posteriors (..., V) of the symbols alone (..., V - 1), renormalised.
-
-    CTC predicts the blank almost everywhere; the rest holds what it would predict otherwise.
-    """
-    rest = log_posteriors[..., 1:]
-    most = rest.max(-1, keepdims=True)
-    return rest - most - np.log(np.exp(rest - most).sum(-1, keepdims=True))

@@ -62,7 +62,7 @@ class Alignment(NamedTuple):
 def align(
     trained: TrainedModel,
     source: "NDArray[np.float32] | Cut",
-    words: str | Sequence[str | Word] | None = None,
+    words: str | Sequence[str] | None = None,
     *,
     lexicon: Lexicon | None = None,
     head: AlignmentHead | None = None,
@@ -76,7 +76,6 @@ def align(
     word while the others keep their first one.
 
     Args:
-        trained: the model.
         source: a cut, or samples (T,) at the rate that the model expects.
         words: what is said; default: the cut's own text, with the phones of its alignment if it
             has one (the symbols only, not their times).

@@ -14,7 +14,7 @@ Shapes: S steps of a head, V classes (0 is CTC's blank).
 """
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -203,15 +203,13 @@ class Decoder:
         words = [word for row in references for word in row]
         lm, entries = self.lm.numbers, self.entries
 
-        def share(missing: int) -> float | None:
-            return missing / len(words) if words else None
+        def share(unknown: Callable[[str], bool]) -> float | None:
+            return sum(map(unknown, words)) / len(words) if words else None
 
         return {
-            "lm": share(sum(word not in lm for word in words)),
-            "lexicon": None if entries is None else share(sum(w not in entries for w in words)),
-            "either": share(
-                sum(w not in lm or (entries is not None and w not in entries) for w in words)
-            ),
+            "lm": share(lambda w: w not in lm),
+            "lexicon": None if entries is None else share(lambda w: w not in entries),
+            "either": share(lambda w: w not in lm or (entries is not None and w not in entries)),
         }
 
     def as_json(self) -> dict[str, Any]:

@@ -72,7 +72,7 @@ def timed_words(cut: "Cut") -> list[Interval]:
 
 def words_of_text(
     trained: TrainedModel,
-    words: str | Sequence[str | Word],
+    words: str | Sequence[str],
     lexicon: Lexicon | None,
     spell: Spell | None,
     name: str,
@@ -88,12 +88,9 @@ def words_of_text(
     if isinstance(words, str):
         words = labels.words_in(words, name)
     if head == "letters" or lexicon is None or "phones" not in trained.inventories:
-        return [word if isinstance(word, Word) else Word(word) for word in words]
+        return [Word(word) for word in words]
     pronounced = []
     for word in words:
-        if isinstance(word, Word):
-            pronounced.append(word)
-            continue
         alternatives: Sequence[tuple[str, ...]] = lexicon.pronounce([word])[0][0]
         if not alternatives and spell is not None:
             alternatives = spell(word)

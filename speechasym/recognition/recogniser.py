@@ -99,17 +99,15 @@ class Recogniser:
         """The heads of the run, and `words by lexicon` if there is a language model."""
         return [*self.trained.inventories, *([] if self.lm is None else [BY_LEXICON])]
 
-    def choose(
-        self, heads: Sequence[str] | None, option: str = "heads"
-    ) -> tuple[list[str], Decoder | None]:
-        """Return which of the run's heads to read, and the decoder if words by lexicon are wanted.
+    def choose(self, heads: Sequence[str] | None) -> tuple[list[str], Decoder | None]:
+        """Return the run's heads among `heads` (default: all), and the decoder if it is needed.
 
         Raises `ConfigError` for a head that the run does not have.
         """
         heads = self.heads if heads is None else list(heads)
-        own = [head for head in heads if head != BY_LEXICON or self.lm is None]
-        self.trained.check_heads(own, option)
-        return own, self.decoder if BY_LEXICON in heads else None
+        of_run = [head for head in heads if head != BY_LEXICON or self.lm is None]
+        self.trained.check_heads(of_run, "heads")
+        return of_run, self.decoder if BY_LEXICON in heads else None
 
     def transcribe(
         self,
@@ -134,13 +132,8 @@ class Recogniser:
             ConfigError: samples that are not mono and finite, or an unknown head.
         """
         chosen, decoder = self.choose(heads)
-        return transcription.transcribe_blocks(
-            self.trained,
-            self._blocks(source, sample_rate, channel),
-            heads=chosen,
-            longest=longest,
-            decoder=decoder,
-        )
+        blocks = self._blocks(source, sample_rate, channel)
+        return transcription.transcribe_blocks(self.trained, blocks, chosen, longest, decoder)
 
     def posteriors(
         self, source: Source, sample_rate: int | None = None, head: str = "phones"
@@ -210,6 +203,8 @@ class Recogniser:
             if not sample_rate > 0:
                 raise ConfigError("sample_rate", f"must be > 0, got {sample_rate}", "Use 16000")
             x = soxr.resample(x, sample_rate, config.sample_rate, quality="HQ")
+        if not len(x):
+            raise ConfigError("source", "too short at the rate of the model", "Give more samples")
         return iter([x])
 
     def _features(self, source: Source, sample_rate: int | None) -> NDArray[np.float32]:
@@ -229,7 +224,12 @@ def recogniser_of(
     run: "str | Path | TrainedModel | Recogniser | None", **options: Any
 ) -> Recogniser:
     """Return an open recogniser unchanged, or open one with these options."""
-    return run if isinstance(run, Recogniser) else Recogniser(run, **options)
+    if not isinstance(run, Recogniser):
+        return Recogniser(run, **options)
+    if options:
+        name = next(iter(options))
+        raise ConfigError(name, "the recogniser is open already", "Give it to Recogniser")
+    return run
 
 
 def transcribe(

@@ -70,19 +70,15 @@ class WordSearch:
         rows.sort(key=lambda r: -(r[1] + config.lm_weight * r[2] + score * len(r[0])))
         return rows[: config.nbest]
 
-    def chain(self, words: Sequence[str]) -> Chain:
-        """Return all ways to write the words. Raises `KeyError` for an unknown word."""
-        return chain_of([self.written[word] for word in words], self.separator, self.obliged)
-
     def likelihood(self, log_probs: NDArray[np.float32], words: Sequence[str]) -> float:
         """Return log p of words over all ways to write them and all alignments; -inf for none."""
         if any(word not in self.written for word in words):
             return NOTHING
-        return float(cpu_search.likelihood(log_probs, *self.chain(words)[:4]))
+        return float(cpu_search.likelihood(log_probs, *self._chain(words)[:4]))
 
     def spans(self, log_probs: NDArray[np.float32], words: Sequence[str]) -> list[WordSpan] | None:
         """Return where each word is in the best alignment; None if there is no alignment."""
-        chain = self.chain(words)
+        chain = self._chain(words)
         states = cpu_search.align(log_probs, *chain[:4])
         number_of_step = np.where(states >= 0, chain.word[states], -1)
         spans = []
@@ -93,3 +89,6 @@ class WordSearch:
             score = float(np.exp(log_probs[steps, chain.symbol[states[steps]]]).mean())
             spans.append(WordSpan(int(steps[0]), int(steps[-1]), min(1.0, score)))
         return spans
+
+    def _chain(self, words: Sequence[str]) -> Chain:
+        return chain_of([self.written[word] for word in words], self.separator, self.obliged)

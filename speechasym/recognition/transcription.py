@@ -95,8 +95,7 @@ class Transcript(NamedTuple):
 def transcribe_blocks(
     trained: TrainedModel,
     blocks: Iterable[NDArray[np.float32]],
-    *,
-    heads: Sequence[str] | None = None,
+    heads: Sequence[str],
     longest: float = LONGEST_S,
     decoder: Decoder | None = None,
 ) -> Transcript:
@@ -110,19 +109,16 @@ def transcribe_blocks(
     A segment of digital silence has no symbols. Music and noise are read as if they were speech.
 
     Args:
-        trained: the model.
-        heads: the heads to read; default: all.
+        heads: the heads to read.
         longest: s that are read at once, with `MARGIN_S` on either side; longer recordings are
             cut at the quietest 0.1 s in the second half of a segment.
         decoder: finds `BY_LEXICON` in each segment too.
 
     Raises:
-        ConfigError: a head that the run does not have, or `longest` below 1 s.
+        ConfigError: `longest` is below 1 s.
     """
-    heads = list(trained.inventories) if heads is None else list(heads)
-    trained.check_heads(heads, "heads")
     config = trained.feature_config
-    names = heads if decoder is None else [*heads, BY_LEXICON]
+    names = [*heads, *([] if decoder is None else [BY_LEXICON])]
     symbols: dict[str, list[ScoredInterval]] = {name: [] for name in names}
     count, seconds, after_silence = 0, 0.0, True
     for segment in segments(blocks, config, longest):

@@ -91,6 +91,15 @@ def test_twin_is_of_the_same_shapes_with_other_weights(tmp_path_factory):
     assert not models["untrained "].model.training
 
 
+def test_without_blank():
+    p = np.array([[0.9, 0.06, 0.04], [0.2, 0.8, 0.0]])
+    with np.errstate(divide="ignore"):
+        found = np.exp(levels.without_blank(np.log(p)))
+    assert np.allclose(found, [[0.6, 0.4], [1, 0]])
+    sure = np.array([[0.0, -200.0, -201.0]], np.float32)  # symbols too rare for float32
+    assert np.allclose(np.exp(levels.without_blank(sure)), [[1 / (1 + np.exp(-1)), 1 / (1 + np.e)]])
+
+
 def test_means_over_steps():
     features = np.array([[1.0, 0], [3, 0], [5, 6], [7, 8], [9, 1]], np.float32)
     found = levels.means(features, np.array([0, 0, 1, 2, 2]))

@@ -10,7 +10,7 @@ from toy import RATE, toy, utterance
 
 from speechasym.errors import AudioError, CheckpointError, ConfigError
 from speechasym.levels.hierarchy import build_model
-from speechasym.recognition.activations import activations_of, without_blank
+from speechasym.recognition.activations import activations_of
 from speechasym.recognition.recogniser import activations
 from speechasym.recognition.trained_model import open_run
 
@@ -61,15 +61,6 @@ def test_posteriors_are_of_blank_and_symbols(trained, samples):
         for head, found in level.log_posteriors.items():
             assert found.shape[2] == 1 + len(trained.inventories[head])
             assert np.allclose(found.exp().sum(-1), 1, atol=1e-5)
-
-
-def test_without_blank():
-    p = np.array([[0.9, 0.06, 0.04], [0.2, 0.8, 0.0]])
-    with np.errstate(divide="ignore"):
-        found = np.exp(without_blank(np.log(p)))
-    assert np.allclose(found, [[0.6, 0.4], [1, 0]])
-    sure = np.array([[0.0, -200.0, -201.0]], np.float32)  # symbols too rare for float32
-    assert np.allclose(np.exp(without_blank(sure)), [[1 / (1 + np.exp(-1)), 1 / (1 + np.e)]])
 
 
 def test_files_of_any_rate(trained, samples, tmp_path):

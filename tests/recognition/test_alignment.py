@@ -18,7 +18,6 @@ from speechasym.recognition import align_cuts as align_cuts_module
 from speechasym.recognition import alignment
 from speechasym.recognition.align_cuts import align_cuts
 from speechasym.recognition.alignment import Alignment, align
-from speechasym.recognition.pronounced_words import Word
 from speechasym.recognition.trained_model import open_run
 
 LEXICON = {"AM": [("AA1", "S"), ("AA1", "M")], "MASS": [("M", "AA0", "S")], "A": [("AA1",)]}
@@ -109,8 +108,6 @@ def test_lexicon_chooses_the_pronunciation_that_is_said(trained):
     assert np.median(np.abs(off)) < 0.03
     again = align(trained, x, ["AM", "MASS", "A", "A"], lexicon=lexicon())
     assert again.tiers["phones"] == found.tiers["phones"]
-    given = [Word("AM", (("aa", "m"),)), *["MASS", "A", "A"]]
-    assert align(trained, x, given, lexicon=lexicon()).tiers == again.tiers
 
 
 def test_by_letters(trained, cuts, tmp_path):

@@ -8,7 +8,7 @@ import torch
 from speechasym.errors import ConfigError
 from speechasym.feature_extraction import normalise
 from speechasym.levels import hierarchy
-from speechasym.recognition.activations import LevelActivations, activations_of, without_blank
+from speechasym.recognition.activations import LevelActivations, activations_of
 from speechasym.recognition.trained_model import TrainedModel, open_run
 
 RATE = 100  # frames a second of all sets
@@ -74,6 +74,16 @@ def means(features: np.ndarray, step: np.ndarray) -> np.ndarray:
 def in_noise(label: str) -> bool:
     """Return whether a set is measured in noise too: frozen sets, y, and posteriors of phones."""
     return label in FROZEN or label.endswith((", y", "of phones"))
+
+
+def without_blank(log_posteriors: np.ndarray) -> np.ndarray:
+    """Return log-posteriors (..., V) of the symbols alone (..., V - 1), renormalised.
+
+    CTC predicts the blank almost everywhere; the rest holds what it would predict otherwise.
+    """
+    rest = log_posteriors[..., 1:]
+    most = rest.max(-1, keepdims=True)
+    return rest - most - np.log(np.exp(rest - most).sum(-1, keepdims=True))
 
 
 def _kinds(level: LevelActivations, untrained: bool) -> dict[str, np.ndarray]:

@@ -118,23 +118,18 @@ def perturb_features(x: Tensor, augment: AugmentConfig, rate: float, seed: int) 
 def with_noise(
     cuts: "CutSet", noise_cuts: "CutSet", snr: float | tuple[float, float], seed: int
 ) -> "CutSet":
-    """Mix noise into each cut; ids, durations and supervisions stay. Call it again for each epoch.
+    """Mix noise into each cut; ids, durations and supervisions stay. Raises `ConfigError`.
 
     Args:
-        cuts: speech; noise_cuts: noise at the same sample rate, repeated where it is shorter.
+        noise_cuts: noise at the sample rate of the cuts, repeated where it is shorter.
         snr: signal-to-noise ratio in dB, or the two ends of a range to draw from.
-        seed: for the choice of the noise, its place and the ratio.
-
-    Raises:
-        ConfigError: no noise, another sample rate, or an invalid ratio.
+        seed: of the choice of the noise, its place and the ratio.
     """
     from lhotse import CutSet
 
     ends = list(snr) if isinstance(snr, Sequence) else [snr]
     if len(ends) not in (1, 2) or not all(map(math.isfinite, ends)) or ends != sorted(ends):
-        raise ConfigError(
-            "snr", f"must be a finite ratio or range, got {snr}", "Use dB, or (lowest, highest) dB"
-        )
+        raise ConfigError("snr", f"must be a ratio or range in dB, got {snr}", "Use 10, or (5, 30)")
     check_seed(seed)
     noise = list(noise_cuts)
     if not noise:
@@ -142,11 +137,9 @@ def with_noise(
     rates = {cut.sampling_rate for cut in noise}
     for cut in cuts:
         if rates != {cut.sampling_rate}:
-            raise ConfigError(
-                "noise_cuts",
-                f"{sorted(rates)} Hz, but cut {cut.id} has {cut.sampling_rate} Hz",
-                f"Use noise_cuts.resample({cut.sampling_rate})",
-            )
+            problem = f"{sorted(rates)} Hz, but cut {cut.id} has {cut.sampling_rate} Hz"
+            remedy = f"Use noise_cuts.resample({cut.sampling_rate})"
+            raise ConfigError("noise_cuts", problem, remedy)
     mixed = cuts.mix(
         CutSet.from_cuts(noise), snr=snr, seed=seed, preserve_id="left", random_mix_offset=True
     )
@@ -154,14 +147,10 @@ def with_noise(
 
 
 def with_speeds(cuts: "CutSet", factors: Iterable[float] = (0.9, 1.0, 1.1)) -> "CutSet":
-    """Return each cut at each speed, with the times of words and phones scaled accordingly.
+    """Return each cut at each speed, times included; ids of changed cuts end in _spFACTOR.
 
     Args:
-        factors: of speed, which changes pitch too: 1.1 is faster and shorter. 1 keeps the cut; the
-            ids of the others end in _spFACTOR.
-
-    Raises:
-        ConfigError: no factors, repeated ones, or one outside 0.5 to 2.
+        factors: different ones from 0.5 to 2; 1.1 is faster, and higher in pitch.
     """
     from lhotse import CutSet
 

@@ -33,8 +33,7 @@ def sampler(
         buckets: groups by duration; fewer if there are fewer cuts.
 
     Raises:
-        ConfigError: no cuts, a value that is not positive, or a cut longer than a batch (checked
-            if the cuts are in memory).
+        ConfigError: no cuts, an invalid value, or (if cuts are in memory) one longer than a batch.
     """
     from lhotse.dataset import DynamicBucketingSampler
 
@@ -61,11 +60,8 @@ def check_longest(cuts: "CutSet", max_seconds: float, key: str) -> None:
     """Raise `ConfigError` about `key` if a cut is longer than a batch."""
     longest = max(cuts, key=lambda cut: cut.duration)
     if longest.duration > max_seconds:
-        raise ConfigError(
-            key,
-            f"{max_seconds:g} s is shorter than cut {longest.id} of {longest.duration:g} s",
-            "Raise it, or leave such cuts out",
-        )
+        problem = f"{max_seconds:g} s is shorter than cut {longest.id} of {longest.duration:g} s"
+        raise ConfigError(key, problem, "Raise it, or leave such cuts out")
 
 
 def resume(sampler: "DynamicBucketingSampler", state: Mapping[str, Any]) -> None:

@@ -55,13 +55,11 @@ def save(
         part.rename(target)
         _sync(folder)
     except (OSError, OutputError) as error:
-        if isinstance(error, OutputError):
-            problem = error.args[1]
-        else:
-            problem = f"cannot be written ({error.strerror})"
-        raise OutputError(
-            target, problem, "Free space there, and use train --resume: the last save is intact"
-        ) from error
+        problem = (
+            f"cannot be written ({error.strerror})" if isinstance(error, OSError) else error.args[1]
+        )
+        remedy = "Free space there, and use train --resume: the last save is intact"
+        raise OutputError(target, problem, remedy) from error
     finally:
         _remove(part)
     pointer = {"folder": name, "step": step}
@@ -87,16 +85,11 @@ def exists(folder: Path, which: str = LAST) -> bool:
 
 
 def load(folder: Path, which: str = LAST) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return tensors and metadata of the last or best checkpoint.
-
-    Raises:
-        CheckpointError: there is none, it is truncated or changed, or of another format.
-    """
+    """Return tensors and metadata of the last or best checkpoint. Raises `CheckpointError`."""
     name = _read_pointer(folder, which)
     if name is None:
-        raise CheckpointError(
-            folder / which, "no such checkpoint", "Give the folder of a run, or train again"
-        )
+        remedy = "Give the folder of a run, or train again"
+        raise CheckpointError(folder / which, "no such checkpoint", remedy)
     other, state = (BEST, "best") if which == LAST else (LAST, "last")
     remedy = "Restore it, or train again in another folder"
     with suppress(CheckpointError):
@@ -128,13 +121,10 @@ def module_state(module: nn.Module, prefix: str = "") -> dict[str, Tensor]:
 def restore(
     module: nn.Module, tensors: Mapping[str, Tensor], source: object, prefix: str = ""
 ) -> None:
-    """Set all parameters and buffers of a module.
-
-    Args:
-        source: of the tensors, for messages; prefix: of their names.
+    """Set all parameters and buffers of a module, from tensors whose names start with `prefix`.
 
     Raises:
-        CheckpointError: naming the first that is missing, left over or of another shape.
+        CheckpointError: about `source`, if one is missing, left over or of another shape.
     """
     state = module.state_dict()
     values = {name[len(prefix) :]: t for name, t in tensors.items() if name.startswith(prefix)}
@@ -156,11 +146,8 @@ def _read_pointer(folder: Path, which: str) -> str | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, LookupError, TypeError) as error:
-        raise CheckpointError(
-            folder / which,
-            "does not name a checkpoint",
-            f"Copy {BEST if which == LAST else LAST} over it, or train again",
-        ) from error
+        remedy = f"Copy {BEST if which == LAST else LAST} over it, or train again"
+        raise CheckpointError(folder / which, "does not name a checkpoint", remedy) from error
 
 
 def _write(path: Path, tensors: Mapping[str, Tensor]) -> str:
@@ -182,21 +169,17 @@ def _read(path: Path, meta_path: Path, remedy: str) -> tuple[dict[str, Tensor], 
         meta = json.loads(meta_path.read_text("utf-8"))
         raw = path.read_bytes()
     except OSError as error:
-        raise CheckpointError(
-            error.filename, f"cannot be read ({error.strerror})", remedy
-        ) from error
+        problem = f"cannot be read ({error.strerror})"
+        raise CheckpointError(error.filename, problem, remedy) from error
     except ValueError as error:
         raise CheckpointError(meta_path, "is truncated, or not JSON", remedy) from error
     version = meta.get("format") if isinstance(meta, dict) else None
     if version != FORMAT:
-        raise CheckpointError(
-            meta_path, f"must have format {FORMAT}, got {version}",
-            "Use the version of this package that wrote it",
-        )  # fmt: skip
+        problem = f"must have format {FORMAT}, got {version}"
+        raise CheckpointError(meta_path, problem, "Use the version of this package that wrote it")
     if hashlib.sha256(raw).hexdigest() != meta.get("sha256"):
-        raise CheckpointError(
-            path, f"is truncated or changed: its sha256 is not that in {meta_path.name}", remedy
-        )
+        problem = f"is truncated or changed: its sha256 is not that in {meta_path.name}"
+        raise CheckpointError(path, problem, remedy)
     try:
         return parse(raw), meta
     except SafetensorError as error:

@@ -22,9 +22,7 @@ HEADS = ("phones", "letters", "words")
 def check_speeds(name: str, speeds: Sequence[float]) -> None:
     """Raise `ConfigError` unless speeds are at least one, all different, each from 0.5 to 2."""
     if not speeds or len(set(speeds)) < len(speeds):
-        raise ConfigError(
-            name, f"must be different values, at least one, got {speeds}", "Use 0.9, 1.0, 1.1"
-        )
+        raise ConfigError(name, f"must be different values, got {speeds}", "Use 0.9, 1.0, 1.1")
     for speed in speeds:
         check_range(name, speed, "0.9, 1.0, 1.1", 0.5, 2)
 
@@ -171,11 +169,9 @@ class TrainConfig:
         if self.framewise and not self.heads.phones:
             raise ConfigError("framewise", "needs a head phones", "Set heads.phones to 1")
         if self.data.augment.splice and list(self.heads.used) != ["phones"]:
-            raise ConfigError(
-                "data.augment.splice",
-                f"only phones have times, but the heads are {', '.join(self.heads.used)}",
-                "Set it to 0, or heads.letters and heads.words to 0",
-            )
+            problem = f"only phones have times, but the heads are {', '.join(self.heads.used)}"
+            remedy = "Set it to 0, or heads.letters and heads.words to 0"
+            raise ConfigError("data.augment.splice", problem, remedy)
         if self.target is not None and self.target not in self.heads.used:
             known = ", ".join(self.heads.used)
             raise ConfigError("target", f"{self.target!r} is not a head in use", f"Use {known}")

@@ -43,10 +43,9 @@ def load_samples(cut: "Cut", rate: float, channel: str | int = "mean") -> NDArra
     try:
         samples = cut.load_audio()
     except Exception as error:  # lhotse's readers each raise errors of their own
-        raise AudioError(
-            f"cut {cut.id}", f"its recording cannot be read ({_read_fault(cut, error)})",
-            "Restore it, prepare the corpus again, or leave the cut out",
-        ) from error  # fmt: skip
+        problem = f"its recording cannot be read ({_read_fault(cut, error)})"
+        remedy = "Restore it, prepare the corpus again, or leave the cut out"
+        raise AudioError(f"cut {cut.id}", problem, remedy) from error
     if samples is None or not samples.size or not np.isfinite(samples).all():
         raise AudioError(f"cut {cut.id}", "its samples are missing or not finite", "Leave it out")
     if isinstance(channel, int) and channel >= len(samples):

@@ -205,10 +205,8 @@ def load(
             }
         times = [labels.timed_phones(cut, config.labels) for cut in cuts] if timed else []
         if missing := [cut.id for cut, row in zip(cuts, times, strict=False) if not row]:
-            raise LabelError(
-                f"cut {missing[0]}", "its phones have no times",
-                "Set framewise and data.augment.splice to 0",
-            )  # fmt: skip
+            remedy = "Set framewise and data.augment.splice to 0"
+            raise LabelError(f"cut {missing[0]}", "its phones have no times", remedy)
     labels.check_heads(heads, inventories)
     noises = read_noises(augment.noise) if augment.noise else []
     tasks = []

@@ -149,6 +149,5 @@ def check_cache(folder: str | None) -> None:
         if folder is not None:
             Path(folder).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(
-            folder, f"cannot create a cache there ({error.strerror})", "Choose another folder"
-        ) from error
+        problem = f"cannot be created ({error.strerror})"
+        raise OutputError(str(folder), problem, "Choose another folder") from error

@@ -39,9 +39,8 @@ def words_of(cut: "Cut") -> list[str]:
     """Return a cut's words in capitals A to Z and apostrophes. Raises `LabelError`."""
     texts = [s.text for s in sorted(cut.supervisions, key=lambda s: s.start)]
     if not texts or None in texts:
-        raise LabelError(
-            f"cut {cut.id}", "it has no text", "Leave it out, or set heads.letters and words to 0"
-        )
+        remedy = "Leave it out, or set heads.letters and heads.words to 0"
+        raise LabelError(f"cut {cut.id}", "it has no text", remedy)
     return words_in(" ".join(texts), f"cut {cut.id}")
 
 
@@ -49,11 +48,8 @@ def words_in(text: str, name: str) -> list[str]:
     """Return a text's words as `words_of` does; `name` is for messages. Raises `LabelError`."""
     plain, unwritable = normalise(text)
     if unwritable:
-        raise LabelError(
-            name,
-            f"{unwritable[0]!r} in {text[:60]!r} is not a letter A to Z or an apostrophe",
-            "Write it out in letters",
-        )
+        problem = f"{unwritable[0]!r} in {text[:60]!r} is not a letter A to Z or an apostrophe"
+        raise LabelError(name, problem, "Write it out in letters")
     return plain.split()
 
 
@@ -62,9 +58,8 @@ def _phones(cut: "Cut", config: LabelConfig, lexicon: Lexicon | None) -> list[st
         return [phone.label for phone in timed]
     name = f"cut {cut.id}"
     if lexicon is None:
-        raise LabelError(
-            name, "it has no phones", "Set data.labels.lexicon, or set heads.phones to 0"
-        )
+        remedy = "Set data.labels.lexicon, or set heads.phones to 0"
+        raise LabelError(name, "it has no phones", remedy)
     pronunciations, missing = lexicon.pronounce(words_of(cut))
     if missing:
         raise LabelError(name, f"{next(iter(missing))!r} is not in the lexicon", "Add it there")

@@ -111,11 +111,9 @@ def train(
             models.fit_model(model, train_set, config)
             if config.start is not None:
                 warm_start.start_from(model, train_set.columns, inventories, config.start)
-        too_large = ConfigError(
-            "batch_seconds",
-            f"batches of {config.batch_seconds:g} s need more memory than {device} has",
-            f"Lower it, or make the model smaller{' (in a new run)' if resumes else ''}",
-        )
+        problem = f"batches of {config.batch_seconds:g} s need more memory than {device} has"
+        remedy = f"Lower it, or make the model smaller{' (in a new run)' if resumes else ''}"
+        too_large = ConfigError("batch_seconds", problem, remedy)
         stack.enter_context(environment.memory_errors_as(too_large))
         model.to(device)
         distributed.broadcast_state(model, group)
@@ -222,16 +220,12 @@ def _step(
     if not (math.isfinite(total) and math.isfinite(float(norm))):
         cause = "in another process"
         if batch:
-            where = find_non_finite(model, lambda: compute_loss().total)
-            cause = (
-                f"loss {total:g}, gradient norm {float(norm):g}: {where}; "
-                f"cuts {', '.join(batch.ids[:3])}"
-            )
+            cause = find_non_finite(model, lambda: compute_loss().total)
+            cause = f"{cause}; cuts {', '.join(batch.ids[:3])}"
+        problem = f"loss {total:g}, gradient norm {float(norm):g}: {cause}"
         kept = f"the checkpoint in {run.out} is intact; " if checkpoints.exists(run.out) else ""
-        raise TrainingError(
-            f"step {state.step + 1}", cause,
-            f"{kept}lower learning_rate or clip, or use precision=float32",
-        )  # fmt: skip
+        remedy = f"{kept}lower learning_rate or clip, or use precision=float32"
+        raise TrainingError(f"step {state.step + 1}", problem, remedy)
     rate = config.learning_rate * rate_factor(
         state.share(config, len(run.train)), config.warm_up, config.schedule
     )

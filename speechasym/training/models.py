@@ -72,9 +72,7 @@ def open_model(
             problem = f"it lacks {error}" if isinstance(error, KeyError) else str(error).rstrip(".")
         packages = meta.get("versions")
         version = packages.get("speechasym") if isinstance(packages, dict) else None
-        raise CheckpointError(
-            Path(folder) / checkpoints.MODEL_META,
-            f"was written by another version: {problem}",
-            f"Use version {version or 'unknown'}, which wrote it, or train again",
-        ) from error
+        path = Path(folder) / checkpoints.MODEL_META
+        remedy = f"Use version {version or 'unknown'}, which wrote it, or train again"
+        raise CheckpointError(path, f"was written by another version: {problem}", remedy) from error
     return model.eval(), config, inventories

@@ -119,9 +119,7 @@ def clip_gradients(model: nn.Module, most: float) -> Tensor:
     """Scale gradients to a norm of at most `most` if they are finite; return their norm."""
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
     if not gradients:
-        raise TrainingError(
-            "model", "no parameter has a gradient", "Check that its heads are trained"
-        )
+        raise TrainingError("model", "no parameter has a gradient", "Check that its heads train")
     norm = torch.nn.utils.get_total_norm(gradients)
     if bool(norm.isfinite()):
         torch.nn.utils.clip_grads_with_norm_(list(model.parameters()), most, norm)

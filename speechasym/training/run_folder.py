@@ -81,20 +81,15 @@ def write_config(config: TrainConfig, out: Path, resume: bool) -> None:
         try:
             old = _with_defaults(json.loads(path.read_text("utf-8"))["config"])
         except (OSError, ValueError, LookupError, TypeError) as error:
-            raise OutputError(
-                path, "is not the configuration of a run", "Restore it, or choose another folder"
-            ) from error
+            remedy = "Restore it, or choose another folder"
+            raise OutputError(path, "is not the configuration of a run", remedy) from error
         changes = [f"{k} {a} -> {b}" for k, a, b in _differences(old, new) if k not in FREE]
         if changes and (resume or checkpoints.exists(out)):
-            raise OutputError(
-                out,
-                f"holds a run of another configuration ({', '.join(changes[:3])})",
-                "Choose another folder, or use the same configuration",
-            )
+            problem = f"holds a run of another configuration ({', '.join(changes[:3])})"
+            raise OutputError(out, problem, "Choose another folder, or use the same configuration")
         if not resume and checkpoints.exists(out):
-            raise OutputError(
-                out, "already holds a run", "Resume it (--resume), or choose another folder"
-            )
+            remedy = "Resume it (--resume), or choose another folder"
+            raise OutputError(out, "already holds a run", remedy)
     elif checkpoints.exists(out) or (out / checkpoints.MODEL).exists():
         raise OutputError(out, "holds a run without its config.json", "Choose another folder")
     files.write_json(path, {"config": new, "versions": versions()})
@@ -140,11 +135,9 @@ def save(run: Run, state: RunState, best: bool) -> None:
     tensors |= {f"adamw.{n}": t for n, t in moments(run.model, run.optimiser).items()}
     for name, value in tensors.items():
         if value.is_floating_point() and not bool(value.isfinite().all()):
-            raise TrainingError(
-                f"step {state.step}",
-                f"{name} is not finite; no checkpoint of it is written",
-                "Lower learning_rate; the previous checkpoint is intact",
-            )
+            problem = f"{name} is not finite; no checkpoint of it is written"
+            remedy = "Lower learning_rate; the previous checkpoint is intact"
+            raise TrainingError(f"step {state.step}", problem, remedy)
     meta = _meta(run) | {"place": asdict(state), "processes": run.group.size}
     checkpoints.save(run.out, state.step, tensors, checkpoints.plain(meta), best)
 
@@ -169,17 +162,14 @@ def restore(run: Run) -> RunState:
         checkpoints.load(run.out, checkpoints.BEST)
     for name, data in (("train", run.train), ("dev", run.dev)):
         if meta.get("manifests", {}).get(name) != data.fingerprint:
-            raise CheckpointError(
-                getattr(run.config.data, name),
-                "is not the manifest that the run was started with",
-                "Restore it, or train again in another folder",
-            )
+            problem = "is not the manifest that the run was started with"
+            remedy = "Restore it, or train again in another folder"
+            raise CheckpointError(getattr(run.config.data, name), problem, remedy)
     checkpoints.restore(run.model, tensors, run.out, "model.")
     for name, value in run.average.values.items():
         if (kept := tensors.get(f"average.{name}")) is None or kept.shape != value.shape:
-            raise CheckpointError(
-                run.out, f"its checkpoint has no matching average.{name}", "Train again"
-            )
+            problem = f"its checkpoint has no matching average.{name}"
+            raise CheckpointError(run.out, problem, "Train again")
         value.copy_(kept)
     adamw = {n.removeprefix("adamw."): t for n, t in tensors.items() if n.startswith("adamw.")}
     set_moments(run.model, run.optimiser, adamw)
@@ -193,11 +183,8 @@ def _read_state(out: Path, meta: Mapping[str, Any]) -> RunState:
             values["best_loss"] = math.inf
         return build(RunState, values)
     except (LookupError, TypeError, ValueError) as error:
-        raise CheckpointError(
-            out,
-            f"its checkpoint has no valid state of the run ({str(error).rstrip('.')})",
-            "Train again",
-        ) from error
+        problem = f"its checkpoint has no valid state of the run ({str(error).rstrip('.')})"
+        raise CheckpointError(out, problem, "Train again") from error
 
 
 def export(run: Run, state: RunState) -> None:
@@ -265,6 +252,5 @@ def _writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise OutputError(
-            path, f"cannot be written ({error.strerror})", "Free space there, and use --resume"
-        ) from error
+        problem = f"cannot be written ({error.strerror})"
+        raise OutputError(path, problem, "Free space there, and use --resume") from error

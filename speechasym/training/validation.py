@@ -94,22 +94,18 @@ def check_model(model: nn.Module, batch: Batch, sizes: Mapping[str, int]) -> Non
         shape = tuple(log_probs.shape)
         if len(shape) != 3 or shape[::2] != (len(batch.ids), count + 1):
             expected = f"({len(batch.ids)}, steps, {count + 1})"
-            raise ConfigError(
-                "model", f"head {head} must have shape {expected}, got {shape}", "Fix the head"
-            )
+            problem = f"head {head} must have shape {expected}, got {shape}"
+            raise ConfigError("model", problem, "Fix the head")
         if int(lengths.max()) > shape[1]:
-            raise ConfigError(
-                "model",
-                f"head {head} has {shape[1]} steps, but reports a length of {int(lengths.max())}",
-                "Fix its lengths",
-            )
+            problem = f"head {head} has {shape[1]} steps, but reports {int(lengths.max())}"
+            raise ConfigError("model", problem, "Fix its lengths")
         _, fits = ctc.loss(log_probs, lengths, *batch.targets[head])
         if 2 * int((~fits).sum()) > len(fits):
             first = int(fits.long().argmin())
-            raise TrainingError(
-                head,
+            problem = (
                 f"{int((~fits).sum())} of {len(fits)} cuts have more labels than steps, such as "
                 f"{batch.ids[first]}: {int(batch.targets[head][1][first])} labels, "
-                f"{int(lengths[first])} steps",
-                "Let the model keep more steps (stride, events), or raise data.features.rate",
+                f"{int(lengths[first])} steps"
             )
+            remedy = "Let the model keep more steps (stride, events), or raise data.features.rate"
+            raise TrainingError(head, problem, remedy)

@@ -1,4 +1,4 @@
-"""Training that starts from another run: what fits is taken over, the rest begins anew."""
+"""A new run that starts from the parameters of another one, where they fit."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -18,67 +18,63 @@ log = logging.getLogger(__name__)
 def start_from(
     model: nn.Module, columns: int, inventories: Inventory, folder: str | Path
 ) -> tuple[int, int]:
-    """Set a new model's tensors from a finished run's of the same names and shapes.
+    """Set a new model's tensors from those of a finished run that have the same name and shape.
 
-    Of a head, what belongs to a symbol goes to the symbol of that name, case aside (AA and aa);
-    symbols that the run did not know begin anew. Both models need the same features.
+    In a head, what belongs to a symbol goes to the symbol of that name, whatever its case (AA, aa);
+    symbols that the run did not know keep their initial values.
 
     Args:
-        model: a new one; columns: of its features; inventories: {head: symbols}.
+        columns: of the model's features; inventories: {head: symbols}.
         folder: of the finished run.
 
     Returns:
-        How many numbers were taken over, and of how many.
+        How many numbers were copied, and of how many.
 
     Raises:
-        CheckpointError: the run is not there, or not whole; ConfigError: nothing of it fits, or its
-            features have other columns.
+        CheckpointError: the run is missing or incomplete.
+        ConfigError: nothing of it fits, or its features have other columns.
     """
     tensors, meta = checkpoints.load_model(folder)
     try:
         known = {head: tuple(symbols) for head, symbols in meta["inventories"].items()}
-        had = int(meta["columns"])
+        expected = int(meta["columns"])
     except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise CheckpointError(folder, "is of another version", "Train it anew") from error
-    if had != columns:
-        raise ConfigError(
-            "start", f"{folder} hears {had} columns, and this run {columns}",
-            "Use the features that it was trained on",
-        )  # fmt: skip
-    taken = total = 0
+        raise CheckpointError(folder, "was written by another version", "Train again") from error
+    if expected != columns:
+        problem = f"{folder} has features of {expected} columns, and this run of {columns}"
+        raise ConfigError("start", problem, "Use the features that it was trained on")
+    copied = total = 0
     axes: Mapping[str, tuple[str, int]] = getattr(model, "symbol_axes", {})
-    for name, own in model.state_dict().items():
-        total += own.numel()
-        if name not in tensors:
+    for name, target in model.state_dict().items():
+        total += target.numel()
+        source = tensors.get(name)
+        if source is None:
             continue
-        given = tensors[name]
         head, axis = axes.get(name, (None, 0))
         if head is not None and known.get(head) != inventories.get(head):
-            taken += _by_symbol(own, given, axis, known.get(head, ()), inventories[head])
-        elif given.shape == own.shape:
-            own.copy_(given)
-            taken += own.numel()
-    if not taken:
-        raise ConfigError("start", f"nothing of {folder} fits this model", "Give it its shape")
-    log.info("%s of %s numbers from %s", f"{taken:,}", f"{total:,}", folder)
-    return taken, total
+            copied += _copy_symbols(target, source, axis, known.get(head, ()), inventories[head])
+        elif source.shape == target.shape:
+            target.copy_(source)
+            copied += target.numel()
+    if not copied:
+        raise ConfigError("start", f"nothing of {folder} fits this model", "Give it that shape")
+    log.info("%s of %s numbers from %s", f"{copied:,}", f"{total:,}", folder)
+    return copied, total
 
 
-def _by_symbol(
-    own: Tensor, given: Tensor, axis: int, old: Sequence[str], new: Sequence[str]
+def _copy_symbols(
+    target: Tensor, source: Tensor, axis: int, old: Sequence[str], new: Sequence[str]
 ) -> int:
-    """Copy what belongs to the blank and to symbols of the same name; how many numbers."""
-    if not old:
+    """Copy what belongs to the blank and to symbols of the same name; return how many numbers."""
+    shape = list(target.shape)
+    if shape[axis] != len(new) + 1:
+        return 0  # several slots a step
+    shape[axis] = len(old) + 1
+    if not old or list(source.shape) != shape:
         return 0
-    sizes = (len(new) + 1, len(old) + 1)
-    if own.shape[axis] != sizes[0] or given.shape[axis] != sizes[1]:
-        return 0  # several slots a step: begun anew
-    other = [n for n in range(own.ndim) if n != axis]
-    if any(own.shape[n] != given.shape[n] for n in other):
-        return 0
-    place: Mapping[str, int] = {symbol.lower(): n for n, symbol in enumerate(old, 1)}
+    numbers = {symbol.lower(): number for number, symbol in enumerate(old, 1)}
     pairs = [(0, 0)]
-    pairs += [(n, place[s.lower()]) for n, s in enumerate(new, 1) if s.lower() in place]
-    for here, there in pairs:
-        own.select(axis, here).copy_(given.select(axis, there))
-    return len(pairs) * (own.numel() // own.shape[axis])
+    pairs += [(n, numbers[s.lower()]) for n, s in enumerate(new, 1) if s.lower() in numbers]
+    for number, known in pairs:
+        target.select(axis, number).copy_(source.select(axis, known))
+    return len(pairs) * (target.numel() // target.shape[axis])

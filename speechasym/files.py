@@ -29,7 +29,7 @@ def read_text(
         latin1: take what is not UTF-8 for Latin-1.
 
     Raises:
-        error: the file cannot be read, or is not text.
+        error: the file cannot be read, is empty, or is not text.
     """
     try:
         raw = Path(path).read_bytes()
@@ -49,6 +49,8 @@ def read_text(
         line = raw.count(b"\n", 0, position) + 1
         problem = f"byte {position} is not {'text' if raw[position] == 0 else kind + ' text'}"
         raise error(f"{path}:{line}", problem, "Save the file as UTF-8 text")
+    if not text.strip():
+        raise error(path, "is empty", "Check the file")
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 

@@ -34,6 +34,7 @@ def test_encodings_and_line_ends(tmp_path, raw, options):
         ("a\n".encode("utf-16"), {"latin1": True}, "x.txt:1: byte 3 is not text"),
         (b"a\nb\0", {}, "x.txt:2: byte 3 is not text"),
         (gzip.compress(b"abc")[:-9], {}, r"x.txt: cannot be read \(Compressed"),
+        (b" \r\n", {}, "x.txt: is empty"),
         (None, {}, r"x.txt: cannot be read \(No such file"),
     ],
 )

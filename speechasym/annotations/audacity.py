@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from speechasym import files
-from speechasym.annotations.intervals import Interval, check_times, read_text
+from speechasym.annotations.intervals import Interval, check_times
 from speechasym.errors import AnnotationError
 
 
@@ -15,7 +15,9 @@ def read_audacity(path: str | Path) -> list[Interval]:
         AnnotationError: the file cannot be read, or has a malformed line or impossible times.
     """
     intervals = []
-    for number, line in enumerate(read_text(Path(path)).split("\n"), 1):
+    for number, line in enumerate(
+        files.read_text(path, AnnotationError, utf16=True).split("\n"), 1
+    ):
         if not line.strip() or line.startswith("\\"):  # Audacity's lines of frequency ranges
             continue
         parts = line.split("\t", 2)

@@ -6,7 +6,7 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
 from speechasym import files
-from speechasym.annotations.intervals import Interval, read_text
+from speechasym.annotations.intervals import Interval
 from speechasym.errors import AnnotationError
 
 
@@ -16,7 +16,9 @@ def read_rows(path: str | Path) -> Iterator[tuple[str, str, str, Interval]]:
     Raises:
         AnnotationError: the file cannot be read, or has a malformed line or impossible times.
     """
-    for number, line in enumerate(read_text(Path(path)).split("\n"), 1):
+    for number, line in enumerate(
+        files.read_text(path, AnnotationError, utf16=True).split("\n"), 1
+    ):
         parts = line.split()
         if not parts or parts[0].startswith(";;"):
             continue

@@ -4,11 +4,9 @@ A tier is a list of intervals, sorted by start.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
-from speechasym import files
-from speechasym.errors import AnnotationError, SpeechAsymError
+from speechasym.errors import AnnotationError
 
 
 class Interval(NamedTuple):
@@ -25,20 +23,6 @@ class SampleInterval(NamedTuple):
     start: int  # samples from the beginning of the recording
     end: int  # samples; the first one after the interval
     label: str
-
-
-def read_text(
-    path: Path, error: type[SpeechAsymError] = AnnotationError, utf16: bool = True
-) -> str:
-    """Read an annotation file, in UTF-8 or in Praat's UTF-16 with a byte order mark.
-
-    Raises:
-        error: the file cannot be read, is not text, or is empty.
-    """
-    text = files.read_text(path, error, utf16=utf16)
-    if not text.strip():
-        raise error(path, "is empty, expected annotations", "Create the file again")
-    return text
 
 
 def check_times(where: str, start: float, end: float, unit: str) -> None:

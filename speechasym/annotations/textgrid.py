@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from speechasym import files
-from speechasym.annotations.intervals import Interval, check_order, check_times, read_text
+from speechasym.annotations.intervals import Interval, check_order, check_times
 from speechasym.errors import AnnotationError
 
 # how both forms declare the number of tiers, and that of the intervals in each
@@ -34,7 +34,7 @@ def read_textgrid(path: str | Path) -> dict[str, list[Interval]]:
     )
 
     path = Path(path)
-    text = read_text(path)
+    text = files.read_text(path, AnnotationError, utf16=True)
     head = text.split("\n", 2)
     if len(head) < 3 or "ooTextFile" not in head[0] or "TextGrid" not in head[1]:
         raise AnnotationError(

@@ -4,8 +4,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from speechasym.annotations.intervals import Interval, SampleInterval, check_times, read_text
+from speechasym.annotations.intervals import Interval, SampleInterval, check_times
 from speechasym.errors import AnnotationError
+from speechasym.files import read_text
 
 TIERS = {".wrd": "words", ".phn": "phones"}
 SAMPLE_RATE = 16000  # Hz, the unit of the times even where the audio has been resampled
@@ -32,7 +33,7 @@ def read_samples(path: str | Path) -> list[SampleInterval]:
         AnnotationError: the file cannot be read, or has a malformed line or impossible times.
     """
     rows = []
-    for number, line, row in parse_lines(read_text(Path(path))):
+    for number, line, row in parse_lines(read_text(path, AnnotationError, utf16=True)):
         if row is None:
             raise AnnotationError(
                 f"{path}:{number}", f"{line!r} is not `start end label` in samples", "Fix the line"

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from speechasym.annotations import ctm, timit
-from speechasym.annotations.intervals import Interval, read_text
+from speechasym.annotations.intervals import Interval
 from speechasym.annotations.tiers import SUFFIXES, read_tiers
 from speechasym.errors import ScoringError
-from speechasym.files import atomic
+from speechasym.files import atomic, read_text
 
 
 class Transcripts(dict[str, list[str]]):
@@ -61,7 +61,7 @@ def read_transcripts(path: str | Path, tier: str = "phones") -> Transcripts:
     elif path.suffix.lower() == ".ctm":
         _add_ctm(transcripts, path)
     else:
-        for number, line in enumerate(read_text(path, ScoringError, utf16=False).split("\n"), 1):
+        for number, line in enumerate(read_text(path, ScoringError).split("\n"), 1):
             if parts := line.split():
                 transcripts.add(parts[0], parts[1:], f"{path}:{number}")
     return transcripts

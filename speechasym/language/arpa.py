@@ -88,8 +88,6 @@ class _Lines:
         self.path, self.number = path, 0
         # not splitlines: it splits at characters that may occur in a word
         self._lines = files.read_text(path, ArpaError).rstrip().split("\n")
-        if self._lines == [""]:
-            raise ArpaError(path, "is empty", _WRITE_AGAIN)
         self.line: str | None = ""
         self.next()
 

@@ -188,9 +188,5 @@ def _vocabulary(
 
 def _first_words(path: Path) -> set[str]:
     """Read the first word of each line, in capitals."""
-    try:
-        text = path.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or "not UTF-8"
-        raise ConfigError(path, f"cannot be read ({why})", "Give one word per line") from error
-    return {line.split()[0].upper() for line in text.splitlines() if line.strip()}
+    lines = files.read_text(path, ConfigError).split("\n")
+    return {line.split()[0].upper() for line in lines if line.strip()}

@@ -116,13 +116,14 @@ def abx(
 
 
 def load_features(
-    folder: str | Path, rate: float | None = None, normalise: bool = True
+    folder: str | Path, rate: float | None = None
 ) -> tuple[dict[str, NDArray], float]:
     """Load the .npy files of a folder written by `extract`.
 
+    Each column is normalised to mean 0 and variance 1 over each recording.
+
     Args:
         rate: frames a second expected; None: any.
-        normalise: each column to mean 0 and variance 1 over each recording.
 
     Returns:
         {path below the folder without suffix: (F, D)}, and their frames a second.
@@ -145,8 +146,7 @@ def load_features(
             values = np.load(path, allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
             raise ItemError(path, f"cannot be read ({error})", "Extract it again") from error
-        if normalise:
-            values = (values - values.mean(0)) / np.maximum(values.std(0), 1e-8)
+        values = (values - values.mean(0)) / np.maximum(values.std(0), 1e-8)
         features[path.relative_to(folder).with_suffix("").as_posix()] = values
     return features, actual
 

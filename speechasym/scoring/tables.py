@@ -36,45 +36,32 @@ class TokenRow(NamedTuple):
     confused: str  # the token it was most often replaced by; "" for none
 
 
-def tokens_of(result: ErrorRate) -> list[str]:
-    """Return the tokens of references and hypotheses, sorted."""
-    return sorted({token for pair in result.confusions for token in pair} - {GAP})
-
-
-def token_rows(result: ErrorRate) -> list[TokenRow]:
-    """Return a row for each token, sorted by token."""
-    rows = []
-    by_reference: dict[str, dict[str, int]] = {token: {} for token in tokens_of(result)}
-    for (token, other), count in result.confusions.items():
-        if token != GAP:
-            by_reference[token][other] = count
-    for token, others in by_reference.items():
-        wrong = {o: n for o, n in others.items() if o not in (token, GAP)}
-        rows.append(
-            TokenRow(
-                token,
-                sum(others.values()),
-                others.get(token, 0),
-                sum(wrong.values()),
-                others.get(GAP, 0),
-                result.confusions.get((GAP, token), 0),
-                min(wrong, key=lambda o: (-wrong[o], o)) if wrong else "",
-            )
-        )
-    return rows
-
-
 def confusion_matrix(result: ErrorRate) -> tuple[list[str], NDArray[np.int64]]:
     """Return the K tokens, and (K + 1, K + 1) counts: reference in rows, hypothesis in columns.
 
     The last row holds insertions, the last column deletions.
     """
-    tokens = tokens_of(result)
+    tokens = sorted({token for pair in result.confusions for token in pair} - {GAP})
     index = {token: i for i, token in enumerate([*tokens, GAP])}
     matrix = np.zeros((len(index), len(index)), np.int64)
     for (token, other), count in result.confusions.items():
         matrix[index[token], index[other]] = count
     return tokens, matrix
+
+
+def token_rows(result: ErrorRate) -> list[TokenRow]:
+    """Return a row for each token, sorted by token."""
+    tokens, matrix = confusion_matrix(result)
+    rows = []
+    for i, token in enumerate(tokens):
+        *counts, deletions = matrix[i].tolist()
+        hits, counts[i] = counts[i], 0
+        wrong = max(counts)
+        confused = tokens[counts.index(wrong)] if wrong else ""  # the first of equals
+        insertions = int(matrix[-1, i])
+        length = hits + sum(counts) + deletions
+        rows.append(TokenRow(token, length, hits, sum(counts), deletions, insertions, confused))
+    return rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,8 +120,8 @@ def score(
     Args:
         references, hypotheses: files or folders for `read_transcripts`, or {utterance: tokens}.
         measure: per, wer or ler: the error rate of phones, of words, or of the letters of words.
-        convention: one of `timit.CONVENTIONS`, or "all", for TIMIT's phones; None compares the
-            tokens unchanged.
+        convention: one of `timit.CONVENTIONS`, for TIMIT's phones, or "all" that the transcripts
+            allow; None compares the tokens unchanged.
         speakers: as in `error_rate`, or a file for `read_speakers`; None: `speaker_of`.
         tier: which tier of TextGrids; None: "phones" for per, else "words".
         confusions: how many of the most frequent to print, with a table of every token.
@@ -165,11 +152,14 @@ def score(
     options: Any = {"speakers": speakers, "strict": strict, "seed": seed}
     if convention is None:
         rates = {"-": error_rate(references, hypotheses, **options)}
-    elif convention == "all":
-        rates = timit.timit_error_rates(references, hypotheses, **options)
-        folded = timit.folded_symbol(references) or timit.folded_symbol(hypotheses)
     else:
-        rates = {convention: timit.timit_error_rate(references, hypotheses, convention, **options)}
+        names = [convention]
+        if convention == "all":
+            folded = timit.folded_symbol(references) or timit.folded_symbol(hypotheses)
+            names = [name for name in timit.CONVENTIONS if not (folded and name == "strict")]
+        rates = {
+            name: timit.timit_error_rate(references, hypotheses, name, **options) for name in names
+        }
     return Scores(
         measure=measure,
         utterances=len(references),

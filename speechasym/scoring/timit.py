@@ -106,27 +106,3 @@ def folded_symbol(transcripts: Mapping[str, Sequence[str]]) -> str | None:
     """
     classes = set(phones.TIMIT_48) - set(phones.TIMIT_61)
     return min({t for tokens in transcripts.values() for t in tokens if t in classes}, default=None)
-
-
-def timit_error_rates(
-    references: Mapping[str, Sequence[str]],
-    hypotheses: Mapping[str, Sequence[str]],
-    *,
-    speakers: Speakers = speaker_of,
-    strict: bool = False,
-    seed: int = 0,
-) -> dict[str, ErrorRate]:
-    """Measure the phone error rate under all conventions: {convention: error rate}.
-
-    "strict" is left out if references or hypotheses are folded, see `folded_symbol`. Args and
-    errors as `timit_error_rate`.
-    """
-    names = list(CONVENTIONS)
-    if folded_symbol(references) or folded_symbol(hypotheses):
-        names.remove("strict")
-    return {
-        name: timit_error_rate(
-            references, hypotheses, name, speakers=speakers, strict=strict, seed=seed
-        )
-        for name in names
-    }

@@ -21,7 +21,7 @@ def test_timit(tmp_path, name, tier):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        (b"", "x.PHN: is empty, expected annotations"),
+        (b"", "x.PHN: is empty. Check the file"),
         (b" \n", "x.PHN: is empty"),
         (b"0 9 a\n9 18\n", r"x.PHN:2: '9 18' is not `start end label` in samples. Fix the line"),
         (b"0 9 a\n9 1.8 b\n", "x.PHN:2: '9 1.8 b' is not"),

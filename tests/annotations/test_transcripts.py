@@ -78,7 +78,7 @@ def test_timit_folder(tmp_path):
         ("x.txt", b"a x\nb \xff\n", r"x.txt:2: byte 6 is not UTF-8 text"),
         ("x.txt", "a x\n".encode("utf-16"), r"x.txt:1: byte 0 is not UTF-8 text"),
         ("x.txt", "a x\n".encode("utf-16-le"), r"x.txt:1: byte 1 is not text"),
-        ("x.txt", b" \n\n", r"x.txt: is empty, expected annotations"),
+        ("x.txt", b" \n\n", r"x.txt: is empty. Check the file"),
         ("x.ctm", b"", r"x.ctm: is empty"),
         (
             "x.ctm",

@@ -71,7 +71,7 @@ def test_extra_symbols(tmp_path):
         (b"FIRE 1\n", r":1: 'FIRE 1' has no phones"),
         (b"A AH0\n\x1f\x8b\x00\x01", r":2: byte 8 is not text"),
         ("A AH0\n".encode("utf-16"), r":1: byte 3 is not text"),
-        (b"", r"lexicon.txt: no entries"),
+        (b"", r"lexicon.txt: is empty"),
         (b";;; nothing\n", r"lexicon.txt: no entries"),
     ],
 )

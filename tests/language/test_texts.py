@@ -58,7 +58,7 @@ def test_sentences(text, count):
 
 def test_texts_that_cannot_be_read(tmp_path):
     for name, raw, says in (
-        ("empty.txt", b"", "no sentences"),
+        ("empty.txt", b"", "is empty"),
         ("signs.txt", b"... 12!", "no sentences"),
         ("binary.txt", b"He\0", "byte 2 is not text"),
         ("cut.txt.gz", gzip.compress(b"He said so.")[:-9], "cannot be read"),

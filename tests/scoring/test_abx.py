@@ -186,7 +186,7 @@ def test_item_file(tmp_path):
     path.write_text(header + "f 0.1 0.25 AA B K 17\n")
     assert read_items(path) == [Item("f", "0.1", "0.25", "AA", "B", "K", "17")]
     for text, words in (
-        ("", "first line must be the header"),
+        ("", "is empty"),
         ("f 0.1 0.2\n", "first line must be the header"),
         (header + "f 0.1 0.2 AA B K\n", "a.item:2.*expected 7 columns, got 6"),
         (header + "f 0.3 0.2 AA B K 1\n", "a.item:2.*not increasing times"),

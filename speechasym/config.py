@@ -7,6 +7,7 @@ import re
 import types
 import typing
 from collections.abc import Collection, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -260,6 +261,14 @@ def check_choices(name: str, chosen: Sequence[str], known: Sequence[str]) -> tup
             f"Use for example {','.join(known[:2])}",
         )
     return tuple(k for k in known if k in chosen)
+
+
+def check_rising(name: str, values: Sequence[float], positive: bool = True) -> None:
+    """Raise `ConfigError` unless values are finite and strictly rising (and positive)."""
+    steps = pairwise([0.0, *values] if positive else values)
+    if not len(values) or not all(map(math.isfinite, values)) or any(b <= a for a, b in steps):
+        kind = "positive and strictly rising" if positive else "strictly rising"
+        raise ConfigError(name, f"must be {kind}, got {list(values)}", "Use for example 1, 3, 10")
 
 
 def check_count(name: str, value: int, least: int = 1) -> None:

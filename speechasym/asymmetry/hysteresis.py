@@ -15,18 +15,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from speechasym.config import check_rising
 from speechasym.errors import ConfigError
 from speechasym.ops import scan
-
-
-def _rising(name: str, values: Sequence[float], positive: bool = True) -> Tensor:
-    """Return values as a tensor, checked to be strictly rising (and positive)."""
-    tensor = torch.as_tensor(values, dtype=torch.float64)
-    bad = not len(values) or bool((tensor.diff() <= 0).any()) or not bool(tensor.isfinite().all())
-    if bad or (positive and bool(tensor[0] <= 0)):
-        kind = "positive and strictly rising" if positive else "strictly rising"
-        raise ConfigError(name, f"must be {kind}, got {list(values)}", "Use for example 1, 3, 10")
-    return tensor.float()
 
 
 def _track(x: Tensor) -> Tensor:
@@ -52,7 +43,8 @@ class Play(nn.Module):
 
     def __init__(self, widths: Sequence[float], learnable: bool = False) -> None:
         super().__init__()
-        log_width = _rising("widths", widths).log()
+        check_rising("widths", widths)
+        log_width = torch.tensor(widths, dtype=torch.float32).log()
         if learnable:
             self.log_width: Tensor = nn.Parameter(log_width)
         else:
@@ -150,7 +142,8 @@ class Preisach(Relay):
     """
 
     def __init__(self, thresholds: Sequence[float]) -> None:
-        mesh = _rising("thresholds", thresholds, positive=False).tolist()
+        check_rising("thresholds", thresholds, positive=False)
+        mesh = torch.tensor(thresholds, dtype=torch.float32).tolist()
         pairs = [(u, d) for i, u in enumerate(mesh) for d in mesh[:i]]
         if not pairs:
             raise ConfigError(

@@ -7,10 +7,8 @@ number the scales from 1, as in `amplitude_asymmetry1_00`.
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
-
 from speechasym.auditory.filterbank import FilterbankConfig
-from speechasym.config import check_choices
+from speechasym.config import check_choices, check_rising
 from speechasym.errors import ConfigError
 
 TRACKS = {"amplitude": "dB", "frequency": "ERB", "carrier": "cycle", "lead": "cycle"}
@@ -60,13 +58,7 @@ class AsymmetryConfig:
         if not self.scales:
             raise ConfigError("scales", "is empty", "Give at least one Scale")
         for name in Scale._fields:
-            values = [getattr(scale, name) for scale in self.scales]
-            if not np.isfinite(values).all() or min(values) <= 0 or (np.diff(values) <= 0).any():
-                raise ConfigError(
-                    f"scales: {name}",
-                    f"must be positive and strictly rising, got {values}",
-                    "Give each scale greater widths and a longer time than the one before",
-                )
+            check_rising(f"scales: {name}", [getattr(scale, name) for scale in self.scales])
         if self.bank.channels < 2:
             raise ConfigError("channels", "a single channel has no neighbour", "Use 2 or more")
 

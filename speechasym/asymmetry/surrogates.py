@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from speechasym.asymmetry import tracks
 from speechasym.asymmetry.scales import TRACKS, AsymmetryConfig
 from speechasym.auditory.filterbank import FilterbankConfig
+from speechasym.config import check_count
 from speechasym.errors import ConfigError
 
 LONGEST_S = 30.0  # from the beginning: longer stretches do not have one long-term spectrum
@@ -62,8 +63,7 @@ def noise_test(
     if isinstance(config, int):
         config = AsymmetryConfig(bank=FilterbankConfig(sample_rate=config))
     x = np.asarray(x, np.float32)
-    if noises < 1:
-        raise ConfigError("noises", f"must be >= 1, got {noises}", "Use 39 to test at 5 %")
+    check_count("noises", noises)
     if x.ndim != 1 or not x.size or not np.isfinite(x).all():
         raise ConfigError(
             "x", "must be finite mono samples of shape (T,)", "Give one channel without NaN"

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from speechasym import files
 from speechasym.asymmetry import surrogates
 from speechasym.audio import reading
+from speechasym.config import check_count
 from speechasym.errors import AudioError, ConfigError, OutputError, SpeechAsymError
 from speechasym.feature_extraction import features_json
 from speechasym.feature_extraction.sets import AsymmetryFeatures, FeatureConfig, feature_config
@@ -78,8 +79,7 @@ def extract(
     config = feature_config(**options)
     recordings = find(inputs)
     out = Path(out)
-    if workers < 1:
-        raise ConfigError("workers", f"must be >= 1, got {workers}", "Use 1 or more")
+    check_count("workers", workers)
     with files.locked_folder(out):
         head = {
             "format": 1,

@@ -23,7 +23,7 @@ from speechasym.asymmetry.scales import SCALES, AsymmetryConfig, Scale
 from speechasym.audio import reading
 from speechasym.auditory import filterbank
 from speechasym.auditory.filterbank import FilterbankConfig, FilterbankOptions
-from speechasym.config import check_choice, check_choices
+from speechasym.config import check_choice, check_choices, check_count, check_rising
 from speechasym.errors import ConfigError
 from speechasym.feature_extraction import normalise
 
@@ -166,18 +166,18 @@ class AsymmetryFeatures(FilterbankFeatures):
     kinds: tuple[str, ...] = AsymmetryConfig.kinds  # any of amplitude, frequency, phase
     outputs: tuple[str, ...] = AsymmetryConfig.outputs  # any of track, stop, asymmetry, rise, fall
     compact: bool = AsymmetryConfig.compact  # few decorrelated columns instead
-    level_ms: tuple[float, ...] = tuple(scale.time_ms for scale in SCALES)
-    level_db: tuple[float, ...] = tuple(scale.decibel for scale in SCALES)
-    level_erb: tuple[float, ...] = tuple(scale.erb for scale in SCALES)
-    level_cycles: tuple[float, ...] = tuple(scale.cycle for scale in SCALES)
+    level_ms: tuple[float, ...] = tuple(scale.time_ms for scale in SCALES)  # time constants, ms
+    level_db: tuple[float, ...] = tuple(scale.decibel for scale in SCALES)  # half-widths, dB
+    level_erb: tuple[float, ...] = tuple(scale.erb for scale in SCALES)  # half-widths, ERB
+    level_cycles: tuple[float, ...] = tuple(scale.cycle for scale in SCALES)  # half-widths
     noise_test: int = 0  # in `extract`: number of noises to compare each recording with
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("level_ms", "level_db", "level_erb", "level_cycles"):
             object.__setattr__(self, name, tuple(map(float, getattr(self, name))))
-        if self.noise_test < 0:
-            raise ConfigError("noise_test", f"must be >= 0, got {self.noise_test}", "Use 0 or 39")
+            check_rising(name, getattr(self, name))
+        check_count("noise_test", self.noise_test, 0)
         config = self.asymmetry()
         object.__setattr__(self, "kinds", config.kinds)
         object.__setattr__(self, "outputs", config.outputs)

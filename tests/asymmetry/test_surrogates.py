@@ -33,5 +33,5 @@ def test_bad_input():
     for x in (np.zeros((2, 100)), np.zeros(0), np.array([0.0, np.nan])):
         with pytest.raises(speechasym.ConfigError, match="finite mono"):
             speechasym.noise_test(x, RATE)
-    with pytest.raises(speechasym.ConfigError, match="must be >= 1"):
+    with pytest.raises(speechasym.ConfigError, match="must be an integer >= 1"):
         speechasym.noise_test(noise(1000), RATE, noises=0)

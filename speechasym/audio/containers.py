@@ -86,17 +86,18 @@ def _check_flac(path: Path, file: BinaryIO, size: int) -> None:
         )
 
 
-def _check_riff(path: Path, file: BinaryIO, size: int) -> None:
-    """Walk through the chunks up to `data`, and compare its length with the size of the file."""
+def _check_chunks(path: Path, file: BinaryIO, size: int) -> None:
+    """Walk through the chunks of WAV or AIFF up to the samples, and compare their length."""
     file.seek(0)
-    order = ">" if file.read(4) == b"RIFX" else "<"
+    order = "<" if file.read(4) in (b"RIFF", b"RF64") else ">"
     file.seek(12)
     long_length = 0
     while len(head := file.read(8)) == 8:
         name, length = struct.unpack(order + "4sI", head)
         start = file.tell()
-        if name == b"data":
-            expected = long_length if length in UNKNOWN_SIZES else length
+        if name in (b"data", b"SSND"):
+            streamed = name == b"data" and length in UNKNOWN_SIZES
+            expected = long_length if streamed else length
             if expected > size - start:
                 raise _truncated(path, expected, size - start)
             return
@@ -104,19 +105,7 @@ def _check_riff(path: Path, file: BinaryIO, size: int) -> None:
             body = file.read(length)
             long_length = struct.unpack_from("<Q", body, 8)[0] if len(body) >= 16 else 0
         file.seek(start + length + length % 2)
-    raise AudioError(path, f"a WAV header without samples ({size} bytes)", _COPY)
-
-
-def _check_aiff(path: Path, file: BinaryIO, size: int) -> None:
-    file.seek(12)
-    while len(head := file.read(8)) == 8:
-        name, length = struct.unpack(">4sI", head)
-        if name == b"SSND":
-            if length > (actual := size - file.tell()):
-                raise _truncated(path, length, actual)
-            return
-        file.seek(length + length % 2, 1)
-    raise AudioError(path, "an AIFF file without samples", _COPY)
+    raise AudioError(path, f"a header without samples ({size} bytes)", _COPY)
 
 
 def _check_ogg(path: Path, file: BinaryIO, size: int) -> None:
@@ -150,9 +139,9 @@ def _check_sphere(path: Path, file: BinaryIO, size: int) -> None:
 
 _CHECKS = {
     "FLAC": _check_flac,
-    "WAV": _check_riff,
-    "RF64": _check_riff,
-    "AIFF": _check_aiff,
+    "WAV": _check_chunks,
+    "RF64": _check_chunks,
+    "AIFF": _check_chunks,
     "Ogg": _check_ogg,
     "NIST SPHERE": _check_sphere,
 }

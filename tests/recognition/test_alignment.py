@@ -1,22 +1,16 @@
 """Forced alignment: places by CTC, boundaries by the features, and everything that can go wrong."""
 
-import json
 from itertools import pairwise
 
 import numpy as np
 import pytest
-from helpers import called
 from toy import toy, utterance
 
-from speechasym.annotations.ctm import read_ctm
 from speechasym.annotations.intervals import Interval
-from speechasym.annotations.tiers import read_tiers
 from speechasym.corpora import manifests
-from speechasym.errors import AlignmentError, ConfigError, MissingWordError, OutputError
+from speechasym.errors import AlignmentError, ConfigError, MissingWordError
 from speechasym.language.lexicon import Lexicon
-from speechasym.recognition import align_cuts as align_cuts_module
 from speechasym.recognition import alignment
-from speechasym.recognition.align_cuts import align_cuts
 from speechasym.recognition.alignment import Alignment, align
 from speechasym.recognition.trained_model import open_run
 
@@ -169,101 +163,3 @@ def manifest(path, cuts):
 
     CutSet.from_cuts(cuts).to_file(path)
     return path
-
-
-def test_command(made, tmp_path, capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "120")
-    call = ("align", made / "run", made / "test_cuts.jsonl.gz", "--out", tmp_path / "out")
-    code, said, _ = called(capsys, *call)
-    assert code == 0 and "7 of 7 cuts aligned" in said and "within 20 ms" in said
-    assert said.endswith(f"{tmp_path / 'out'}\n") and "kept" not in said
-    report = json.loads((tmp_path / "out" / "report.json").read_text())
-    assert set(report["scores"]) == {f"test-{n:02d}" for n in range(7)} and not report["failed"]
-    assert report["boundaries"]["words"]["within_0.05_s"] > 0.8
-    tiers = read_tiers(tmp_path / "out" / "test-00.TextGrid")
-    assert list(tiers) == ["phones", "words", "letters"]
-    for tier in ("phones", "words"):
-        table = read_ctm(tmp_path / "out" / f"{tier}.ctm")
-        assert len(table) == 7
-        assert table["test-00"] == [i for i in tiers[tier] if i.label]
-    # what is there is kept, what a kill left half is made again
-    before = (tmp_path / "out" / "phones.ctm").read_bytes()
-    (tmp_path / "out" / "test-03.TextGrid").write_text("File type")
-    log = tmp_path / "out" / align_cuts_module.LOG
-    log.write_bytes(log.read_bytes()[:-20])
-    code, said, _ = called(capsys, *call)
-    assert code == 0 and "kept from before" in said and " 5 " in said
-    assert (tmp_path / "out" / "phones.ctm").read_bytes() == before
-    code, _, err = called(capsys, *call, "--head", "letters")
-    assert code == 2 and "other options" in err
-    code, said, _ = called(capsys, *call[:-1], tmp_path / "by", "--head", "letters")
-    assert code == 0 and "cuts by letters" in said and not (tmp_path / "by/phones.ctm").exists()
-
-
-def test_cuts_that_fail_do_not_stop_the_others(made, cuts, trained, tmp_path, capsys, monkeypatch):
-    from dataclasses import replace
-
-    def but(cut, name, **changed):
-        own = replace(cut.supervisions[0], **changed)
-        return replace(cut, id=name, supervisions=[own])
-
-    some = [
-        cuts[0],
-        but(cuts[1], "mute", text=None),
-        but(cuts[2], "strange", text="xylophone", alignment=None),
-        but(cuts[3], "long", text="mass " * 99, alignment=None),
-        but(cuts[4], "../up"),
-        replace(cuts[5], id="gone", recording=replace(cuts[5].recording, sources=[
-            replace(cuts[5].recording.sources[0], source=str(tmp_path / "no.wav"))])),
-    ]  # fmt: skip
-    path = manifest(tmp_path / "cuts.jsonl.gz", some)
-    words = tmp_path / "words.txt"
-    words.write_text("".join(f"{w}  {' '.join(p)}\n" for w, rows in LEXICON.items() for p in rows))
-    call = ("align", made / "run", path, "--out", tmp_path / "out", "--lexicon", words)
-    code, said, err = called(capsys, *call)
-    assert code == 1 and "1 of 6 cuts aligned" in said and "1 more" not in err
-    failed = json.loads((tmp_path / "out" / "report.json").read_text())["failed"]
-    assert set(failed) == {"mute", "strange", "long", "../up", "gone"}
-    assert "has no text" in failed["mute"] and "'XYLOPHONE'" in failed["strange"]
-    assert "steps of the model" in failed["long"] and "not a valid file name" in failed["../up"]
-    assert "cannot be read" in failed["gone"]
-    assert not (tmp_path / "up.TextGrid").exists()
-    # a word that the lexicon has not, from its spelling or by letters
-    found = align_cuts(
-        trained, path, tmp_path / "by", lexicon=words, spelling=True, show_progress=False
-    )
-    assert found.heads["strange"] == "letters" and found.heads["test-00"] == "phones"
-    made_up = {"XYLOPHONE": ("S", "AA")}
-    monkeypatch.setattr("speechasym.language.letter_to_sound.learn", lambda words: Guesses(made_up))
-    found = align_cuts(
-        trained, path, tmp_path / "to", lexicon=words, spelling=True, show_progress=False
-    )
-    assert found.heads["strange"] == "phones"
-
-
-class Guesses(dict):
-    pronounce = dict.__getitem__
-
-
-def test_bad_calls(made, trained, tmp_path, capsys):
-    cuts = made / "test_cuts.jsonl.gz"
-    file = tmp_path / "file"
-    file.write_text("x")
-    with pytest.raises(OutputError, match="is a file"):
-        align_cuts(trained, cuts, file)
-    (tmp_path / "empty.jsonl").write_text("")
-    with pytest.raises(ConfigError, match="contains no cuts"):
-        align_cuts(trained, tmp_path / "empty.jsonl", tmp_path / "out")
-    with pytest.raises(ConfigError, match="must be phones or letters"):
-        align_cuts(trained, cuts, tmp_path / "out", head="words")
-    (tmp_path / "odd").mkdir()
-    (tmp_path / "odd" / align_cuts_module.LOG).write_text("no json\n")
-    with pytest.raises(ConfigError, match="not a list of alignments"):
-        align_cuts(trained, cuts, tmp_path / "odd")
-    code, _, err = called(capsys, "align", tmp_path / "no", cuts, "--out", tmp_path / "out")
-    assert code == 2 and "not the folder of a run" in err
-    code, _, err = called(
-        capsys, "align", made / "run", cuts, "--out", tmp_path / "o", "--lexicon", file
-    )
-    assert code == 2 and "has no phones" in err
-    assert not (tmp_path / "out").exists()

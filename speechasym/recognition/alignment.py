@@ -207,21 +207,17 @@ def _shifted_posteriors(
     return steps
 
 
-def _classes(inventory: Sequence[str], symbols: Sequence[str]) -> list[int]:
-    known = labels.classes(inventory)
-    return [known[symbol] for symbol in symbols]
-
-
 def _likeliest_pronunciations(
     inventory: Sequence[str], steps: _Steps, words: Sequence[Word]
 ) -> list[tuple[str, ...]]:
-    """The most likely pronunciation of each word, given the first one of all others."""
+    """The most likely pronunciation of each word while all others have their first one."""
     first = [word.pronunciations[0] for word in words]
     others = [(number, row) for number, word in enumerate(words) for row in word.pronunciations[1:]]
     if not others:
         return first
     sequences = [first, *([*first[:n], row, *first[n + 1 :]] for n, row in others)]
-    classes = [_classes(inventory, [p for row in rows for p in row]) for rows in sequences]
+    known = labels.classes(inventory)
+    classes = [labels.encode([p for row in rows for p in row], known) for rows in sequences]
     scores = ctc.log_likelihoods(steps.log_probs, classes)
     chosen, best = list(first), [scores[0]] * len(words)
     for (number, row), score in zip(others, scores[1:], strict=True):
@@ -234,7 +230,7 @@ def _points(
     shifted: Sequence[_Steps], inventory: Sequence[str], symbols: Sequence[str], name: str
 ) -> tuple[NDArray[np.float64], float]:
     """Mean point of each symbol (L,) in frames, and mean log posterior at their best steps."""
-    row = _classes(inventory, symbols)
+    row = labels.encode(symbols, labels.classes(inventory))
     needed, steps = ctc.steps_needed(row), len(shifted[0].log_probs)
     if needed > steps:
         raise AlignmentError(

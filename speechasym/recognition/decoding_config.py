@@ -73,6 +73,6 @@ class DecodingConfig:
 def config_of(source: str, **options: Any) -> DecodingConfig:
     """Return a configuration in which only the searched heads have weight, unless set here."""
     if source in _SEARCHED:
-        own = {f"{h}_weight": float(h in _SEARCHED[source]) for h in ("phones", "letters")}
-        options = own | options
+        weights = {f"{h}_weight": float(h in _SEARCHED[source]) for h in ("phones", "letters")}
+        options = weights | options
     return DecodingConfig(source=source, **options)  # type: ignore[arg-type]

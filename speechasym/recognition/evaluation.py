@@ -11,7 +11,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from speechasym.annotations import transcripts
 from speechasym.errors import ConfigError
@@ -154,7 +156,7 @@ def evaluate(
     recogniser = recogniser_of(run, **options)
     heads, decoder = recogniser.choose(heads)
     trained = recogniser.trained
-    if not heads:
+    if not heads and decoder is None:
         raise ConfigError("heads", "none is given", f"Use {', '.join(trained.inventories)}")
     if not 0 < batch_seconds < math.inf:
         raise ConfigError("batch_seconds", f"must be > 0, got {batch_seconds:g}", "Use 120")
@@ -176,7 +178,7 @@ def evaluate(
     rows: dict[str, Rows] = {head: {} for head in heads}
     by_lexicon: Rows = {}
     decoding_seconds = 0.0
-    sums = _LevelSums()
+    sums = np.zeros((0, 3))
     began = time.monotonic()
     with torch.no_grad(), progress(len(data), "recognise", show_progress) as step:
         for batch in data.in_order(batch_seconds):
@@ -189,7 +191,8 @@ def evaluate(
                 start = time.monotonic()
                 by_lexicon |= _words(decoder, batch.ids, output)
                 decoding_seconds += time.monotonic() - start
-            sums.add(output.levels)
+            batch_sums = _level_sums(output.levels)
+            sums = sums + batch_sums if len(sums) else batch_sums
             for _ in batch.ids:
                 step()
     model_seconds = time.monotonic() - began - decoding_seconds
@@ -214,7 +217,7 @@ def evaluate(
     return Evaluation(
         trained=trained, cuts=Path(cuts), cuts_sha256=data.fingerprint, speakers=speakers,
         seconds=seconds, scores=scores, references=references, hypotheses=hypotheses,
-        levels=sums.summaries(trained, seconds), feature_seconds=feature_seconds,
+        levels=_summaries(trained, sums, seconds), feature_seconds=feature_seconds,
         model_seconds=model_seconds, device=str(place), decoding=decoding,
     )  # fmt: skip
 
@@ -261,38 +264,31 @@ def _spelled(rows: Rows) -> Rows:
     return {name: spell(words) for name, words in rows.items()}
 
 
-class _LevelSums:
-    """Sums over batches of what passes through the levels."""
+def _level_sums(levels: Sequence[LevelOutput]) -> NDArray[np.float64]:
+    """Steps, events and summed selectivity of each level in a batch, without padding."""
+    rows = []
+    for level in levels:
+        selective = level.selectivity
+        total = 0.0 if selective is None else float((selective * level.mask).sum())
+        rows.append([float(level.mask.sum()), float(level.passed.mask.sum()), total])
+    return np.array(rows).reshape(-1, 3)
 
-    def __init__(self) -> None:
-        self.sums: list[list[float]] = []  # by level: steps, events, selectivity
 
-    def add(self, levels: Sequence[LevelOutput]) -> None:
-        """Add a batch."""
-        self.sums = self.sums or [[0.0, 0.0, 0.0] for _ in levels]
-        for sums, level in zip(self.sums, levels, strict=True):
-            sums[0] += float(level.mask.sum())
-            sums[1] += float(level.passed.mask.sum())
-            if (selective := level.selectivity) is not None:
-                sums[2] += float((selective * level.mask).sum())
-
-    def summaries(self, trained: TrainedModel, seconds: float) -> list[LevelSummary]:
-        """Return the means over `seconds` of audio."""
-        rows = []
-        for number, (steps, events, selective) in enumerate(self.sums):
-            units, beta, resolution = law_of(trained, number)
-            rows.append(
-                LevelSummary(
-                    level=number,
-                    steps=steps / seconds,
-                    events=events / seconds,
-                    units=units,
-                    selectivity=selective / max(1.0, steps) if units else None,
-                    beta=beta,
-                    resolution=resolution,
-                )
+def _summaries(
+    trained: TrainedModel, sums: NDArray[np.float64], seconds: float
+) -> list[LevelSummary]:
+    """What passes through each level, from sums over `seconds` of audio."""
+    summaries = []
+    for number, (steps, events, selective) in enumerate(sums.tolist()):
+        units, beta, resolution = law_of(trained, number)
+        summaries.append(
+            LevelSummary(
+                level=number, steps=steps / seconds, events=events / seconds, units=units,
+                selectivity=selective / max(1.0, steps) if units else None, beta=beta,
+                resolution=resolution,
             )
-        return rows
+        )  # fmt: skip
+    return summaries
 
 
 def law_of(trained: TrainedModel, number: int) -> tuple[int, float | None, float | None]:

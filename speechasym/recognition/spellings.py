@@ -134,7 +134,7 @@ def tree_of(written: Spellings, lm: NgramModel, separator: int, obliged: bool) -
 
 
 def chain_of(ways: Sequence[Sequence[tuple[int, ...]]], separator: int, obliged: bool) -> Chain:
-    """Return all ways to write a sequence of words, given the ways to write each."""
+    """Return all ways to write a sequence of words, from the ways to write each word."""
     symbol, word = [0], [-1]
     before: list[list[int]] = [[]]
 

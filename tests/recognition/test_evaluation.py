@@ -190,6 +190,8 @@ def test_words_by_lexicon(made, found, files, source):
         recogniser, cuts, heads=heads, show_progress=False, batch_seconds=0.1
     )
     assert batches.hypotheses[BY_LEXICON] == own.hypotheses[BY_LEXICON]
+    only = evaluation.evaluate(recogniser, cuts, heads=[BY_LEXICON], show_progress=False)
+    assert only.scores[BY_LEXICON].counts == result.counts and len(only.scores) == 1
 
 
 def test_command_with_lexicon(made, files, tmp_path, capsys):

@@ -15,7 +15,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from speechasym.config import check_choice, check_count
+from speechasym.config import check_choice, check_count, check_range
 from speechasym.errors import ConfigError
 
 ACTIVATIONS = ("compress", "none")
@@ -70,8 +70,7 @@ class BlockOptions:
                 raise ConfigError("gain", f"must be finite, got {self.gain}", "Use 1")
             if not (NORMS[self.norm].branch or NORMS[self.norm].gain):
                 raise ConfigError("gain", f"norm {self.norm!r} has no gain", "Leave it out")
-        if not 0 <= self.dropout < 1:
-            raise ConfigError("dropout", f"must be in [0, 1), got {self.dropout}", "Use 0.1")
+        check_range("dropout", self.dropout, "0.1", high=1, below=True)
 
     @property
     def compress(self) -> bool:
@@ -136,11 +135,11 @@ class LevelConfig:
         from speechasym.ranks.activation import RankActivation
 
         for name in ("width", "repeat", "stride"):
-            if getattr(self, name) < 1:
-                raise ConfigError(name, f"must be >= 1, got {getattr(self, name)}", "Use 1 or more")
-        for name in ("context", "units", "predict"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ConfigError(name, f"must be >= 0, got {getattr(self, name)}", "Use 0 or more")
+            check_count(name, getattr(self, name))
+        for name in ("context", "units"):
+            check_count(name, getattr(self, name), 0)
+        check_range("predict", self.predict, "0.1")
+        check_range("keep", self.keep, "0.5", high=1, above=True)
         if not self.dilations or min(self.dilations) < 1:
             raise ConfigError("dilations", f"must all be >= 1, got {self.dilations}", "Use 1, 2")
         if self.units == 1:
@@ -149,8 +148,6 @@ class LevelConfig:
             raise ConfigError(
                 "events", "hysteresis needs units", "Use units > 0, or events stride or none"
             )
-        if not 0 < self.keep <= 1:
-            raise ConfigError("keep", f"must be in (0, 1], got {self.keep}", "Use 0.5")
         check_choice("law", self.law, RankActivation.LAWS)
         if self.units and self.law == "log":
             raise ConfigError("law", "log grows with distance", "Use another law for units")
@@ -182,12 +179,8 @@ class HeadConfig:
     tells: bool = False  # whether its posteriors enter the level above [5]
 
     def __post_init__(self) -> None:
-        if self.level < 0 or self.slots < 1:
-            raise ConfigError(
-                "level, slots",
-                f"must be >= 0 and >= 1, got {self.level} and {self.slots}",
-                "Count levels from 0, and give 1 slot or more",
-            )
+        check_count("level", self.level, 0)
+        check_count("slots", self.slots)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,10 +219,8 @@ class RecurrentConfig:
 
     def __post_init__(self) -> None:
         for name in ("width", "hidden", "layers", "stride"):
-            if getattr(self, name) < 1:
-                raise ConfigError(name, f"must be >= 1, got {getattr(self, name)}", "Use 1 or more")
-        if not 0 <= self.dropout < 1:
-            raise ConfigError("dropout", f"must be in [0, 1), got {self.dropout}", "Use 0.2")
+            check_count(name, getattr(self, name))
+        check_range("dropout", self.dropout, "0.2", high=1, below=True)
 
 
 ModelConfig = HierarchyConfig | RecurrentConfig

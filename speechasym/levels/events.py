@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from speechasym.errors import ConfigError
+from speechasym.config import check_range
 from speechasym.ops import scan
 
 SMALLEST, LARGEST = 1e-4, 0.999  # scales of activations, whose differences lie in 0 to 1
@@ -121,11 +121,8 @@ class HysteresisScale(nn.Module):
 
     def __init__(self, rate: float, scale: float = 0.05) -> None:
         super().__init__()
-        if not 0 < rate <= 1:
-            raise ConfigError("rate", f"must be in (0, 1], got {rate}", "Give events per step")
-        if not SMALLEST <= scale <= LARGEST:
-            problem = f"must be in [{SMALLEST}, {LARGEST}], got {scale}"
-            raise ConfigError("scale", problem, "Use for example 0.05")
+        check_range("rate", rate, "0.5", high=1, above=True)
+        check_range("scale", scale, "0.05", SMALLEST, LARGEST)
         self.rate = rate
         self.register_buffer("log_width", torch.tensor(scale).log())
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from speechasym.config import check_choice, check_count
+from speechasym.config import check_choice, check_count, check_range
 from speechasym.errors import ConfigError
 from speechasym.ranks import laws
 
@@ -23,8 +23,7 @@ def _bounded(raw: Tensor, low: float, high: float) -> Tensor:
 
 def _raw(name: str, value: float, low: float, high: float, count: int) -> nn.Parameter:
     """Invert `_bounded`, kept off the flat ends so that the value still learns."""
-    if not low <= value <= high:
-        raise ConfigError(name, f"must be in [{low}, {high}], got {value}", "Move it or the bounds")
+    check_range(name, value, "a value within the bounds, or other bounds", low, high)
     share = math.log(value / low) / math.log(high / low)
     return nn.Parameter(torch.full((count,), share).logit(eps=0.01))
 
@@ -87,7 +86,7 @@ class RankActivation(nn.Module):
             raise ConfigError("group_dim", f"{group_dim} cannot be used with {law}", "Use -2")
         if resolution is not None and law not in ("geometric", "power", "log"):
             raise ConfigError("resolution", f"{law} has no resolution", "Leave it out")
-        laws.check_soft(soft)
+        check_range("soft", soft, "0.3, or None for exact ranks", above=True)
         if not 0 < beta_bounds[0] < beta_bounds[1] < math.inf:
             raise ConfigError(
                 "beta_bounds", f"must be 0 < low < high, got {beta_bounds}", "Use 0.01, 100"

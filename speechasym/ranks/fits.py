@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from speechasym.config import check_choice
+from speechasym.config import check_choice, check_range
 from speechasym.errors import ConfigError
 
 _REACH = 16  # the end of the support is searched up to so many times the ranks seen
@@ -108,9 +108,7 @@ def fit(
             "Give sample_size with activations only, ranked with counts only",
         )
     if counts.any() and sample_size is not None:
-        if not 1 < sample_size < math.inf:
-            problem = f"must be > 1 and finite, got {sample_size}"
-            raise ConfigError("sample_size", problem, "Give the number of observations")
+        check_range("sample_size", sample_size, "the number of observations", 1, above=True)
         counts = counts / counts.max()
         counts *= sample_size / counts.sum()
         counts[counts < 0.5] = 0

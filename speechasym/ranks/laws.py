@@ -11,7 +11,6 @@ Shapes: U units, `...` any leading dimensions.
 [3] B. Peters, V. Niculae, A. F. T. Martins, "Sparse sequence-to-sequence models", ACL 2019.
 """
 
-import math
 from typing import Any
 
 import torch
@@ -19,6 +18,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from speechasym.config import check_range
 from speechasym.errors import ConfigError
 
 _CUT = 87.0  # exp(-87) is about the smallest normal float32: a unit further off has no weight
@@ -67,12 +67,6 @@ class _SoftRanks(torch.autograd.Function):
         return torch.empty_like(grad).scatter_(-1, order, slope), None
 
 
-def check_soft(soft: float | None) -> None:
-    """Raise `ConfigError` for a width of soft ranks that is not positive and finite."""
-    if soft is not None and not (soft > 0 and math.isfinite(soft)):
-        raise ConfigError("soft", f"must be > 0, got {soft}", "Use 0.3, or None for exact ranks")
-
-
 def ranks(
     x: Tensor, dim: int = -1, soft: float | None = None, mask: Tensor | None = None
 ) -> Tensor:
@@ -93,7 +87,7 @@ def ranks(
     Raises:
         ConfigError: soft is not positive.
     """
-    check_soft(soft)
+    check_range("soft", soft, "0.3, or None for exact ranks", above=True)
     if mask is not None:
         x = x.masked_fill(~mask, torch.finfo(x.dtype).max)
     x = x.movedim(dim, -1)

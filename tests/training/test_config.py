@@ -119,9 +119,12 @@ def test_models_are_typed():
     [
         ("{preset: tyni}", r"^run.yaml: model\.preset: must be .*'tyni'. Did you mean 'tiny'"),
         ("{every: {unist: 3}}", r"^run.yaml: model\.levels\.0\.unist: unknown key"),
-        ("{levels: {1: {width: 0}}}", r"^run.yaml: model\.levels\.1\.width: must be >= 1, got 0"),
+        (
+            "{levels: {1: {width: 0}}}",
+            r"^run.yaml: model\.levels\.1\.width: must be an integer",
+        ),
         ("{levels: {3: {width: 1}}}", r"^run.yaml: model\.levels\.3: there are 3 levels"),
-        ("{preset: recurrent, layers: 0}", r"^run.yaml: model\.layers: must be >= 1, got 0"),
+        ("{preset: recurrent, layers: 0}", r"^run.yaml: model\.layers: must be an integer >= 1"),
         ("{kind: gru}", r"^run.yaml: model\.kind: unknown value 'gru'. Use one of levels, recur"),
         ("{options: {a: 1}}", r"^run.yaml: model\.options: unknown key"),
     ],

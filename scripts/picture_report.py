@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("page", type=Path)
     parser.add_argument("--out", required=True, help="prefix of the files to write")
     options = parser.parse_args(arguments)
-    binary = browser.found()
+    binary = browser.chromium()
     if binary is None:
         parser.exit(2, "picture_report: no headless Chromium found; set CHROMIUM to its path\n")
     with browser.Page(binary) as page:

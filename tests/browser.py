@@ -1,4 +1,4 @@
-"""A headless Chromium, driven through its pipe: no package is needed but the browser itself."""
+"""A headless Chromium driven through its pipe: it needs no package but the browser itself."""
 
 import base64
 import itertools
@@ -14,8 +14,8 @@ from pathlib import Path
 NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "chrome")
 
 
-def found() -> str | None:
-    """The browser's path; CHROMIUM in the environment comes first."""
+def chromium() -> str | None:
+    """Return the path of the browser, if any; CHROMIUM in the environment comes first."""
     named = [os.environ.get("CHROMIUM"), *NAMES]
     return next((path for name in named if name and (path := shutil.which(name))), None)
 
@@ -23,7 +23,7 @@ def found() -> str | None:
 class Page:
     """One page in a browser of its own; a context manager.
 
-    events: all that the browser told, such as requests, console messages and exceptions.
+    events: all that the browser reported, such as requests, console messages and exceptions.
     """
 
     def __init__(self, binary: str, timeout: float = 60.0) -> None:
@@ -81,7 +81,7 @@ class Page:
         return json.loads(first)
 
     def ask(self, method: str, **parameters: object) -> dict:
-        """A command of the DevTools protocol, and its result."""
+        """Send a command of the DevTools protocol, and return its result."""
         number = next(self.numbers)
         message = {"id": number, "method": method, "params": parameters}
         if self.session is not None:
@@ -97,7 +97,7 @@ class Page:
                 self.events.append(answer)
 
     def open(self, path: Path, width: int, dark: bool = False, height: int = 900) -> None:
-        """Load a file in a window of this width, and wait until all of it is there."""
+        """Load a file in a window of this width, and wait until it is complete."""
         self.ask(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1,
             mobile=False,
@@ -111,19 +111,19 @@ class Page:
             time.sleep(0.05)
 
     def run(self, script: str) -> object:
-        """The value of an expression in the page, awaited if it is a promise."""
+        """Return the value of an expression in the page, awaited if it is a promise."""
         done = self.ask(
             "Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True
         )
         assert "exceptionDetails" not in done, done["exceptionDetails"]
         return done["result"].get("value")
 
-    def told(self, *methods: str) -> list[dict]:
-        """What the browser has told of these kinds."""
+    def named_events(self, *methods: str) -> list[dict]:
+        """Return the events of these kinds."""
         return [event["params"] for event in self.events if event["method"] in methods]
 
     def picture(self, path: Path, top: int, height: int, width: int) -> None:
-        """Write a stretch of the page as PNG."""
+        """Write part of the page as PNG."""
         clip = {"x": 0, "y": top, "width": width, "height": height, "scale": 1}
         shot = self.ask(
             "Page.captureScreenshot", format="png", clip=clip, captureBeyondViewport=True

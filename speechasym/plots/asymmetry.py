@@ -69,18 +69,18 @@ def _centres(d: Design, track: str) -> NDArray[np.float64]:
 
 
 def asymmetry(
-    axes: Axes, index: NDArray, centre_hz: NDArray, frame_rate: float, start: float = 0.0
+    axes: Axes, values: NDArray, centre_hz: NDArray, frame_rate: float, start: float = 0.0
 ) -> AxesImage:
     """Draw the signed asymmetry (C, F) at one scale: time in s, ERB-spaced channels labelled in Hz.
 
     Red: the track rises (1: does nothing else), blue: it falls (-1), white: neither.
 
     Args:
-        index: `Frames.asymmetry` at one scale, transposed.
+        values: `Frames.asymmetry` at one scale, transposed.
         centre_hz: (C,) centre frequencies, equally spaced on the ERB scale.
     """
     return channel_image(
-        axes, index, centre_hz, frame_rate, start,
+        axes, values, centre_hz, frame_rate, start,
         cmap=SIGNED, vmin=-1, vmax=1, interpolation="auto",
     )  # fmt: skip
 
@@ -170,8 +170,8 @@ def scales_figure(excerpt: Excerpt, annotation: Mapping[str, Sequence[Interval]]
         for track in drawn:
             for number, name in enumerate(scale_names(d.config.scales, track)):
                 axes = next(panels)
-                index = frames.asymmetry[track][number, part].T
-                image = asymmetry(axes, index, _centres(d, track), rate, start)
+                values = frames.asymmetry[track][number, part].T
+                image = asymmetry(axes, values, _centres(d, track), rate, start)
                 if not beside:  # low panels
                     axes.set_yticks(axes.get_yticks()[1::2], axes.get_yticklabels()[1::2])
                     axes.set_ylabel("(Hz)")

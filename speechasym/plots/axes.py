@@ -53,13 +53,9 @@ def hz_ticks(centre_hz: NDArray) -> list[int]:
 
 
 def channel_image(
-    axes: Axes,
-    values: NDArray,
-    centre_hz: NDArray,
-    frame_rate: float,
-    start: float = 0.0,
+    axes: Axes, values: NDArray, centre_hz: NDArray, frame_rate: float, start: float = 0.0,
     **options: Any,
-) -> AxesImage:
+) -> AxesImage:  # fmt: skip
     """Draw values (C, F) as an image: time in s, ERB-spaced channels labelled in Hz.
 
     Args:

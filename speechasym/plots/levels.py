@@ -110,13 +110,11 @@ def levels_figure(
     fit = f"fitted to {len(others)} other cuts" if others else "fitted to this recording itself"
     for number in levels:
         by_units = predicts and number == 0
+        how = "predicted by its units" if by_units else f"read out linearly, {fit}"
         if by_units:
-            steps, how = predicted(trained, recording), "predicted by its units"
+            steps = predicted(trained, recording)
         else:
-            steps, how = (
-                read_out(others or [recording], recording, number),
-                f"read out linearly, {fit}",
-            )
+            steps = read_out(others or [recording], recording, number)
         values = held(steps, *recording.step_frames(number), len(y))
         share = round(100 * explained(y, values))  # an integer has no -0
         rates = recording.rates(number)

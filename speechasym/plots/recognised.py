@@ -71,23 +71,15 @@ class RecognisedRecording(NamedTuple):
 
 
 def recognise(
-    trained: TrainedModel,
-    cuts: str | Path | None,
-    cut: str | None,
-    recording: str | Path | None,
-    *,
-    others: bool,
-) -> tuple[RecognisedRecording, list[RecognisedRecording]]:
+    trained: TrainedModel, cuts: str | Path | None, cut: str | None,
+    recording: str | Path | None, *, others: bool,
+) -> tuple[RecognisedRecording, list[RecognisedRecording]]:  # fmt: skip
     """Run a model on the recording, or the cut, to draw, and on other cuts if `others` is set.
 
     Raises `ConfigError` for an unknown cut, `AudioError` for audio that cannot be read.
     """
     if cuts is None and recording is None:
-        raise ConfigError(
-            "cuts",
-            "there is nothing to recognise",
-            "Give --cuts, a manifest, or --recording, a file",
-        )
+        raise ConfigError("cuts", "there is nothing to recognise", "Give --cuts or --recording")
     if recording is not None and cut is not None:
         raise ConfigError("cut", "cannot be combined with a recording", "Give one of the two")
     drawn = None if recording is None else _from_file(trained, Path(recording))
@@ -137,13 +129,9 @@ def _from_cut(trained: TrainedModel, cut: "Cut") -> RecognisedRecording:
 
 
 def _recognised(
-    trained: TrainedModel,
-    title: str,
-    x: NDArray[np.float32],
-    rate: int,
-    features: NDArray[np.float32],
-    reference: dict[str, list[Interval]],
-) -> RecognisedRecording:
+    trained: TrainedModel, title: str, x: NDArray[np.float32], rate: int,
+    features: NDArray[np.float32], reference: dict[str, list[Interval]],
+) -> RecognisedRecording:  # fmt: skip
     output = trained.output(features)
     heads = [head for head in ("words", "letters", "phones") if head in trained.inventories]
     symbols = transcription.recognised(trained, output, len(x) / rate, heads)

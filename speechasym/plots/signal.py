@@ -88,8 +88,8 @@ def read_excerpt(
     if header.warning:
         reading.log.warning("%s: %s", path, header.warning)
     rate = header.sample_rate
-    wanted = LONGEST_S if duration is None else duration
-    begin, end = round(start * rate), round((start + wanted) * rate)
+    length = LONGEST_S if duration is None else duration
+    begin, end = round(start * rate), round((start + length) * rate)
     before = run_in(rate, begin) if context else 0
     last = end + (round(RUN_OUT_S * rate) if context else 0)
     parts, count = [], 0
@@ -165,8 +165,8 @@ def from_features(path: Path, start: float, duration: float | None) -> SignalTra
         )
     if values.ndim != 2 or values.shape[1] != len(config.columns()):
         raise ConfigError(path, f"shape {values.shape} does not match {index}", "Extract it again")
-    wanted = LONGEST_S if duration is None else duration
-    first, last = round(start * config.rate), round((start + wanted) * config.rate)
+    length = LONGEST_S if duration is None else duration
+    first, last = round(start * config.rate), round((start + length) * config.rate)
     part = np.asarray(values[first:last], np.float32).T
     if not part.shape[1]:
         raise ConfigError(path, f"ends before {start:g} s", "Choose an earlier start")

@@ -39,22 +39,17 @@ class FittingLabel(Text):
 
 
 def tiers(
-    axes: Axes,
-    annotation: Mapping[str, Sequence[Interval]],
-    start: float = 0.0,
-    duration: float | None = None,
+    axes: Axes, annotation: Mapping[str, Sequence[Interval]], start: float, duration: float
 ) -> tuple[list[LineCollection], list[FittingLabel]]:
     """Draw tiers against time in s, one row each, the first at the top.
 
     Args:
         annotation: {tier name: its intervals in s}, as `read_tiers` returns them.
-        start, duration: the excerpt to draw, in s; None: to the end of the last interval.
+        start, duration: the part to draw, in s.
 
     Returns:
         the boundaries of each tier, and the labels of all.
     """
-    if duration is None:
-        duration = max((i.end for rows in annotation.values() for i in rows), default=1.0) - start
     stop = start + duration
     boundaries, labels = [], []
     for row, tier in enumerate(annotation.values()):

@@ -37,11 +37,9 @@ class UnitActivity(NamedTuple):
 
 
 def unit_activity(
-    recording: RecognisedRecording,
-    number: int,
-    labels: Sequence[Interval] = (),
+    recording: RecognisedRecording, number: int, labels: Sequence[Interval] = (),
     most: int = MOST_UNITS,
-) -> UnitActivity:
+) -> UnitActivity:  # fmt: skip
     """Return the activity of at most `most` units of a level, with the labels they favour."""
     level = recording.output.levels[number]
     start, end = recording.step_frames(number)
@@ -60,11 +58,11 @@ def unit_activity(
         if int(winner[a]) in row
     ]
     names = favourites(frames, labels, recording.frame_rate)
-    shown = frames[:, units]
+    drawn = frames[:, units]
     return UnitActivity(
-        shown, units, values.shape[1], [names[unit] for unit in units], wins,
+        drawn, units, values.shape[1], [names[unit] for unit in units], wins,
         start[first] if level.events is not None else start[:0],
-        float(np.nanquantile(shown, 0.995)) or 1.0,
+        float(np.nanquantile(drawn, 0.995)) or 1.0,
     )  # fmt: skip
 
 

@@ -73,16 +73,9 @@ class AxisScale:
 
 
 def chart(
-    lines: Sequence[Line],
-    title: str,
-    x: str,
-    y: str,
-    *,
-    log_x: bool = False,
-    log_y: bool = True,
-    labels: Sequence[PointLabel] = (),
-    least: float | None = None,
-) -> Html:
+    lines: Sequence[Line], title: str, x: str, y: str, *, log_x: bool = False, log_y: bool = True,
+    labels: Sequence[PointLabel] = (), least: float | None = None,
+) -> Html:  # fmt: skip
     """Draw lines over x, with a legend below; a logarithmic y axis starts at `least`, if given."""
     valid = [np.isfinite(ln.x) & np.isfinite(ln.y) & ((ln.y > 0) | (not log_y)) for ln in lines]
     drawn = [(line, good) for line, good in zip(lines, valid, strict=True) if good.any()]

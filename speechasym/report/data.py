@@ -205,13 +205,9 @@ def count_units(trained: TrainedModel) -> Iterator[dict[int, UnitUse]]:
 
 
 def _recordings(
-    trained: TrainedModel,
-    manifest: Path,
-    cuts: "CutSet",
-    evaluated: Evaluation | None,
-    paths: Sequence[str | Path],
-    show_progress: bool,
-) -> list[ReportRecording]:
+    trained: TrainedModel, manifest: Path, cuts: "CutSet", evaluated: Evaluation | None,
+    paths: Sequence[str | Path], show_progress: bool,
+) -> list[ReportRecording]:  # fmt: skip
     """Recognise the recordings asked for, else cuts of typical error rates."""
     chosen: list[tuple[str, str, Path | None]] = [(Path(p).name, "", Path(p)) for p in paths]
     if not paths and evaluated is not None:
@@ -242,15 +238,10 @@ def _recordings(
 
 
 def collect(
-    run: str | Path | TrainedModel,
-    *,
-    cuts: str | Path | None,
-    evaluation_file: str | Path | None,
-    baselines: Mapping[str, str | Path],
-    recordings: Sequence[str | Path],
-    command: str | None,
+    run: str | Path | TrainedModel, *, cuts: str | Path | None, evaluation_file: str | Path | None,
+    baselines: Mapping[str, str | Path], recordings: Sequence[str | Path], command: str | None,
     show_progress: bool,
-) -> ReportData:
+) -> ReportData:  # fmt: skip
     """Read and compute everything that the page shows; arguments as `write_report`."""
     results = None if evaluation_file is None else read_results(evaluation_file)
     others = {name: read_results(path) for name, path in baselines.items()}

@@ -47,11 +47,11 @@ def spectrogram(power: NDArray) -> str:
     return png(np.rint(15 * share).T[::-1], _shades((0, 0, 0), 15))
 
 
-def asymmetry(index: NDArray) -> str:
+def asymmetry(values: NDArray) -> str:
     """Draw signed asymmetry (F, C), -1 to 1: red where it rises, blue where it falls."""
     steps = 7
     palette = [*_shades(FALL, steps)[::-1], *_shades(RISE, steps)[1:]]
-    return png(np.rint(steps * np.clip(index, -1, 1)).T[::-1] + steps, palette)
+    return png(np.rint(steps * np.clip(values, -1, 1)).T[::-1] + steps, palette)
 
 
 def units(data: UnitActivity) -> str:

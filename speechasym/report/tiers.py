@@ -27,12 +27,9 @@ class TimedSymbol(NamedTuple):
 
 
 def align_symbols(
-    tokens: Sequence[str],
-    times: Sequence[Interval] | None,
-    recognised: Sequence[Interval],
-    seconds: float,
-    usual: float = USUAL_S["phones"],
-) -> tuple[list[TimedSymbol], list[TimedSymbol]]:
+    tokens: Sequence[str], times: Sequence[Interval] | None, recognised: Sequence[Interval],
+    seconds: float, usual: float = USUAL_S["phones"],
+) -> tuple[list[TimedSymbol], list[TimedSymbol]]:  # fmt: skip
     """Align what was said with what was recognised, with the fewest errors.
 
     Args:

@@ -129,8 +129,8 @@ def test_inner_tracks_are_those_of_the_extractors():
                 for move in moves[level]:
                     total = keep * total + move
                     expected.append(total)
-                found = work[track][level, :, column]
-                np.testing.assert_allclose(found, expected, rtol=2e-3, atol=2e-3)
+                values = work[track][level, :, column]
+                np.testing.assert_allclose(values, expected, rtol=2e-3, atol=2e-3)
 
 
 def test_area_and_play_are_those_of_hysteresis():
@@ -238,7 +238,7 @@ def test_silence_and_one_sample(what, samples, rate):
 
 
 def test_waveform_with_tiers(tmp_path, capsys):
-    """They are found by name, can be given and turned off; the picture grows by a row for them."""
+    """They are values by name, can be given and turned off; the picture grows by a row for them."""
     path, picture = tone(tmp_path / "x.wav"), tmp_path / "x.png"
     (tmp_path / "x.PHN").write_text("0 1600 a\n1600 4800 b\n")
     heights = []
@@ -277,8 +277,8 @@ def test_what_cannot_be_drawn(tmp_path, capsys, arguments, says):
 
 def test_features_are_no_recording(tmp_path, capsys):
     speechasym.extract(tone(tmp_path / "x.wav"), tmp_path / "out")
-    made = tmp_path / "out" / "x.npy"
-    code, _, err = called(capsys, "plot", made, "--out", tmp_path / "x.png", "--what=levels")
+    features = tmp_path / "out" / "x.npy"
+    code, _, err = called(capsys, "plot", features, "--out", tmp_path / "x.png", "--what=levels")
     assert code == 2 and "levels is drawn from samples, and this is a feature file. Give" in err
 
 

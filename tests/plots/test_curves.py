@@ -58,12 +58,12 @@ def test_running_mean():
     x = np.random.default_rng(0).normal(size=23)
     x[[3, 4, 5, 6]] = np.nan
     for width in (1, 2, 5, 30):
-        wanted = []
+        expected = []
         for n in range(len(x)):
             low = max(0, n - width // 2)
             part = [v for v in x[low : low + width] if not np.isnan(v)]
-            wanted.append(np.mean(part) if part else np.nan)
-        np.testing.assert_allclose(curves.running_mean(x, width), wanted)
+            expected.append(np.mean(part) if part else np.nan)
+        np.testing.assert_allclose(curves.running_mean(x, width), expected)
 
 
 def test_curves_of_a_run(toy_folder, tmp_path):

@@ -30,18 +30,18 @@ def test_read_out_of_a_linear_map():
 
 def test_pooled():
     rows = np.arange(12.0).reshape(6, 2)
-    found = levels.pooled(rows, np.array([0, 3]), np.array([3, 4]))
-    np.testing.assert_allclose(found, [rows[:3].mean(0), rows[3]])
+    result = levels.pooled(rows, np.array([0, 3]), np.array([3, 4]))
+    np.testing.assert_allclose(result, [rows[:3].mean(0), rows[3]])
 
 
 def test_predicted_is_what_the_level_misses(trained, recordings):
-    """The level's own error is that of this prediction, before the scale is taken back."""
+    """The level's steps error is that of this prediction, before the scale is taken back."""
     drawn, _ = recordings
-    own = levels.pooled(drawn.features, *drawn.step_frames(0))
-    scale = np.sqrt(np.mean(own**2, axis=1, keepdims=True))
-    error = np.mean(((own - levels.predicted(trained, drawn)) / scale) ** 2, axis=1)
-    found = drawn.output.levels[0].error[0][drawn.output.levels[0].mask[0]]
-    np.testing.assert_allclose(error, found.detach().numpy(), rtol=2e-3, atol=1e-4)
+    steps = levels.pooled(drawn.features, *drawn.step_frames(0))
+    scale = np.sqrt(np.mean(steps**2, axis=1, keepdims=True))
+    error = np.mean(((steps - levels.predicted(trained, drawn)) / scale) ** 2, axis=1)
+    result = drawn.output.levels[0].error[0][drawn.output.levels[0].mask[0]]
+    np.testing.assert_allclose(error, result.detach().numpy(), rtol=2e-3, atol=1e-4)
 
 
 def test_levels_figure(trained, recordings):

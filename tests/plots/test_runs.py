@@ -45,7 +45,7 @@ def test_models_without_units_or_levels(toy_folder, trained, tmp_path):
 def test_errors(toy_folder, trained, tmp_path):
     out = tmp_path / "x.png"
     cuts = toy_folder / "dev_cuts.jsonl.gz"
-    for what, given, says in (
+    for what, options, says in (
         ("units", {}, "nothing to recognise"),
         ("confusion", {}, "needs cuts"),
         ("loops", {"cuts": cuts}, "not known"),
@@ -54,7 +54,7 @@ def test_errors(toy_folder, trained, tmp_path):
         ("ranks", {"cuts": tmp_path / "no.jsonl.gz"}, "no such manifest"),
     ):
         with pytest.raises(ConfigError, match=says):
-            plot_run(trained, out, what, **given)
+            plot_run(trained, out, what, **options)
     with pytest.raises(ConfigError, match="supported picture format"):
         plot_run(trained, tmp_path / "x.gif", "curves")
     with pytest.raises(CheckpointError, match="is not the folder of a run"):

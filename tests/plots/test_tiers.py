@@ -25,5 +25,3 @@ def test_tiers_of_a_stretch():
     _, labels = tiers(axes, {"x": rows}, 1.5, 0.25)
     assert [(t.get_text(), t.start, t.end) for t in labels] == [("b", 1.5, 1.75)]
     assert axes.get_xlim() == (1.5, 1.75)
-    tiers(axes, {"x": rows})
-    assert axes.get_xlim() == (0, 3)

@@ -200,6 +200,15 @@ def test_bad_options_are_named(options, words):
         speechasym.Gammatone(**options)
 
 
+def test_options_are_those_of_the_filterbank():
+    options = {"channels": 5, "low_hz": 60.0, "high_hz": 4000.0, "order": 3, "frame_rate": 50.0}
+    options |= {"bandwidth_factor": 2.0, "align": True}
+    config = speechasym.Gammatone(RATE, **options).config
+    assert config == filterbank.FilterbankConfig(sample_rate=RATE, **options)
+    with pytest.raises(TypeError, match="bands"):
+        speechasym.Gammatone(RATE, bands=5)
+
+
 @pytest.mark.parametrize("x", [torch.zeros(10, dtype=torch.int16), torch.tensor(1.0)])
 def test_bad_signal_is_named(x):
     with pytest.raises(speechasym.ConfigError, match="floating-point samples"):

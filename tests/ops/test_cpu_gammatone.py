@@ -1,4 +1,4 @@
-"""Every fast recurrence equals its plain definition, and the definition equals dumb loops."""
+"""The fast gammatone recurrences equal their definition, and the definition equals dumb loops."""
 
 import numpy as np
 import oracle

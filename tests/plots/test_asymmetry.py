@@ -10,7 +10,6 @@ from matplotlib.image import imread
 import speechasym
 from speechasym.annotations.intervals import Interval
 from speechasym.asymmetry import loops
-from speechasym.asymmetry.hysteresis import Play
 from speechasym.asymmetry.scales import SCALES
 from speechasym.errors import ConfigError
 from speechasym.plots import asymmetry
@@ -110,41 +109,6 @@ def test_a_stretch_is_as_in_the_whole():
 # --- hysteresis ----------------------------------------------------------------------------------
 
 
-def test_inner_tracks_are_those_of_the_extractors():
-    """The plays' work, forgotten level by level, is the work that `pool` returns."""
-    x = np.random.default_rng(2).normal(0, 0.1, RATE // 2).astype(np.float32)
-    x *= np.linspace(0, 1, len(x), dtype=np.float32) ** 2
-    d = asymmetry.design(RATE)
-    frames = loops.all_frames(x, d)
-    tracks, audible = loops.inner_tracks(x, d, 30)
-    assert audible.shape == (250,) and 0 < audible.mean() <= 1
-    for track, y in tracks.items():
-        plays = loops.play(y, d.width[track])
-        steps = np.diff(plays, axis=1, prepend=plays[:, :1]).reshape(4, -1, d.per_frame)
-        column = 29 if track == "lead" else 30
-        for work, sign in ((frames.rise, 1), (frames.fall, -1)):
-            moves = np.maximum(sign * steps, 0).sum(2)
-            for level, keep in enumerate(d.decay):
-                total, expected = 0.0, []
-                for move in moves[level]:
-                    total = keep * total + move
-                    expected.append(total)
-                values = work[track][level, :, column]
-                np.testing.assert_allclose(values, expected, rtol=2e-3, atol=2e-3)
-
-
-def test_area_and_play_are_those_of_hysteresis():
-    import torch
-
-    y = np.cumsum(np.random.default_rng(3).normal(size=300))
-    widths = np.array([0.5, 2.0])
-    p, _ = Play(widths.tolist())(torch.as_tensor(y))
-    np.testing.assert_allclose(loops.play(y, widths), p.numpy(), rtol=1e-6)
-    triangle = np.abs(np.arange(400) % 200 - 100) / 10.0  # between 0 and 10, twice
-    area = loops.loop_area(triangle, loops.play(triangle, np.array([1.0])))
-    assert area == pytest.approx(2 * 2 * 8, rel=0.1)  # a parallelogram, 2 r wide and 8 high
-
-
 def test_loop_draws_rise_and_fall():
     y = np.array([0.0, 3, 0, 3])
     p = loops.play(y, np.array([1.0]))[0]
@@ -170,25 +134,6 @@ def test_hysteresis_figure_names_channel_and_areas():
 
 
 # --- summary -------------------------------------------------------------------------------------
-
-
-def test_work_rates_of_a_tone_that_goes_up_and_down():
-    """By 20 dB, 5 times a second: each play does that less its width, twice; the widest nothing."""
-    time = np.arange(RATE) / RATE
-    decibel = np.abs((10 * time) % 2 - 1) * 20 - 40
-    x = np.where(time < 0.15, 0, sine(1.0, RATE, 1000, 1.0) * 10 ** (decibel / 20))
-    d = asymmetry.design(RATE)
-    frames = loops.all_frames(x.astype(np.float32), d)
-    at = channel_at(1000)
-    for work in loops.work_rates(frames, d, "amplitude", slice(40, 80)):
-        assert work[:, at] == pytest.approx([85, 70, 40, 0], abs=6)
-
-
-def test_work_rates_of_a_chirp():
-    d = asymmetry.design(RATE)
-    frames = loops.all_frames(chirp(True).astype(np.float32), d)
-    rise, fall = loops.work_rates(frames, d, "frequency", slice(30, 75))
-    assert (rise[:, channel_at(1000)] > 5 * fall[:, channel_at(1000)]).all()
 
 
 def test_summary_draws_rise_up_and_fall_down():

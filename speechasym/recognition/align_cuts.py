@@ -25,7 +25,8 @@ from speechasym.progress import progress
 from speechasym.recognition import alignment
 from speechasym.recognition.alignment import Alignment, AlignmentHead
 from speechasym.recognition.pronounced_words import Spell, speller
-from speechasym.recognition.trained_model import TrainedModel, open_run
+from speechasym.recognition.recogniser import Recogniser, recogniser_of
+from speechasym.recognition.trained_model import TrainedModel
 
 if TYPE_CHECKING:
     from lhotse.cut import Cut
@@ -67,7 +68,7 @@ class AlignedCuts:
 
 
 def align_cuts(
-    run: str | Path | TrainedModel,
+    run: str | Path | TrainedModel | Recogniser | None,
     cuts: str | Path,
     out: str | Path,
     *,
@@ -83,10 +84,11 @@ def align_cuts(
     and options, it keeps what is done and retries the cuts that failed.
 
     Args:
-        run: folder of a finished run, or what `open_run` returned.
+        run: folder of a finished run, or an open one; None: the pretrained model.
         cuts: manifest, as `speechasym prepare` writes.
         out: output folder.
-        lexicon: file of pronunciations; default: that of the run's training, if it still exists.
+        lexicon: file of pronunciations; default: that of the recogniser, or of the run's training
+            if it still exists.
         head: phones or letters, see `alignment.align`.
         spelling: guess the pronunciation of words that the lexicon lacks, or else align the cut by
             its letters; without it such a cut fails.
@@ -94,17 +96,18 @@ def align_cuts(
 
     Raises:
         ConfigError: no manifest, cuts, or such head, or a folder with other alignments.
-        CheckpointError, LexiconError: see `open_run`, `lexicon.read`.
+        CheckpointError, LexiconError: see `Recogniser`, `lexicon.read`.
         OutputError: `out` cannot be written.
     """
-    trained, out = open_run(run), Path(out)
+    recogniser, out = recogniser_of(run), Path(out)
+    trained, lexicon = recogniser.trained, lexicon or recogniser.lexicon
     if head not in (None, "phones", "letters"):
-        raise ConfigError("--head", f"must be phones or letters, got {head!r}", "Use phones")
+        raise ConfigError("head", f"must be phones or letters, got {head!r}", "Use phones")
     if head is not None:
-        trained.check_heads([head], "--head")
+        trained.check_heads([head], "head")
     rows = list(read_cuts(cuts))
     if out.exists() and not out.is_dir():
-        raise OutputError(out, "is a file", "Give a folder as --out")
+        raise OutputError(out, "is a file", "Give a folder")
     trained_with = trained.config.data.labels.lexicon
     if lexicon is None and trained_with is not None and Path(trained_with).is_file():
         lexicon = trained_with

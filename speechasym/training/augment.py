@@ -21,6 +21,7 @@ from speechasym.training.config import AugmentConfig, check_speeds
 if TYPE_CHECKING:
     from lhotse import CutSet
 
+Seed = tuple[int, ...]
 SPLICED = 1  # in seeds: splices are drawn independently of masks
 SHORTEST = 6  # phones in a stretch that is spliced
 
@@ -62,20 +63,20 @@ def _hashed(*parts: Any) -> int:
     return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:8])
 
 
-def mixed_seed(*parts: int) -> int:
+def _mixed_seed(*parts: int) -> int:
     """Return one seed for several numbers."""
     return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> 1)
 
 
 def draw_splice(
-    phone_frames: Sequence[Sequence[Tensor]], cut: int, augment: AugmentConfig, seed: int
+    phone_frames: Sequence[Sequence[Tensor]], cut: int, augment: AugmentConfig, seed: Seed
 ) -> list[Excerpt]:
     """Draw stretches of a cut and of one or two others, to be joined; none: the cut stays whole.
 
     Args:
         phone_frames: as of `Dataset`.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(_mixed_seed(*seed, SPLICED))
     if rng.random() >= augment.splice:
         return []
     others = rng.integers(len(phone_frames), size=rng.integers(1, 3)).tolist()
@@ -92,14 +93,14 @@ def draw_splice(
     return excerpts
 
 
-def perturb_features(x: Tensor, augment: AugmentConfig, rate: float, seed: int) -> Tensor:
+def perturb_features(x: Tensor, augment: AugmentConfig, rate: float, seed: Seed) -> Tensor:
     """Return features (F, D) with gain and shift by column, and masks of zeros [1].
 
     Unlike in [1], time is not warped. `rate`: frames a second.
     """
     if not (augment.gain or augment.shift or augment.time_masks or augment.column_masks):
         return x
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(_mixed_seed(*seed))
     frames, columns = x.shape
     x = x * torch.exp(augment.gain * torch.randn(columns, generator=generator))
     x = x + augment.shift * torch.randn(columns, generator=generator)

@@ -21,14 +21,7 @@ from speechasym.corpora.manifests import read_cuts
 from speechasym.errors import AudioError, LabelError
 from speechasym.language import lexicon
 from speechasym.training import batches, feature_cache, labels
-from speechasym.training.augment import (
-    SPLICED,
-    Excerpt,
-    draw_splice,
-    draw_variant,
-    mixed_seed,
-    perturb_features,
-)
+from speechasym.training.augment import Excerpt, draw_splice, draw_variant, perturb_features
 from speechasym.training.config import AugmentConfig, DataConfig
 from speechasym.training.cuts import read_noises, speaker_of
 from speechasym.training.labels import Inventory
@@ -51,12 +44,9 @@ class Batch(NamedTuple):
     def to(self, device: torch.device | str) -> "Batch":
         """Return a copy on another device."""
         targets = {head: (a.to(device), b.to(device)) for head, (a, b) in self.targets.items()}
-        return self._replace(
-            features=self.features.to(device),
-            lengths=self.lengths.to(device),
-            targets=targets,
-            frame_labels=None if self.frame_labels is None else self.frame_labels.to(device),
-        )
+        features, lengths = self.features.to(device), self.lengths.to(device)
+        frames = None if self.frame_labels is None else self.frame_labels.to(device)
+        return Batch(self.ids, features, lengths, targets, frames)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +58,7 @@ class Dataset:
     speakers: list[str]
     seconds: list[float]
     features: list[list[Tensor]]  # by cut and variant: (F, D)
-    classes: dict[str, list[list[int]]]  # {head: labels by cut}
+    labels: dict[str, list[list[int]]]  # {head: by cut}
     references: dict[str, list[list[str]]]  # {head: symbols by cut}, unknown words included
     inventories: Inventory
     fingerprint: str  # sha256 of the manifest
@@ -102,13 +92,12 @@ class Dataset:
             excerpts = self.excerpts(number, epoch, augment, seed)
             x = torch.cat([self.features[e.cut][e.variant][e.frames] for e in excerpts])
             if augment is not None:
-                mixed = mixed_seed(*seed, number)
-                x = perturb_features(x, augment, self.rate, mixed)
+                x = perturb_features(x, augment, self.rate, (*seed, number))
             features.append(x)
             phones.append([label for e in excerpts for label in e.phones])
             if self.phone_frames is not None:
                 frame_labels.append(torch.cat([self._frame_labels(e) for e in excerpts]))
-        targets = {head: [rows[n] for n in numbers] for head, rows in self.classes.items()}
+        targets = {head: [rows[n] for n in numbers] for head, rows in self.labels.items()}
         if "phones" in targets:
             targets["phones"] = phones
         return Batch(
@@ -126,24 +115,19 @@ class Dataset:
         augment: AugmentConfig | None = None,
         seed: tuple[int, int] = (0, 0),
     ) -> list[Excerpt]:
-        """Return what stands for a cut in a batch: the whole cut, or a splice.
-
-        What is drawn depends on the seed, the step and the cut only, as in `batch`.
-        """
+        """Return what stands for a cut in `batch` with these arguments: all of it, or a splice."""
         if augment is not None and augment.splice:
-            mixed = mixed_seed(*seed, number, SPLICED)
             assert self.phone_frames is not None  # `load` sees to it
-            if excerpts := draw_splice(self.phone_frames, number, augment, mixed):
+            if excerpts := draw_splice(self.phone_frames, number, augment, (*seed, number)):
                 return excerpts
         variant = (number + epoch) % len(self.features[number])
-        whole = self.classes["phones"][number] if "phones" in self.classes else []
+        whole = self.labels["phones"][number] if "phones" in self.labels else []
         return [Excerpt(number, variant, slice(None), whole)]
 
     def _frame_labels(self, excerpt: Excerpt) -> Tensor:
         """Return the label of each frame (F,), 0 where unknown."""
         assert self.phone_frames is not None
-        frames = len(self.features[excerpt.cut][excerpt.variant])
-        row = torch.zeros(frames, dtype=torch.int64)
+        row = torch.zeros(len(self.features[excerpt.cut][excerpt.variant]), dtype=torch.int64)
         for label, first, end in self.phone_frames[excerpt.cut][excerpt.variant].tolist():
             row[first:end] = label
         return row[excerpt.frames]
@@ -152,7 +136,7 @@ class Dataset:
         self, numbers: Sequence[int], epoch: int, augment: AugmentConfig, seed: tuple[int, int]
     ) -> dict[str, int]:
         """Return {head: labels} of the batch that `batch` returns for these arguments."""
-        counts = {head: sum(len(rows[n]) for n in numbers) for head, rows in self.classes.items()}
+        counts = {head: sum(len(rows[n]) for n in numbers) for head, rows in self.labels.items()}
         if augment.splice:
             excerpts = (e for n in numbers for e in self.excerpts(n, epoch, augment, seed))
             counts["phones"] = sum(len(excerpt.phones) for excerpt in excerpts)
@@ -207,7 +191,6 @@ def load(
         if missing := [cut.id for cut, row in zip(cuts, times, strict=False) if not row]:
             remedy = "Set framewise and data.augment.splice to 0"
             raise LabelError(f"cut {missing[0]}", "its phones have no times", remedy)
-    labels.check_heads(heads, inventories)
     noises = read_noises(augment.noise) if augment.noise else []
     tasks = []
     for cut in cuts:
@@ -235,9 +218,7 @@ def load(
         speakers=[speaker_of(cut) for cut in cuts],
         seconds=[cut.duration for cut in cuts],
         features=_by_cut(features, count),
-        classes={
-            h: _encode(rows, inventories[h], f"{name}: {h}") for h, rows in references.items()
-        },
+        labels={h: _encode(rows, inventories[h], f"{name}: {h}") for h, rows in references.items()},
         references=references,
         inventories={head: tuple(inventories[head]) for head in heads},
         fingerprint=files.sha256(Path(path)),

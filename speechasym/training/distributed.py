@@ -5,7 +5,7 @@ and the request to stop travels along. So the model needs no wrapper.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -47,18 +47,11 @@ def share(items: Sequence[int], group: ProcessGroup) -> list[int]:
     return list(items[group.rank :: group.size])
 
 
-def broadcast_state(model: nn.Module, group: ProcessGroup) -> None:
-    """Copy parameters and buffers of the first process to all."""
+def broadcast(tensors: Iterable[Tensor], group: ProcessGroup) -> None:
+    """Copy tensors of the first process to all, in place."""
     if group.size > 1:
-        for value in model.state_dict().values():
-            dist.broadcast(value, 0)
-
-
-def broadcast_buffers(model: nn.Module, group: ProcessGroup) -> None:
-    """Copy buffers of the first process to all."""
-    if group.size > 1:
-        for value in model.buffers():
-            dist.broadcast(value, 0)
+        for tensor in tensors:
+            dist.broadcast(tensor, 0)
 
 
 def broadcast_numbers(

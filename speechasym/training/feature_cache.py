@@ -9,7 +9,6 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
@@ -24,6 +23,7 @@ from speechasym.feature_extraction.sets import FeatureConfig
 from speechasym.progress import progress
 from speechasym.training.augment import Variant
 from speechasym.training.cuts import load_samples
+from speechasym.training.environment import versions
 from speechasym.workers import run_tasks
 
 if TYPE_CHECKING:
@@ -121,10 +121,7 @@ def code_version(home: Path, sources: tuple[str, ...] = SOURCES) -> str:
             raise RuntimeError(f"{path} has no modules: SOURCES is out of date")
         for module in modules:
             digest.update(module.read_bytes())
-    try:
-        return f"{version('speechasym')} {digest.hexdigest()}"
-    except Exception:  # not installed as a package
-        return digest.hexdigest()
+    return f"{versions()['speechasym']} {digest.hexdigest()}"
 
 
 def _identity(cut: "Cut") -> Any:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from speechasym.annotations.intervals import Interval
-from speechasym.errors import ConfigError, LabelError
+from speechasym.errors import LabelError
 from speechasym.language.letters import LETTERS, normalise, spell
 from speechasym.language.lexicon import Lexicon
 from speechasym.language.phones import (
@@ -136,10 +136,3 @@ def encode(row: Sequence[str], known: Mapping[str, int]) -> list[int]:
 def classes(symbols: Sequence[str]) -> dict[str, int]:
     """Return {symbol: label}, from 1."""
     return {symbol: label for label, symbol in enumerate(symbols, 1)}
-
-
-def check_heads(heads: Iterable[str], known: Mapping[str, Sequence[str]]) -> None:
-    """Raise `ConfigError` for a head without an inventory."""
-    for head in heads:
-        if head not in known:
-            raise ConfigError("heads", f"no inventory for {head}", f"Use {', '.join(known)}")

@@ -116,7 +116,7 @@ def train(
         too_large = ConfigError("batch_seconds", problem, remedy)
         stack.enter_context(environment.memory_errors_as(too_large))
         model.to(device)
-        distributed.broadcast_state(model, group)
+        distributed.broadcast(model.state_dict().values(), group)
         run = Run(
             config, out, train_set, dev_set, model,
             adamw(model, config.learning_rate, config.weight_decay),
@@ -232,7 +232,7 @@ def _step(
     for parameters in run.optimiser.param_groups:
         parameters["lr"] = rate
     run.optimiser.step()
-    distributed.broadcast_buffers(model, run.group)
+    distributed.broadcast(model.buffers(), run.group)
     state.step, state.batch = state.step + 1, state.batch + 1
     run.average.update(model, state.step)
     state.cuts += len(numbers)

@@ -8,6 +8,7 @@
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -137,15 +138,13 @@ def find_non_finite(model: nn.Module, compute_loss: Callable[[], Any]) -> str:
             return f"parameter {name} is not finite"
     faults: list[str] = []
 
-    def hook(name: str) -> Callable[[nn.Module, Any, Any], None]:
-        def check(module: nn.Module, _: Any, output: Any) -> None:
-            if not faults and not all(bool(t.isfinite().all()) for t in _tensors(output)):
-                what = f"{name} ({type(module).__name__})" if name else type(module).__name__
-                faults.append(f"the output of module {what} is not finite")
+    def check(name: str, module: nn.Module, _: Any, output: Any) -> None:
+        if not faults and not all(bool(t.isfinite().all()) for t in _tensors(output)):
+            what = f"{name} ({type(module).__name__})" if name else type(module).__name__
+            faults.append(f"the output of module {what} is not finite")
 
-        return check
-
-    handles = [m.register_forward_hook(hook(name)) for name, m in model.named_modules()]
+    modules = model.named_modules()
+    handles = [module.register_forward_hook(partial(check, name)) for name, module in modules]
     model.zero_grad(set_to_none=True)
     try:
         loss = compute_loss()

@@ -20,7 +20,6 @@ class Evaluation(NamedTuple):
     losses: dict[str, float]  # {head: CTC loss, nats per label}
     errors: dict[str, float]  # {head: error rate of greedy decoding}
     hypotheses: dict[str, dict[str, list[str]]]  # {head: {cut: symbols}}
-    left_out: dict[str, list[str]]  # {head: cuts with more labels than steps}
 
 
 @torch.no_grad()
@@ -42,7 +41,6 @@ def evaluate(
     sums: dict[str, float] = defaultdict(float)
     counts: dict[str, int] = defaultdict(int)
     hypotheses: dict[str, dict[str, list[str]]] = {head: {} for head in data.inventories}
-    left_out: dict[str, list[str]] = {head: [] for head in data.inventories}
     try:
         for batch in data.in_order(batch_seconds):
             batch = batch.to(device)
@@ -53,7 +51,6 @@ def evaluate(
                 loss, fits = ctc.loss(log_probs, lengths, *batch.targets[head])
                 sums[head] += float(loss)
                 counts[head] += int(batch.targets[head][1].cpu()[fits].sum())
-                left_out[head] += [n for n, fit in zip(batch.ids, fits, strict=True) if not fit]
                 for name, row in zip(batch.ids, ctc.greedy(log_probs, lengths), strict=True):
                     hypotheses[head][name] = ctc.symbols(row, inventory)
     finally:
@@ -62,7 +59,6 @@ def evaluate(
         {head: sums[head] / max(1, counts[head]) for head in hypotheses},
         {head: _error_rate(data, head, rows) for head, rows in hypotheses.items()},
         hypotheses,
-        left_out,
     )
 
 

@@ -12,11 +12,6 @@ from speechasym.training import batches, dataset
 from speechasym.training.batches import resume, sampler
 
 
-@pytest.fixture(scope="module")
-def cuts(tmp_path_factory):
-    return tiny.random_cuts(tmp_path_factory.mktemp("cuts"))
-
-
 def names(batches):
     return [[cut.id for cut in batch] for batch in batches]
 
@@ -97,18 +92,13 @@ def test_bad_values(cuts, call, match):
         call(cuts)
 
 
-@pytest.fixture(scope="module")
-def words(tmp_path_factory):
-    return tiny.corpus(tmp_path_factory.mktemp("corpus"), 12)
-
-
 def load(words, *more, heads=("phones",), **options):
     config = tiny.config(words, *more).data
     return dataset.load(config, config.train, heads, show_progress=False, **options)
 
 
-def test_batches_of_an_epoch(words):
-    data = load(words)
+def test_batches_of_an_epoch(few_words):
+    data = load(few_words)
     first = list(batches.epoch_batches(data.cuts, 3, 0, 0))
     assert sorted(n for batch in first for n in batch) == list(range(len(data)))
     assert first != list(batches.epoch_batches(data.cuts, 3, 0, 1))

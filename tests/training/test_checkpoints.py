@@ -1,4 +1,4 @@
-"""Checkpoints: whole or not there, and never of something else."""
+"""Checkpoints: complete or absent, and never of another run."""
 
 import errno
 import json
@@ -113,7 +113,7 @@ def test_the_remedy_is_the_other_checkpoint(tmp_path):
     assert checkpoints.load(tmp_path)[1]["step"] == 1
 
 
-def test_a_file_that_is_no_safetensors_is_named(tmp_path):
+def test_a_file_that_is_not_safetensors_is_named(tmp_path):
     folder = checkpoints.save(tmp_path, 1, TENSORS, {}, best=False)
     (folder / "tensors.safetensors").write_bytes(b"nothing")
     meta = json.loads((folder / "meta.json").read_text())
@@ -123,7 +123,7 @@ def test_a_file_that_is_no_safetensors_is_named(tmp_path):
         checkpoints.load(tmp_path)
 
 
-def test_what_is_not_there_is_named(tmp_path):
+def test_what_is_missing_is_named(tmp_path):
     with pytest.raises(CheckpointError, match="no such checkpoint"):
         checkpoints.load(tmp_path)
     with pytest.raises(CheckpointError, match="cannot be read"):

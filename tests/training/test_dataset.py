@@ -19,18 +19,13 @@ from speechasym.training.cuts import read_noises
 HEADS = ["phones", "letters", "words"]
 
 
-@pytest.fixture(scope="module")
-def words(tmp_path_factory):
-    return tiny.corpus(tmp_path_factory.mktemp("corpus"), 12)
-
-
 def load(words, *more, heads=("phones",), **options):
     config = tiny.config(words, *more).data
     return dataset.load(config, config.train, heads, show_progress=False, **options)
 
 
-def test_labels_of_all_heads(words):
-    data = load(words, heads=HEADS)
+def test_labels_of_all_heads(few_words):
+    data = load(few_words, heads=HEADS)
     assert data.inventories["phones"] == ("aa", "b", "iy", "s")  # no silence
     assert data.inventories["letters"] == LETTERS
     assert data.inventories["words"] == ("A", "AS", "BEE", "SEA", "<unk>")
@@ -40,13 +35,13 @@ def test_labels_of_all_heads(words):
     for head, (rows, counts) in batch.targets.items():
         assert rows.dtype == counts.dtype == torch.int64
         for number, row, count in zip([0, 3], rows, counts, strict=True):
-            said = ctc.symbols(row[:count].tolist(), data.inventories[head])
-            assert said == data.references[head][number]
+            symbols = ctc.symbols(row[:count].tolist(), data.inventories[head])
+            assert symbols == data.references[head][number]
             assert not row[count:].any()
 
 
-def test_frames_have_the_phone_in_their_middle(words):
-    data = load(words, timed=True, augment=AugmentConfig(speeds=(1.0, 1.25)))
+def test_frames_have_the_phone_in_their_middle(few_words):
+    data = load(few_words, timed=True, augment=AugmentConfig(speeds=(1.0, 1.25)))
     known = labels.classes(data.inventories["phones"])
     for epoch in range(2):
         batch = data.batch([0, 5, 7], epoch=epoch)
@@ -56,18 +51,18 @@ def test_frames_have_the_phone_in_their_middle(words):
         ):
             cut = data.cuts[number]
             speed = 1.0 if abs(length - 50 * cut.duration) <= 1 else 1.25
-            for frame, own in enumerate(row[:length].tolist()):
+            for frame, label in enumerate(row[:length].tolist()):
                 at = (frame + 0.5) / 50 * speed
                 items = cut.supervisions[0].alignment["phone"]
                 here = [i.symbol for i in items if i.start <= at < i.end]
-                assert own == (known.get(here[0], 0) if here else 0)
+                assert label == (known.get(here[0], 0) if here else 0)
             assert not row[length:].any()
-    assert load(words).batch([0]).frame_labels is None
+    assert load(few_words).batch([0]).frame_labels is None
 
 
-def test_spliced_cuts_are_stretches_with_their_phones(words):
+def test_spliced_cuts_are_stretches_with_their_phones(few_words):
     augment = AugmentConfig(speeds=(1.0, 1.25), splice=1.0)
-    data = load(words, timed=True, augment=augment)
+    data = load(few_words, timed=True, augment=augment)
     several = set()
     for step in range(6):
         batch = data.batch([3, 4], 0, augment, (7, step))
@@ -79,7 +74,7 @@ def test_spliced_cuts_are_stretches_with_their_phones(words):
             pieces = data.excerpts(number, 0, augment, (7, step))
             several.add(len(pieces))
             assert pieces[0].cut == number
-            want, said = [], []
+            want, symbols = [], []
             for piece in pieces:
                 rows = data.phone_frames[piece.cut][piece.variant].tolist()
                 inside = [
@@ -88,12 +83,12 @@ def test_spliced_cuts_are_stretches_with_their_phones(words):
                 assert piece.phones == [label for label, _, _ in inside]
                 assert len(inside) >= min(SHORTEST, len(rows))
                 want.append(data.features[piece.cut][piece.variant][piece.frames])
-                said += piece.phones
+                symbols += piece.phones
             length = int(batch.lengths[place])
             torch.testing.assert_close(batch.features[place, :length], torch.cat(want))
-            assert batch.targets["phones"][0][place, : len(said)].tolist() == said
-            heard = torch.unique_consecutive(batch.frame_labels[place, :length])
-            assert set(heard[heard > 0].tolist()) <= set(said)
+            assert batch.targets["phones"][0][place, : len(symbols)].tolist() == symbols
+            unique = torch.unique_consecutive(batch.frame_labels[place, :length])
+            assert set(unique[unique > 0].tolist()) <= set(symbols)
     assert several == {2, 3}
     whole = data.batch([3], 0, AugmentConfig(splice=0.0), (7, 0))
     assert int(whole.lengths[0]) == len(data.features[3][1])
@@ -110,13 +105,13 @@ def test_framewise_needs_times(tmp_path):
         dataset.load(config, str(path), ["letters"], timed=True, show_progress=False)
 
 
-def test_variants_take_turns(words):
+def test_variants_take_turns(few_words):
     more = ["data.augment.speeds=0.9,1,1.1", "data.augment.copies=3"]
-    augment = tiny.config(words, *more).data.augment
-    data = load(words, *more, augment=augment)
+    augment = tiny.config(few_words, *more).data.augment
+    data = load(few_words, *more, augment=augment)
     for number in range(3):
         lengths = {len(data.batch([number], epoch).features[0]) for epoch in range(3)}
-        kept = len(load(words).features[number][0])
+        kept = len(load(few_words).features[number][0])
         assert lengths == {kept, *(len(x) for x in data.features[number])} and len(lengths) == 3
         assert max(lengths) == pytest.approx(kept / 0.9, abs=1.5)
         assert torch.equal(data.batch([number], 4).features, data.batch([number], 1).features)
@@ -126,8 +121,8 @@ def test_variants_take_turns(words):
         )
 
 
-def test_faults_are_named(tmp_path, words):
-    config = tiny.config([f"data.train={tmp_path / 'no.jsonl'}", words[1]]).data
+def test_faults_are_named(tmp_path, few_words):
+    config = tiny.config([f"data.train={tmp_path / 'no.jsonl'}", few_words[1]]).data
     with pytest.raises(ConfigError, match="no such manifest"):
         dataset.load(config, config.train, ["phones"], show_progress=False)
     for raw, message in ((b"", "contains no cuts"), (b"{", "cannot be read as a manifest")):

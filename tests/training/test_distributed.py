@@ -10,11 +10,6 @@ import torch
 from speechasym.training import checkpoints
 
 
-@pytest.fixture(scope="module")
-def words(tmp_path_factory):
-    return tiny.corpus(tmp_path_factory.mktemp("corpus"))
-
-
 def in_two_processes(target, *arguments):
     """Run target(rank, 2, port, *arguments) for both ranks."""
     with socket.socket() as free:
@@ -36,7 +31,7 @@ def test_a_process_may_have_no_share_of_a_batch(tmp_path, words):
     assert (tmp_path / "run" / "model.safetensors").exists()
 
 
-def test_two_processes_are_as_one(tmp_path, words):
+def test_two_processes_train_as_one(tmp_path, words):
     more = ["epochs=2", "model.options.drop=0"]
     one = tiny.run(words, tmp_path / "one", *more)
     in_two_processes(tiny.train_in_group, words, tmp_path / "two", more)

@@ -8,12 +8,7 @@ from speechasym.errors import ConfigError
 from speechasym.training import environment, loop
 
 
-@pytest.fixture(scope="module")
-def words(tmp_path_factory):
-    return tiny.corpus(tmp_path_factory.mktemp("corpus"))
-
-
-def test_a_device_that_is_none():
+def test_an_unknown_device():
     with pytest.raises(ConfigError, match="'tpu9' is not a device"):
         environment.select_device("tpu9")
 

@@ -17,18 +17,13 @@ from speechasym.training.cuts import read_noises
 from speechasym.training.feature_cache import FeatureTask, features_of
 
 
-@pytest.fixture(scope="module")
-def words(tmp_path_factory):
-    return tiny.corpus(tmp_path_factory.mktemp("corpus"), 12)
-
-
 def load(words, *more, heads=("phones",), **options):
     config = tiny.config(words, *more).data
     return dataset.load(config, config.train, heads, show_progress=False, **options)
 
 
-def test_features_are_those_of_extract(words):
-    data = load(words)
+def test_features_are_those_of_extract(few_words):
+    data = load(few_words)
     recording = data.cuts[0].recording.sources[0].source
     want = sets.features(recording, features="logmel", rate=50, normalise="utterance")
     np.testing.assert_allclose(data.features[0][0].numpy(), want, atol=2e-4)
@@ -43,26 +38,26 @@ def test_resampled_and_several_channels(tmp_path):
 
     samples = sine(0.5, 44100)
     path = tone(tmp_path / "two.wav", np.stack([samples, 0.5 * samples], 1), 44100)
-    made = Recording.from_file(path).to_cut()
+    computed = Recording.from_file(path).to_cut()
     config = sets.LogMelFeatures(rate=50)
-    found = features_of(FeatureTask(made, config))
+    result = features_of(FeatureTask(computed, config))
     want = sets.features(path, features="logmel", rate=50)
-    assert found.shape == want.shape
+    assert result.shape == want.shape
     loud = want > want.max() - 40
-    assert np.abs(found - want)[loud].max() < 0.1
+    assert np.abs(result - want)[loud].max() < 0.1
     config = sets.LogMelFeatures(rate=50, channel=1)
-    found = features_of(FeatureTask(made, config))
+    result = features_of(FeatureTask(computed, config))
     want = sets.features(path, features="logmel", rate=50, channel=1)
-    assert np.abs(found - want)[loud].max() < 0.1
+    assert np.abs(result - want)[loud].max() < 0.1
     config = sets.LogMelFeatures(channel=2)
     with pytest.raises(AudioError, match="it has no channel 2"):
-        features_of(FeatureTask(made, config))
+        features_of(FeatureTask(computed, config))
 
 
-def test_noise_has_its_ratio(tmp_path, words, monkeypatch):
+def test_noise_has_its_ratio(tmp_path, few_words, monkeypatch):
     tone(tmp_path / "n" / "hum.wav", 0.3 * np.random.default_rng(0).standard_normal(4000))
     (noise,) = read_noises(str(tmp_path / "n"))
-    clean = load(words).cuts[0]
+    clean = load(few_words).cuts[0]
     got = []
     monkeypatch.setattr(
         sets.LogMelFeatures,
@@ -77,40 +72,44 @@ def test_noise_has_its_ratio(tmp_path, words, monkeypatch):
     assert ratio == pytest.approx(6, abs=0.01)  # noise is shorter, and repeated
 
 
-def test_noise_from_a_folder_is_a_variant_of_its_own(tmp_path, words):
+def test_noise_from_a_folder_is_a_variant_of_its_own(tmp_path, few_words):
     tone(tmp_path / "deep" / "hum.wav", 0.3 * np.random.default_rng(0).standard_normal(9000))
     more = [f"data.augment.noise={tmp_path}", "data.augment.noise_share=1"]
-    augment = tiny.config(words, *more).data.augment
-    data, clean = load(words, *more, augment=augment), load(words)
+    augment = tiny.config(few_words, *more).data.augment
+    data, clean = load(few_words, *more, augment=augment), load(few_words)
     assert augment.variants == 2 and len(data.features[0]) == 2
     kept = [*data.features[0], clean.features[0][0]]
     assert all(x.shape == kept[0].shape for x in kept)
     assert not any(torch.equal(a, b) for a, b in zip(kept, kept[1:] + kept[:1], strict=True))
 
 
-def test_the_cache(tmp_path, words, monkeypatch):
+def test_the_cache(tmp_path, few_words, monkeypatch):
     more = [f"data.cache={tmp_path / 'c'}"]
-    first = load(words, *more)
+    first = load(few_words, *more)
     kept = sorted((tmp_path / "c").rglob("*.npy"))
     assert len(kept) == len(first)
     assert len(list((tmp_path / "c").rglob("*.*"))) == len(kept)  # and nothing else
-    kept[0].write_bytes(kept[0].read_bytes()[:200])  # cut: made anew
-    made = []
+    kept[0].write_bytes(kept[0].read_bytes()[:200])  # truncated: computed again
+    computed = []
     whole = feature_cache._compute
-    monkeypatch.setattr(feature_cache, "_compute", lambda task: made.append(task) or whole(task))
-    again = load(words, *more)
-    assert len(made) == 1
+    monkeypatch.setattr(
+        feature_cache, "_compute", lambda task: computed.append(task) or whole(task)
+    )
+    again = load(few_words, *more)
+    assert len(computed) == 1
     for a, b in zip(first.features, again.features, strict=True):
         assert torch.equal(a[0], b[0])
-    load(words, *more, "data.features.rate=25")
-    assert len(made) == 1 + len(first)
+    load(few_words, *more, "data.features.rate=25")
+    assert len(computed) == 1 + len(first)
     monkeypatch.setattr(feature_cache, "code_version", lambda _: "another version")
-    load(words, *more)
-    assert len(made) == 1 + 2 * len(first)
+    load(few_words, *more)
+    assert len(computed) == 1 + 2 * len(first)
 
 
-def test_several_workers_give_the_same(words):
-    for a, b in zip(load(words).features, load(words, "data.workers=2").features, strict=True):
+def test_several_workers_give_the_same(few_words):
+    for a, b in zip(
+        load(few_words).features, load(few_words, "data.workers=2").features, strict=True
+    ):
         assert torch.equal(a[0], b[0])
 
 

@@ -31,14 +31,14 @@ def cut(text=None, symbols=None, name="c"):
 )
 def test_silences(silence, want):
     config = LabelConfig(silence=silence)
-    said = cut(symbols=["SIL", "aa", "sil", "pau", "", "b", "h#", "sil"])
-    assert labels.tokens(said, "phones", config, None) == want.split()
+    spoken = cut(symbols=["SIL", "aa", "sil", "pau", "", "b", "h#", "sil"])
+    assert labels.tokens(spoken, "phones", config, None) == want.split()
 
 
 def test_times_of_phones_follow_merging_and_folding():
     config = LabelConfig(fold="timit39", silence="merge")
-    said = cut(symbols=["h#", "bcl", "b", "q", "ix", "kcl", "h#"])
-    rows = labels.timed_phones(said, config)
+    spoken = cut(symbols=["h#", "bcl", "b", "q", "ix", "kcl", "h#"])
+    rows = labels.timed_phones(spoken, config)
     assert [(label, round(start, 3), round(end, 3)) for start, end, label in rows] == [
         ("sil", 0.0, 0.2), ("b", 0.2, 0.3), ("ih", 0.4, 0.5), ("sil", 0.5, 0.7),
     ]  # fmt: skip
@@ -47,8 +47,8 @@ def test_times_of_phones_follow_merging_and_folding():
 
 def test_folding_of_timit():
     config = LabelConfig(fold="timit39", silence="merge")
-    said = cut(symbols=["h#", "sh", "ix", "q", "dcl", "d", "ux", "h#"])
-    assert labels.tokens(said, "phones", config, None) == [
+    spoken = cut(symbols=["h#", "sh", "ix", "q", "dcl", "d", "ux", "h#"])
+    assert labels.tokens(spoken, "phones", config, None) == [
         "sil",
         "sh",
         "ih",
@@ -63,8 +63,8 @@ def test_folding_of_timit():
 
 def test_phones_from_a_lexicon():
     known = lexicon.Lexicon({"CAT": [("K", "AE1", "T"), ("K", "AH0")]})
-    found = labels.tokens(cut("Cat, cat!"), "phones", LabelConfig(), known)
-    assert found == ["K", "AE", "T", "K", "AE", "T"]
+    result = labels.tokens(cut("Cat, cat!"), "phones", LabelConfig(), known)
+    assert result == ["K", "AE", "T", "K", "AE", "T"]
     with pytest.raises(LabelError, match="'DOG' is not in the lexicon"):
         labels.tokens(cut("dog"), "phones", LabelConfig(), known)
     with pytest.raises(LabelError, match="it has no phones"):
@@ -72,10 +72,10 @@ def test_phones_from_a_lexicon():
 
 
 def test_text_becomes_letters_and_words():
-    said = cut("Don’t -- ask 'em: well-known!")  # noqa: RUF001
+    spoken = cut("Don’t -- ask 'em: well-known!")  # noqa: RUF001
     want = ["DON'T", "ASK", "'EM", "WELL", "KNOWN"]
-    assert labels.tokens(said, "words", LabelConfig(), None) == want
-    assert labels.tokens(said, "letters", LabelConfig(), None) == list(" ".join(want))
+    assert labels.tokens(spoken, "words", LabelConfig(), None) == want
+    assert labels.tokens(spoken, "letters", LabelConfig(), None) == list(" ".join(want))
     with pytest.raises(LabelError, match="'7'"):
         labels.tokens(cut("room 7"), "words", LabelConfig(), None)
     with pytest.raises(LabelError, match="it has no text"):

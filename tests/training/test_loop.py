@@ -25,19 +25,14 @@ from speechasym.training.config import config_from_dict, config_to_dict
 SPEEDS = ["data.augment.speeds=0.9,1,1.1", "data.augment.time_masks=1", "model.options.drop=0.2"]
 
 
-@pytest.fixture(scope="module")
-def words(tmp_path_factory):
-    return tiny.corpus(tmp_path_factory.mktemp("corpus"))
-
-
 def test_it_learns(tmp_path, words, capsys):
     more = ["epochs=12", "heads.letters=0.5", "heads.words=0.5", "learning_rate=0.02"]
-    found = loop.train(tiny.config(words, *more), tmp_path, build=tiny.build)
-    assert found["finished"] and found["reason"] == "finished" and found["epochs"] == 12
-    assert found["best"] < 0.1 and found["dev"]["dev_error_letters"] < 0.6
+    result = loop.train(tiny.config(words, *more), tmp_path, build=tiny.build)
+    assert result["finished"] and result["reason"] == "finished" and result["epochs"] == 12
+    assert result["best"] < 0.1 and result["dev"]["dev_error_letters"] < 0.6
     rows = tiny.lines(tmp_path)
     steps = [row for row in rows if "loss" in row]
-    assert [row["step"] for row in steps] == list(range(1, found["steps"] + 1))
+    assert [row["step"] for row in steps] == list(range(1, result["steps"] + 1))
     assert len(rows) - len(steps) == 12
     last = steps[-1]
     parts = last["loss_phones"] + 0.5 * last["loss_letters"] + 0.5 * last["loss_words"]
@@ -55,7 +50,7 @@ def test_it_learns(tmp_path, words, capsys):
         show_progress=False,
     )
     again = validation.evaluate(model, data)
-    assert again.errors["phones"] == pytest.approx(found["best"])
+    assert again.errors["phones"] == pytest.approx(result["best"])
     assert set(again.hypotheses["phones"]) == set(data.ids)
 
 
@@ -76,9 +71,9 @@ def test_stopped_and_resumed_is_the_same_run(tmp_path, words, monkeypatch, numbe
     for step in stops:  # of what is left
         with monkeypatch.context() as patch:
             tiny.stop_at(patch, step, number)
-            found = tiny.run(words, tmp_path / "cut", *SPEEDS, resume=True)
-        assert not found["finished"] and "--resume to continue" in found["reason"]
-    assert found["steps"] == sum(stops)
+            result = tiny.run(words, tmp_path / "cut", *SPEEDS, resume=True)
+        assert not result["finished"] and "--resume to continue" in result["reason"]
+    assert result["steps"] == sum(stops)
     handlers = [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)]
     assert handlers == before
     end = tiny.run(words, tmp_path / "cut", *SPEEDS, resume=True)
@@ -156,33 +151,33 @@ def test_cuts_with_too_many_labels(tmp_path, words, caplog):
     long = {"s-long": "bee sea"} | {f"s-{n}": "a" for n in range(8)}
     path = tiny.manifest(tmp_path / "train.jsonl", long)
     data = [f"data.train={path}", words[1]]
-    found = tiny.run(data, tmp_path / "r", "model.options.skip=10", "data.dev=" + str(path))
-    assert found["finished"] and found["left_out"] == {"phones": ["s-long"]}
-    told = [r.getMessage() for r in caplog.records if "more phones than" in r.getMessage()]
-    assert len(told) == 1 and told[0].startswith("cut s-long")
+    result = tiny.run(data, tmp_path / "r", "model.options.skip=10", "data.dev=" + str(path))
+    assert result["finished"] and result["left_out"] == {"phones": ["s-long"]}
+    warnings = [r.getMessage() for r in caplog.records if "more phones than" in r.getMessage()]
+    assert len(warnings) == 1 and warnings[0].startswith("cut s-long")
     with pytest.raises(TrainingError, match="cuts have more labels than steps, such as s"):
         tiny.run(words, tmp_path / "q", "model.options.skip=30")
 
 
 def test_early_stop_keeps_the_best(tmp_path, words):
     more = ["epochs=50", "patience=2", "learning_rate=0.02", "validate_every=4", "save_every=1000"]
-    found = tiny.run(words, tmp_path, *more)
-    assert found["finished"] and found["reason"] == "no improvement in 2 validations"
-    assert found["steps"] == found["best_step"] + 8
+    result = tiny.run(words, tmp_path, *more)
+    assert result["finished"] and result["reason"] == "no improvement in 2 validations"
+    assert result["steps"] == result["best_step"] + 8
     rows = [row for row in tiny.lines(tmp_path) if "dev_error_phones" in row]
-    assert min(row["dev_error_phones"] for row in rows) == found["best"]
-    assert checkpoints.load_model(tmp_path)[1]["step"] == found["best_step"]
+    assert min(row["dev_error_phones"] for row in rows) == result["best"]
+    assert checkpoints.load_model(tmp_path)[1]["step"] == result["best_step"]
 
 
 def test_a_run_by_minutes_ends_in_time(tmp_path, words):
-    found = tiny.run(words, tmp_path, "minutes=0.01", "model.options.pause=0.01")
-    assert found["finished"] and 0.6 <= found["seconds"] < 2
+    result = tiny.run(words, tmp_path, "minutes=0.01", "model.options.pause=0.01")
+    assert result["finished"] and 0.6 <= result["seconds"] < 2
     rates = [row["learning_rate"] for row in tiny.lines(tmp_path) if "loss" in row]
     assert max(rates) > 0.0018 and rates[-1] < 0.2 * max(rates)
 
 
 @pytest.mark.parametrize("preset", ["tiny", "recurrent"])
-def test_framewise_training_runs_and_is_told(tmp_path, words, preset):
+def test_framewise_training_runs_and_is_logged(tmp_path, words, preset):
     size = {"every": {"width": 12, "units": 8}} if preset == "tiny" else {"hidden": 8, "width": 8}
     more = {"framewise": 1.0, "epochs": 1, "model": {"preset": preset, **size}}
     config = config_from_dict(config_to_dict(tiny.config(words)) | more)

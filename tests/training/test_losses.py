@@ -13,7 +13,7 @@ def test_framewise_loss_against_a_dumb_loop():
     lengths = torch.tensor([5, 3])
     frames = torch.randint(0, 4, (2, 14))
     frames[0, 4] = 0
-    found = losses.framewise(scores.log_softmax(-1), (starts, ends), lengths, frames)
+    result = losses.framewise(scores.log_softmax(-1), (starts, ends), lengths, frames)
     values = []
     for row in range(2):
         for step in range(int(lengths[row])):
@@ -24,6 +24,6 @@ def test_framewise_loss_against_a_dumb_loop():
                 values.append(0.9 * -shares[label - 1].log() + 0.1 * spread)
     assert 3 < len(values) < 8
     want = torch.stack(values).mean().detach()
-    torch.testing.assert_close(found.detach().double(), want, atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(result.detach().double(), want, atol=1e-6, rtol=1e-6)
     none = losses.framewise(scores.log_softmax(-1), (starts, ends), lengths, frames * 0)
     assert float(none.detach()) == 0

@@ -13,11 +13,6 @@ from speechasym.training import (
 )
 
 
-@pytest.fixture(scope="module")
-def words(tmp_path_factory):
-    return tiny.corpus(tmp_path_factory.mktemp("corpus"))
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -32,8 +27,8 @@ def words(tmp_path_factory):
 def test_a_model_that_does_not_fit_is_named(tmp_path, words, change, message):
     class Wrong(tiny.Tiny):
         def forward(self, features, lengths):
-            found = super().forward(features, lengths)
-            return tiny.Output(change(found.heads), found.losses)
+            result = super().forward(features, lengths)
+            return tiny.Output(change(result.heads), result.losses)
 
     def build(mapping, inputs, sizes):
         return Wrong(inputs, sizes)
@@ -64,7 +59,7 @@ def test_a_model_of_another_version_is_named(tmp_path, words):
         models.open_model(tmp_path, tiny.build)
 
 
-def test_a_fault_of_the_model_is_told_before_features(tmp_path, words, monkeypatch):
+def test_a_fault_of_the_model_is_reported_before_features(tmp_path, words, monkeypatch):
     monkeypatch.setattr(dataset, "load", None)
     for word, message in (
         ("model.every.units=1", r"model\.levels\.0\.units: a single unit"),

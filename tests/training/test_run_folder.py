@@ -20,11 +20,6 @@ from speechasym.training import (
 )
 
 
-@pytest.fixture(scope="module")
-def words(tmp_path_factory):
-    return tiny.corpus(tmp_path_factory.mktemp("corpus"))
-
-
 def test_a_full_disk_keeps_the_checkpoint_before(tmp_path, words, monkeypatch):
     more = ["save_every=3"]
     tiny.run(words, tmp_path / "whole", *more)
@@ -93,7 +88,7 @@ def test_other_manifests_and_models_are_not_resumed(tmp_path, words, monkeypatch
         tiny.run([f"data.train={path}", words[1]], tmp_path / "r", resume=True)
 
 
-def test_a_spoilt_model_is_made_again(tmp_path, words):
+def test_a_damaged_model_is_written_again(tmp_path, words):
     end = tiny.run(words, tmp_path, "steps=4")
     model = tmp_path / "model.safetensors"
     raw = model.read_bytes()
@@ -107,7 +102,7 @@ def test_a_spoilt_model_is_made_again(tmp_path, words):
     assert model.read_bytes() == raw
 
 
-def test_a_checkpoint_that_does_not_fit_is_known_before_a_step(tmp_path, words, monkeypatch):
+def test_a_checkpoint_that_does_not_fit_is_reported_before_a_step(tmp_path, words, monkeypatch):
     more = ["validate_every=2", "save_every=1"]
     with monkeypatch.context() as patch:
         tiny.stop_at(patch, 3)

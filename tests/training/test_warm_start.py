@@ -26,14 +26,14 @@ def test_rows_go_to_the_symbols_of_their_name(before):
     model = tiny.Tiny(meta["columns"], {"phones": 3})
     fresh = {name: value.clone() for name, value in model.state_dict().items()}
     taken, total = start_from(model, meta["columns"], {"phones": names}, before)
-    own = model.state_dict()
-    torch.testing.assert_close(own["conv.weight"], tensors["conv.weight"])
+    state = model.state_dict()
+    torch.testing.assert_close(state["conv.weight"], tensors["conv.weight"])
     for part in ("weight", "bias"):
-        rows, old = own[f"heads.phones.{part}"], tensors[f"heads.phones.{part}"]
-        for here, there in ((0, 0), (1, 4), (2, 1)):
-            torch.testing.assert_close(rows[here], old[there])
+        rows, old = state[f"heads.phones.{part}"], tensors[f"heads.phones.{part}"]
+        for row, old_row in ((0, 0), (1, 4), (2, 1)):
+            torch.testing.assert_close(rows[row], old[old_row])
         torch.testing.assert_close(rows[3], fresh[f"heads.phones.{part}"][3])
-    width = own["heads.phones.weight"].shape[1]
+    width = state["heads.phones.weight"].shape[1]
     assert total - taken == width + 1
 
 

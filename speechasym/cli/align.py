@@ -1,10 +1,10 @@
-"""The command `align`: when each known word, phone and letter of a manifest's cuts is said."""
+"""`speechasym align`: cuts and their words -> times of words, phones and letters."""
 
 import sys
 from argparse import Namespace
 from typing import Any
 
-from speechasym.cli.options import optional
+from speechasym.cli.options import optional, print_rich, warn
 
 SHOWN = 5  # failed cuts, and lowest scores
 
@@ -19,7 +19,7 @@ def add_parser(commands: Any) -> None:
         " called again.",
         epilog="Example:  speechasym align runs/mini mini/test_cuts.jsonl.gz --out aligned",
     )
-    parser.set_defaults(execute=run_align)
+    parser.set_defaults(execute=run)
     add = parser.add_argument
     add("run", metavar="RUN", help="folder of a finished run")
     add("cuts", metavar="CUTS", help="manifest written by prepare")
@@ -40,18 +40,16 @@ def add_parser(commands: Any) -> None:
     )  # fmt: skip
 
 
-def run_align(options: Namespace) -> int:
+def run(options: Namespace) -> int:
     """Align, and print a table. Exit code 1 where cuts failed."""
-    from rich.console import Console
     from rich.table import Table
 
-    from speechasym.recognition.align_cuts import LIMITS, REPORT, align_cuts
+    import speechasym
 
-    result = align_cuts(
+    result = speechasym.align(
         options.run, options.cuts, options.out, lexicon=options.lexicon, head=options.head,
         spelling=options.spelling,
     )  # fmt: skip
-    console = Console(soft_wrap=False, highlight=False)
     count = len(result.scores)
     table = Table(title=f"{count} of {count + len(result.failed)} cuts aligned", show_header=False)
     table.title_justify = "left"
@@ -66,20 +64,21 @@ def run_align(options: Namespace) -> int:
         table.add_row("mean log posterior", f"{mean:.2f}")
         low = sorted(result.scores, key=lambda name: result.scores[name])[:SHOWN]
         table.add_row("lowest", ", ".join(f"{name} {result.scores[name]:.2f}" for name in low))
-    console.print(table, markup=False)
+    print_rich(table)
     if rows := result.within():
         table = Table(title="Against the times in the cuts", title_justify="left")
-        limits = [f"within {1000 * limit:g} ms" for limit in LIMITS]
+        keys = [key for key in next(iter(rows.values())) if key.startswith("within_")]
+        limits = [f"within {1000 * float(key.split('_')[1]):g} ms" for key in keys]
         for name in ("tier", "boundaries", *limits, "median"):
             table.add_column(name, justify="left" if name == "tier" else "right", no_wrap=True)
         for tier, row in rows.items():
-            shares = [f"{row[f'within_{limit:g}_s']:.1%}" for limit in LIMITS]
+            shares = [f"{row[key]:.1%}" for key in keys]
             median = f"{1000 * row['median_s']:.1f} ms"
             table.add_row(tier, f"{int(row['boundaries']):,}", *shares, median)
-        console.print(table, markup=False)
+        print_rich(table)
     for reason in list(result.failed.values())[:SHOWN]:
-        print(f"speechasym: {reason}", file=sys.stderr)
+        warn(reason)
     if len(result.failed) > SHOWN:
-        print(f"... and {len(result.failed) - SHOWN} more, in {REPORT}", file=sys.stderr)
+        print(f"... and {len(result.failed) - SHOWN} more, in report.json", file=sys.stderr)
     print(result.folder)
     return 1 if result.failed else 0

@@ -2,12 +2,12 @@
 
 import shlex
 from argparse import Namespace
-from pathlib import Path
 from typing import Any
 
 from speechasym.cli.options import names, optional, print_rich
 from speechasym.errors import ConfigError
 
+BY_LEXICON = "words by lexicon"  # the head of the decoder
 WEIGHTS = (
     "lm_weight", "word_score", "letters_weight", "words_weight", "blank_penalty", "beam",
 )  # fmt: skip
@@ -78,22 +78,17 @@ def decoder_options(options: Namespace, *, needs_lm: bool = True) -> dict[str, A
 
 def run(options: Namespace) -> int:
     """Evaluate, print tables, and write the files asked for."""
-    from speechasym import files
-    from speechasym.recognition import evaluation
-    from speechasym.recognition.decoder import BY_LEXICON
+    import speechasym
 
     heads = options.heads
     if heads is not None and options.lm is not None:
         heads = (*heads, BY_LEXICON)
-    result = evaluation.evaluate(
+    result = speechasym.evaluate(
         options.run, options.cuts, heads=heads,
         batch_seconds=options.batch_seconds, device=options.device, seed=options.seed,
+        out=options.out, hypotheses_dir=options.hypotheses, command=_command(options),
         **decoder_options(options),
     )  # fmt: skip
-    if options.hypotheses is not None:
-        evaluation.write_hypotheses(options.hypotheses, result)
-    if options.out is not None:
-        files.write_json(Path(options.out), {"command": _command(options), **result.as_json()})
     print_evaluation(result)
     for path in (options.out, options.hypotheses):
         if path is not None:

@@ -41,27 +41,22 @@ def run(options: Namespace) -> int:
     """Train, and print the outcome. Exit code 130 for an interrupted run."""
     import speechasym
 
-    overrides = options.set
     if options.print_config:
-        if options.config is None:  # keys without a default
-            overrides = ["data.train=TRAIN_CUTS", "data.dev=DEV_CUTS", *overrides]
-        print(to_yaml(speechasym.read_config(options.config, overrides)), end="")
-        return 0
+        return print_config(options)
     for name in ("config", "out"):
         if getattr(options, name) is None:
             raise ConfigError(f"--{name}", "is required", "See `speechasym train --help`")
-    config = speechasym.read_config(options.config, overrides)
-    result = speechasym.train(config, options.out, resume=options.resume)
+    result = speechasym.train(
+        options.config, options.out, overrides=options.set, resume=options.resume
+    )
     rows = []
-    for head in config.heads.used:
-        if (error := result["dev"].get(f"dev_error_{head}")) is not None:
-            chosen = head == config.target_head and result["best"] is not None
+    for name, error in result["dev"].items():
+        if head := name.partition("dev_error_")[2]:
+            chosen = head == result["target"] and result["best"] is not None
             best = f"; best {result['best']:.2%}, step {result['best_step']}" if chosen else ""
             rows.append((f"dev error, {head}", f"{error:.2%}{best}"))
-    if result["finished"]:
-        from speechasym.recognition.trained_model import open_run
-
-        rows.append(("parameters", f"{open_run(options.out).parameters:,}"))
+    if result["parameters"]:
+        rows.append(("parameters", f"{result['parameters']:,}"))
     rows.append(("steps, epochs", f"{result['steps']:,}, {result['epochs']:,}"))
     rows.append(("time", f"{result['seconds']:,.0f} s"))
     for head, ids in result["left_out"].items():
@@ -79,6 +74,17 @@ def run(options: Namespace) -> int:
     print(f"Next:    speechasym evaluate {folder} --cuts CUTS")
     print(f"         speechasym transcribe {folder} RECORDING --textgrid DIR")
     print(f"         speechasym plot {folder} --what curves --out curves.png")
+    return 0
+
+
+def print_config(options: Namespace) -> int:
+    """Print the configuration as YAML."""
+    import speechasym
+
+    overrides = options.set
+    if options.config is None:  # keys without a default
+        overrides = ["data.train=TRAIN_CUTS", "data.dev=DEV_CUTS", *overrides]
+    print(to_yaml(speechasym.read_config(options.config, overrides)), end="")
     return 0
 
 

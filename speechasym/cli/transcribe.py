@@ -5,7 +5,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from speechasym.cli.evaluate import add_decoder, decoder_options
+from speechasym.cli.evaluate import BY_LEXICON, add_decoder, decoder_options
 from speechasym.cli.options import optional, warn
 from speechasym.errors import ConfigError
 
@@ -55,8 +55,7 @@ def _is_run(path: Path) -> bool:
 
 def run(options: Namespace) -> int:
     """Transcribe, and print. Exit code 1 if some of several recordings failed."""
-    from speechasym.recognition.decoder import BY_LEXICON
-    from speechasym.recognition.recogniser import transcribe_files
+    import speechasym
 
     run, *inputs = options.inputs
     if not _is_run(Path(run)):
@@ -67,7 +66,7 @@ def run(options: Namespace) -> int:
     if heads and options.lm is not None:
         heads.append(BY_LEXICON)
     failed = 0
-    for result in transcribe_files(
+    for result in speechasym.transcribe_files(
         inputs, run, textgrids=None if options.textgrid in (None, "none") else options.textgrid,
         heads=heads, longest=options.longest, channel=options.channel,
         **decoder_options(options, needs_lm=run is not None),

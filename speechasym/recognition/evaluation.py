@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from speechasym import files
 from speechasym.annotations import transcripts
 from speechasym.errors import ConfigError
 from speechasym.language.letters import spell
@@ -128,6 +129,9 @@ def evaluate(
     batch_seconds: float = 120.0,
     device: str = "auto",
     seed: int = 0,
+    out: str | Path | None = None,
+    hypotheses_dir: str | Path | None = None,
+    command: str | None = None,
     show_progress: bool = True,
     **options: Any,
 ) -> Evaluation:
@@ -143,6 +147,9 @@ def evaluate(
         batch_seconds: audio per batch, padding included.
         device: auto (CUDA if available), cpu, cuda.
         seed: of the intervals.
+        out: JSON file to write all results to; default: none.
+        hypotheses_dir: folder for `write_hypotheses`; default: none.
+        command: command line, to be recorded in `out`.
         show_progress: show progress on stderr.
         options: of `Recogniser`: a lexicon and a language model, to find words by them too. The
             search uses one thread, and its time is not counted as that of the model.
@@ -214,12 +221,18 @@ def evaluate(
             "unknown_words": decoder.unknown_rates(words.values()),
             "real_time_factor": decoding_seconds / seconds,
         }
-    return Evaluation(
+    evaluation = Evaluation(
         trained=trained, cuts=Path(cuts), cuts_sha256=data.fingerprint, speakers=speakers,
         seconds=seconds, scores=scores, references=references, hypotheses=hypotheses,
         levels=_summaries(trained, sums, seconds), feature_seconds=feature_seconds,
         model_seconds=model_seconds, device=str(place), decoding=decoding,
     )  # fmt: skip
+    if hypotheses_dir is not None:
+        write_hypotheses(hypotheses_dir, evaluation)
+    if out is not None:
+        recorded = {} if command is None else {"command": command}
+        files.write_json(Path(out), recorded | evaluation.as_json())
+    return evaluation
 
 
 def _words(decoder: Decoder, ids: Sequence[str], output: ModelOutput) -> Rows:

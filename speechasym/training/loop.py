@@ -10,7 +10,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ from speechasym.training import (
     validation,
     warm_start,
 )
-from speechasym.training.config import TrainConfig
+from speechasym.training.config import TrainConfig, read_config
 from speechasym.training.dataset import Dataset
 from speechasym.training.models import Build
 from speechasym.training.optimiser import (
@@ -49,9 +49,10 @@ Advance = Callable[[float, str], None]  # share of the run that is done, text
 
 
 def train(
-    config: TrainConfig,
+    config: TrainConfig | str | Path,
     out: str | Path,
     *,
+    overrides: Sequence[str] = (),
     resume: bool = False,
     build: Build | None = None,
     show_progress: bool = True,
@@ -62,6 +63,9 @@ def train(
     Under torchrun each process takes its share of every batch, and the first one writes.
 
     Args:
+        config: configuration, or its YAML file.
+        out: folder of the run.
+        overrides: `key=value` words that take precedence over the file.
         resume: continue an interrupted run in `out`, or start if there is none.
         build: builds the model from (config.model, columns, {head: symbols}); default:
             `hierarchy.build_model`. A model maps (features (B, F, D), lengths (B,)) to an object
@@ -73,9 +77,9 @@ def train(
         show_progress: on stderr.
 
     Returns:
-        steps, epochs, seconds, best (error of the target head on dev), best_step, dev (the last
-        validation), left_out (cuts by head; under torchrun, those of the first process), finished,
-        reason, folder.
+        steps, epochs, seconds, best (error of the target head on dev), best_step, target (the
+        head), dev (the last validation), left_out (cuts by head; under torchrun, those of the first
+        process), finished, reason, folder, parameters (their number).
 
     Raises:
         ConfigError, LabelError, AudioError: the input is not valid.
@@ -83,7 +87,16 @@ def train(
         CheckpointError: the run cannot be resumed.
         TrainingError: a loss or gradient is not finite; names the module that caused it.
     """
+    if not isinstance(config, TrainConfig):
+        config = read_config(config, overrides)
     out = Path(os.path.abspath(out))
+    summary = _train(config, out, resume, build, show_progress)
+    return summary | {"target": config.target_head}
+
+
+def _train(
+    config: TrainConfig, out: Path, resume: bool, build: Build | None, show_progress: bool
+) -> dict[str, Any]:
     if build is None:  # report the model's faults before features are computed for hours
         models.build_model(config, 1, {head: ("",) for head in config.heads.used})
     if config.start is not None:
@@ -128,6 +141,7 @@ def train(
             state = RunState()
             batch = next(train_set.in_order(config.batch_seconds)).to(device)
             validation.check_model(model, batch, {h: len(s) for h, s in inventories.items()})
+        state.parameters = sum(p.numel() for p in model.parameters())
         stopped = stack.enter_context(environment.stop_signals())
         advance = stack.enter_context(progress_bar("train", show_progress and group.is_first))
         write = stack.enter_context(run_folder.metrics(out, state.metrics, group))

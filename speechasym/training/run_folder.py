@@ -49,6 +49,7 @@ class RunState:
     left_out: dict[str, list[str]] = field(default_factory=dict)  # {head: cuts}
     metrics: int = 0  # bytes of metrics.jsonl
     done: str = ""  # why the run is over
+    parameters: int = 0  # of the model
 
     def share(self, config: TrainConfig, cuts: int) -> float:
         """Return the share of the run that is done (1: all), if an epoch has so many cuts."""
@@ -218,6 +219,7 @@ def summary(out: Path, state: RunState) -> dict[str, Any]:
         "best_step": state.best_step,
         "dev": state.last,
         "left_out": state.left_out,
+        "parameters": state.parameters,
     }
 
 

@@ -58,7 +58,8 @@ def test_a_stopped_run_says_how_to_go_on(made, tmp_path, capsys, monkeypatch):
     config.write_text(configuration(made))
     stopped = {
         "folder": "r", "finished": False, "reason": "stopped at step 7", "steps": 7, "epochs": 0,
-        "seconds": 1.5, "best": None, "best_step": 0, "dev": {}, "left_out": {"words": ["x"]},
+        "seconds": 1.5, "best": None, "best_step": 0, "target": "words", "parameters": 0,
+        "dev": {}, "left_out": {"words": ["x"]},
     }  # fmt: skip
     monkeypatch.setattr("speechasym.training.loop.train", lambda *_, **__: stopped)
     call = ("train", "--config", config, "--out", tmp_path / "a b", "--set", "seed=1")

@@ -71,7 +71,7 @@ def main() -> int:
     print(
         f"\n{len(spoken)} cuts, {seconds:.0f} s, {total} words, {unknown['either'] or 0:.1%}"
         f" unknown; {known:,} words, n-grams {', '.join(f'{n:,}' for n in sizes)}; read and built"
-        f" in {built:.0f} s. {default()}"
+        f" in {built:.0f} s. {other_settings()}"
     )
     return 0
 
@@ -98,7 +98,7 @@ def _first(
     return {head: p[0, : int(steps[0])].numpy() for head, (p, steps) in heads.items()}
 
 
-def default() -> str:
+def other_settings() -> str:
     """Return the other settings as text."""
     config = DecodingConfig()
     names = ("lm_weight", "word_score", "blank_penalty", "width", "symbol_width", "histories")

@@ -1,4 +1,4 @@
-"""Measure how fast models train: steps of forward, CTC, backward and AdamW, on one thread, in turn.
+"""Measure the speed of training: forward, CTC, backward and AdamW, on one thread, in turn.
 
 python benchmarks/training.py [--out FILE] [--cuts MANIFEST] [--rounds 9] [--quick]
 
@@ -112,7 +112,7 @@ def real(config: FeatureConfig, path: Path, count: int, batch_seconds: float) ->
     return Data([data.batch(group) for group in groups], seconds, sizes)
 
 
-def prepared(name: str, data: Data) -> Row:
+def prepare(name: str, data: Data) -> Row:
     """Return a model whose levels produce events at their target rates."""
     torch.manual_seed(0)
     columns = data.batches[0].features.shape[2]
@@ -247,7 +247,7 @@ def main() -> int:
                 if options.cuts
                 else noise(config, count, options.batch_seconds)
             )
-        rows.append(prepared(name, data_of[config]))
+        rows.append(prepare(name, data_of[config]))
     measure(rows, rounds)
     data = rows[0].data
     what = (

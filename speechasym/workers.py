@@ -1,4 +1,4 @@
-"""Tasks in several processes, which end with the process that started them."""
+"""Run tasks in worker processes, which end with the process that started them."""
 
 import logging
 import os

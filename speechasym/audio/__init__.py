@@ -1,1 +1,1 @@
-"""Recordings in: any format that libsndfile reads, and NIST SPHERE, as float32 samples."""
+"""Recordings as float32 samples, from any format that libsndfile reads, and NIST SPHERE."""

@@ -137,7 +137,7 @@ def _cycles(im: Any, re: Any, out: Any) -> None:
 # time that they do not overlap.
 @_jit
 def _rows(
-    power: Any, lag1: Any, z: Any, least: Any, own: Any, scale: Any, h: int,
+    power: Any, lag1: Any, z: Any, least: Any, centre: Any, scale: Any, h: int,
     above: Any, weight: Any, turn: Any, phase: Any, off: Any,
 ) -> None:  # fmt: skip
     one = np.float32(1)
@@ -153,7 +153,7 @@ def _rows(
         for c in range(power.shape[1]):
             q[c] = _turn(side[2 * c + 1], side[2 * c])
         for c in range(power.shape[1]):
-            o[c] = _wrap(u[c] - own[c]) * scale[c]
+            o[c] = _wrap(u[c] - centre[c]) * scale[c]
 
 
 @_jit
@@ -234,7 +234,7 @@ class Moves(NamedTuple):
 
 
 def moves(
-    power: NDArray, lag1: NDArray, z: NDArray, least: NDArray, own: NDArray, scale: NDArray,
+    power: NDArray, lag1: NDArray, z: NDArray, least: NDArray, centre: NDArray, scale: NDArray,
     hop: int, same: float, last: NDArray | None,
 ) -> tuple[Moves, NDArray]:  # fmt: skip
     """Return the tracks' weighted moves, defined in `speechasym.asymmetry.tracks`, and `last`.
@@ -242,7 +242,7 @@ def moves(
     Args (all in float32 and complex64):
         power, lag1, z: (F H, C) output of the filterbank at the inner rate.
         least: (F, C) noise floor as power.
-        own: (C,) centre frequencies in cycles per sample.
+        centre: (C,) centre frequencies in cycles per sample.
         scale: (C,) ERBs per cycle per sample.
         hop: samples per inner sample.
         same: difference in cycles per sample from which neighbours count as following different
@@ -257,7 +257,7 @@ def moves(
     weight, turn, phase, off, both, side = known
     h = high // max(1, len(least))
     _rows(
-        power, lag1.view(np.float32), z.view(np.float32), least, own, scale, h,
+        power, lag1.view(np.float32), z.view(np.float32), least, centre, scale, h,
         above, weight[1:], turn[1:], phase[1:], off[1:],
     )  # fmt: skip
     flat = [part.reshape(-1) for part in (either, both, side, deviation, carrier, lead)]

@@ -61,7 +61,7 @@ def _plus(a: Any, b: Any) -> Any:
 
 
 @_jit
-def _place(table: Any, stamp: Any, keys: Any, now: Any, key: Any) -> Any:
+def _slot(table: Any, stamp: Any, keys: Any, now: Any, key: Any) -> Any:
     """Return the slot of a key in a hash table whose valid entries have the stamp `now`."""
     mask = len(table) - 1
     slot = (key * np.int64(-7046029254386353131) >> np.int64(20)) & mask
@@ -143,7 +143,7 @@ def search(
                 many *= 2
             known, known_stamp = np.zeros(many, np.int32), np.full(many, -1, np.int32)
             for h in range(1, histories):
-                slot = _place(known, known_stamp, names, 0, names[h])
+                slot = _slot(known, known_stamp, names, 0, names[h])
                 known[slot], known_stamp[slot] = h, 0
         count, best = 0, NOTHING
         for i in range(kept):
@@ -151,7 +151,7 @@ def search(
             total = _plus(beam_blank[i], beam_written[i])
             # the same node again: a blank, or the symbol continues
             key = (np.int64(h) * nodes + n) * classes + k
-            slot = _place(table, stamp, keys, s, key)
+            slot = _slot(table, stamp, keys, s, key)
             if stamp[slot] != s:
                 stamp[slot], table[slot], keys[count] = s, count, key
                 history[count], node[count], last[count] = h, n, k
@@ -174,7 +174,7 @@ def search(
                 if first[m] < first[m + 1]:  # the word may continue
                     best = max(best, guess)
                     key = (np.int64(h) * nodes + m) * classes + k
-                    slot = _place(table, stamp, keys, s, key)
+                    slot = _slot(table, stamp, keys, s, key)
                     if stamp[slot] != s:
                         stamp[slot], table[slot], keys[count] = s, count, key
                         history[count], node[count], last[count] = h, m, k
@@ -184,7 +184,7 @@ def search(
                     written[c] = _plus(written[c], p)
                 for b in range(first_word[m], first_word[m + 1]):  # or it ends
                     name = np.int64(h) * span + words[b]
-                    slot = _place(known, known_stamp, names, 0, name)
+                    slot = _slot(known, known_stamp, names, 0, name)
                     if known_stamp[slot] != 0:
                         known[slot], known_stamp[slot] = histories, 0
                         names[histories] = name
@@ -203,7 +203,7 @@ def search(
                         continue
                     best = max(best, guess)
                     key = (np.int64(new) * nodes + after) * classes + k
-                    slot = _place(table, stamp, keys, s, key)
+                    slot = _slot(table, stamp, keys, s, key)
                     if stamp[slot] != s:
                         stamp[slot], table[slot], keys[count] = s, count, key
                         history[count], node[count], last[count] = new, after, k
@@ -225,7 +225,7 @@ def search(
         for c in chosen:
             h = history[c]
             key = (np.int64(state[h]) * nodes + node[c]) * classes + last[c]
-            slot = _place(merged, merged_stamp, merged_keys, s, key)
+            slot = _slot(merged, merged_stamp, merged_keys, s, key)
             if merged_stamp[slot] != s:
                 merged_stamp[slot], merged[slot] = s, kinds
                 merged_keys[kinds], merged_count[kinds] = key, 0

@@ -92,41 +92,47 @@ class Level(nn.Module):
             context: (B, F, context) from the level above, at the steps of this one.
             feed_up: from y (B, F, D), what is passed on in addition, of the same shape.
         """
-        config = self.config
-        h, x = self._represent(below, context)
-        y, mask = h, x.mask
-        activation = winner = error = held = None
+        y, x = self._represent(below, context)
+        activation = error = None
         losses = {}
-        if config.units:
-            activation = self.units(h, mask)
+        if self.config.units:
+            activation = self.units(y, x.mask)
             target = _normalised(x.y)
             predicted = self.units.predict(activation)
             missed = target - predicted
-            error = missed.square().mean(-1) * mask
-            if config.predict:
+            error = missed.square().mean(-1) * x.mask
+            if self.config.predict:
                 # no gradient to the input: it is to be predicted, not to become predictable
-                loss = (target.detach() - predicted).square().mean(-1)
-                losses["predict"] = config.predict * (loss * mask).sum() / mask.sum().clamp(min=1)
+                loss = (target.detach() - predicted).square().mean(-1) * x.mask
+                loss = self.config.predict * loss.sum() / x.mask.sum().clamp(min=1)
+                losses["predict"] = loss
             y = y + self._joined(activation, missed)
-        y = hide(y, mask)
-        steps = replace(x, y=y)
-        passed = steps if feed_up is None else replace(x, y=hide(y + feed_up(y), mask))
-        if config.events == "stride":
-            held = events.windows(mask, max(1, round(1 / config.keep)))
-        elif config.events == "hysteresis":
-            assert activation is not None
-            winner = events.hold(shares(activation), mask, self.hold.scale)
-            held = events.changes(winner, mask)
-            if self.training:
-                self.hold.track(held.number.sum(), mask.sum())
-        if held is not None:
-            weight = self.weigh(y).squeeze(-1).clamp(-8, 8).exp()
-            passed = _pooled(passed, weight, held)
-            duration = torch.log2(held.size.clamp(min=1).to(y.dtype))
+        steps = passed = replace(x, y=hide(y, x.mask))
+        if feed_up is not None:
+            passed = replace(x, y=hide(steps.y + feed_up(steps.y), x.mask))
+        winner, grouped = self._events(activation, x.mask)
+        if grouped is not None:
+            weight = self.weigh(steps.y).squeeze(-1).clamp(-8, 8).exp()
+            passed = _pooled(passed, weight, grouped)
+            duration = torch.log2(grouped.size.clamp(min=1).to(steps.y.dtype))
             timed = passed.y + duration[..., None] * self.duration
-            passed = replace(passed, y=timed * held.mask[..., None])
+            passed = replace(passed, y=timed * grouped.mask[..., None])
         return LevelOutput(**vars(steps), passed=passed, activation=activation, winner=winner,
-                           error=error, events=held, losses=losses)  # fmt: skip
+                           error=error, events=grouped, losses=losses)  # fmt: skip
+
+    def _events(
+        self, activation: Tensor | None, mask: Tensor
+    ) -> tuple[Tensor | None, Events | None]:
+        """Return the winners and events of the units, as far as the level has them."""
+        if self.config.events == "stride":
+            return None, events.windows(mask, max(1, round(1 / self.config.keep)))
+        if self.config.events == "none" or activation is None:
+            return None, None
+        winner = events.hold(shares(activation), mask, self.hold.scale)
+        grouped = events.changes(winner, mask)
+        if self.training:
+            self.hold.track(grouped.number.sum(), mask.sum())
+        return winner, grouped
 
     def _represent(self, below: Steps, context: Tensor | None = None) -> tuple[Tensor, Steps]:
         """Return the blocks' output h, and the input at the level's own steps."""
@@ -186,13 +192,10 @@ class Level(nn.Module):
         return self.gain * _normalised(torch.stack(parts).sum(0))
 
 
-def _pooled(steps: Steps, weight: Tensor, held: Events) -> Steps:
+def _pooled(steps: Steps, weight: Tensor, grouped: Events) -> Steps:
     """Return events as steps: weighted means of y, and the frames that they span."""
-    return Steps(
-        events.pool(steps.y, weight, held),
-        held.mask,
-        *events.spans(steps.start, steps.end, held),
-    )
+    y = events.pool(steps.y, weight, grouped)
+    return Steps(y, grouped.mask, *events.spans(steps.start, steps.end, grouped))
 
 
 def _normalised(x: Tensor) -> Tensor:

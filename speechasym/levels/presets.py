@@ -17,26 +17,22 @@ from speechasym.levels.config import ModelConfig
 
 def _levels(widths: tuple[int, int, int], repeats: tuple[int, int, int]) -> dict[str, Any]:
     """Return three levels: a sensory one, and two associative ones on ever fewer events."""
-    sensory = {
-        "width": widths[0], "repeat": repeats[0], "stride": 3, "units": 64,
-        "functions": ["convolution", "feedforward"], "dilations": [1, 2],
-        "events": "hysteresis", "keep": 0.5,
-    }  # fmt: skip
-    middle = {
-        "width": widths[1], "repeat": repeats[1], "units": 96,
-        "functions": ["convolution", "feedforward"], "dilations": [1, 2],
-        "events": "hysteresis", "keep": 0.5,
-    }  # fmt: skip
-    upper = {
-        "width": widths[2], "repeat": repeats[2], "units": 128,
-        "functions": ["convolution", "feedforward"], "dilations": [1, 2],
-    }  # fmt: skip
+    levels: list[dict[str, Any]] = [
+        {
+            "width": width, "repeat": repeat, "units": units,
+            "functions": ["convolution", "feedforward"], "dilations": [1, 2],
+        }
+        for width, repeat, units in zip(widths, repeats, (64, 96, 128), strict=True)
+    ]  # fmt: skip
+    levels[0]["stride"] = 3
+    for level in levels[:2]:
+        level |= {"events": "hysteresis", "keep": 0.5}
     heads = {
         "phones": {"level": 0},
         "letters": {"level": 1, "slots": 2},
         "words": {"level": 2},
     }
-    return {"levels": [sensory, middle, upper], "heads": heads}
+    return {"levels": levels, "heads": heads}
 
 
 def _plain(function: str, width: int, repeats: tuple[int, ...]) -> dict[str, Any]:

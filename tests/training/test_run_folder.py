@@ -12,12 +12,14 @@ from speechasym.errors import (
     CheckpointError,
     OutputError,
 )
+from speechasym.levels import presets
 from speechasym.training import (
     checkpoints,
     loop,
     models,
     run_folder,
 )
+from speechasym.training.config import config_from_dict, config_to_dict
 
 
 def test_a_full_disk_keeps_the_checkpoint_before(tmp_path, words, monkeypatch):
@@ -133,6 +135,23 @@ def test_a_checkpoint_that_does_not_fit_is_reported_before_a_step(tmp_path, word
             tiny.run(words, tmp_path, *more, resume=True)
     assert (tmp_path / "metrics.jsonl").read_bytes() == before
     assert tiny.run(words, tmp_path, *more, resume=True)["finished"]
+
+
+def test_a_run_of_an_earlier_version_is_the_same_run(tmp_path, words):
+    """Earlier versions wrote only the keys of a model's preset and of its configuration."""
+    more = ["epochs=1", "model.every.width=16", "model.every.block.dropout=0.1"]
+    config = tiny.config(words, *more)
+    old = config_to_dict(config)
+    keys = {"width": 16, "block": {"dropout": 0.1}}
+    old["model"] = presets.merged({"preset": "tiny", "every": keys})
+    assert old["model"] != config_to_dict(config)["model"]
+    (tmp_path / "config.json").write_text(json.dumps({"config": old}))
+    run_folder.write_config(config, tmp_path, resume=True)
+    written = json.loads((tmp_path / "config.json").read_text())["config"]
+    assert config_from_dict(written) == config_from_dict(old) == config
+    with pytest.raises(OutputError, match=r"model\.levels\.0\.width 16 -> 17"):
+        other = tiny.config(words, *more, "model.levels.0.width=17")
+        run_folder.write_config(other, tmp_path, resume=True)
 
 
 def test_differences_are_named_within_lists():

@@ -5,6 +5,7 @@ Shapes: T samples, F frames, D columns, S steps of a head, V classes (0 is CTC's
 
 import json
 from collections.abc import Sequence
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -79,7 +80,7 @@ class TrainedModel(NamedTuple):
         output: ModelOutput = self.model(
             features.to(device), torch.tensor([len(rows)], device=device)
         )
-        return output if device.type == "cpu" else _on_cpu(output)
+        return output if device.type == "cpu" else _moved(output, "cpu")
 
     def posteriors(self, output: ModelOutput, head: str, offset: float = 0.0) -> Posteriors:
         """Return what a head reads, from the output for features that begin at `offset` s."""
@@ -136,12 +137,17 @@ def shared_frames(first: NDArray, end: NDArray) -> NDArray[np.float64]:
     return np.stack([first + rank * part, first + (rank + 1) * part], 1)
 
 
-def _on_cpu(value: Any) -> Any:
-    """The same structure of tuples, lists and dictionaries with its tensors on the CPU."""
+def _moved(value: Any, device: str) -> Any:
+    """The same structure of tuples, lists, dictionaries and dataclasses on another device."""
     if isinstance(value, Tensor):
-        return value.cpu()
+        return value.to(device)
     if isinstance(value, dict):
-        return {name: _on_cpu(part) for name, part in value.items()}
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*map(_on_cpu, value))
-    return type(value)(map(_on_cpu, value)) if isinstance(value, tuple | list) else value
+        return {name: _moved(part, device) for name, part in value.items()}
+    if isinstance(value, tuple | list):
+        parts = [_moved(part, device) for part in value]
+        return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(
+            value, **_moved({f.name: getattr(value, f.name) for f in fields(value)}, device)
+        )
+    return value

@@ -14,6 +14,7 @@ from speechasym.language.arpa import write_arpa
 from speechasym.levels import ctc
 from speechasym.recognition.decoder import BY_LEXICON
 from speechasym.recognition.recogniser import Recogniser, transcribe, transcribe_files
+from speechasym.recognition.trained_model import _moved
 
 WORDS = ["mass", "am"]
 
@@ -153,3 +154,20 @@ def test_options_that_do_not_fit(run, files, tmp_path):
         Recogniser(run, device="abacus")
     with pytest.raises(ConfigError, match="no head words by lexicon"):
         Recogniser(run).transcribe(np.ones(100), heads=[BY_LEXICON])
+
+
+def test_output_moves_between_devices(recogniser, samples):
+    """All of its tensors do, so that the rest works on the CPU."""
+    output = recogniser.trained.output(recogniser.trained.features(samples))
+    moved = _moved(output, "meta")
+    level, moved_level = output.levels[0], moved.levels[0]
+    assert type(moved) is type(output) and type(moved_level) is type(level)
+    for before, after in (
+        *((output.heads[head][k], moved.heads[head][k]) for head in output.heads for k in (0, 1)),
+        (output.spans["phones"][0], moved.spans["phones"][0]),
+        (level.y, moved_level.y),
+        (level.activation, moved_level.activation),
+        (level.passed.mask, moved_level.passed.mask),
+    ):
+        assert before.device.type == "cpu" and after.device.type == "meta"
+        assert before.shape == after.shape

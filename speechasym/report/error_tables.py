@@ -96,7 +96,7 @@ def errors(data: ReportData) -> Html:
     for row, shares in zip(rows, bars, strict=True):
         row.append(html.bar(shares, most))
     columns = ["output", *(["run"] if data.baselines else []), "error rate", "95 % interval"]
-    columns += ["reference", *html.SIGNED, "per reference symbol"]
+    columns += ["reference", *html.ERROR_COLUMNS, "per reference symbol"]
     text = 2 if data.baselines else 1
     parts.append(table(columns, rows, "Error rates by output", text))
     for name, results in data.baselines.items():
@@ -232,7 +232,7 @@ def _error_rows(rows: Sequence[_Errors], total: int) -> list[list[object]]:
     ]  # fmt: skip
 
 
-_COLUMNS = ["said", "errors", "of all errors", "", *html.SIGNED]
+_COLUMNS = ["said", "errors", "of all errors", "", *html.ERROR_COLUMNS]
 _COLUMNS += ["errors per phone said", "recognised as"]
 
 

@@ -13,7 +13,7 @@ from typing import Any
 DASH, MINUS, THIN = "\u2013", "\u2212", "\u202f"
 SIGNS = {"s": "≠", "d": MINUS, "i": "+"}  # by class in the style sheet
 ERRORS = {"s": "substituted", "d": "deleted", "i": "inserted"}
-SIGNED = [f"{SIGNS[kind]} {name}" for kind, name in ERRORS.items()]
+ERROR_COLUMNS = [f"{SIGNS[kind]} {name}" for kind, name in ERRORS.items()]
 _VOID = frozenset(("meta", "link", "img", "input", "br"))
 # nothing may be loaded, whatever the page contains
 _POLICY = (

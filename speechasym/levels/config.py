@@ -116,19 +116,19 @@ class BlockConfig(BlockOptions):
 class LevelConfig:
     """A level of the hierarchy."""
 
-    width: int = 128  # D
-    functions: tuple[str, ...] = ("convolution", "feedforward")  # one block each, in order
-    repeat: int = 1  # of the whole sequence
-    dilations: tuple[int, ...] = (1,)  # of convolutions, cycled over the repeats
-    block: BlockOptions = BlockOptions()  # shared by all blocks
+    width: int = 128  # channels D
+    functions: tuple[str, ...] = ("convolution", "feedforward")  # of the blocks, in order
+    repeat: int = 1  # times that this sequence of blocks is repeated
+    dilations: tuple[int, ...] = (1,)  # of the convolutions in each repeat; cycled
+    block: BlockOptions = BlockOptions()  # options that all blocks share
     stride: int = 1  # input steps per step; if > 1, neighbouring steps enter too
     context: int = 0  # channels of context from the level above; 0: none
-    units: int = 64  # U; 0: none
-    law: str = "geometric"  # of the units, see `ranks.activation.RankActivation`
-    resolution: float | None = None  # initial N of the units; default: all
+    units: int = 64  # number U of units that compete; 0: none
+    law: str = "geometric"  # rank law of the units, one of `RankActivation.LAWS`
+    resolution: float | None = None  # initial N of the law; default: all units
     passes: Literal["both", "units", "error", "none"] = "both"  # added to the blocks' output
     predict: float = 0.1  # weight of the local error: the units' prediction of the input
-    events: Literal["hysteresis", "stride", "none"] = "none"
+    events: Literal["hysteresis", "stride", "none"] = "none"  # what steps are pooled over
     keep: float = 0.5  # target events per step; for stride: its inverse, rounded
 
     def __post_init__(self) -> None:

@@ -96,15 +96,15 @@ class Hierarchy(nn.Module):
         heads: dict[str, tuple[Tensor, Tensor]] = {}
         spans: dict[str, tuple[Tensor, Tensor]] = {}
         for number, level in enumerate(self.levels):
-            readers = [name for name in self.heads if self._head(name).level == number]
-            tellers = [name for name in readers if name in self.tells]
+            names = [name for name in self.heads if self._head(name).level == number]
+            feeding = [name for name in names if name in self.tells]
             log_probs: dict[str, Tensor] = {}
-            feed_up = partial(self._feed_up, tellers, log_probs) if tellers else None
+            feed_up = partial(self._feed_up, feeding, log_probs) if feeding else None
             output: LevelOutput = level(steps, feed_up=feed_up)
             levels.append(output)
             steps = output.passed
             losses |= {f"{name}{number}": loss for name, loss in output.losses.items()}
-            for name in readers:
+            for name in names:
                 slots = self._head(name).slots
                 if name not in log_probs:
                     log_probs[name] = self._log_probs(name, output.y)
@@ -126,10 +126,10 @@ class Hierarchy(nn.Module):
         scores = self.heads[name](F.rms_norm(y, y.shape[-1:], eps=1e-6))
         return scores.unflatten(-1, (self._head(name).slots, -1)).float().log_softmax(-1)
 
-    def _feed_up(self, tellers: Iterable[str], log_probs: dict[str, Tensor], y: Tensor) -> Tensor:
+    def _feed_up(self, names: Iterable[str], log_probs: dict[str, Tensor], y: Tensor) -> Tensor:
         """Return what heads add to the steps y passed on, and keep their log-probabilities."""
         added = torch.zeros_like(y)
-        for name in tellers:
+        for name in names:
             log_probs[name] = self._log_probs(name, y)
             added = added + self.tells[name](log_probs[name].exp().flatten(2).to(y.dtype))
         return added

@@ -71,7 +71,7 @@ def test_a_run_is_put_into_the_package(tmp_path, monkeypatch, capsys):
     assert open_run(pretrained.folder()).parameters == open_run(tmp_path / "run").parameters
     lexicon = pretrained.lexicon()
     lexicon.write_text("B  B IY\n")
-    with pytest.raises(CheckpointError, match="not as it was made"):
+    with pytest.raises(CheckpointError, match="has been changed"):
         pretrained.folder()
     lexicon.unlink()
     with pytest.raises(CheckpointError, match="cannot be read"):

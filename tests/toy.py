@@ -1,4 +1,4 @@
-"""A language of tones, and a run that has learned it, for the tests of recognition."""
+"""A language of tones, and a run trained on it, for the tests of recognition."""
 
 from pathlib import Path
 
@@ -8,30 +8,30 @@ from helpers import sine, tone
 from speechasym import read_config, train
 
 RATE = 16000
-HERTZ = {"m": 300, "aa": 700, "s": 3000}  # a tone for each phone
+HERTZ = {"m": 300, "aa": 700, "s": 3000}  # the tone of each phone
 WORDS = {"am": ("aa", "m"), "mass": ("m", "aa", "s"), "a": ("aa",)}
 TONE_S, GAP_S = 0.12, 0.15  # length of a phone, and of the silence between words
-_MADE: dict[str, Path] = {}
+_FOLDERS: dict[str, Path] = {}
 
 
 def utterance(words, level=0.3) -> tuple[np.ndarray, list, list]:
-    """Samples of words said in tones, and the times (start, end, label) of words and phones."""
-    parts, said, sounds, time = [np.zeros(round(GAP_S * RATE))], [], [], GAP_S
+    """Samples of words as tones, and (start, end, label) of each word and phone."""
+    parts, spoken, sounds, time = [np.zeros(round(GAP_S * RATE))], [], [], GAP_S
     for word in words:
-        begun = time
+        start = time
         for phone in WORDS[word]:
             parts.append(sine(TONE_S, RATE, HERTZ[phone], level))
             sounds.append((time, time + TONE_S, phone))
             time += TONE_S
-        said.append((begun, time, word))
+        spoken.append((start, time, word))
         parts.append(np.zeros(round(GAP_S * RATE)))
         time += GAP_S
     x = np.concatenate(parts)
-    return x + np.random.default_rng(len(x)).normal(0, 1e-3, len(x)), said, sounds
+    return x + np.random.default_rng(len(x)).normal(0, 1e-3, len(x)), spoken, sounds
 
 
 def manifest(folder: Path, name: str, count: int, seed: int, speakers: int = 3) -> Path:
-    """Cuts of random words, said by several speakers."""
+    """A manifest of cuts of random words by several speakers."""
     from lhotse import CutSet, Recording, SupervisionSegment
     from lhotse.supervision import AlignmentItem
 
@@ -39,13 +39,13 @@ def manifest(folder: Path, name: str, count: int, seed: int, speakers: int = 3) 
     cuts = []
     for number in range(count):
         words = [list(WORDS)[k] for k in rng.integers(len(WORDS), size=rng.integers(2, 5))]
-        x, said, sounds = utterance(words, rng.uniform(0.1, 0.5))
+        x, spoken, sounds = utterance(words, rng.uniform(0.1, 0.5))
         identity = f"{name}-{number:02d}"
         path = tone(folder / name / f"{identity}.wav", x, RATE)
         recording = Recording.from_file(path, recording_id=identity)
         alignment = {
             kind: [AlignmentItem(label, a, b - a) for a, b, label in rows]
-            for kind, rows in (("word", said), ("phone", sounds))
+            for kind, rows in (("word", spoken), ("phone", sounds))
         }
         cut = recording.to_cut()
         cut.supervisions = [
@@ -61,8 +61,8 @@ def manifest(folder: Path, name: str, count: int, seed: int, speakers: int = 3) 
 
 
 def configuration(folder: Path, steps: int = 120) -> str:
-    """YAML of a small run on two levels."""
-    # the lower level hears but a few frames, so that it has to speak where the sound is
+    """YAML of a small run with two levels."""
+    # the lower level sees only a few frames, so that it must write a phone where it sounds
     level, local = (
         f"width: 24, functions: [{f}], units: 8" for f in ("convolution", "feedforward")
     )
@@ -89,13 +89,13 @@ device: cpu
 
 
 def toy(tmp_path_factory) -> Path:
-    """A folder with a corpus of tones, and a run that has learned most of it; made once."""
-    if "toy" not in _MADE:
+    """A folder with a corpus of tones, and a run that has learned most of it; created once."""
+    if "toy" not in _FOLDERS:
         folder = tmp_path_factory.mktemp("toy")
         manifest(folder, "train", 24, 1)
         manifest(folder, "dev", 6, 2)
         manifest(folder, "test", 7, 3)
         (folder / "run.yaml").write_text(configuration(folder))
         train(read_config(folder / "run.yaml"), folder / "run", show_progress=False)
-        _MADE["toy"] = folder
-    return _MADE["toy"]
+        _FOLDERS["toy"] = folder
+    return _FOLDERS["toy"]

@@ -1,6 +1,7 @@
 """Run a recipe's script with its commands carried out in this process."""
 
 import contextlib
+import importlib.util
 import io
 import json
 import os
@@ -8,6 +9,7 @@ import runpy
 import subprocess
 import sys
 import threading
+import traceback
 from pathlib import Path
 
 from helpers import ROOT, let_go
@@ -71,6 +73,9 @@ class Commands:
                     code = main.main(words) if command == "speechasym" else _python(words, module)
             except SystemExit as left:
                 code = int(left.code or 0)
+            except Exception:  # or the script would wait forever for an answer
+                traceback.print_exc()
+                code = 1
             os.chdir(here)
             (self.folder / "said").write_text(said.getvalue())
             (self.folder / "answer").write_text(f"{code}\n")
@@ -88,10 +93,8 @@ class Commands:
 def _python(words: list[str], module: str | None) -> int:
     before, sys.argv = sys.argv, list(words)
     try:
-        if module:
-            runpy.run_module(module, run_name="__main__", alter_sys=True)
-        else:
-            runpy.run_path(words[0], run_name="__main__")
+        spec = importlib.util.find_spec(module) if module else None
+        runpy.run_path(spec.origin if spec else words[0], run_name="__main__")
     finally:
         sys.argv = before
     return 0

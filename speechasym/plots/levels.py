@@ -4,8 +4,8 @@ Shapes: F frames, S steps of a level, D columns of the features, N steps of seve
 K values per step.
 """
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,27 +19,22 @@ from speechasym.recognition.trained_model import TrainedModel
 RIDGE = 1e-2  # of the read-out, as a share of the mean variance of its inputs
 
 
-class ReadOut(NamedTuple):
-    """A linear map from the values of a level to the features."""
+def fit_read_out(
+    x: NDArray, y: NDArray, weight: NDArray, ridge: float = RIDGE
+) -> Callable[[NDArray], NDArray[np.float64]]:
+    """Fit y (N, D) linearly from x (N, K), each row weighted by (N,), by ridge regression.
 
-    weight: NDArray[np.float64]  # (K, D)
-    mean: NDArray[np.float64]  # (K,)
-    offset: NDArray[np.float64]  # (D,)
-
-    def __call__(self, x: NDArray) -> NDArray[np.float64]:
-        """Map x (N, K) to features (N, D)."""
-        return (x - self.mean) @ self.weight + self.offset
-
-
-def fit_read_out(x: NDArray, y: NDArray, weight: NDArray, ridge: float = RIDGE) -> ReadOut:
-    """Fit y (N, D) from x (N, K), each row weighted by (N,), by ridge regression."""
+    Returns:
+        the map from x (any number, K) to features.
+    """
     share = (weight / weight.sum())[:, None]
     mean, offset = (share * x).sum(0), (share * y).sum(0)
     x, y = x - mean, y - offset
     moments = x.T @ (share * x)
     scale = float(np.trace(moments)) / len(moments) or 1.0
     moments[np.diag_indices_from(moments)] += ridge * scale
-    return ReadOut(np.linalg.solve(moments, x.T @ (share * y)), mean, offset)
+    matrix = np.linalg.solve(moments, x.T @ (share * y))
+    return lambda values: (values - mean) @ matrix + offset
 
 
 def pooled(features: NDArray, start: NDArray, end: NDArray) -> NDArray[np.float64]:

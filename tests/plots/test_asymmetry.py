@@ -220,7 +220,7 @@ def test_what_cannot_be_drawn(tmp_path, capsys, arguments, says):
     assert contents(tmp_path).keys() == {"x.wav"}
 
 
-def test_features_are_no_recording(tmp_path, capsys):
+def test_features_are_not_a_recording(tmp_path, capsys):
     speechasym.extract(tone(tmp_path / "x.wav"), tmp_path / "out")
     features = tmp_path / "out" / "x.npy"
     code, _, err = called(capsys, "plot", features, "--out", tmp_path / "x.png", "--what=levels")

@@ -18,7 +18,7 @@ def written(folder, lines) -> None:
 
 
 def test_read_metrics(tmp_path):
-    """Steps lie within their epochs, validations where their step is, a cut epoch at its share."""
+    """Steps lie within their epochs, validations where their step is, an unfinished epoch at its share."""
     lines = [
         {"step": n + 1, "epoch": n // 4, "loss": 1.0, "loss_phones": 2.0 / (n + 1),
          "learning_rate": 1e-3}
@@ -42,7 +42,7 @@ def test_read_metrics(tmp_path):
     np.testing.assert_allclose(line.get_ydata(), 1)
 
 
-def test_an_error_of_nothing_is_drawn(tmp_path):
+def test_an_error_rate_of_zero_is_drawn(tmp_path):
     lines = [{"step": 1, "epoch": 0, "loss": 0.0, "loss_words": 0.0, "learning_rate": 0.0}]
     lines.append({"step": 1, "epoch": 1, "dev_loss_words": 0.0, "dev_error_words": 0.0})
     written(tmp_path, lines)
@@ -79,7 +79,7 @@ def test_curves_of_a_run(toy_folder, tmp_path):
         curves.read_metrics(tmp_path)
 
 
-def test_metrics_that_are_cut_or_none(tmp_path):
+def test_truncated_or_missing_metrics(tmp_path):
     line = {"step": 1, "epoch": 0, "loss": 1.0, "loss_phones": 2.0, "learning_rate": 1e-3}
     written(tmp_path, [line, line | {"step": 2}])
     path = tmp_path / METRICS

@@ -96,7 +96,7 @@ def test_scales_of_a_long_recording_lie_under_one_another():
 
 
 def test_a_stretch_is_as_in_the_whole():
-    """What is heard before and after the stretch counts, so that it is cut from the whole."""
+    """The samples before and after an excerpt count, so that it equals that part of the whole."""
     x = np.random.default_rng(1).normal(0, 0.05, 2 * RATE).astype(np.float32)
     whole = images(scales_figure(excerpt(x), {}))
     part = Excerpt("x", x[: int(1.6 * RATE)], RATE, RATE // 2, RATE, 1.0)

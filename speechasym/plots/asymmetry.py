@@ -113,7 +113,7 @@ def loop(axes: Axes, y: NDArray, p: NDArray, origin: NDArray | None = None) -> L
 
 
 def work(
-    axes: Axes, rise: NDArray, fall: NDArray, centre_hz: NDArray, labels: Sequence[str] = ()
+    axes: Axes, rise: NDArray, fall: NDArray, centre_hz: NDArray, labels: Sequence[str]
 ) -> tuple[list[PolyCollection], list[PolyCollection]]:
     """Draw rise upward and fall downward, a band per scale, over ERB-spaced channels in Hz.
 
@@ -127,13 +127,12 @@ def work(
     shades = np.linspace(0.35, 0.95, len(rise)) if len(rise) > 1 else np.array([0.75])
     bands: tuple[list[PolyCollection], list[PolyCollection]] = ([], [])
     for number, shade in enumerate(shades):
-        label = labels[number] if labels else ""
         for drawn, sign, values, name in zip(
             bands, (1, -1), (rise, fall), ("Reds", "Blues"), strict=True
         ):
             band = axes.fill_between(
                 cam, sign * values[number], color=colormaps[name](shade), linewidth=0,
-                label=label if sign > 0 else "",
+                label=labels[number] if sign > 0 else "",
             )  # fmt: skip
             axes.plot(cam, sign * values[number], color="white", linewidth=0.4, zorder=2)
             drawn.append(band)

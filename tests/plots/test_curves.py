@@ -18,7 +18,7 @@ def written(folder, lines) -> None:
 
 
 def test_read_metrics(tmp_path):
-    """Steps lie within their epochs, validations at their step; an unfinished epoch at its share."""
+    """Steps lie within their epochs, validations at their step; the last epoch is unfinished."""
     lines = [
         {"step": n + 1, "epoch": n // 4, "loss": 1.0, "loss_phones": 2.0 / (n + 1),
          "learning_rate": 1e-3}

@@ -62,9 +62,8 @@ def write_ctm(path: str | Path, recordings: Mapping[str, Sequence[Interval]]) ->
             if label == "":
                 continue
             if any(len(part.split()) != 1 for part in (recording, label)):
-                raise AnnotationError(
-                    path, f"{recording!r} or {label!r} contains spaces", "Replace them"
-                )
+                problem = f"{recording!r} or {label!r} contains spaces"
+                raise AnnotationError(path, problem, "Replace them")
             first = Decimal(repr(start))
             lines.append(f"{recording} 1 {first} {Decimal(repr(end)) - first} {label}\n")
     with files.atomic(Path(path)) as file:

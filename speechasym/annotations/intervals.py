@@ -28,15 +28,11 @@ class SampleInterval(NamedTuple):
 def check_times(where: str, start: float, end: float, unit: str) -> None:
     """Raise `AnnotationError` unless 0 <= start <= end."""
     if start < 0:
-        raise AnnotationError(
-            where, f"start must be >= 0, got {start:g} {unit}", "Count from the recording's start"
-        )
+        problem = f"start must be >= 0, got {start:g} {unit}"
+        raise AnnotationError(where, problem, "Count from the recording's start")
     if end < start:
-        raise AnnotationError(
-            where,
-            f"end {end:g} {unit} is before the start at {start:g}",
-            "Swap them, or align the recording again",
-        )
+        problem = f"end {end:g} {unit} is before the start at {start:g}"
+        raise AnnotationError(where, problem, "Swap them, or align the recording again")
 
 
 def check_order(where: str, intervals: Sequence[Interval], duration: float) -> None:

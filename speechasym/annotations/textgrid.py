@@ -50,11 +50,8 @@ def read_textgrid(path: str | Path) -> dict[str, list[Interval]]:
     try:
         tiers = textgrid_io.parseTextgridStr(text + "\n", includeEmptyIntervals=True)["tiers"]
     except (PraatioException, LookupError, ValueError) as error:
-        raise AnnotationError(
-            f"{path}:{last}",
-            f"not a complete TextGrid ({error or type(error).__name__})",
-            "Save it in Praat again",
-        ) from error
+        problem = f"not a complete TextGrid ({error or type(error).__name__})"
+        raise AnnotationError(f"{path}:{last}", problem, "Save it in Praat again") from error
     # a file truncated between two intervals parses without error
     expected = [int(size) for size in _SIZE.findall(text)]
     sizes = [len(tier["entries"]) for tier in tiers]
@@ -88,9 +85,8 @@ def _interval(path: Path, text: str, entry: Any) -> Interval:
     match = re.search(near, text)
     where = f"{path}:{_line(text, match.start())}" if match else str(path)
     check_times(where, start, end, "s")
-    raise AnnotationError(
-        where, f"{entry[0]!r} to {entry[1]!r} are not times in s", "Save it in Praat again"
-    )
+    problem = f"{entry[0]!r} to {entry[1]!r} are not times in s"
+    raise AnnotationError(where, problem, "Save it in Praat again")
 
 
 def _line(text: str, position: int) -> int:

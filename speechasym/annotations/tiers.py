@@ -24,9 +24,8 @@ def read_tiers(path: str | Path, sample_rate: int = timit.SAMPLE_RATE) -> dict[s
     """
     suffix = Path(path).suffix.lower()
     if suffix not in SUFFIXES:
-        raise AnnotationError(
-            path, "not a known annotation format", "Give a .TextGrid, .PHN or .WRD file"
-        )
+        problem = "not a known annotation format"
+        raise AnnotationError(path, problem, "Give a .TextGrid, .PHN or .WRD file")
     if suffix == ".textgrid":
         return read_textgrid(path)
     return {timit.TIERS[suffix]: timit.read_timit(path, sample_rate)}

@@ -35,9 +35,8 @@ def read_samples(path: str | Path) -> list[SampleInterval]:
     rows = []
     for number, line, row in parse_lines(read_text(path, AnnotationError, utf16=True)):
         if row is None:
-            raise AnnotationError(
-                f"{path}:{number}", f"{line!r} is not `start end label` in samples", "Fix the line"
-            )
+            problem = f"{line!r} is not `start end label` in samples"
+            raise AnnotationError(f"{path}:{number}", problem, "Fix the line")
         check_times(f"{path}:{number}", row.start, row.end, "samples")
         rows.append(row)
     return rows

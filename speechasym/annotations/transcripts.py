@@ -20,11 +20,8 @@ class Transcripts(dict[str, list[str]]):
     def add(self, name: str, tokens: list[str], place: str) -> None:
         """Add an utterance. Raises `ScoringError` for a second one of the same name."""
         if name in self:
-            raise ScoringError(
-                place,
-                f"utterance {name!r} is a duplicate of the one at {self.places[name]}",
-                "Remove one of the two",
-            )
+            problem = f"utterance {name!r} is a duplicate of the one at {self.places[name]}"
+            raise ScoringError(place, problem, "Remove one of the two")
         self[name] = tokens
         self.places[name] = place
 
@@ -88,11 +85,8 @@ def _add_ctm(transcripts: Transcripts, path: Path) -> None:
 def _tier_tokens(path: Path, tier: str) -> list[str]:
     tiers = read_tiers(path)
     if tier not in tiers:
-        raise ScoringError(
-            path,
-            f"has no tier {tier!r}; it has {', '.join(map(repr, tiers)) or 'none'}",
-            "Name one of its tiers",
-        )
+        problem = f"has no tier {tier!r}; it has {', '.join(map(repr, tiers)) or 'none'}"
+        raise ScoringError(path, problem, "Name one of its tiers")
     return [token for interval in tiers[tier] for token in interval.label.split()]
 
 
@@ -120,11 +114,8 @@ def write_text(path: str | Path, transcripts: Mapping[str, Sequence[str]]) -> No
     """
     for name, tokens in transcripts.items():
         if bad := [token for token in (name, *tokens) if token.split() != [token]]:
-            raise ScoringError(
-                place_of(transcripts, name),
-                f"{bad[0]!r} is empty or contains spaces, which separate tokens",
-                "Rename it",
-            )
+            problem = f"{bad[0]!r} is empty or contains spaces, which separate tokens"
+            raise ScoringError(place_of(transcripts, name), problem, "Rename it")
     with atomic(Path(path)) as file:
         for name, tokens in transcripts.items():
             file.write((" ".join([name, *tokens]) + "\n").encode())

@@ -28,7 +28,6 @@ from speechasym.language.ngrams import (
 )
 
 _SIZE = re.compile(r"ngram\s+(\d+)\s*=\s*(\d+)")
-_WRITE_AGAIN = "Write the file again"
 
 
 def write_arpa(path: str | Path, model: NgramModel) -> None:
@@ -70,21 +69,17 @@ def read_arpa(path: str | Path) -> NgramModel:
             a number that is invalid, or a log probability above 0; an n-gram that is a duplicate,
             or has a word that is not a unigram or a history that is not an n-gram; no <s> or </s>.
     """
-    path = Path(path)
     lines = _Lines(path)
     sizes = _read_sizes(lines)
     sections = [_read_section(lines, n, size, len(sizes)) for n, size in enumerate(sizes, 1)]
-    if lines.line != "\\end\\":
-        raise lines.error(
-            f"expected `\\end\\`, got {lines.quoted}", "Check whether the file is truncated"
-        )
-    return _link(path, sections)
+    lines.expect("\\end\\", "Check whether the file is truncated")
+    return _link(lines, sections)
 
 
 class _Lines:
     """The lines of a file, stripped, without empty ones; `line` is None at the end."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: str | Path) -> None:
         self.path, self.number = path, 0
         # not splitlines: it splits at characters that may occur in a word
         self._lines = files.read_text(path, ArpaError).rstrip().split("\n")
@@ -92,12 +87,15 @@ class _Lines:
         self.next()
 
     def next(self) -> None:
-        while self.number < len(self._lines):
+        self.line = None
+        while not self.line and self.number < len(self._lines):
             self.line = self._lines[self.number].strip(" \t")
             self.number += 1
-            if self.line:
-                return
-        self.line = None
+
+    def expect(self, line: str, remedy: str = "Write the file again") -> None:
+        """Raise an error unless the current line is the one expected."""
+        if self.line != line:
+            raise self.error(f"expected `{line}`, got {self.quoted}", remedy)
 
     @property
     def quoted(self) -> str:
@@ -105,8 +103,8 @@ class _Lines:
             return "the end of the file"
         return repr(self.line if len(self.line) < 60 else self.line[:57] + "...")
 
-    def error(self, problem: str, remedy: str) -> ArpaError:
-        return ArpaError(f"{self.path}:{self.number}", problem, remedy)
+    def error(self, problem: str, remedy: str, number: int | None = None) -> ArpaError:
+        return ArpaError(f"{self.path}:{number or self.number}", problem, remedy)
 
 
 def _read_sizes(lines: _Lines) -> list[int]:
@@ -119,74 +117,62 @@ def _read_sizes(lines: _Lines) -> list[int]:
     sizes: list[int] = []
     while lines.line is not None and (match := _SIZE.fullmatch(lines.line)):
         if int(match[1]) != len(sizes) + 1:
-            raise lines.error(
-                f"expected `ngram {len(sizes) + 1}=COUNT`, got {lines.quoted}", "Sort the lines"
-            )
+            problem = f"expected `ngram {len(sizes) + 1}=COUNT`, got {lines.quoted}"
+            raise lines.error(problem, "Sort the lines")
         sizes.append(int(match[2]))
         lines.next()
     if not sizes:
-        raise lines.error(f"expected `ngram 1=COUNT`, got {lines.quoted}", _WRITE_AGAIN)
+        lines.expect("ngram 1=COUNT")
     if len(sizes) > MAX_ORDER:
-        raise lines.error(
-            f"order must be at most {MAX_ORDER}, got {len(sizes)}", "Use a model of a lower order"
-        )
+        problem = f"order must be at most {MAX_ORDER}, got {len(sizes)}"
+        raise lines.error(problem, "Use a model of a lower order")
     return sizes
 
 
 class _Section(NamedTuple):
     """The n-grams of one order as written."""
 
-    path: Path
     words: list[list[str]]
     probability: list[float]
     backoff: list[float]
     line: list[int]
 
-    def error(self, row: int, problem: str, remedy: str) -> ArpaError:
-        return ArpaError(f"{self.path}:{self.line[row]}", problem, remedy)
-
 
 def _read_section(lines: _Lines, order: int, size: int, last: int) -> _Section:
-    title = f"\\{order}-grams:"
-    if lines.line != title:
-        raise lines.error(f"expected `{title}`, got {lines.quoted}", _WRITE_AGAIN)
+    lines.expect(f"\\{order}-grams:")
     lines.next()
-    section = _Section(lines.path, [], [], [], [])
+    section = _Section([], [], [], [])
     most = order + (2 if order < last else 1)
     while (line := lines.line) is not None and not (line[0] == "\\" and line[-1] in ":\\"):
         fields = line.split()
         if not order < len(fields) <= most:
-            raise lines.error(
-                f"expected a number, {order} words"
-                f"{' and maybe a number' if order < last else ''}, got {lines.quoted}",
-                "Fix the line",
-            )
-        section.probability.append(_number(lines, fields[0], True))
-        section.backoff.append(
-            _number(lines, fields[-1], False) if len(fields) > order + 1 else 0.0
-        )
+            fields_expected = f"a number, {order} words{' and maybe a number' * (order < last)}"
+            raise lines.error(f"expected {fields_expected}, got {lines.quoted}", "Fix the line")
+        probability = _number(lines, fields[0])
+        if probability > 0:
+            problem = f"log probability must be <= 0, got {fields[0]}"
+            raise lines.error(problem, "Use logarithms to the base 10")
+        section.probability.append(probability)
+        section.backoff.append(_number(lines, fields[-1]) if len(fields) > order + 1 else 0.0)
         section.words.append(fields[1 : order + 1])
         section.line.append(lines.number)
         lines.next()
     if len(section.words) != size:
-        raise lines.error(
-            f"expected {size} n-grams of order {order} by the header, got {len(section.words)}",
-            "Check whether the file is truncated" if lines.line is None else "Fix the header",
+        truncated = "Check whether the file is truncated"
+        problem = (
+            f"expected {size} n-grams of order {order} by the header, got {len(section.words)}"
         )
+        raise lines.error(problem, truncated if lines.line is None else "Fix the header")
     return section
 
 
-def _number(lines: _Lines, text: str, probability: bool) -> float:
+def _number(lines: _Lines, text: str) -> float:
     try:
         value = float(text)
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
         raise lines.error(f"{text!r} is not a finite number", "Fix the line")
-    if probability and value > 0:
-        raise lines.error(
-            f"log probability must be <= 0, got {text}", "Use logarithms to the base 10"
-        )
     return value
 
 
@@ -218,12 +204,12 @@ class _Nodes:
         return nodes
 
 
-def _link(path: Path, sections: list[_Section]) -> NgramModel:
+def _link(lines: _Lines, sections: list[_Section]) -> NgramModel:
     """Build the tree of the n-grams of each order, which may come in any sequence."""
     unigrams = sections[0]
     for word in (START, END):
         if [word] not in unigrams.words:
-            raise ArpaError(path, f"has no unigram {word}", "Use a model of whole sentences")
+            raise ArpaError(lines.path, f"has no unigram {word}", "Use a model of whole sentences")
     if [UNKNOWN] not in unigrams.words:
         unigrams.words.append([UNKNOWN])
         unigrams.probability.append(NEVER)
@@ -238,35 +224,29 @@ def _link(path: Path, sections: list[_Section]) -> NgramModel:
         try:
             flat = [numbers[word] for row in section.words for word in row]
         except KeyError as error:
-            i = next(i for i, row in enumerate(section.words) if set(row) - names)
+            line = next(
+                n for n, r in zip(section.line, section.words, strict=True) if set(r) - names
+            )
             problem = f"{error.args[0]!r} is not a unigram"
-            raise section.error(i, problem, "Fix the line, or add it") from error
+            raise lines.error(problem, "Fix the line, or add it", line) from error
         rows = np.array(flat, np.int64).reshape(-1, order)
         parent = nodes.find(rows[:, :-1])
         if (parent < 0).any():
             i = int(np.flatnonzero(parent < 0)[0])
-            history = " ".join(section.words[i][:-1])
-            raise section.error(
-                i, f"the history {history!r} is not an n-gram", "Add it, with its back-off"
-            )
+            problem = f"the history {' '.join(section.words[i][:-1])!r} is not an n-gram"
+            raise lines.error(problem, "Add it, with its back-off", section.line[i])
         keys = parent * len(words) + rows[:, -1]
         sort = np.argsort(keys, kind="stable")
         keys = keys[sort]
         if len(repeated := np.flatnonzero(keys[1:] == keys[:-1])):
             i = int(sort[repeated[0] + 1])
             problem = f"{' '.join(section.words[i])!r} is a duplicate"
-            raise section.error(i, problem, "Remove one of them")
+            raise lines.error(problem, "Remove one of them", section.line[i])
         suffix = np.full(len(rows), -1)
         for k in range(1, order + 1):  # if the next shorter n-gram is missing, one shorter still
             suffix = np.where(suffix < 0, nodes.find(rows[:, k:]), suffix)
-        orders.append(
-            Order(
-                parent=parent[sort],
-                number=rows[sort, -1],
-                suffix=suffix[sort],
-                probability=np.array(section.probability)[sort],
-                backoff=np.array(section.backoff)[sort],
-            )
-        )
+        probability, backoff = np.array(section.probability), np.array(section.backoff)
+        order_rows = Order(parent, rows[:, -1], suffix, probability, backoff)
+        orders.append(Order._make(column[sort] for column in order_rows))
         nodes.add(keys)
     return build_model(words, orders)

@@ -11,8 +11,10 @@ Shapes: W words, L letters of all words in a row, P phones of all, U joint units
 """
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -69,10 +71,6 @@ class _Corpus(NamedTuple):
     alphabet: tuple[str, ...]
     inventory: tuple[str, ...]
 
-    @property
-    def sizes(self) -> tuple[int, int]:
-        return len(self.alphabet), len(self.inventory)
-
 
 def _corpus(pairs: list[Pair]) -> _Corpus:
     alphabet = tuple(sorted({letter for pair in pairs for letter in pair.word}))
@@ -89,23 +87,14 @@ def _corpus(pairs: list[Pair]) -> _Corpus:
     )
 
 
-def _unit_count(a: int, p: int) -> int:
-    """Return U for an alphabet of `a` letters and an inventory of `p` phones."""
-    return a * (1 + p + p * p) + a * a * p
-
-
-def _unit_name(number: int, alphabet: tuple[str, ...], inventory: tuple[str, ...]) -> str:
-    """Return the word that stands for a unit in the n-gram model: `X:K_S`."""
-    a, p = len(alphabet), len(inventory)
-    if number < a:
-        return f"{alphabet[number]}:"
-    if (number := number - a) < a * p:
-        return f"{alphabet[number // p]}:{inventory[number % p]}"
-    if (number := number - a * p) < a * p * p:
-        rest, second = divmod(number, p)
-        return f"{alphabet[rest // p]}:{inventory[rest % p]}_{inventory[second]}"
-    rest, phone = divmod(number - a * p * p, p)
-    return f"{alphabet[rest // a]}{alphabet[rest % a]}:{inventory[phone]}"
+def _unit_names(alphabet: Sequence[str], inventory: Sequence[str]) -> list[str]:
+    """Return the word that stands for each unit in the n-gram model, in the kernels' order."""
+    return [
+        *(f"{x}:" for x in alphabet),
+        *(f"{x}:{y}" for x, y in product(alphabet, inventory)),
+        *(f"{x}:{y}_{z}" for x, y, z in product(alphabet, inventory, inventory)),
+        *(f"{x}{z}:{y}" for x, z, y in product(alphabet, alphabet, inventory)),
+    ]
 
 
 def align(pairs: list[Pair]) -> list[list[str]]:
@@ -117,17 +106,15 @@ def align(pairs: list[Pair]) -> list[list[str]]:
         return []
     data = _corpus(pairs)
     arrays = (data.letters, data.phones, data.letter_begins, data.phone_begins)
-    probability = np.full(_unit_count(*data.sizes), 1e-3)
+    sizes, names = (len(data.alphabet), len(data.inventory)), _unit_names(*data[-2:])
+    probability = np.full(len(names), 1e-3)
     for number in range(ROUNDS):
-        counts, total = cpu_letter_to_sound.expected_counts(
-            *arrays, probability, *data.sizes, KINDS
-        )
+        counts, total = cpu_letter_to_sound.expected_counts(*arrays, probability, *sizes, KINDS)
         if not counts.sum():
             break
         probability = counts / counts.sum()
         _log.info("alignment %d: log likelihood %.0f", number, total)
-    units, lengths = cpu_letter_to_sound.best_alignment(*arrays, probability, *data.sizes, KINDS)
-    names = {u: _unit_name(u, data.alphabet, data.inventory) for u in np.unique(units).tolist()}
+    units, lengths = cpu_letter_to_sound.best_alignment(*arrays, probability, *sizes, KINDS)
     return [
         [names[u] for u in units[begin : begin + length].tolist()]
         for begin, length in zip(data.letter_begins.tolist(), lengths.tolist(), strict=False)

@@ -73,11 +73,8 @@ def read_lexicon(path: str | Path, extra: Iterable[str] = ()) -> Lexicon:
         if "#" in symbols:
             del symbols[symbols.index("#") :]
         if not symbols:
-            raise LexiconError(
-                f"{path}:{number}",
-                f"{line.strip()!r} has no phones, expected `WORD  P1 P2`",
-                "Fix or remove the line",
-            )
+            problem = f"{line.strip()!r} has no phones, expected `WORD  P1 P2`"
+            raise LexiconError(f"{path}:{number}", problem, "Fix or remove the line")
         if unknown := [symbol for symbol in symbols if symbol not in known]:
             raise LexiconError(
                 f"{path}:{number}",

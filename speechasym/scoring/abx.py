@@ -13,9 +13,10 @@ speakers, then over pairs of phones [1, 2].
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import permutations
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -137,9 +138,8 @@ def load_features(
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise ItemError(folder, f"no readable {INDEX}", "Run `speechasym extract` first") from error
     if rate is not None and actual != rate:
-        raise ItemError(
-            folder, f"has {actual:g} frames a second, expected {rate:g}", f"Use --rate {actual:g}"
-        )
+        problem = f"has {actual:g} frames a second, expected {rate:g}"
+        raise ItemError(folder, problem, f"Use --rate {actual:g}")
     features = {}
     for path in sorted(folder.rglob("*.npy")):
         try:
@@ -175,11 +175,8 @@ def token_distances(
     for item in items:
         if item.file not in features:
             known = ", ".join(sorted(features)[:2]) or "none"
-            raise ItemError(
-                item.file,
-                f"no features of this recording among the {len(features)} loaded: {known}",
-                "Extract and score the same folder",
-            )
+            problem = f"no features of this recording among the {len(features)} loaded: {known}"
+            raise ItemError(item.file, problem, "Extract and score the same folder")
         track = features[item.file]
         first, last = frames_of(item, rate)
         if last > len(track):
@@ -197,11 +194,8 @@ def token_distances(
     if not kept:
         raise ConfigError("items", "all are shorter than a frame", "Use a higher frame rate")
     if len(kept) > MOST_ITEMS:
-        raise ConfigError(
-            "items",
-            f"at most {MOST_ITEMS} can be compared, got {len(kept)}",
-            "Write a .item file of some of the speakers",
-        )
+        problem = f"at most {MOST_ITEMS} can be compared, got {len(kept)}"
+        raise ConfigError("items", problem, "Write a .item file of some of the speakers")
     starts = np.concatenate([[0], np.cumsum([len(p) for p in parts])])
     matrix = cpu_dtw.distances(np.concatenate(parts), starts, distance == "angular")
     return Tokens(kept, matrix, too_short)
@@ -234,35 +228,11 @@ def abx_score(
         if value is not None and value < 1:
             raise ConfigError(name, f"must be >= 1, got {value}", "Use 1 or more, or leave it out")
     rng = np.random.default_rng(seed)
-    errors: dict[Cell, list[float]] = defaultdict(list)  # over contexts
-    triples = 0
-    for cell, a, b, x in _cells(tokens.items, across, context, most, most_across, rng):
-        wrong, count = cpu_abx.cell_errors(tokens.distance, a, b, x)
-        errors[cell].append(wrong / count)
-        triples += count
-    if not errors:
-        raise ConfigError("items", "no cell has an A, a B and an X", "Give items of more speech")
-    error, samples = _average(errors, rng)
-    low, high = np.nanquantile(samples, [0.025, 0.975])
-    return AbxScore(
-        error, float(low), float(high), sum(map(len, errors.values())), triples, samples
-    )
-
-
-def _cells(
-    items: list[Item],
-    across: bool,
-    context: bool,
-    most: int | None,
-    most_across: int | None,
-    rng: np.random.Generator,
-) -> Iterator[tuple[Cell, NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]]:
-    """Yield cells, and the indices of their tokens A, B and X."""
     # context, phone, speaker -> indices
     groups: dict[tuple[str, str], dict[str, dict[str, list[int]]]] = defaultdict(
         lambda: defaultdict(lambda: defaultdict(list))
     )
-    for i, item in enumerate(items):
+    for i, item in enumerate(tokens.items):
         around = (item.before, item.after) if context else ("", "")
         groups[around][item.phone][item.speaker].append(i)
 
@@ -270,26 +240,33 @@ def _cells(
         array = np.array(indices)
         return rng.permutation(array)[:most] if most is not None and len(array) > most else array
 
-    for around in sorted(groups):
-        by_phone = groups[around]
-        pairs = [(a, b) for a in sorted(by_phone) for b in sorted(by_phone) if a != b]
-        for phone_a, phone_b in pairs:
+    errors: dict[Cell, list[float]] = defaultdict(list)  # over contexts
+    triples = 0
+    for _, by_phone in sorted(groups.items()):
+        for phone_a, phone_b in permutations(sorted(by_phone), 2):
             by_a, by_b = by_phone[phone_a], by_phone[phone_b]
             for speaker in sorted(by_a.keys() & by_b.keys()):
                 if across:
                     others = sorted(by_a.keys() - {speaker})
                     if most_across is not None and len(others) > most_across:
                         others = sorted(rng.permutation(others)[:most_across])
-                    xs = [(other, some(by_a[other])) for other in others]
+                    xs = {other: some(by_a[other]) for other in others}
                     a = some(by_a[speaker])
                 elif len(by_a[speaker]) > 1:
                     a = some(by_a[speaker])
-                    xs = [(speaker, a)]
+                    xs = {speaker: a}
                 else:
                     continue
                 b = some(by_b[speaker])
-                for speaker_x, x in xs:
-                    yield (phone_a, phone_b, speaker, speaker_x), a, b, x
+                for speaker_x, x in xs.items():
+                    wrong, count = cpu_abx.cell_errors(tokens.distance, a, b, x)
+                    errors[phone_a, phone_b, speaker, speaker_x].append(wrong / count)
+                    triples += count
+    if not errors:
+        raise ConfigError("items", "no cell has an A, a B and an X", "Give items of more speech")
+    error, samples = _average(errors, rng)
+    low, high = map(float, np.nanquantile(samples, [0.025, 0.975]))
+    return AbxScore(error, low, high, sum(map(len, errors.values())), triples, samples)
 
 
 def _average(

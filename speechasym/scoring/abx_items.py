@@ -41,9 +41,8 @@ def read_items(path: str | Path) -> list[Item]:
         if not row and number == len(lines):
             continue  # after the last line feed
         if len(row) != 7:
-            raise ItemError(
-                f"{path}:{number}", f"expected 7 columns, got {len(row)}", f"They are: {HEADER}"
-            )
+            problem = f"expected 7 columns, got {len(row)}"
+            raise ItemError(f"{path}:{number}", problem, f"They are: {HEADER}")
         items.append(_checked(f"{path}:{number}", Item(*row)))
     if not items:
         raise ItemError(path, "no items below the header", "Check the file")
@@ -56,11 +55,8 @@ def _checked(place: str, item: Item) -> Item:
     except (ValueError, ZeroDivisionError):
         valid = False
     if not valid:
-        raise ItemError(
-            place,
-            f"onset {item.onset} and offset {item.offset} are not increasing times in s",
-            "Fix them; both count from the recording's start",
-        )
+        problem = f"onset {item.onset} and offset {item.offset} are not increasing times in s"
+        raise ItemError(place, problem, "Fix them; both count from the recording's start")
     return item
 
 
@@ -85,9 +81,8 @@ def timit_items(root: str | Path) -> list[Item]:
             continue
         rows = timit.read_samples(path)
         if unknown := [row.label for row in rows if row.label not in phones.TIMIT_61]:
-            raise ItemError(
-                path, f"{unknown[0]!r} is not one of TIMIT's 61 symbols", "Fix the file"
-            )
+            problem = f"{unknown[0]!r} is not one of TIMIT's 61 symbols"
+            raise ItemError(path, problem, "Fix the file")
         rows = [
             r._replace(label=phones.FOLD_39[r.label]) for r in rows if r.label in phones.FOLD_39
         ]

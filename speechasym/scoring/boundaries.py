@@ -80,9 +80,8 @@ def score_boundaries(
             correct += _near(others, times, reach)
             recalled += _near(times, others, reach)
     if not reference:
-        raise ScoringError(
-            "references", "no boundaries, so that no recall is defined", "Check the references"
-        )
+        problem = "no boundaries, so that no recall is defined"
+        raise ScoringError("references", problem, "Check the references")
     precision, recall = correct / hypothesised if hypothesised else 0.0, recalled / reference
     f1 = 2 * precision * recall / (precision + recall) if precision + recall else 0.0
     over = hypothesised / reference - 1

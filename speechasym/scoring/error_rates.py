@@ -145,11 +145,8 @@ def read_speakers(path: str | Path) -> dict[str, str]:
     rows = read_transcripts(path)
     for name, tokens in rows.items():
         if len(tokens) != 1:
-            raise ScoringError(
-                rows.places[name],
-                f"expected 2 columns `utterance speaker`, got {len(tokens) + 1}",
-                "Fix the line",
-            )
+            problem = f"expected 2 columns `utterance speaker`, got {len(tokens) + 1}"
+            raise ScoringError(rows.places[name], problem, "Fix the line")
     return {name: tokens[0] for name, tokens in rows.items()}
 
 
@@ -213,11 +210,8 @@ def error_rate(
         utterances[name] = _count(pairs, optional)
     total = Counts(*map(sum, zip(*utterances.values(), strict=True)))
     if not total.length:
-        raise ScoringError(
-            "references",
-            f"all {len(references)} are empty, so that no error rate is defined",
-            "Check the references",
-        )
+        problem = f"all {len(references)} are empty, so that no error rate is defined"
+        raise ScoringError("references", problem, "Check the references")
     samples, count = _bootstrap(utterances, references, speakers, seed, rounds)
     low, high = np.nanquantile(samples, [0.025, 0.975]) if count > 1 else (math.nan, math.nan)
     return ErrorRate(

@@ -136,9 +136,8 @@ def score(
     if measure not in MEASURES:
         raise ScoringError(measure, "unknown measure", f"Use one of {', '.join(MEASURES)}")
     if convention is not None and measure != "per":
-        raise ScoringError(
-            convention, f"is a convention for phones, not for {MEASURES[measure]}s", "Leave it out"
-        )
+        problem = f"is a convention for phones, not for {MEASURES[measure]}s"
+        raise ScoringError(convention, problem, "Leave it out")
     if convention not in (None, "all"):
         timit.convention_of(convention)
     tier = tier or ("phones" if measure == "per" else "words")

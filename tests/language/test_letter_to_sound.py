@@ -50,12 +50,9 @@ def test_expected_counts_equal_a_sum_over_all_alignments():
     pairs = [Pair("AXE", ("AE", "K", "S")), Pair("THE", ("DH", "AH")), Pair("A", ("EY", "K", "S"))]
     data = letter_to_sound._corpus(pairs)
     rng = np.random.default_rng(0)
-    a, p = data.sizes
-    probability = rng.uniform(0.01, 0.1, letter_to_sound._unit_count(a, p))
-    names = [
-        letter_to_sound._unit_name(u, data.alphabet, data.inventory)
-        for u in range(len(probability))
-    ]
+    a, p = len(data.alphabet), len(data.inventory)
+    names = letter_to_sound._unit_names(data.alphabet, data.inventory)
+    probability = rng.uniform(0.01, 0.1, len(names))
     assert len(set(names)) == len(names)
     by_name = dict(zip(names, probability, strict=True))
     wanted, total = dict.fromkeys(names, 0.0), 0.0

@@ -64,7 +64,7 @@ def test_block_is_its_equation(norm):
     torch.testing.assert_close(one(x), want, atol=1e-5, rtol=0)
 
 
-def test_a_stack_of_the_theory_adds_as_much_as_came_in():
+def test_a_theory_stack_doubles_the_variance():
     for depth in (4, 64):
         torch.manual_seed(0)
         config = BlockConfig(function="feedforward", width=D, depth=depth)
@@ -89,7 +89,7 @@ def test_rezero_starts_as_the_identity_and_learns():
         ("layerscale", 18, 0.1), ("layerscale", 24, 1e-5), ("layerscale", 96, 1e-6),
     ],
 )  # fmt: skip
-def test_gain_at_the_start(norm, depth, gain):
+def test_initial_gain(norm, depth, gain):
     one = block(norm, function="linear", depth=depth)
     weight = one.gain if one.norm_out is None else one.norm_out.weight
     torch.testing.assert_close(weight.detach(), torch.full_like(weight, gain))
@@ -147,7 +147,7 @@ def test_stack_streams_and_masks():
     assert not padded[:, 30:].any()
 
 
-def test_many_stacks_as_one():
+def test_several_stacks_run_at_once():
     """torch.func.vmap, as for ensembles: outputs and gradients are those of each alone."""
     config = BlockConfig(function="convolution", width=D, dilation=2)
     stacks = []

@@ -1,4 +1,4 @@
-"""Events: winners held by a width, pooling with gradients, spans, the width's controller."""
+"""Events: held winners, pooling with gradients, spans, and the control of the scale."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from speechasym.ops import ref, scan
 
 
 def held(rows, width):
-    """Dumb loop, by the definition in words."""
+    """Apply the definition step by step."""
     out, now = [], None
     for row in rows:
         best = max(range(len(row)), key=lambda u: (row[u], -u))
@@ -23,7 +23,7 @@ def held(rows, width):
     return out
 
 
-def test_hold_is_the_dumb_loop():
+def test_hold_is_the_plain_loop():
     rows = [[0.5, 0.4, 0.0], [0.4, 0.5, 0.0], [0.1, 0.75, 0.7], [0.0, 0.6, 0.8], [0.0, 0.1, 0.9]]
     a = np.array(rows)
     assert held(rows, 0.25) == [0, 0, 1, 1, 2]
@@ -55,7 +55,7 @@ def test_all_versions_of_hold_agree(seed, frames, units, width, carried):
         assert fast[b, :n].tolist() == slow.tolist()
 
 
-def test_hold_goes_on_from_its_state():
+def test_hold_resumes_from_its_state():
     a = np.random.default_rng(0).random((2, 50, 5)).astype(np.float32)
     whole, last = cpu.hold(a, 0.2, np.array([50, 50]))
     first, state = cpu.hold(a[:, :17], 0.2, np.array([17, 17]))
@@ -118,7 +118,7 @@ def test_gradients_reach_every_step_and_weight():
     assert (x.grad != 0).all() and (weight.grad != 0).all()
 
 
-def test_the_width_finds_the_wanted_rate():
+def test_the_scale_finds_the_target_rate():
     torch.manual_seed(0)
     hold = events.HysteresisScale(0.3, 0.01)
     a = torch.rand(4, 200, 8).cumsum(1)
@@ -132,6 +132,6 @@ def test_the_width_finds_the_wanted_rate():
 
 
 @pytest.mark.parametrize("rate, width", [(0.0, 0.1), (1.5, 0.1), (0.5, 0.0), (0.5, float("nan"))])
-def test_a_width_out_of_bounds_is_named(rate, width):
+def test_a_scale_out_of_range_is_named(rate, width):
     with pytest.raises(ConfigError, match="must be"):
         events.HysteresisScale(rate, width)

@@ -1,4 +1,4 @@
-"""A level: its roles, events, masks, times, gradients, and what it refuses."""
+"""A level: its roles, events, masks, times, gradients, and invalid options."""
 
 from operator import attrgetter
 
@@ -33,7 +33,7 @@ def batch(*lengths, inputs=6, seed=1):
 
 @pytest.mark.parametrize("stride", [1, 3])
 @pytest.mark.parametrize("kind", EVENTS)
-def test_a_row_in_a_batch_is_what_it_is_alone(kind, stride):
+def test_a_row_is_the_same_alone_and_in_a_batch(kind, stride):
     level = made(events=kind, stride=stride)
     x, mask, rows = batch(31, 50, 17)
     x = x.masked_fill(~mask[..., None], torch.nan)  # padding may hold anything
@@ -133,7 +133,7 @@ def test_a_causal_level_does_not_look_ahead():
     assert not torch.allclose(a.y[:, 12:], b.y[:, 12:])
 
 
-def test_context_from_above_has_a_place():
+def test_context_is_added_once_its_map_is_learned():
     level = made(context=5)
     x, mask, _ = batch(20)
     context = torch.randn(1, 20, 5)
@@ -145,7 +145,7 @@ def test_context_from_above_has_a_place():
         run(made(), x, mask, context=context)
 
 
-def test_what_goes_on_is_chosen():
+def test_passes_chooses_what_is_added():
     x, mask, _ = batch(20)
     for passes in ("both", "units", "error", "none"):
         level = made(passes=passes)
@@ -155,7 +155,7 @@ def test_what_goes_on_is_chosen():
         assert run(level, x, mask).y.shape == (1, 20, 16)
 
 
-def test_selectivity_and_beta_are_there():
+def test_selectivity_beta_and_resolution():
     level = made(resolution=5.0)
     out = run(level, *batch(20)[:2])
     assert ((out.selectivity >= 0) & (out.selectivity <= 1)).all()
@@ -174,6 +174,6 @@ def test_selectivity_and_beta_are_there():
         ({"functions": ("attention",), "width": 18}, "heads"),
     ],
 )  # fmt: skip
-def test_impossible_values_are_named(options, name):
+def test_invalid_values_are_named(options, name):
     with pytest.raises(ConfigError, match=name):
         LevelConfig(**options)

@@ -55,7 +55,7 @@ class Transcript(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The words by lexicon if there are any, else the words, the letters, or the phones."""
+        """The words by lexicon if they were read, else the words, the letters, or the phones."""
         order = (BY_LEXICON, "words", "letters", "phones")
         return self.text_of(next(head for head in order if head in self.symbols))
 

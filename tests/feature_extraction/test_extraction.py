@@ -1,4 +1,4 @@
-"""Many recordings -> one folder: which are found, what is written, and that a cut run goes on."""
+"""Many recordings -> one folder: which ones, what is written, and that interrupted runs resume."""
 
 import io
 import json
@@ -44,7 +44,7 @@ def test_tree_of_the_input_is_kept(tmp_path):
     assert index(out)["recordings"]["one/b"]["source"] == str(inputs / "one" / "b.flac")
 
 
-def test_what_is_no_recording_is_passed_over(tmp_path):
+def test_other_files_are_skipped(tmp_path):
     inputs = tmp_path / "in"
     fine = tone(inputs / "x.wav")
     for name in ("._x.wav", ".hidden.wav", "x.txt", "x.wav.bak", "x.npy", "wav"):
@@ -61,7 +61,7 @@ def test_files_folders_and_globs_together(tmp_path):
     assert list(find(given)) == ["1", "2", "3", "deep/4", "5"]
     assert list(find(str(tmp_path / "**" / "[34].wav"))) == ["b/3", "b/deep/4"]
     odd = tone(tmp_path / "x[12]*.wav")
-    assert find(odd) == {"x[12]*": odd}  # a file of this name is no pattern
+    assert find(odd) == {"x[12]*": odd}  # a file of this name is not a pattern
 
 
 def test_a_recording_given_twice_is_one(tmp_path):
@@ -100,7 +100,7 @@ def test_nothing_to_extract(tmp_path, monkeypatch, inputs, says):
     assert not Path("out").exists()
 
 
-def test_name_too_long_and_name_that_is_no_utf8(tmp_path):
+def test_name_too_long_and_name_that_is_not_utf8(tmp_path):
     out = tmp_path / "out"
     long = "x" * 300
     assert "File name too long" in speechasym.extract(f"{long}.wav", out).failed[long]
@@ -256,7 +256,7 @@ def test_options_of_another_feature_set_are_not_swallowed(kind, options):
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
-    """Short recordings, and a long one that comes last: time to cut a run."""
+    """Short recordings, and a long one that comes last: time to interrupt a run."""
     folder = tmp_path_factory.mktemp("corpus")
     for i in range(6):
         tone(folder / "a" / f"{i}.wav", NOISE[: 2000 * (i + 1)])
@@ -273,11 +273,13 @@ def uninterrupted(corpus, tmp_path_factory):
     return contents(out)
 
 
-def begin_and_cut(corpus: Path, out: Path, how: signal.Signals, workers: int, made: int) -> str:
+def begin_and_interrupt(
+    corpus: Path, out: Path, how: signal.Signals, workers: int, made: int
+) -> str:
     """Run the command, and end it when `made` recordings are done, or the first is begun."""
     command = [sys.executable, "-m", "speechasym", "extract", corpus, "--out", out]
     command += ["--workers", str(workers)]
-    for _ in range(5):  # should this machine be so slow to look that the run was through
+    for _ in range(5):  # should the run end before this machine looks
         shutil.rmtree(out, ignore_errors=True)
         with subprocess.Popen(
             command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -293,14 +295,14 @@ def begin_and_cut(corpus: Path, out: Path, how: signal.Signals, workers: int, ma
                 os.killpg(run.pid, how)  # as a terminal does
             else:
                 run.send_signal(how)
-            _, said = run.communicate(timeout=30)  # returns when no worker is left either
+            _, stderr = run.communicate(timeout=30)  # returns when no worker is left either
         noted = (out / JOURNAL).read_text().count("\n") - 1 if (out / JOURNAL).exists() else 8
         if noted < 8:
             assert not (out / INDEX).exists()
             assert run.returncode == (130 if how == signal.SIGINT else -how)
-            assert "Traceback" not in said
-            return said
-    raise AssertionError("the run was never cut")
+            assert "Traceback" not in stderr
+            return stderr
+    raise AssertionError("the run was never interrupted")
 
 
 @pytest.mark.parametrize(
@@ -314,11 +316,13 @@ def begin_and_cut(corpus: Path, out: Path, how: signal.Signals, workers: int, ma
         (signal.SIGTERM, 2, 3),
     ],
 )
-def test_cut_run_goes_on_and_ends_the_same(tmp_path, corpus, uninterrupted, how, workers, made):
+def test_interrupted_run_resumes_and_ends_the_same(
+    tmp_path, corpus, uninterrupted, how, workers, made
+):
     out = tmp_path / "out"
-    said = begin_and_cut(corpus, out, how, workers, made)
+    stderr = begin_and_interrupt(corpus, out, how, workers, made)
     if how == signal.SIGINT:
-        assert "speechasym: interrupted; the same command resumes here\n" in said
+        assert "speechasym: interrupted; the same command resumes here\n" in stderr
         assert not list(out.rglob("*.part"))
     result = speechasym.extract(corpus, out)
     assert result.written
@@ -333,7 +337,7 @@ def test_two_workers_give_the_same_bytes(tmp_path, corpus, uninterrupted):
     assert contents(out) == uninterrupted
 
 
-def test_journal_that_was_cut_in_a_line(tmp_path):
+def test_journal_with_an_incomplete_line(tmp_path):
     inputs, out = tmp_path / "in", tmp_path / "out"
     for i in range(4):
         tone(inputs / f"{i}.wav", NOISE[: 1000 * (i + 1)])
@@ -366,7 +370,7 @@ def stopped(inputs: Path, out: Path, monkeypatch, **options) -> None:
             speechasym.extract(inputs, out, **options)
 
 
-def test_cut_twice_keeps_the_work_of_both(tmp_path, monkeypatch):
+def test_two_interruptions_keep_the_work_of_both(tmp_path, monkeypatch):
     for name in "abc":
         tone(tmp_path / "in" / f"{name}.wav")
     inputs, out = tmp_path / "in", tmp_path / "out"
@@ -376,7 +380,7 @@ def test_cut_twice_keeps_the_work_of_both(tmp_path, monkeypatch):
 
 
 def test_configurations_are_never_mixed(tmp_path, monkeypatch):
-    """A run with --overwrite that is cut must not leave its files to the configuration before."""
+    """An interrupted run with --overwrite must not leave its files to the configuration before."""
     for name in "abc":
         tone(tmp_path / "in" / f"{name}.wav")
     inputs, out = tmp_path / "in", tmp_path / "out"
@@ -406,7 +410,7 @@ def test_changed_recording_is_done_again(tmp_path):
     np.testing.assert_array_equal(np.load(out / "a.npy"), features(a))
     assert contents(out)["b.npy"] == before["b.npy"] != contents(out)["a.npy"]
     assert index(out)["recordings"]["a"]["sha256"] != index(out)["recordings"]["b"]["sha256"]
-    (out / "b.npy").unlink()  # nor is a lost output taken for made
+    (out / "b.npy").unlink()  # nor is a lost output taken for complete
     assert speechasym.extract(b.parent, out).written == ["b"]
 
 
@@ -435,7 +439,7 @@ def test_bad_recording_does_not_stop_the_others(tmp_path, workers):
     assert "sample 0 (at 0.000000 s) must be finite, got nan" in result.failed["d"]
     assert index(out)["failed"] == result.failed
     assert contents(out).keys() == {INDEX, "a.npy", "c.npy", "e.npy"}
-    tone(inputs / "b.wav")  # mended
+    tone(inputs / "b.wav")  # fixed
     again = speechasym.extract(inputs, out)
     assert (again.written, again.kept, list(again.failed)) == (["b"], ["a", "c", "e"], ["d"])
 
@@ -451,11 +455,11 @@ def test_failures_in_the_messages_of_the_command(tmp_path):
     assert row == f"speechasym: [bold]bad failed: {index(out)['failed']['[bold]bad']}"
 
 
-def test_run_where_everything_failed_binds_nobody(tmp_path):
+def test_run_where_everything_failed_does_not_fix_the_configuration(tmp_path):
     path, out = tone(tmp_path / "x.wav"), tmp_path / "out"
     assert list(speechasym.extract(path, out, channel=1).failed) == ["x"]
     assert speechasym.extract(path, out, channel=0).written == ["x"]
-    assert speechasym.extract(path, out, channel="0").kept == ["x"]  # as the command line has it
+    assert speechasym.extract(path, out, channel="0").kept == ["x"]  # as on the command line
 
 
 def test_index_is_the_same_each_time_and_complete(tmp_path):
@@ -473,7 +477,7 @@ def test_index_is_the_same_each_time_and_complete(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"recordings": {"x": 1}, "config": 3}'])
-def test_index_that_is_none(tmp_path, text):
+def test_damaged_index(tmp_path, text):
     path, out = tone(tmp_path / "x.wav"), tmp_path / "out"
     out.mkdir()
     (out / INDEX).write_text(text)
@@ -483,7 +487,7 @@ def test_index_that_is_none(tmp_path, text):
     assert speechasym.extract(path, out, overwrite=True).written == ["x"]
 
 
-def test_damaged_recording_is_made_and_named(tmp_path):
+def test_damaged_recording_is_extracted_and_named(tmp_path):
     noise = np.random.default_rng(4).integers(-(2**15), 2**15, 20000).astype("<i2").tobytes()
     noise = noise.replace(b"\r", b"\n")
     path, out = tone(tmp_path / "x.wav", np.frombuffer(noise, "<i2")), tmp_path / "out"
@@ -504,7 +508,7 @@ def test_real_recordings(tmp_path):
         assert not leftovers(tmp_path)
 
 
-def test_progress_in_lines_where_there_is_no_terminal(tmp_path, monkeypatch):
+def test_progress_in_lines_without_a_terminal(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     speechasym.extract(tone(tmp_path / "x.wav"), tmp_path / "out", show_progress=True)
     assert sys.stderr.getvalue() == "extract: 100%, 0 s left, 1/1\n"

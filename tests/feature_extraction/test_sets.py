@@ -15,7 +15,7 @@ from speechasym.feature_extraction.sets import AsymmetryFeatures
 from speechasym.ops import ref
 
 
-def test_columns_say_what_rows_hold():
+def test_columns_describe_the_rows():
     x = quiet_first(noise(8000) + tone(700, 0.5))
     config = AsymmetryFeatures(channels=8, outputs=OUTPUTS)
     columns = config.columns()
@@ -51,8 +51,8 @@ def test_compact_set_from_its_parts():
         padded = np.pad(coefficients, ((5, 5), (0, 0)), "edge")
         for k in range(count):
             smooth = np.convolve(padded[:, k], [0.25, 0.5, 0.25], "valid")
-            own = names.index(f"{group}_{k:02d}")
-            np.testing.assert_allclose(matrix[:, own], smooth[4:-4], atol=1e-4)
+            column = names.index(f"{group}_{k:02d}")
+            np.testing.assert_allclose(matrix[:, column], smooth[4:-4], atol=1e-4)
             if group == "power" and k < 6:
                 slope = np.correlate(smooth, np.array([-2, -1, 0, 1, 2]) / 10, "valid")
                 got = matrix[:, names.index(f"slope_{k:02d}")]

@@ -16,9 +16,10 @@ from typing import Any, NamedTuple
 
 from recipes.provenance import commit, machine
 from speechasym import files
+from speechasym.config import to_dict
 from speechasym.errors import ConfigError, OutputError, SpeechAsymError
 from speechasym.training import environment, run_folder
-from speechasym.training.config import TrainConfig, config_to_dict, read_config
+from speechasym.training.config import TrainConfig, read_config
 
 # heads, and words found by means of them, as `evaluation` names them -> measures
 MEASURES = {
@@ -72,7 +73,7 @@ def plan_job(
     """
     config = read_config(base, [*common, f"seed={seed}", *system.words])
     test = test or Path(config.data.train).with_name("test_cuts.jsonl.gz")
-    settings = {k: v for k, v in config_to_dict(config).items() if k not in run_folder.FREE}
+    settings = {k: v for k, v in to_dict(config).items() if k not in run_folder.FREE}
     settings["data"] = {
         k: v for k, v in settings["data"].items() if f"data.{k}" not in run_folder.FREE
     }

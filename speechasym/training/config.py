@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from speechasym.config import build, check_range, override, read_yaml, to_dict
+from speechasym.config import build, check_range, override, read_yaml
 from speechasym.errors import ConfigError
 from speechasym.feature_extraction.sets import FeatureConfig, LogMelFeatures
 from speechasym.levels import presets
@@ -205,13 +205,8 @@ def read_config(path: str | Path | None, overrides: Iterable[str] = ()) -> Train
     return _build(mapping, name_of)
 
 
-def config_to_dict(config: TrainConfig) -> dict[str, Any]:
-    """Return a configuration as JSON and YAML know it."""
-    return to_dict(config)
-
-
 def config_from_dict(mapping: Mapping[str, Any]) -> TrainConfig:
-    """Return a configuration from the result of `config_to_dict`. Raises `ConfigError`."""
+    """Return a configuration from the result of `config.to_dict`. Raises `ConfigError`."""
     return _build(mapping)
 
 

@@ -17,10 +17,10 @@ import torch
 from torch import nn
 
 from speechasym import files
-from speechasym.config import build
+from speechasym.config import build, to_dict
 from speechasym.errors import CheckpointError, ConfigError, OutputError, TrainingError
 from speechasym.training import checkpoints
-from speechasym.training.config import TrainConfig, config_from_dict, config_to_dict
+from speechasym.training.config import TrainConfig, config_from_dict
 from speechasym.training.dataset import Dataset
 from speechasym.training.distributed import ProcessGroup
 from speechasym.training.environment import versions
@@ -77,7 +77,7 @@ class Run(NamedTuple):
 def write_config(config: TrainConfig, out: Path, resume: bool) -> None:
     """Write config.json. Raises `OutputError` if the folder holds another run."""
     path = out / CONFIG
-    new = checkpoints.plain(config_to_dict(config))
+    new = checkpoints.plain(to_dict(config))
     if path.exists():
         try:
             old = _with_defaults(json.loads(path.read_text("utf-8"))["config"])
@@ -99,7 +99,7 @@ def write_config(config: TrainConfig, out: Path, resume: bool) -> None:
 def _with_defaults(mapping: Any) -> Any:
     """Return a run's configuration as this version writes it, if it can read it."""
     try:
-        return checkpoints.plain(config_to_dict(config_from_dict(mapping)))
+        return checkpoints.plain(to_dict(config_from_dict(mapping)))
     except ConfigError:
         return mapping
 
@@ -119,7 +119,7 @@ def _differences(old: Any, new: Any, key: str = "") -> Iterator[tuple[str, Any, 
 def _meta(run: Run) -> dict[str, Any]:
     """Return what describes the tensors of a checkpoint, and of the model."""
     return {
-        "config": config_to_dict(run.config),
+        "config": to_dict(run.config),
         "inventories": {head: list(symbols) for head, symbols in run.train.inventories.items()},
         "columns": run.train.columns,
         "versions": versions(),

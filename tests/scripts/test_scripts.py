@@ -49,12 +49,13 @@ def test_speakers_that_cannot_be_held_out(tmp_path, capsys, words, says):
 
 
 def test_a_run_is_put_into_the_package(tmp_path, monkeypatch, capsys):
-    from speechasym.training.config import config_from_dict, config_to_dict
+    from speechasym.config import to_dict
+    from speechasym.training.config import config_from_dict
     from speechasym.training.loop import train
 
     words = tiny.corpus(tmp_path, 6)
     small = {"preset": "tiny", "every": {"width": 12, "units": 8}}
-    config = config_to_dict(tiny.config(words, "epochs=1")) | {"model": small}
+    config = to_dict(tiny.config(words, "epochs=1")) | {"model": small}
     train(config_from_dict(config), tmp_path / "run", show_progress=False)
     lexicon, lm = tmp_path / "a.txt", tmp_path / "b.arpa.gz"
     lexicon.write_text("A  AH\n")

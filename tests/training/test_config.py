@@ -7,7 +7,7 @@ from speechasym.errors import ConfigError
 from speechasym.levels import presets
 from speechasym.levels.config import HierarchyConfig, LevelConfig, RecurrentConfig
 from speechasym.levels.hierarchy import build_model
-from speechasym.training import config
+from speechasym.training.config import CustomConfig, config_from_dict, read_config
 
 DATA = ["data.train=a.jsonl", "data.dev=b.jsonl"]
 TEXT = """
@@ -32,7 +32,7 @@ def path(tmp_path):
 
 
 def test_a_file_and_words_that_win(path):
-    result = config.read_config(
+    result = read_config(
         path, ["model.levels.1.units=48", "epochs=7", "data.augment.speeds=1,1.1"]
     )
     assert result.data.features.features == "gammatone" and result.data.features.channels == 32
@@ -46,8 +46,8 @@ def test_a_file_and_words_that_win(path):
 
 
 def test_to_dict_and_back(path):
-    result = config.read_config(path)
-    assert config.config_from_dict(config.config_to_dict(result)) == result
+    result = read_config(path)
+    assert config_from_dict(to_dict(result)) == result
 
 
 @pytest.mark.parametrize(
@@ -94,24 +94,24 @@ def test_to_dict_and_back(path):
 )
 def test_faults_are_named(word, message):
     with pytest.raises(ConfigError, match=message):
-        config.read_config(None, [*DATA, word])
+        read_config(None, [*DATA, word])
 
 
 def test_models_are_typed():
     def model(*words):
-        return config.read_config(None, [*DATA, *words]).model
+        return read_config(None, [*DATA, *words]).model
 
     assert model() == model("model.preset=tiny") == presets.model_config({"preset": "tiny"})
     assert model("model.preset=recurrent", "model.hidden=5") == RecurrentConfig(hidden=5)
     assert model("model={kind: recurrent, width: 8}") == RecurrentConfig(width=8)
     custom = model("model.kind=custom", "model.options.size=3")
-    assert custom == config.CustomConfig(options={"size": 3})
+    assert custom == CustomConfig(options={"size": 3})
     for result in (model("model.every.units=9"), model("model.preset=recurrent"), custom):
-        whole = config.config_to_dict(config.read_config(None, DATA)) | {"model": to_dict(result)}
-        assert config.config_from_dict(whole).model == result
+        whole = to_dict(read_config(None, DATA)) | {"model": to_dict(result)}
+        assert config_from_dict(whole).model == result
     # a run of an earlier version has only the keys of its preset
-    old = config.config_to_dict(config.read_config(None, DATA)) | {"model": presets.PRESETS["tiny"]}
-    assert config.config_from_dict(old).model == presets.model_config({"preset": "tiny"})
+    old = to_dict(read_config(None, DATA)) | {"model": presets.PRESETS["tiny"]}
+    assert config_from_dict(old).model == presets.model_config({"preset": "tiny"})
 
 
 @pytest.mark.parametrize(
@@ -133,22 +133,22 @@ def test_faults_of_a_model_name_file_and_key(tmp_path, monkeypatch, text, messag
     monkeypatch.chdir(tmp_path)
     (tmp_path / "run.yaml").write_text(f"data: {{train: a, dev: b}}\nmodel: {text}\n")
     with pytest.raises(ConfigError, match=message):
-        config.read_config("run.yaml")
+        read_config("run.yaml")
     with pytest.raises(ConfigError, match=r"^model\.preset \(key=value\): must be"):
-        config.read_config("run.yaml", ["model={preset: tyni}"])
+        read_config("run.yaml", ["model={preset: tyni}"])
 
 
 @pytest.mark.parametrize("word", ["levels.2.units=1", "levels.x=1", "levels.0.units.a=1"])
 def test_missing_elements(path, word):
     with pytest.raises(ConfigError, match=r"out of range for a list of 2|has no element"):
-        config.read_config(path, [f"model.{word}"])
+        read_config(path, [f"model.{word}"])
 
 
 def test_what_is_missing_is_named():
     with pytest.raises(ConfigError, match=r"data\.train: is missing"):
-        config.read_config(None)
+        read_config(None)
     with pytest.raises(ConfigError, match=r"data\.dev"):
-        config.read_config(None, DATA[:1])
+        read_config(None, DATA[:1])
 
 
 @pytest.mark.parametrize(
@@ -165,12 +165,12 @@ def test_what_is_missing_is_named():
 def test_faults_of_a_file_are_named(path, text, message):
     path.write_text(text)
     with pytest.raises(ConfigError, match=message):
-        config.read_config(path)
+        read_config(path)
 
 
 def test_a_missing_file(tmp_path):
     with pytest.raises(ConfigError, match="cannot be read"):
-        config.read_config(tmp_path / "none.yaml")
+        read_config(tmp_path / "none.yaml")
 
 
 def test_a_fault_of_another_part_says_where_it_was_asked_for():

@@ -1,5 +1,6 @@
 """Features of cuts: equal to those of recordings, in noise, cached, in several processes."""
 
+import ast
 import shutil
 from pathlib import Path
 
@@ -135,3 +136,17 @@ def test_the_key_changes_with_any_module_that_features_depend_on(tmp_path):
     assert len(versions) == len(modules) + 1 and feature_cache.code_version(home) in versions
     with pytest.raises(RuntimeError, match="no_such_package has no modules"):
         feature_cache.code_version(home, ("ops", "no_such_package"))
+
+
+def test_the_key_covers_all_code_that_features_import():
+    home = Path(feature_cache.__file__).parents[1]
+    packages = [source for source in feature_cache.SOURCES if not source.endswith(".py")]
+    numberless = {"config", "errors", "files", "progress", "workers"}  # do not change features
+    for package in packages:
+        for module in (home / package).rglob("*.py"):
+            for node in ast.walk(ast.parse(module.read_text())):
+                if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(
+                    "speechasym"
+                ):
+                    inner = (node.module or "").split(".")[1:2] or [a.name for a in node.names]
+                    assert set(inner) <= {*packages, *numberless}, f"{module} imports {inner}"

@@ -11,6 +11,7 @@ import pytest
 import tiny
 import torch
 
+from speechasym.config import to_dict
 from speechasym.errors import ConfigError, TrainingError
 from speechasym.training import (
     checkpoints,
@@ -20,7 +21,7 @@ from speechasym.training import (
     run_folder,
     validation,
 )
-from speechasym.training.config import config_from_dict, config_to_dict
+from speechasym.training.config import config_from_dict
 
 SPEEDS = ["data.augment.speeds=0.9,1,1.1", "data.augment.time_masks=1", "model.options.drop=0.2"]
 
@@ -180,7 +181,7 @@ def test_a_run_by_minutes_ends_in_time(tmp_path, words):
 def test_framewise_training_runs_and_is_logged(tmp_path, words, preset):
     size = {"every": {"width": 12, "units": 8}} if preset == "tiny" else {"hidden": 8, "width": 8}
     more = {"framewise": 1.0, "epochs": 1, "model": {"preset": preset, **size}}
-    config = config_from_dict(config_to_dict(tiny.config(words)) | more)
+    config = config_from_dict(to_dict(tiny.config(words)) | more)
     loop.train(config, tmp_path / "r", show_progress=False)
     text = (tmp_path / "r" / "metrics.jsonl").read_text("utf-8")
     lines = [json.loads(line) for line in text.splitlines()]

@@ -8,6 +8,7 @@ import pytest
 import tiny
 
 from speechasym import files
+from speechasym.config import to_dict
 from speechasym.errors import (
     CheckpointError,
     OutputError,
@@ -19,7 +20,7 @@ from speechasym.training import (
     models,
     run_folder,
 )
-from speechasym.training.config import config_from_dict, config_to_dict
+from speechasym.training.config import config_from_dict
 
 
 def test_a_full_disk_keeps_the_checkpoint_before(tmp_path, words, monkeypatch):
@@ -141,10 +142,10 @@ def test_a_run_of_an_earlier_version_is_the_same_run(tmp_path, words):
     """Earlier versions wrote only the keys of a model's preset and of its configuration."""
     more = ["epochs=1", "model.every.width=16", "model.every.block.dropout=0.1"]
     config = tiny.config(words, *more)
-    old = config_to_dict(config)
+    old = to_dict(config)
     keys = {"width": 16, "block": {"dropout": 0.1}}
     old["model"] = presets.merged({"preset": "tiny", "every": keys})
-    assert old["model"] != config_to_dict(config)["model"]
+    assert old["model"] != to_dict(config)["model"]
     (tmp_path / "config.json").write_text(json.dumps({"config": old}))
     run_folder.write_config(config, tmp_path, resume=True)
     written = json.loads((tmp_path / "config.json").read_text())["config"]

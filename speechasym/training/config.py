@@ -202,15 +202,14 @@ def read_config(path: str | Path | None, overrides: Iterable[str] = ()) -> Train
             return f"{key} (key=value)"
         return f"{source}: {key}"
 
-    return _build(mapping, name_of)
+    return config_from_dict(mapping, name_of)
 
 
-def config_from_dict(mapping: Mapping[str, Any]) -> TrainConfig:
-    """Return a configuration from the result of `config.to_dict`. Raises `ConfigError`."""
-    return _build(mapping)
+def config_from_dict(mapping: Any, name_of: Callable[[str], str] = str) -> TrainConfig:
+    """Return a configuration from the result of `config.to_dict`. Raises `ConfigError`.
 
-
-def _build(mapping: Any, name_of: Callable[[str], str] = str) -> TrainConfig:
+    `name_of` maps a dotted key to the way a message names it.
+    """
     if isinstance(mapping, Mapping) and "model" in mapping:
         mapping = {**mapping, "model": presets.merged(mapping["model"], name_of)}
     return build(TrainConfig, mapping, name_of)

@@ -32,9 +32,7 @@ def path(tmp_path):
 
 
 def test_a_file_and_words_that_win(path):
-    result = read_config(
-        path, ["model.levels.1.units=48", "epochs=7", "data.augment.speeds=1,1.1"]
-    )
+    result = read_config(path, ["model.levels.1.units=48", "epochs=7", "data.augment.speeds=1,1.1"])
     assert result.data.features.features == "gammatone" and result.data.features.channels == 32
     assert result.data.features.normalise == "utterance"  # of the default, as it is not said
     assert result.model == HierarchyConfig(

@@ -1,10 +1,10 @@
-"""Set speakers apart: a manifest of cuts -> two, so that choices are made without the test.
+"""Hold out speakers: split a manifest of cuts in two, to make choices without the test set.
 
     python scripts/hold_out.py CUTS --out DIR --folds 4          # every speaker held out once
     python scripts/hold_out.py CUTS --out DIR --speakers 1284,260
 
-writes DIR/fold0_train_cuts.jsonl.gz and DIR/fold0_dev_cuts.jsonl.gz and so on. Speakers are taken
-in order of their names, spread evenly over the folds.
+writes DIR/fold0_train_cuts.jsonl.gz, DIR/fold0_dev_cuts.jsonl.gz and so on. Speakers are taken in
+the order of their names and spread evenly over the folds.
 """
 
 import argparse
@@ -17,41 +17,46 @@ from speechasym.errors import ConfigError, SpeechAsymError
 
 
 def folds_of(speakers: Sequence[str], folds: int) -> list[list[str]]:
-    """Neighbours in order go together, so that a fold has several of a dialect or none.
+    """Divide speakers into folds of neighbours, so that a fold has several of a dialect or none.
 
     Raises `ConfigError` unless every fold has a speaker and leaves one to train on.
     """
     names = sorted(set(speakers))
     if not 1 < folds <= len(names):
-        raise ConfigError("--folds", f"{folds} of {len(names)} speakers", "Use 2 to that many")
+        raise ConfigError(
+            "--folds", f"must be from 2 to the number of speakers, got {folds} of {len(names)} "
+            "speakers", "Use fewer folds",
+        )  # fmt: skip
     edges = [round(i * len(names) / folds) for i in range(folds + 1)]
     return [names[a:b] for a, b in pairwise(edges)]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Write the manifests and say who is where."""
+    """Write the manifests and print the speakers of each."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("cuts", help="manifest of cuts, as prepare writes")
+    parser.add_argument("cuts", help="manifest of cuts, as written by `speechasym prepare`")
     parser.add_argument("--out", required=True, help="folder for the manifests")
     how = parser.add_mutually_exclusive_group(required=True)
-    how.add_argument("--folds", type=int, help="so many pairs of manifests")
-    how.add_argument("--speakers", help="held out, with commas: one pair of manifests")
+    how.add_argument("--folds", type=int, help="number of pairs of manifests")
+    how.add_argument("--speakers", help="comma-separated speakers to hold out in a single pair")
     options = parser.parse_args(arguments)
     try:
-        cuts = read_cuts(Path(options.cuts))
-        who = {cut.id: cut.supervisions[0].speaker for cut in cuts}
+        cuts = read_cuts(options.cuts)
+        speaker_of = {cut.id: cut.supervisions[0].speaker for cut in cuts}
         if options.folds:
-            held = folds_of(list(who.values()), options.folds)
+            folds = folds_of(list(speaker_of.values()), options.folds)
         else:
-            held = [options.speakers.split(",")]
-            if missing := sorted(set(held[0]) - set(who.values())):
-                raise ConfigError("--speakers", f"{missing[0]} is not in {options.cuts}", "Check")
+            folds = [options.speakers.split(",")]
+            if missing := sorted(set(folds[0]) - set(speaker_of.values())):
+                raise ConfigError(
+                    "--speakers", f"{missing[0]} is not in {options.cuts}", "Check the names"
+                )
         Path(options.out).mkdir(parents=True, exist_ok=True)
-        for number, names in enumerate(held):
+        for number, names in enumerate(folds):
             for part, inside in (("train", False), ("dev", True)):
-                chosen = cuts.filter(lambda c, n=names, i=inside: (who[c.id] in n) == i)
+                chosen = cuts.filter(lambda c, n=names, i=inside: (speaker_of[c.id] in n) == i)
                 chosen.to_file(Path(options.out) / f"fold{number}_{part}_cuts.jsonl.gz")
             print(f"fold {number}: held out {', '.join(names)}")
     except SpeechAsymError as error:

@@ -4,13 +4,13 @@ Obtain the package on a Debian or Ubuntu machine, in any folder (root is not nee
 
     apt-get download pocketsphinx-testdata
 
-and give this script the file, or the folder that `dpkg-deb -x FILE.deb FOLDER` unpacks it to:
+and pass this script the file, or the folder that `dpkg-deb -x FILE.deb FOLDER` unpacks it to:
 
     python scripts/make_data.py PACKAGE.deb|UNPACKED_FOLDER [--out data]
 
 Every source file is checked against its sha256 and every output against the sha256 of its
-samples, all before the first file is written: a mismatch leaves the output folder as it was and
-exits with code 1. The table was made from version 0.8+5prealpha+1-15 of the package.
+samples, all before the first file is written: on a mismatch the output folder stays unchanged and
+the exit code is 1. The table was made from version 0.8+5prealpha+1-15 of the package.
 
 The samples never change. The bytes of a FLAC file may: they depend on the encoder inside
 libsndfile, so the check is on decoded samples, and SHA256SUMS names the files as written here.
@@ -145,9 +145,9 @@ def sha256(data: bytes) -> str:
 
 
 def ar_members(archive: bytes) -> dict[str, bytes]:
-    """The members of an `ar` archive, which is what a .deb is."""
+    """Return the members of an `ar` archive, which a .deb is."""
     if not archive.startswith(b"!<arch>\n"):
-        raise DataError("not a .deb: it does not begin as an ar archive does")
+        raise DataError("not a .deb: it does not begin like an ar archive")
     members = {}
     at = 8
     while at + 60 <= len(archive):
@@ -160,13 +160,13 @@ def ar_members(archive: bytes) -> dict[str, bytes]:
         at += 60
         members[name] = archive[at : at + size]
         if len(members[name]) < size:
-            raise DataError(f"the .deb is cut short inside {name}")
+            raise DataError(f"the .deb is truncated inside {name}")
         at += size + size % 2  # members start at even offsets
     return members
 
 
 def read_folder(folder: Path) -> dict[str, bytes]:
-    """The source files that an unpacked package holds, by path below SOURCE_ROOT."""
+    """Return the source files of an unpacked package, by path below SOURCE_ROOT."""
     paths = {clip.source: folder / SOURCE_ROOT / clip.source for clip in CLIPS}
     return {source: path.read_bytes() for source, path in paths.items() if path.is_file()}
 
@@ -184,7 +184,7 @@ def read_tar(data: bytes) -> dict[str, bytes]:
 
 
 def read_deb(package: Path) -> dict[str, bytes]:
-    """The source files that a .deb holds, by path below SOURCE_ROOT."""
+    """Return the source files of a .deb, by path below SOURCE_ROOT."""
     members = ar_members(package.read_bytes())
     name = next((name for name in members if name.startswith("data.tar")), None)
     if name is None:
@@ -224,30 +224,30 @@ def samples_sha256(samples: NDArray[np.int16]) -> str:
 
 
 def build(sources: dict[str, bytes]) -> dict[str, bytes]:
-    """The audio files by name; raises DataError unless sources and samples are the known ones."""
+    """Return the audio files by name; raise DataError unless sources and samples are known."""
     problems = []
     for clip in CLIPS:
         if clip.source not in sources:
             problems.append(f"{clip.source} is missing")
-        elif (found := sha256(sources[clip.source])) != clip.source_sha256:
-            problems.append(f"{clip.source} has sha256 {found}, expected {clip.source_sha256}")
+        elif (digest := sha256(sources[clip.source])) != clip.source_sha256:
+            problems.append(f"{clip.source} has sha256 {digest}, expected {clip.source_sha256}")
     if problems:
         raise DataError("\n".join(["this is not the known package:", *problems]))
     files = {}
     for clip in CLIPS:
         files[clip.name] = encode(clip.name, decode(clip.source, sources[clip.source]))
-        # Read back what will be written, so that a lossy or broken encoder cannot go unseen.
-        found = samples_sha256(decode(clip.name, files[clip.name]))
-        if found != clip.samples_sha256:
+        # Read back what will be written, to detect a lossy or broken encoder.
+        digest = samples_sha256(decode(clip.name, files[clip.name]))
+        if digest != clip.samples_sha256:
             raise DataError(
-                f"{clip.name} decodes to samples with sha256 {found}, "
+                f"{clip.name} decodes to samples with sha256 {digest}, "
                 f"expected {clip.samples_sha256}"
             )
     return files
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Write in one step, so that a reader or an interrupt never meets half a file."""
+    """Write atomically, so that neither a reader nor an interrupt leaves half a file."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         part.write_bytes(data)

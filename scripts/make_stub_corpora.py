@@ -1,13 +1,12 @@
-"""Make stubs of corpora in the shapes their real folders have, with a second of noise a sentence.
+"""Write stub corpora in the folder layouts of the real ones, with a second of noise a sentence.
 
     python scripts/make_stub_corpora.py OUT
 
-The same call gives the same bytes. Nothing of it is speech: the tests of `speechasym.corpora`
-prepare these where the licensed corpora are not there.
+The same call gives the same bytes. There is no speech in them: the tests of `speechasym.corpora`
+prepare them if the licensed corpora are missing.
 """
 
 import argparse
-import sys
 import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -40,13 +39,13 @@ READERS = {"stub-train": (11, 12), "stub-dev": (21,)}
 
 
 def words_of(name: str, count: int = 4) -> list[str]:
-    """Words drawn by a name: the same name says the same."""
+    """Draw words by a name: the same name gives the same words."""
     rng = np.random.default_rng(zlib.crc32(name.encode()))
     return [list(WORDS)[number] for number in rng.integers(len(WORDS), size=count)]
 
 
 def noise(name: str, samples: int) -> np.ndarray:
-    """(T,) int16 noise drawn by a name."""
+    """Draw (T,) int16 noise by a name."""
     rng = np.random.default_rng(zlib.crc32(name.encode()))
     return (3000 * rng.standard_normal(samples)).clip(-32768, 32767).astype(np.int16)
 
@@ -61,14 +60,14 @@ def timit(
     ending: str = ".wav",
     flat: bool = False,
 ) -> Path:
-    """A TIMIT of so many sentences a speaker: PART/DR1/SPEAKER/SX1.WAV with .PHN, .WRD and .TXT.
+    """Write a TIMIT: PART/DR1/SPEAKER/SX1.WAV with .PHN, .WRD and .TXT.
 
     Args:
         speakers: {"TRAIN" or "TEST": names}.
-        sentences: up to 10: 5 SX, 3 SI, 2 SA, in this order.
-        case: of all names: "upper", "lower" or "mixed".
-        coding: "NIST" or "WAV", whatever the ending.
-        ending: of recordings; ".wav.wav" as in some re-packagings.
+        sentences: number for each speaker, up to 10: 5 SX, 3 SI, 2 SA, in this order.
+        case: case of all names: "upper", "lower" or "mixed".
+        coding: "NIST" or "WAV", independent of the ending.
+        ending: ending of recordings; ".wav.wav" as in some re-packagings.
         flat: dr1-speaker/sx1.wav, without TRAIN and TEST.
     """
     number = 0
@@ -113,7 +112,7 @@ def _timit_sentence(
 def librispeech(
     folder: Path, form: str = "flac", subsets: Mapping[str, Iterable[int]] = READERS
 ) -> Path:
-    """Subsets of {name: readers}, 2 chapters a reader, 3 utterances a chapter; and SPEAKERS.TXT."""
+    """Write subsets {name: readers}, 2 chapters a reader, 3 utterances each; and SPEAKERS.TXT."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = ["; reader_id | gender | subset | minutes | name"]
     for subset, readers in subsets.items():
@@ -139,8 +138,7 @@ def _chapter(home: Path, name: str, form: str) -> None:
 
 
 def official(folder: Path) -> Path:
-    """A TIMIT with the 74 official speakers in TEST and some more, a sentence each."""
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    """Write a TIMIT with the 74 official speakers in TEST and some more, a sentence each."""
     from speechasym.corpora.timit import CORE_TEST, DEVELOPMENT
 
     test = [*sorted(DEVELOPMENT | CORE_TEST), "FAKS9", "MDAB9"]
@@ -148,8 +146,9 @@ def official(folder: Path) -> Path:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("out", type=Path)
+    """Write all stubs."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("out", type=Path, help="output folder")
     out = parser.parse_args().out
     timit(out / "timit-disc" / "TIMIT")
     timit(out / "timit-riff", coding="WAV")

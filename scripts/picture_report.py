@@ -7,15 +7,12 @@ section of the page.
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import browser
 from PIL import Image
-
-sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "tests")]
-import browser  # noqa: E402
 
 WIDTH, TALLEST = 1000, 1500  # pixels, of the page and of a section
 SHRINK = 0.7

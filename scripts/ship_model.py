@@ -1,19 +1,17 @@
-"""Put a finished run into the package, as the model that `transcribe` uses without a run.
+"""Put a finished run into the package, as the model that `transcribe` uses by default.
 
     python scripts/ship_model.py RUN --lexicon lexicon.txt --lm lm.arpa.gz
 
-Writes speechasym/recognition/pretrained/: the model without the places of this machine, lexicon,
-language model, and the sha256 of each. docs/model-card.md has to be brought up to date by hand.
+Writes speechasym/recognition/pretrained/: the model without paths of this machine, lexicon,
+language model, and the sha256 of each. Update docs/model-card.md by hand.
 """
 
 import argparse
 import hashlib
 import shutil
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from speechasym import files
 from speechasym.errors import SpeechAsymError
 from speechasym.recognition import pretrained
@@ -23,7 +21,7 @@ MOST = 2_000_000  # bytes of the model
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Write the folder and say how large everything is."""
+    """Write the folder and print the sizes."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("run", type=Path, help="folder of a finished run")
     parser.add_argument("--lexicon", type=Path, required=True)

@@ -155,7 +155,7 @@ def test_script_refuses_other_sources_and_writes_nothing(package: Path, tmp_path
     [
         (b"RIFF", "not a .deb"),
         (b"!<arch>\n", "no data.tar member"),
-        (b"!<arch>\n" + b"data.tar.xz".ljust(48) + b"9         `\nabc", "cut short"),
+        (b"!<arch>\n" + b"data.tar.xz".ljust(48) + b"9         `\nabc", "truncated"),
         (b"!<arch>\n" + b"data.tar.xz".ljust(48) + b"4         `\nabcd", "cannot read data.tar.xz"),
         (b"!<arch>\n" + b"data.tar.xz".ljust(48) + b"?         `\nabcd", "damaged"),
         (None, "neither a file nor a folder"),

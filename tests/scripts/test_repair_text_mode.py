@@ -44,7 +44,7 @@ def test_speech_is_restored(repair, clip, drops):
     broken = broken[: len(broken) // 2 * 2]
     missing = 2 * len(x) - len(broken)
     assert missing >= drops
-    fixed, count = repair.mend(np.frombuffer(broken, np.uint8), len(x))
+    fixed, count = repair.repair(np.frombuffer(broken, np.uint8), len(x))
     assert count >= missing - 1
     off = np.abs(fixed.astype(int) - x)
     # low bytes stay 3 off; 10 and 13 as a high byte cannot always be told apart

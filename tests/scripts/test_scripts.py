@@ -37,7 +37,7 @@ def test_every_speaker_is_held_out_once(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["--folds", "4"], "4 of 3 speakers"),
+        (["--folds", "4"], "got 4 of 3 speakers"),
         (["--speakers", "s7"], "s7 is not in"),
     ],
 )

@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "chrome")
 
@@ -110,7 +111,7 @@ class Page:
             assert time.monotonic() < until, "the page does not load"
             time.sleep(0.05)
 
-    def run(self, script: str) -> object:
+    def run(self, script: str) -> Any:
         """Return the value of an expression in the page, awaited if it is a promise."""
         done = self.ask(
             "Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True

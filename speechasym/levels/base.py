@@ -79,18 +79,11 @@ class Function(nn.Module, ABC):
 
     def _check(self, x: Tensor, mask: Tensor | None) -> None:
         if x.ndim != 3 or x.shape[2] != self.width:
-            raise ConfigError(
-                "x",
-                f"must have shape (batch, frames, {self.width}), got {tuple(x.shape)}",
-                "Map the features to this width",
-            )
+            problem = f"must have shape (batch, frames, {self.width}), got {tuple(x.shape)}"
+            raise ConfigError("x", problem, "Map the features to this width")
         if mask is not None and (mask.shape != x.shape[:2] or mask.dtype != torch.bool):
-            raise ConfigError(
-                "mask",
-                f"must be bool of shape {tuple(x.shape[:2])}, got {mask.dtype} of "
-                f"{tuple(mask.shape)}",
-                "Pass True at real frames",
-            )
+            problem = f"must be bool {tuple(x.shape[:2])}, got {mask.dtype} {tuple(mask.shape)}"
+            raise ConfigError("mask", problem, "Pass True at real frames")
 
     @abstractmethod
     def _run(self, x: Tensor, mask: Tensor | None, state: State | None) -> tuple[Tensor, State]:

@@ -116,9 +116,7 @@ class Stack(nn.Module):
             raise ConfigError("blocks", "is empty", "Give one or more")
         widths = [block.width for block in blocks]
         if len(set(widths)) > 1:
-            raise ConfigError(
-                "blocks", f"have different widths {widths}", "Use one width in a stack"
-            )
+            raise ConfigError("blocks", f"have different widths {widths}", "Use one width")
         self.blocks = nn.ModuleList(blocks)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:

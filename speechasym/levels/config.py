@@ -145,9 +145,7 @@ class LevelConfig:
         if self.units == 1:
             raise ConfigError("units", "a single unit has no rival", "Use 0, or 2 or more")
         if self.events == "hysteresis" and not self.units:
-            raise ConfigError(
-                "events", "hysteresis needs units", "Use units > 0, or events stride or none"
-            )
+            raise ConfigError("events", "hysteresis needs units", "Use units > 0, or stride")
         check_choice("law", self.law, RankActivation.LAWS)
         if self.units and self.law == "log":
             raise ConfigError("law", "log grows with distance", "Use another law for units")

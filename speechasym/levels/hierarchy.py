@@ -47,11 +47,8 @@ class Hierarchy(nn.Module):
         for name, symbols in sizes.items():
             head = self._head(name)
             if head.level >= len(config.levels):
-                raise ConfigError(
-                    f"heads.{name}.level",
-                    f"there is no level {head.level}, as the model has {len(config.levels)}",
-                    "Count levels from 0",
-                )
+                problem = f"there is no level {head.level}, as the model has {len(config.levels)}"
+                raise ConfigError(f"heads.{name}.level", problem, "Count levels from 0")
             width = config.levels[head.level].width
             self.heads[name] = nn.Linear(width, (symbols + 1) * head.slots)
             if head.tells:
@@ -87,8 +84,7 @@ class Hierarchy(nn.Module):
             features: (B, F, D).
             lengths: (B,) in frames.
 
-        Raises:
-            ConfigError: features with other columns, or lengths beyond their frames.
+        Raises `ConfigError` for features with other columns, or lengths beyond their frames.
         """
         steps = self._frames(features, lengths)
         levels: list[LevelOutput] = []
@@ -109,10 +105,8 @@ class Hierarchy(nn.Module):
                 if name not in log_probs:
                     log_probs[name] = self._log_probs(name, output.y)
                 heads[name] = (log_probs[name].flatten(1, 2), output.mask.sum(1) * slots)
-                spans[name] = (
-                    output.start.repeat_interleave(slots, 1),
-                    output.end.repeat_interleave(slots, 1),
-                )
+                start, end = (t.repeat_interleave(slots, 1) for t in (output.start, output.end))
+                spans[name] = (start, end)
         return ModelOutput(heads, losses, spans, levels)
 
     def _head(self, name: str) -> HeadConfig:

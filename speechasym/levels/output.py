@@ -24,16 +24,10 @@ class ModelOutput(NamedTuple):
 def frame_mask(features: Tensor, lengths: Tensor, columns: int) -> Tensor:
     """Return the mask (B, F) of real frames. Raises `ConfigError` unless the shapes fit."""
     if features.ndim != 3 or features.shape[2] != columns:
-        raise ConfigError(
-            "features",
-            f"must have shape (batch, frames, {columns} columns), got {tuple(features.shape)}",
-            "Extract them with the model's configuration",
-        )
+        problem = f"must have shape (batch, frames, {columns} columns), got {tuple(features.shape)}"
+        raise ConfigError("features", problem, "Extract them with the model's configuration")
     longest = int(lengths.max())
     if lengths.shape != features.shape[:1] or longest > features.shape[1]:
-        raise ConfigError(
-            "lengths",
-            f"{tuple(lengths.shape)} up to {longest} do not fit features {tuple(features.shape)}",
-            "Give the number of frames of each row",
-        )
+        shapes = f"{tuple(lengths.shape)} up to {longest} do not fit {tuple(features.shape)}"
+        raise ConfigError("lengths", shapes, "Give the number of frames of each row of features")
     return torch.arange(features.shape[1], device=features.device) < lengths[:, None]

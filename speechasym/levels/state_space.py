@@ -48,9 +48,8 @@ class StateSpace(Function):
         check_heads(inner, heads, "inner width")
         check_count("states", states)
         if not causal and heads % 2:
-            raise ConfigError(
-                "heads", f"must be even, as half run backwards, got {heads}", f"Use {heads + 1}"
-            )
+            problem = f"must be even, as half run backwards, got {heads}"
+            raise ConfigError("heads", problem, f"Use {heads + 1}")
         self.heads = heads
         self.sizes = (inner, inner + 2 * states, heads)
         self.inside = nn.Linear(width, sum(self.sizes), bias=False)

@@ -88,9 +88,8 @@ class RankActivation(nn.Module):
             raise ConfigError("resolution", f"{law} has no resolution", "Leave it out")
         check_range("soft", soft, "0.3, or None for exact ranks", above=True)
         if not 0 < beta_bounds[0] < beta_bounds[1] < math.inf:
-            raise ConfigError(
-                "beta_bounds", f"must be 0 < low < high, got {beta_bounds}", "Use 0.01, 100"
-            )
+            problem = f"must be 0 < low < high, got {beta_bounds}"
+            raise ConfigError("beta_bounds", problem, "Use 0.01, 100")
         self.units, self.law, self.soft = units, law, soft
         self.groups, self.group_dim = groups, group_dim
         self.beta_bounds = beta_bounds
@@ -136,11 +135,10 @@ class RankActivation(nn.Module):
             problem = f"must have {self.units} units, got {x.shape[-1]}"
             raise ConfigError("x", problem, "Check its shape")
         if self.groups > 1 and (x.ndim < -self.group_dim or x.shape[self.group_dim] != self.groups):
-            raise ConfigError(
-                "x",
-                f"dimension {self.group_dim} must hold {self.groups} groups, got {tuple(x.shape)}",
-                "Check group_dim",
+            problem = (
+                f"dimension {self.group_dim} must be {self.groups} groups: {tuple(x.shape)}"
             )
+            raise ConfigError("x", problem, "Check group_dim")
         if mask is not None:
             x = x.masked_fill(~mask, 0)  # whatever it holds, it gets no gradient
         beta = self._spread(self.beta, x)

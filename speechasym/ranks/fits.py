@@ -102,22 +102,17 @@ def fit(
     check_choice("law", law, ("both", "geometric", "power"))
     check_choice("kind", kind, ("counts", "activations"))
     if (kind == "activations") != (sample_size is not None) or (kind == "activations" and ranked):
-        raise ConfigError(
-            "sample_size, ranked",
-            f"activations need a sample size and are always sorted, got {sample_size} and {ranked}",
-            "Give sample_size with activations only, ranked with counts only",
-        )
+        problem = f"activations need a sample size, and are sorted, got {sample_size} and {ranked}"
+        remedy = "Give sample_size with activations only, ranked with counts only"
+        raise ConfigError("sample_size, ranked", problem, remedy)
     if counts.any() and sample_size is not None:
         check_range("sample_size", sample_size, "the number of observations", 1, above=True)
         counts = counts / counts.max()
         counts *= sample_size / counts.sum()
         counts[counts < 0.5] = 0
     if np.count_nonzero(counts) < 2:
-        raise ConfigError(
-            "values",
-            f"a law needs two units with a count, got {np.count_nonzero(counts)}",
-            "Give more data, or a larger sample_size",
-        )
+        problem = f"a law needs two units with a count, got {np.count_nonzero(counts)}"
+        raise ConfigError("values", problem, "Give more data, or a larger sample_size")
     if not ranked:
         counts = np.sort(counts)[::-1]
     counts = counts[: np.flatnonzero(counts)[-1] + 1]

@@ -135,9 +135,7 @@ class RankActivation(nn.Module):
             problem = f"must have {self.units} units, got {x.shape[-1]}"
             raise ConfigError("x", problem, "Check its shape")
         if self.groups > 1 and (x.ndim < -self.group_dim or x.shape[self.group_dim] != self.groups):
-            problem = (
-                f"dimension {self.group_dim} must be {self.groups} groups: {tuple(x.shape)}"
-            )
+            problem = f"dimension {self.group_dim} must be {self.groups} groups: {tuple(x.shape)}"
             raise ConfigError("x", problem, "Check group_dim")
         if mask is not None:
             x = x.masked_fill(~mask, 0)  # whatever it holds, it gets no gradient

@@ -10,14 +10,13 @@ from speechasym.errors import AnnotationError
 SUFFIXES = (".textgrid", *timit.TIERS)
 
 
-def read_tiers(path: str | Path, sample_rate: int = timit.SAMPLE_RATE) -> dict[str, list[Interval]]:
+def read_tiers(path: str | Path) -> dict[str, list[Interval]]:
     """Read an annotation file: {tier: its intervals}, in the file's order.
 
     A .PHN gives the tier "phones", a .WRD the tier "words".
 
     Args:
         path: a .TextGrid, .PHN or .WRD, in any letter case.
-        sample_rate: Hz, the unit of the times in a .PHN or .WRD.
 
     Raises:
         AnnotationError: another kind of file, or one that cannot be read.
@@ -28,15 +27,13 @@ def read_tiers(path: str | Path, sample_rate: int = timit.SAMPLE_RATE) -> dict[s
         raise AnnotationError(path, problem, "Give a .TextGrid, .PHN or .WRD file")
     if suffix == ".textgrid":
         return read_textgrid(path)
-    return {timit.TIERS[suffix]: timit.read_timit(path, sample_rate)}
+    return {timit.TIERS[suffix]: timit.read_timit(path)}
 
 
-def tiers_beside(
-    recording: str | Path, sample_rate: int = timit.SAMPLE_RATE
-) -> dict[str, list[Interval]]:
+def tiers_beside(recording: str | Path) -> dict[str, list[Interval]]:
     """Read NAME.TextGrid beside a recording, else NAME.WRD and NAME.PHN; {} if there are none.
 
-    The suffixes may have any letter case. Args and errors as `read_tiers`.
+    The suffixes may have any letter case. Errors as `read_tiers`.
     """
     recording = Path(recording)
     paths = {
@@ -49,5 +46,5 @@ def tiers_beside(
     tiers: dict[str, list[Interval]] = {}
     for suffix in timit.TIERS:
         if suffix in paths:
-            tiers |= read_tiers(paths[suffix], sample_rate)
+            tiers |= read_tiers(paths[suffix])
     return tiers

@@ -42,9 +42,9 @@ def read_samples(path: str | Path) -> list[SampleInterval]:
     return rows
 
 
-def read_timit(path: str | Path, sample_rate: int = SAMPLE_RATE) -> list[Interval]:
+def read_timit(path: str | Path) -> list[Interval]:
     """Read a .PHN or .WRD file with its times in s, sorted. Raises as `read_samples`."""
-    rows = read_samples(path)
     return sorted(
-        Interval(row.start / sample_rate, row.end / sample_rate, row.label) for row in rows
+        Interval(start / SAMPLE_RATE, end / SAMPLE_RATE, label)
+        for start, end, label in read_samples(path)
     )

@@ -29,7 +29,6 @@ class Perplexity(NamedTuple):
     """How well a model predicts a text; </s> is predicted too, <s> is not."""
 
     perplexity: float  # of the words that the model knows
-    with_unknown: float  # of all words, the others as <unk>
     sentences: int
     words: int  # without </s>
     unknown: int  # words that the model does not know
@@ -128,11 +127,7 @@ class NgramModel:
             raise ConfigError("sentences", "expected at least one", "Give a text that has words")
         known = numbers != 0
         return Perplexity(
-            float(10 ** -scores[known].mean()),
-            float(10 ** -scores.mean()),
-            count,
-            len(numbers) - count,
-            int((~known).sum()),
+            float(10 ** -scores[known].mean()), count, len(numbers) - count, int((~known).sum())
         )
 
     def ngrams(self, order: int) -> Iterator[tuple[tuple[str, ...], float, float]]:

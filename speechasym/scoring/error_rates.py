@@ -187,17 +187,13 @@ def error_rate(
     missing = tuple(name for name in references if name not in hypotheses)
     extra = tuple(name for name in hypotheses if name not in references)
     if strict and missing:
-        raise ScoringError(
-            place_of(references, missing[0]),
-            f"has no hypothesis, like {len(missing)} of {len(references)} utterances in all",
-            "Recognise them too, or score without strict, which counts them as empty",
-        )
+        problem = f"has no hypothesis, like {len(missing)} of {len(references)} in all"
+        remedy = "Recognise them too, or score without strict, which counts them as empty"
+        raise ScoringError(place_of(references, missing[0]), problem, remedy)
     if strict and extra:
-        raise ScoringError(
-            place_of(hypotheses, extra[0]),
-            f"has no reference, like {len(extra)} of {len(hypotheses)} hypotheses in all",
-            "Remove them, or score without strict, which leaves them out",
-        )
+        problem = f"has no reference, like {len(extra)} of {len(hypotheses)} in all"
+        remedy = "Remove them, or score without strict, which leaves them out"
+        raise ScoringError(place_of(hypotheses, extra[0]), problem, remedy)
     utterances: dict[str, Counts] = {}
     confusions: Counter[Pair] = Counter()
     for name, tokens in references.items():

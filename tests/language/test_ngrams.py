@@ -28,10 +28,9 @@ def test_states_are_as_good_as_histories():
 def test_perplexity():
     model = estimate([["A", "B"], ["A", "C"], ["A", "B"]], 2)
     found = model.perplexity([["A", "X"], []])
-    a, x, end = 0.6, 0.5 * 0.1, 0.3  # p(A|<s>), g(A) p(<unk>), p(</s>)
+    a, end = 0.6, 0.3  # p(A|<s>), p(</s>)
     empty = 0.5 * 0.3  # p(</s>|<s>) = g(<s>) p(</s>)
-    assert found[2:] == (2, 2, 1) and found.unknown_rate == 0.5
+    assert found[1:] == (2, 2, 1) and found.unknown_rate == 0.5
     assert found.perplexity == pytest.approx((a * end * empty) ** (-1 / 3), rel=1e-6)
-    assert found.with_unknown == pytest.approx((a * x * end * empty) ** (-1 / 4), rel=1e-6)
     with pytest.raises(ConfigError, match="expected at least one"):
         model.perplexity([])

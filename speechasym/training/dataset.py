@@ -20,10 +20,11 @@ from speechasym.annotations.intervals import Interval
 from speechasym.corpora.manifests import read_cuts
 from speechasym.errors import AudioError, LabelError
 from speechasym.language import lexicon
-from speechasym.training import batches, feature_cache, labels
+from speechasym.training import batches, labels
 from speechasym.training.augment import Excerpt, draw_splice, draw_variant, perturb_features
 from speechasym.training.config import AugmentConfig, DataConfig
 from speechasym.training.cuts import read_noises, speaker_of
+from speechasym.training.feature_cache import FeatureTask, check_cache, features_of_all
 from speechasym.training.labels import Inventory
 
 if TYPE_CHECKING:
@@ -175,7 +176,7 @@ def load(
     """
     augment = augment or AugmentConfig()
     name = Path(path).name
-    feature_cache.check_cache(config.cache)
+    check_cache(config.cache)
     cuts = read_cuts(Path(path))
     words = None if config.labels.lexicon is None else lexicon.read_lexicon(config.labels.lexicon)
     with _naming(path):
@@ -191,39 +192,37 @@ def load(
         if missing := [cut.id for cut, row in zip(cuts, times, strict=False) if not row]:
             remedy = "Set framewise and data.augment.splice to 0"
             raise LabelError(f"cut {missing[0]}", "its phones have no times", remedy)
+    encoded = {h: _encode(rows, inventories[h], f"{name}: {h}") for h, rows in references.items()}
     noises = read_noises(augment.noise) if augment.noise else []
     tasks = []
     for cut in cuts:
         for number in range(augment.variants):
             variant = draw_variant(augment, len(noises), cut.id, number, seed)
             noise = None if variant.noise is None else noises[variant.noise]
-            tasks.append(
-                feature_cache.FeatureTask(cut, config.features, variant, noise, config.cache)
-            )
+            tasks.append(FeatureTask(cut, config.features, variant, noise, config.cache))
     with _naming(path):
         what = f"features of {name.split('.')[0]}"
-        rows = feature_cache.features_of_all(tasks, config.workers, what, show_progress)
+        rows = features_of_all(tasks, config.workers, what, show_progress)
         features = [torch.from_numpy(x) for x in rows]
     count, rate = augment.variants, config.features.rate
-    phone_frames = None
-    if timed:
-        known = labels.classes(inventories["phones"])
-        phone_frames = [
-            _phone_frames(times[n // count], known, len(x), rate / task.variant.speed)
-            for n, (x, task) in enumerate(zip(features, tasks, strict=True))
-        ]
+    known = labels.classes(inventories["phones"]) if timed else {}
+    phone_frames = [
+        _phone_frames(times[n // count], known, len(x), rate / task.variant.speed)
+        for n, (x, task) in enumerate(zip(features, tasks, strict=True))
+        if timed
+    ]
     return Dataset(
         cuts=cuts,
         ids=[cut.id for cut in cuts],
         speakers=[speaker_of(cut) for cut in cuts],
         seconds=[cut.duration for cut in cuts],
         features=_by_cut(features, count),
-        labels={h: _encode(rows, inventories[h], f"{name}: {h}") for h, rows in references.items()},
+        labels=encoded,
         references=references,
         inventories={head: tuple(inventories[head]) for head in heads},
         fingerprint=files.sha256(Path(path)),
         rate=rate,
-        phone_frames=None if phone_frames is None else _by_cut(phone_frames, count),
+        phone_frames=_by_cut(phone_frames, count) if timed else None,
     )
 
 

@@ -67,16 +67,11 @@ def save(
         files.write_json(folder / BEST, pointer)
     files.write_json(folder / LAST, pointer)
     _sync(folder)
-    clean(folder)
-    return target
-
-
-def clean(folder: Path) -> None:
-    """Remove checkpoints that are neither last nor best, and incomplete ones."""
     kept = {_read_pointer(folder, LAST), _read_pointer(folder, BEST)}
     for path in [*folder.glob("step-*"), *folder.glob(f".step-*{files.SUFFIX}")]:
         if path.name not in kept:
             _remove(path)
+    return target
 
 
 def exists(folder: Path, which: str = LAST) -> bool:

@@ -1,4 +1,4 @@
-"""What is read from lhotse cuts: samples, speakers, and recordings of noise.
+"""What is read from lhotse cuts: samples, and recordings of noise.
 
 Shapes: T samples.
 """
@@ -29,11 +29,6 @@ def read_noises(path: str | Path) -> "list[Cut]":
         raise ConfigError(path, "no recordings in this folder", "Give a folder of noise recordings")
     noises = [Recording.from_file(p, recording_id=p.relative_to(path).as_posix()) for p in files]
     return list(CutSet.from_cuts(recording.to_cut() for recording in noises))
-
-
-def speaker_of(cut: "Cut") -> str:
-    """Return a cut's first named speaker, or an empty string."""
-    return next((s.speaker for s in cut.supervisions if s.speaker), "")
 
 
 def load_samples(cut: "Cut", rate: float, channel: str | int = "mean") -> NDArray[np.float32]:

@@ -23,7 +23,7 @@ from speechasym.language import lexicon
 from speechasym.training import batches, labels
 from speechasym.training.augment import Excerpt, draw_splice, draw_variant, perturb_features
 from speechasym.training.config import AugmentConfig, DataConfig
-from speechasym.training.cuts import read_noises, speaker_of
+from speechasym.training.cuts import read_noises
 from speechasym.training.feature_cache import FeatureTask, check_cache, features_of_all
 from speechasym.training.labels import Inventory
 
@@ -214,7 +214,7 @@ def load(
     return Dataset(
         cuts=cuts,
         ids=[cut.id for cut in cuts],
-        speakers=[speaker_of(cut) for cut in cuts],
+        speakers=[next((s.speaker for s in c.supervisions if s.speaker), "") for c in cuts],
         seconds=[cut.duration for cut in cuts],
         features=_by_cut(features, count),
         labels=encoded,

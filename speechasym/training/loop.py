@@ -66,6 +66,7 @@ def train(
         config: configuration, or its YAML file.
         out: folder of the run.
         overrides: `key=value` words that take precedence over the file.
+        config: as `read_config` returns it; out: the folder of the run.
         resume: continue an interrupted run in `out`, or start if there is none.
         build: builds the model from (config.model, columns, {head: symbols}); default:
             `hierarchy.build_model`. A model maps (features (B, F, D), lengths (B,)) to an object
@@ -86,6 +87,9 @@ def train(
         OutputError: the folder holds another run, is in use, or cannot be written.
         CheckpointError: the run cannot be resumed.
         TrainingError: a loss or gradient is not finite; names the module that caused it.
+
+    Example:
+        >>> result = train(read_config("run.yaml", ["epochs=10"]), "run")
     """
     if not isinstance(config, TrainConfig):
         config = read_config(config, overrides)
@@ -121,7 +125,7 @@ def _train(
         batches.check_longest(train_set.cuts, config.batch_seconds, "batch_seconds")
         model = models.build_model(config, train_set.columns, inventories, build)
         if not resumes:
-            models.fit_model(model, train_set, config)
+            models.initialise_model(model, train_set, config)
             if config.start is not None:
                 warm_start.start_from(model, train_set.columns, inventories, config.start)
         problem = f"batches of {config.batch_seconds:g} s need more memory than {device} has"

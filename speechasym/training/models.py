@@ -1,6 +1,7 @@
-"""The model of a run: built from its configuration, fitted to data, or read from its folder."""
+"""The model of a run: built from its configuration, initialised by data, or read from a folder."""
 
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -13,7 +14,7 @@ from speechasym.training.config import CustomConfig, ModelSettings, TrainConfig,
 from speechasym.training.dataset import Dataset
 from speechasym.training.labels import Inventory
 
-FIT_BATCHES = 4  # from which a model may set itself before training
+FIRST_BATCHES = 4  # from which a model may set itself before training
 # (config.model, columns of the features, {head: symbols}) -> model
 Build = Callable[[ModelSettings, int, dict[str, int]], nn.Module]
 
@@ -39,13 +40,13 @@ def build_model(
         raise ConfigError(f"model: {subject}", problem, remedy) from error
 
 
-def fit_model(model: nn.Module, data: Dataset, config: TrainConfig) -> None:
+def initialise_model(model: nn.Module, data: Dataset, config: TrainConfig) -> None:
     """Call a model's `initialise`, if it has one, with (features, lengths) of a few batches."""
     initialise = getattr(model, "initialise", None)
     if initialise is None:
         return
     numbers = batches.epoch_batches(data.cuts, config.batch_seconds, config.seed, 0)
-    first = [data.batch(batch) for batch, _ in zip(numbers, range(FIT_BATCHES), strict=False)]
+    first = [data.batch(batch) for batch in islice(numbers, FIRST_BATCHES)]
     with torch.no_grad(), torch.random.fork_rng(devices=()):
         torch.manual_seed(config.seed)
         initialise(iter([(batch.features, batch.lengths) for batch in first]))

@@ -14,7 +14,7 @@ import numpy as np
 
 from speechasym.audio import reading
 from speechasym.corpora.manifests import Corpus, Utterance, manifests_of
-from speechasym.corpora.report import Count, PreparationReport, Problem
+from speechasym.corpora.report import Count, PreparationReport, Problems
 from speechasym.errors import AudioError, CorpusError
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".7z", ".rar", ".iso")
@@ -70,7 +70,7 @@ def nothing_found(root: Path, places: Iterable[str], expected: str) -> CorpusErr
     return CorpusError(root, f"{expected} not found below it", "Give the corpus's own folder")
 
 
-def usable_frames(path: Path, place: str, sample_rate: int, problems: list[Problem]) -> int:
+def usable_frames(path: Path, place: str, sample_rate: int, problems: Problems) -> int:
     """Return a recording's length in samples, or 0 if it cannot be used, from its header.
 
     Args:
@@ -83,10 +83,10 @@ def usable_frames(path: Path, place: str, sample_rate: int, problems: list[Probl
         str(path).encode()
         info = reading.info(path)
     except UnicodeEncodeError:
-        problems.append(Problem("error", "path not UTF-8, which lhotse cannot open", place))
+        problems.add("error", "path not UTF-8, which lhotse cannot open", place)
         return 0
     except AudioError as error:
-        problems.append(Problem("error", "audio that cannot be read", place, error.args[1]))
+        problems.add("error", "audio that cannot be read", place, error.args[1])
         return 0
     faults = []
     if info.sample_rate != sample_rate:
@@ -95,13 +95,14 @@ def usable_frames(path: Path, place: str, sample_rate: int, problems: list[Probl
         faults.append(("more than one channel", f"{info.channels} channels, not 1"))
     if not info.frames:
         faults.append(("audio without samples", "0 samples"))
-    problems += [Problem("error", kind, place, detail) for kind, detail in faults]
+    for kind, detail in faults:
+        problems.add("error", kind, place, detail)
     if info.warning:
-        problems.append(Problem("warning", "damaged audio", place, info.warning))
+        problems.add("warning", "damaged audio", place, info.warning)
     return 0 if faults else info.frames
 
 
-def read_text(path: Path, place: str, what: str, problems: list[Problem]) -> str | None:
+def read_text(path: Path, place: str, what: str, problems: Problems) -> str | None:
     """Return the content of a text file, or None if it cannot be read, is not UTF-8, or is empty.
 
     Args:
@@ -111,14 +112,14 @@ def read_text(path: Path, place: str, what: str, problems: list[Problem]) -> str
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
-        problems.append(Problem("error", f"{what} cannot be read", place, str(error.strerror)))
+        problems.add("error", f"{what} cannot be read", place, str(error.strerror))
         return None
     except UnicodeDecodeError as error:
         detail = f"byte {error.start} is {error.object[error.start]:#04x}"
-        problems.append(Problem("error", f"{what} not UTF-8", place, detail))
+        problems.add("error", f"{what} not UTF-8", place, detail)
         return None
     if not text.strip():
-        problems.append(Problem("error", f"{what} empty", place))
+        problems.add("error", f"{what} empty", place)
         return None
     return text
 
@@ -127,7 +128,7 @@ def check_sets(
     name: str,
     split: str,
     sets: Mapping[str, list[Utterance]],
-    problems: list[Problem],
+    problems: Problems,
     published: Mapping[str, tuple[int, int]] | None = None,
 ) -> Corpus:
     """Check utterances against each other; return the manifests and the report of those kept.
@@ -141,40 +142,39 @@ def check_sets(
         problems: those of single files; those of speakers, ids, samples and texts are added.
         published: {name of the set: speakers and sentences of the official one}.
     """
-    problems = problems + _overlaps(sets)
+    _check_overlaps(sets, problems)
     first: dict[str, Utterance] = {}  # of each id
     for utterances in sets.values():
         for utterance in utterances:
             if first.setdefault(utterance.id, utterance) is not utterance:
-                problems.append(Problem("error", "duplicate id", utterance.place, utterance.id))
+                problems.add("error", "duplicate id", utterance.place, utterance.id)
     for utterance, earlier in _same_audio(list(first.values())):
         detail = f"{utterance.id} has the samples of {earlier.id} ({earlier.place})"
-        problems.append(Problem("error", "same audio under two ids", utterance.place, detail))
+        problems.add("error", "same audio under two ids", utterance.place, detail)
         del first[utterance.id]
     kept = {key: [u for u in part if first.get(u.id) is u] for key, part in sets.items()}
     counts = {key: count_of(part) for key, part in kept.items()}
-    problems += [Problem("warning", "empty set", key) for key, part in kept.items() if not part]
+    for key, part in kept.items():
+        if not part:
+            problems.add("warning", "empty set", key)
     report = PreparationReport(
         corpus=name, split=split, counts=counts, published=published or {}, problems=problems
     )
     return Corpus(sets={key: manifests_of(part) for key, part in kept.items()}, report=report)
 
 
-def _overlaps(sets: Mapping[str, list[Utterance]]) -> list[Problem]:
-    """Return an error for each speaker in two sets, and a warning for sentences in two sets."""
-    problems = []
+def _check_overlaps(sets: Mapping[str, list[Utterance]], problems: Problems) -> None:
+    """Add an error for each speaker in two sets, and a warning for sentences in two sets."""
     for one, other in combinations(sets, 2):
         pair = f"{one} and {other}"
         speakers = {u.speaker for u in sets[one]} & {u.speaker for u in sets[other]}
-        problems += [
-            Problem("error", "speaker in two sets", pair, speaker) for speaker in sorted(speakers)
-        ]
+        for speaker in sorted(speakers):
+            problems.add("error", "speaker in two sets", pair, speaker)
         texts = {u.text.lower() for u in sets[one]} & {u.text.lower() for u in sets[other]}
         if texts:
             examples = "; ".join(sorted(texts)[:2])
             detail = f"{len(texts)} different ones, such as: {examples}"
-            problems.append(Problem("warning", "sentences in two sets", pair, detail))
-    return problems
+            problems.add("warning", "sentences in two sets", pair, detail)
 
 
 def _same_audio(utterances: list[Utterance]) -> list[tuple[Utterance, Utterance]]:

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from speechasym.corpora import checks
 from speechasym.corpora.manifests import Corpus, Utterance
-from speechasym.corpora.report import Problem
+from speechasym.corpora.report import Problems
 from speechasym.errors import ConfigError
 from speechasym.language.letters import normalise
 from speechasym.progress import progress
@@ -37,7 +37,7 @@ def prepare(
 ) -> Corpus:
     """Return LibriSpeech as lhotse manifests: a set for each subset found below `root`.
 
-    Only the headers of recordings are read. Texts are reduced to the 28 letters of `letters`.
+    Only the headers of recordings are read. Texts are reduced to 28 letters (`language.letters`).
 
     Args:
         root: the folder of the subsets, one above it, or one subset.
@@ -49,17 +49,17 @@ def prepare(
         ConfigError: a subset is missing.
     """
     root, places = checks.files_below(root)
-    problems: list[Problem] = []
+    problems = Problems()
     audio: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)  # (subset, id): {form: place}
     texts: dict[tuple[str, str], tuple[str, str]] = {}  # (subset, id): text, place
     tables = []
-    clashes = []
+    clashes = Problems()
     for place in places:
         path = PurePosixPath(place)
         if match := _AUDIO.fullmatch(path.name):
             key = _subset(root, path), path.name[: match.end(3)]
             if audio[key].setdefault(match[4].lower(), place) != place:
-                clashes.append(Problem("error", "duplicate id", place, key[1]))
+                clashes.add("error", "duplicate id", place, key[1])
         elif _TEXT.fullmatch(path.name):
             subset = _subset(root, path)
             if subsets is None or subset in subsets:
@@ -84,7 +84,9 @@ def prepare(
             if utterance is not None:
                 sets[key[0]].append(utterance)
             step()
-    problems += _unknown_speakers(sets, genders)
+    speakers = {utterance.speaker for part in sets.values() for utterance in part}
+    for speaker in sorted(speakers - set(genders)) if genders else ():
+        problems.add("warning", "reader not in SPEAKERS.TXT", speaker)
     local = [name for name in names if name not in PUBLISHED]
     split = "the corpus's own subsets"
     if local:
@@ -103,16 +105,16 @@ def _transcripts(
     place: str,
     subset: str,
     texts: dict[tuple[str, str], tuple[str, str]],
-    problems: list[Problem],
+    problems: Problems,
 ) -> None:
     """Read a file of lines `ID TEXT` into `texts`, each line decoded by itself."""
     try:
         raw = (root / place).read_bytes().removeprefix(b"\xef\xbb\xbf")
     except OSError as error:
-        problems.append(Problem("error", "transcript cannot be read", place, str(error.strerror)))
+        problems.add("error", "transcript cannot be read", place, str(error.strerror))
         return
     if not raw.strip():
-        problems.append(Problem("error", "transcript empty", place))
+        problems.add("error", "transcript empty", place)
     for number, line in enumerate(raw.splitlines(), 1):
         where = f"{place}:{number}"
         name, _, rest = line.strip().partition(b" ")
@@ -122,29 +124,29 @@ def _transcripts(
             key = subset, name.decode("utf-8")
         except UnicodeDecodeError as error:
             detail = f"byte {error.start} of the id is {name[error.start]:#04x}"
-            problems.append(Problem("error", "transcript not UTF-8", where, detail))
+            problems.add("error", "transcript not UTF-8", where, detail)
             continue
         if key in texts:
-            problems.append(Problem("error", "two texts for one id", where, key[1]))
+            problems.add("error", "two texts for one id", where, key[1])
             continue
         try:
             texts[key] = rest.decode("utf-8"), where
         except UnicodeDecodeError as error:
             detail = f"byte {error.start} of the text is {rest[error.start]:#04x}"
-            problems.append(Problem("error", "transcript not UTF-8", where, detail))
+            problems.add("error", "transcript not UTF-8", where, detail)
             texts[key] = "", ""  # so that its audio is not reported as being without text
 
 
-def _speakers(root: Path, tables: list[str], problems: list[Problem]) -> dict[str, str]:
+def _speakers(root: Path, tables: list[str], problems: Problems) -> dict[str, str]:
     """Return {reader: gender} of the files SPEAKERS.TXT."""
     genders = {}
     if not tables:
-        problems.append(Problem("warning", "no SPEAKERS.TXT, genders unknown", "all"))
+        problems.add("warning", "no SPEAKERS.TXT, genders unknown", "all")
     for place in tables:
         try:
             text = (root / place).read_bytes().decode("utf-8", "replace")
         except OSError as error:
-            problems.append(Problem("warning", "cannot be read", place, str(error.strerror)))
+            problems.add("warning", "cannot be read", place, str(error.strerror))
             continue
         for line in text.splitlines():
             fields = [field.strip() for field in line.split("|")]
@@ -153,42 +155,34 @@ def _speakers(root: Path, tables: list[str], problems: list[Problem]) -> dict[st
     return genders
 
 
-def _unknown_speakers(sets: dict[str, list[Utterance]], genders: dict[str, str]) -> list[Problem]:
-    speakers = {utterance.speaker for part in sets.values() for utterance in part}
-    unknown = sorted(speakers - set(genders)) if genders else []
-    return [Problem("warning", "reader not in SPEAKERS.TXT", speaker) for speaker in unknown]
-
-
 def _read(
     root: Path,
     name: str,
     audio: dict[str, str],
     text: tuple[str, str] | None,
     genders: dict[str, str],
-    problems: list[Problem],
+    problems: Problems,
 ) -> Utterance | None:
     """Return one utterance, or None if an error leaves it out."""
     if not audio:
         if text is not None and text != ("", ""):
-            problems.append(Problem("error", "text without audio", text[1], name))
+            problems.add("error", "text without audio", text[1], name)
         return None
     place = next(audio[ending] for ending in ENDINGS if ending in audio)
     if len(audio) > 1:
-        detail = f"{place} is used"
-        problems.append(Problem("note", "several copies of one recording", place, detail))
+        problems.add("note", "several copies of one recording", place, f"{place} is used")
     frames = checks.usable_frames(root / place, place, RATE, problems)
     if text is None:
-        problems.append(Problem("error", "audio without text", place))
+        problems.add("error", "audio without text", place)
         return None
     if text == ("", ""):
         return None
     plain, unknown = normalise(text[0])
     if unknown:
-        detail = f"{name}: {unknown}"
-        problems.append(Problem("error", "text beyond the 28 letters", text[1], detail))
+        problems.add("error", "text beyond the 28 letters", text[1], f"{name}: {unknown}")
         return None
     if not plain:
-        problems.append(Problem("error", "text of an utterance empty", text[1], name))
+        problems.add("error", "text of an utterance empty", text[1], name)
         return None
     if not frames:
         return None

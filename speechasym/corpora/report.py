@@ -23,6 +23,14 @@ class Problem(NamedTuple):
     detail: str = ""
 
 
+class Problems(list[Problem]):
+    """The problems so far."""
+
+    def add(self, severity: str, kind: str, place: str, detail: str = "") -> None:
+        """Append a problem."""
+        self.append(Problem(severity, kind, place, detail))
+
+
 class Count(NamedTuple):
     """The size of a set."""
 
@@ -41,7 +49,7 @@ class PreparationReport:
     split: str  # description of the split, official or local
     counts: Mapping[str, Count]
     published: Mapping[str, tuple[int, int]]  # speakers and sentences of the official sets
-    problems: list[Problem] = field(default_factory=list)
+    problems: Problems = field(default_factory=Problems)
 
     def number(self, severity: str) -> int:
         """Return the number of problems of a severity."""

@@ -20,7 +20,7 @@ from speechasym.corpora.manifests import Corpus, Utterance
 from speechasym.corpora.mini.rendering import SAMPLE_RATE, render
 from speechasym.corpora.mini.sentences import SETS, Line, plan
 from speechasym.corpora.mini.voices import SPEAKERS
-from speechasym.corpora.report import PreparationReport, Problem
+from speechasym.corpora.report import PreparationReport, Problems
 from speechasym.errors import ConfigError, OutputError
 from speechasym.language.phones import SILENCE
 from speechasym.progress import progress
@@ -212,9 +212,9 @@ def _utterance(root: Path, row: dict[str, Any]) -> Utterance:
     )
 
 
-def _notes(index: dict[str, Any], sets: dict[str, list[Utterance]]) -> list[Problem]:
+def _notes(index: dict[str, Any], sets: dict[str, list[Utterance]]) -> Problems:
     """Return notes on vocabulary, phones and silence of each set, versions, and one checksum."""
-    notes = []
+    notes = Problems()
     for name, utterances in sets.items():
         words = {symbol for u in utterances for *_, symbol in u.words}
         phones = [phone for u in utterances for phone in u.phones]
@@ -223,10 +223,10 @@ def _notes(index: dict[str, Any], sets: dict[str, list[Utterance]]) -> list[Prob
             f"{len(words)} different words, {len({symbol for *_, symbol in phones})} different "
             f"phones, {silent / 60:.2f} minutes of silence"
         )
-        notes.append(Problem("note", "contents", name, detail))
+        notes.add("note", "contents", name, detail)
     versions = ", ".join(f"{name} {version}" for name, version in index["versions"].items())
-    notes.append(Problem("note", "made by", INDEX, versions))
-    notes.append(Problem("note", "sha256 of all sounds and times", INDEX, checksum(index)))
+    notes.add("note", "made by", INDEX, versions)
+    notes.add("note", "sha256 of all sounds and times", INDEX, checksum(index))
     return notes
 
 

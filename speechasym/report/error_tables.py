@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from speechasym.language.ngrams import UNKNOWN
 from speechasym.plots.confusion import articulation, confusion_matrix
 from speechasym.recognition.evaluation import FROM_LETTERS
 from speechasym.report import charts, html
@@ -12,7 +13,6 @@ from speechasym.report.html import DASH, SIGNS, Html, joined, number, paragraph,
 from speechasym.scoring import tables
 from speechasym.scoring.error_rates import GAP, ErrorRate
 from speechasym.training.config import HEADS
-from speechasym.training.labels import UNKNOWN
 
 TITLES = {"phones": "Phones", "letters": "Letters", "words": "Words"}
 TITLES[FROM_LETTERS] = "Words spelled from letters"

@@ -20,6 +20,7 @@ from speechasym.annotations.intervals import Interval
 from speechasym.corpora.manifests import read_cuts
 from speechasym.errors import AudioError, LabelError
 from speechasym.language import lexicon
+from speechasym.language.ngrams import UNKNOWN
 from speechasym.training import batches, labels
 from speechasym.training.augment import Excerpt, draw_splice, draw_variant, perturb_features
 from speechasym.training.config import AugmentConfig, DataConfig
@@ -234,7 +235,7 @@ def _encode(rows: Sequence[Sequence[str]], inventory: Sequence[str], what: str) 
     """Return the labels of symbols; warns of symbols that were not learned."""
     known = labels.classes(inventory)
     unknown = {token for row in rows for token in row} - set(known)
-    if unknown and labels.UNKNOWN not in known:
+    if unknown and UNKNOWN not in known:
         log.warning(
             "%s %s not in the model's inventory: each counts as an error",
             what, ", ".join(map(repr, sorted(unknown)[:5])),

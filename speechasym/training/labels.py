@@ -11,6 +11,7 @@ from speechasym.annotations.intervals import Interval
 from speechasym.errors import LabelError
 from speechasym.language.letters import LETTERS, normalise, spell
 from speechasym.language.lexicon import Lexicon
+from speechasym.language.ngrams import UNKNOWN
 from speechasym.language.phones import (
     FOLD_ANY_TO_39,
     GLOTTAL_STOP,
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from lhotse.cut import Cut
 
 Inventory = dict[str, tuple[str, ...]]
-UNKNOWN = "<unk>"
 
 
 def tokens(cut: "Cut", head: str, config: LabelConfig, lexicon: Lexicon | None) -> list[str]:

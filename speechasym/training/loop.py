@@ -28,6 +28,7 @@ from speechasym.training import (
     environment,
     losses,
     models,
+    optimiser,
     run_folder,
     validation,
     warm_start,
@@ -35,13 +36,6 @@ from speechasym.training import (
 from speechasym.training.config import TrainConfig, read_config
 from speechasym.training.dataset import Dataset
 from speechasym.training.models import Build
-from speechasym.training.optimiser import (
-    Average,
-    adamw,
-    clip_gradients,
-    find_non_finite,
-    rate_factor,
-)
 from speechasym.training.run_folder import Run, RunState, WriteMetrics
 
 log = logging.getLogger(__name__)
@@ -136,8 +130,8 @@ def _train(
         distributed.broadcast(model.state_dict().values(), group)
         run = Run(
             config, out, train_set, dev_set, model,
-            adamw(model, config.learning_rate, config.weight_decay),
-            Average(model, config.averaging), device, group,
+            optimiser.adamw(model, config.learning_rate, config.weight_decay),
+            optimiser.Average(model, config.averaging), device, group,
         )  # fmt: skip
         if resumes:
             state = run_folder.restore(run)
@@ -205,11 +199,7 @@ def _loop(
 
 
 def _step(
-    run: Run,
-    state: RunState,
-    numbers: list[int],
-    stopped: list[int],
-    clock: Callable[[], float],
+    run: Run, state: RunState, numbers: list[int], stopped: list[int], clock: Callable[[], float]
 ) -> dict[str, Any]:
     """Take one step of the optimiser; updates the state, and returns the line for the metrics."""
     config, model, device = run.config, run.model, run.device
@@ -233,18 +223,18 @@ def _step(
     sums = torch.stack([loss.detach(), *parts.values()]).float()
     signs = torch.tensor([float(bool(stopped)), clock() * run.group.is_first], device=device)
     sums = distributed.sum_gradients(model, torch.cat([sums, signs]), run.group)
-    norm = clip_gradients(model, config.clip)
+    norm = optimiser.clip_gradients(model, config.clip)
     total, *values, stop, seconds = sums.tolist()
     if not (math.isfinite(total) and math.isfinite(float(norm))):
         cause = "in another process"
         if batch:
-            cause = find_non_finite(model, lambda: compute_loss().total)
+            cause = optimiser.find_non_finite(model, lambda: compute_loss().total)
             cause = f"{cause}; cuts {', '.join(batch.ids[:3])}"
         problem = f"loss {total:g}, gradient norm {float(norm):g}: {cause}"
         kept = f"the checkpoint in {run.out} is intact; " if checkpoints.exists(run.out) else ""
         remedy = f"{kept}lower learning_rate or clip, or use precision=float32"
         raise TrainingError(f"step {state.step + 1}", problem, remedy)
-    rate = config.learning_rate * rate_factor(
+    rate = config.learning_rate * optimiser.rate_factor(
         state.share(config, len(run.train)), config.warm_up, config.schedule
     )
     for parameters in run.optimiser.param_groups:

@@ -16,12 +16,14 @@ Shapes: S steps, V classes (0 is CTC's blank).
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from rapidfuzz.distance import Levenshtein
 
 from speechasym import files
 from speechasym.annotations import transcripts
@@ -36,15 +38,18 @@ from speechasym.recognition.decoding_config import DecodingConfig
 from speechasym.recognition.search import WordSearch
 from speechasym.recognition.spellings import Spellings
 from speechasym.recognition.trained_model import TrainedModel, open_run
-from speechasym.recognition.tuning import Tuned, tune
 from speechasym.scoring.error_rates import ErrorRate, error_rate, speaker_of
 from speechasym.training import dataset, labels
 
 BATCH_S = 120.0  # of audio at a time
+# Of the bigram's log p; of each phone, which balances it; taken from the blank's log p. Each point
+# of the grid is decoded: the n-best lists that `recognition.tuning` rescores hold too few of the
+# many sequences of phones, and led to weights with more errors than no bigram.
 LM_WEIGHTS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-SEARCH = DecodingConfig(
-    source="phones", beam=20, nbest=20, word_score=0.0, lm_weight=0.0, blank_penalty=0.0
-)
+PHONE_SCORES = (0.0, 0.5, 1.0, 1.5)
+BLANK_PENALTIES = (0.0, 1.0)
+WEIGHTS = ("lm_weight", "phone_score", "blank_penalty")
+SEARCH = DecodingConfig(source="phones", beam=20, nbest=1, word_score=0.0, lm_weight=0.0)
 
 
 class PhoneDecoder(Decoder):
@@ -66,6 +71,12 @@ class Material:
     references: dict[str, list[str]]  # {cut: phones}
     posteriors: dict[str, NDArray[np.float32]]  # {cut: (S, V)}, natural log p
     speakers: dict[str, str]
+
+    def errors(self, hypotheses: Mapping[str, Sequence[str]]) -> float:
+        """Return the phone error rate of {cut: phones}."""
+        references = self.references
+        total = sum(Levenshtein.distance(references[k], list(hypotheses[k])) for k in references)
+        return total / max(1, sum(map(len, references.values())))
 
     def score(self, hypotheses: Mapping[str, Sequence[str]]) -> ErrorRate:
         """Return the phone error rate of {cut: phones}, with its interval over speakers."""
@@ -126,11 +137,21 @@ def with_bigram(
     }
 
 
-def tune_weights(material: Material, lm: NgramModel) -> Tuned:
-    """Return the weights of bigram, phones and blank with the fewest errors."""
-    decoder = PhoneDecoder(material.inventory, lm)
-    utterances = [{"phones": material.posteriors[name]} for name in material.references]
-    return tune(decoder, utterances, list(material.references.values()), lm_weights=LM_WEIGHTS)
+def tune_weights(
+    material: Material, lm: NgramModel
+) -> tuple[DecodingConfig, list[dict[str, float]]]:
+    """Return the weights with the fewest errors, and the error rate of each point of the grid."""
+    trials = []
+    for weights in product(LM_WEIGHTS, PHONE_SCORES, BLANK_PENALTIES):
+        config = _with_weights(*weights)
+        rate = material.errors(with_bigram(material, lm, config))
+        trials.append(dict(zip(WEIGHTS, weights, strict=True)) | {"rate": rate})
+    best = min(trials, key=lambda trial: trial["rate"])
+    return _with_weights(*(best[name] for name in WEIGHTS)), trials
+
+
+def _with_weights(lm_weight: float, phone_score: float, blank_penalty: float) -> DecodingConfig:
+    return replace(SEARCH, lm_weight=lm_weight, word_score=phone_score, blank_penalty=blank_penalty)
 
 
 def _interval(result: ErrorRate) -> list[float] | None:
@@ -142,8 +163,7 @@ def run(folder: str, test: str, tune_cuts: str, tuned_by: str | None, out: Path)
     """Tune the weights, decode the test with and without the bigram, write and print results."""
     chooser = open_run(tuned_by or folder)
     held_out = posteriors_of(chooser, tune_cuts)
-    tuned = tune_weights(held_out, bigram(chooser))
-    config = tuned.config
+    config, trials = tune_weights(held_out, bigram(chooser))
     trained = open_run(folder)
     material, lm = posteriors_of(trained, test), bigram(trained)
     write_arpa(out / "phones.arpa", lm)
@@ -155,16 +175,14 @@ def run(folder: str, test: str, tune_cuts: str, tuned_by: str | None, out: Path)
         transcripts.write_text(out / name / "phones.ref.txt", material.references)
     results = {name: material.score(hypotheses) for name, hypotheses in tables.items()}
     perplexity = lm.perplexity(list(material.references.values())).perplexity
-    weights = {
-        "lm_weight": config.lm_weight,
-        "phone_score": config.word_score,
-        "blank_penalty": config.blank_penalty,
-    }
+    values = config.lm_weight, config.word_score, config.blank_penalty
+    weights = dict(zip(WEIGHTS, values, strict=True))
     figures: dict[str, Any] = {
         "run": folder, "test": test, "tune": tune_cuts, "tuned_by": tuned_by, "weights": weights,
         "tuning": {
-            "without": held_out.score(without_bigram(held_out)).rate,
-            "before": tuned.before, "with": tuned.after,
+            "without": held_out.errors(without_bigram(held_out)),
+            "with": min(trial["rate"] for trial in trials),
+            "tried": trials,
         },
         "perplexity": perplexity,
         "labels": asdict(trained.config.data.labels),

@@ -81,7 +81,7 @@ def test_the_bigram_of_the_disc_is_tuned_on_its_dev(disc):
     asked = commands.of("phone_lm")[0]
     assert "--tuned-by" not in asked and after(asked, "--tune").endswith("dev_cuts.jsonl.gz")
     figures = json.loads((folder / "out" / "phone_lm" / "phone_lm.json").read_text())
-    assert figures["tuning"]["with"] <= figures["tuning"]["before"]
+    assert figures["tuning"]["with"] == min(r["rate"] for r in figures["tuning"]["tried"])
     evaluated = json.loads((folder / "out" / "test.json").read_text())["scores"]["phones"]
     assert figures["without"]["rate"] == evaluated["rate"]
     lm = read_arpa(folder / "out" / "phone_lm" / "phones.arpa")
@@ -158,9 +158,12 @@ def test_the_bigram_decides_where_the_sound_does_not():
     assert phone_lm.without_bigram(material) == {"x": ["sil", "a", "b", "sil"]}
     lm = kneser_ney.estimate([["sil", "b", "a", "sil"]] * 20, 2, vocabulary=("a", "b", "sil"))
     assert phone_lm.with_bigram(material, lm) == {"x": ["sil", "a", "b", "sil"]}  # weight 0
-    tuned = phone_lm.tune_weights(material, lm)
-    assert phone_lm.with_bigram(material, lm, tuned.config) == {"x": ["sil", "b", "a", "sil"]}
-    assert tuned.config.lm_weight > 0 and tuned.after == 0 and tuned.before == 0.5
+    config, tried = phone_lm.tune_weights(material, lm)
+    assert phone_lm.with_bigram(material, lm, config) == {"x": ["sil", "b", "a", "sil"]}
+    assert config.lm_weight > 0 and min(row["rate"] for row in tried) == 0
+    assert len(tried) == len(
+        phone_lm.LM_WEIGHTS * len(phone_lm.PHONE_SCORES) * len(phone_lm.BLANK_PENALTIES)
+    )
 
 
 def test_phone_lm_reports_what_is_wrong(tmp_path, capsys):

@@ -53,7 +53,7 @@ class ConfigError(SpeechAsymError, ValueError):
 class CorpusError(SpeechAsymError):
     """A corpus that cannot be prepared; with `strict`, any corpus with errors (see `report`)."""
 
-    report: Any = None  # speechasym.corpora.report.Report
+    report: Any = None  # speechasym.corpora.report.PreparationReport
 
 
 class DecodingError(SpeechAsymError):

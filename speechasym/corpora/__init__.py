@@ -9,20 +9,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from speechasym.corpora import librispeech, manifests, timit
-from speechasym.corpora.manifests import Corpus, Manifests
+from speechasym.corpora.manifests import Corpus
 from speechasym.corpora.mini import preparation
-from speechasym.corpora.report import PreparationReport
 from speechasym.errors import ConfigError, CorpusError
 
-__all__ = [
-    "CORPORA",
-    "Corpus",
-    "CorpusError",
-    "Manifests",
-    "PreparationReport",
-    "Prepared",
-    "prepare",
-]
+__all__ = ["CORPORA", "Corpus", "CorpusError", "Prepared", "prepare"]
 
 CORPORA: dict[str, Callable[..., Corpus]] = {
     "timit": timit.prepare,

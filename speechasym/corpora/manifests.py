@@ -6,7 +6,7 @@ lhotse takes seconds to import, so it is imported only where it is used.
 import gzip
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -19,7 +19,6 @@ from speechasym.errors import ConfigError, OutputError
 if TYPE_CHECKING:
     from lhotse import CutSet, RecordingSet, SupervisionSet
 
-PARTS = ("recordings", "supervisions", "cuts")
 MANIFEST_SUFFIXES = (".jsonl", ".json", ".yaml")  # each may be followed by .gz
 
 
@@ -51,6 +50,9 @@ class Manifests(NamedTuple):
     recordings: "RecordingSet"
     supervisions: "SupervisionSet"
     cuts: "CutSet"
+
+
+PARTS = Manifests._fields
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,38 +136,37 @@ def write(corpus: Corpus, out: Path) -> list[Path]:
 
     Raises `OutputError` if the folder cannot be written to, or another run is writing there.
     """
-    with files.locked_folder(out):
-        return _write(corpus, out)
-
-
-def _write(corpus: Corpus, out: Path) -> list[Path]:
     index = out / "report.json"
-    try:
-        earlier = json.loads(index.read_text("utf-8"))["sets"] if index.is_file() else {}
-    except (OSError, ValueError, LookupError, TypeError):
-        earlier = {}
-    try:
-        for name in set(earlier) - set(corpus.sets):
-            for part in PARTS:
-                (out / f"{name}_{part}.jsonl.gz").unlink(missing_ok=True)
-        index.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(
-            out, f"cannot be written ({error.strerror})", "Choose a folder that you may write to"
-        ) from error
-    written = []
-    for name, manifests in corpus.sets.items():
-        for part in PARTS:
-            path = out / f"{name}_{part}.jsonl.gz"
-            with files.atomic(path) as file, gzip.GzipFile("", "wb", 6, file, mtime=0) as packed:
-                for item in getattr(manifests, part):
-                    line = json.dumps(item.to_dict(), ensure_ascii=False) + "\n"
-                    packed.write(line.encode("utf-8", "backslashreplace"))
-            written.append(path)
-    with files.atomic(out / "report.txt") as file:
-        file.write(corpus.report.text(limit=None).encode())
-    files.write_json(index, corpus.report.as_dict())
+    with files.locked_folder(out):
+        try:
+            earlier = json.loads(index.read_text("utf-8"))["sets"] if index.is_file() else {}
+        except (OSError, ValueError, LookupError, TypeError):
+            earlier = {}
+        try:
+            for name in set(earlier) - set(corpus.sets):
+                for part in PARTS:
+                    (out / f"{name}_{part}.jsonl.gz").unlink(missing_ok=True)
+            index.unlink(missing_ok=True)
+        except OSError as error:
+            raise OutputError(
+                out, f"cannot be written ({error.strerror})", "Choose a writable folder"
+            ) from error
+        written = []
+        for name, manifests in corpus.sets.items():
+            for part, items in manifests._asdict().items():
+                written.append(out / f"{name}_{part}.jsonl.gz")
+                _write_items(written[-1], items)
+        with files.atomic(out / "report.txt") as file:
+            file.write(corpus.report.text(limit=None).encode())
+        files.write_json(index, corpus.report.as_dict())
     return [*written, out / "report.txt", index]
+
+
+def _write_items(path: Path, items: Iterable[Any]) -> None:
+    with files.atomic(path) as file, gzip.GzipFile("", "wb", 6, file, mtime=0) as packed:
+        for item in items:
+            line = json.dumps(item.to_dict(), ensure_ascii=False) + "\n"
+            packed.write(line.encode("utf-8", "backslashreplace"))
 
 
 def read_cuts(path: str | Path) -> Any:

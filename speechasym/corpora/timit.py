@@ -181,5 +181,4 @@ def _check_complete(sentences: list[Sentence], sa: bool, problems: Problems) -> 
     expected = 10 if sa else 8
     for speaker, read in sorted(names.items()):
         if len(read) != expected:
-            detail = f"{len(read)}, not {expected}"
-            problems.add("warning", "number of sentences", speaker, detail)
+            problems.add("warning", "number of sentences", speaker, f"{len(read)}, not {expected}")

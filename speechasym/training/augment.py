@@ -11,8 +11,6 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from speechasym.config import check_seed
 from speechasym.errors import ConfigError
@@ -20,6 +18,7 @@ from speechasym.training.config import AugmentConfig, check_speeds
 
 if TYPE_CHECKING:
     from lhotse import CutSet
+    from torch import Tensor
 
 Seed = tuple[int, ...]
 SPLICED = 1  # in seeds: splices are drawn independently of masks
@@ -69,7 +68,7 @@ def _mixed_seed(*parts: int) -> int:
 
 
 def draw_splice(
-    phone_frames: Sequence[Sequence[Tensor]], cut: int, augment: AugmentConfig, seed: Seed
+    phone_frames: Sequence[Sequence["Tensor"]], cut: int, augment: AugmentConfig, seed: Seed
 ) -> list[Excerpt]:
     """Draw stretches of a cut and of one or two others, to be joined; none: the cut stays whole.
 
@@ -93,11 +92,13 @@ def draw_splice(
     return excerpts
 
 
-def perturb_features(x: Tensor, augment: AugmentConfig, rate: float, seed: Seed) -> Tensor:
+def perturb_features(x: "Tensor", augment: AugmentConfig, rate: float, seed: Seed) -> "Tensor":
     """Return features (F, D) with gain and shift by column, and masks of zeros [1].
 
     Unlike in [1], time is not warped. `rate`: frames a second.
     """
+    import torch  # variants of recordings need no torch
+
     if not (augment.gain or augment.shift or augment.time_masks or augment.column_masks):
         return x
     generator = torch.Generator().manual_seed(_mixed_seed(*seed))

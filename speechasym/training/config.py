@@ -4,8 +4,10 @@ Every value has a default, except the manifests. Keys are written with dots:
 `data.features.rate=50`, `model.levels.0.units=48`.
 """
 
+import copy
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +19,7 @@ from speechasym.levels import presets
 from speechasym.levels.config import HierarchyConfig, RecurrentConfig
 
 HEADS = ("phones", "letters", "words")
+IGNORED = ("function", "width", "depth", "dilation")  # keys of `block` in runs of version 0.1
 
 
 def check_speeds(name: str, speeds: Sequence[float]) -> None:
@@ -202,14 +205,24 @@ def read_config(path: str | Path | None, overrides: Iterable[str] = ()) -> Train
             return f"{key} (key=value)"
         return f"{source}: {key}"
 
-    return config_from_dict(mapping, name_of)
+    return _build(mapping, name_of)
 
 
-def config_from_dict(mapping: Any, name_of: Callable[[str], str] = str) -> TrainConfig:
-    """Return a configuration from the result of `config.to_dict`. Raises `ConfigError`.
+def config_from_dict(mapping: Any) -> TrainConfig:
+    """Return the configuration of a saved run, the result of `config.to_dict`.
 
-    `name_of` maps a dotted key to the way a message names it.
+    Keys of blocks that version 0.1 accepted and ignored are ignored. Raises `ConfigError`.
     """
+    mapping = copy.deepcopy(mapping)
+    with suppress(LookupError, TypeError, AttributeError):  # `build` says what is wrong
+        for level in mapping["model"]["levels"]:
+            for key in IGNORED:
+                level.get("block", {}).pop(key, None)
+    return _build(mapping, str)
+
+
+def _build(mapping: Any, name_of: Callable[[str], str]) -> TrainConfig:
+    """Return a configuration; `name_of` maps a dotted key to the way a message names it."""
     if isinstance(mapping, Mapping) and "model" in mapping:
         mapping = {**mapping, "model": presets.merged(mapping["model"], name_of)}
     return build(TrainConfig, mapping, name_of)

@@ -23,7 +23,6 @@ from speechasym.feature_extraction.sets import FeatureConfig
 from speechasym.progress import progress
 from speechasym.training.augment import Variant
 from speechasym.training.cuts import load_samples
-from speechasym.training.environment import versions
 from speechasym.workers import run_tasks
 
 if TYPE_CHECKING:
@@ -121,7 +120,7 @@ def code_version(home: Path, sources: tuple[str, ...] = SOURCES) -> str:
             raise RuntimeError(f"{path} has no modules: SOURCES is out of date")
         for module in modules:
             digest.update(module.read_bytes())
-    return f"{versions()['speechasym']} {digest.hexdigest()}"
+    return f"{files.package_versions(['speechasym'])['speechasym']} {digest.hexdigest()}"
 
 
 def _identity(cut: "Cut") -> Any:

@@ -1,5 +1,7 @@
 """Configurations: unknown keys, values of another type, and other faults are named."""
 
+import copy
+
 import pytest
 
 from speechasym.config import to_dict
@@ -110,6 +112,18 @@ def test_models_are_typed():
     # a run of an earlier version has only the keys of its preset
     old = to_dict(read_config(None, DATA)) | {"model": presets.PRESETS["tiny"]}
     assert config_from_dict(old).model == presets.model_config({"preset": "tiny"})
+
+
+def test_saved_keys_of_blocks_that_had_no_effect_are_ignored():
+    old = to_dict(read_config(None, DATA))
+    expected = config_from_dict(old)
+    no_effect = {"function": "gate", "width": 3, "depth": 9, "dilation": 2}
+    old["model"]["levels"][1]["block"] |= no_effect
+    kept = copy.deepcopy(old)
+    assert config_from_dict(old) == expected and old == kept
+    for key, value in no_effect.items():
+        with pytest.raises(ConfigError, match=rf"levels\.1\.block\.{key}.*unknown key"):
+            read_config(None, [*DATA, f"model.levels.1.block.{key}={value}"])
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tiny
 import torch
-from helpers import sine, tone
+from helpers import run_python, sine, tone
 
 from speechasym.errors import AudioError
 from speechasym.feature_extraction import sets
@@ -105,6 +105,11 @@ def test_the_cache(tmp_path, few_words, monkeypatch):
     monkeypatch.setattr(feature_cache, "code_version", lambda _: "another version")
     load(few_words, *more)
     assert len(computed) == 1 + 2 * len(first)
+
+
+def test_workers_need_no_torch():
+    code = "import sys, speechasym.training.feature_cache; print('torch' in sys.modules)"
+    assert run_python("-c", code).out == "False\n"
 
 
 def test_several_workers_give_the_same(few_words):

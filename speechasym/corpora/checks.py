@@ -154,9 +154,8 @@ def check_sets(
         del first[utterance.id]
     kept = {key: [u for u in part if first.get(u.id) is u] for key, part in sets.items()}
     counts = {key: count_of(part) for key, part in kept.items()}
-    for key, part in kept.items():
-        if not part:
-            problems.add("warning", "empty set", key)
+    for key in (key for key, part in kept.items() if not part):
+        problems.add("warning", "empty set", key)
     report = PreparationReport(
         corpus=name, split=split, counts=counts, published=published or {}, problems=problems
     )
@@ -187,10 +186,8 @@ def _same_audio(utterances: list[Utterance]) -> list[tuple[Utterance, Utterance]
         lengths[utterance.frames].append(utterance)
     doubles = []
     for group in lengths.values():
-        if len(group) == 1:
-            continue
         first: dict[bytes, Utterance] = {}
-        for utterance in group:
+        for utterance in group if len(group) > 1 else ():
             earlier = first.setdefault(_digest(utterance.path), utterance)
             if earlier is not utterance:
                 doubles.append((utterance, earlier))

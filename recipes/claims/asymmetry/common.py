@@ -73,8 +73,8 @@ def _normalised(x: NDArray) -> NDArray[np.float32]:
 
 def signed_asymmetry(x: NDArray) -> list[NDArray[np.float32]]:
     """Return the signed asymmetry of the amplitude's work, (F, channels) for each scale."""
-    made = _computed(x, features="asymmetry", kinds=("amplitude",), outputs=("asymmetry",))
-    return np.split(made, len(SCALES), axis=1)
+    rows = _computed(x, features="asymmetry", kinds=("amplitude",), outputs=("asymmetry",))
+    return np.split(rows, len(SCALES), axis=1)
 
 
 def logmel(x: NDArray) -> NDArray[np.float32]:

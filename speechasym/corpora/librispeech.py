@@ -188,12 +188,6 @@ def _read(
         return None
     speaker = name.split("-")[0]
     return Utterance(
-        id=name,
-        path=root / place,
-        place=place,
-        sample_rate=RATE,
-        frames=frames,
-        text=plain,
-        speaker=speaker,
-        gender=genders.get(speaker),
-    )
+        id=name, path=root / place, place=place, sample_rate=RATE, frames=frames, text=plain,
+        speaker=speaker, gender=genders.get(speaker),
+    )  # fmt: skip

@@ -72,12 +72,9 @@ def manifests_of(utterances: list[Utterance]) -> Manifests:
     for utterance in utterances:
         source = AudioSource(type="file", channels=[0], source=str(utterance.path))
         recording = Recording(
-            id=utterance.id,
-            sources=[source],
-            sampling_rate=utterance.sample_rate,
-            num_samples=utterance.frames,
-            duration=utterance.seconds,
-        )
+            id=utterance.id, sources=[source], sampling_rate=utterance.sample_rate,
+            num_samples=utterance.frames, duration=utterance.seconds,
+        )  # fmt: skip
         tiers = {"word": utterance.words, "phone": utterance.phones}
         segment: dict[str, Any] = {
             "id": utterance.id, "start": 0.0, "duration": utterance.seconds, "channel": 0

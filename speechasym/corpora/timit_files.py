@@ -62,14 +62,11 @@ def find_sentences(places: Iterable[str], problems: Problems) -> list[Sentence]:
         region = region or (regions[-1] if regions else "")
         parts = [part.upper() for part in above if part.upper() in ("TRAIN", "TEST")]
         sentence = Sentence(
-            folder,
-            speaker_name.upper(),
-            f"DR{region}" if region else "",
-            parts[-1] if parts else "",
-            name,
+            folder, speaker_name.upper(), f"DR{region}" if region else "",
+            parts[-1] if parts else "", name,
             tuple(sorted(audio[folder, name], key=lambda place: (len(place), place))),
             annotations[folder, name],
-        )
+        )  # fmt: skip
         sentences.append(sentence)
     return sentences
 
@@ -101,18 +98,11 @@ def read_sentence(root: Path, sentence: Sentence, problems: Problems) -> Utteran
     if not frames or prompt is None or phones is None:
         return None
     return Utterance(
-        id=f"{sentence.speaker}_{sentence.name}",
-        path=root / place,
-        place=place,
-        sample_rate=SAMPLE_RATE,
-        frames=frames,
-        text=prompt,
-        speaker=sentence.speaker,
-        gender="female" if sentence.speaker[0] == "F" else "male",
-        words=words or (),
-        phones=phones,
+        id=f"{sentence.speaker}_{sentence.name}", path=root / place, place=place,
+        sample_rate=SAMPLE_RATE, frames=frames, text=prompt, speaker=sentence.speaker,
+        gender="female" if sentence.speaker[0] == "F" else "male", words=words or (), phones=phones,
         custom={"dialect": sentence.dialect} if sentence.dialect else {},
-    )
+    )  # fmt: skip
 
 
 def _recording(root: Path, sentence: Sentence, problems: Problems) -> tuple[str, int]:

@@ -186,30 +186,22 @@ def read(root: str | Path) -> Corpus:
         ) from error
     sets = {name: [_utterance(root, row) for row in rows if row["set"] == name] for name in SETS}
     report = PreparationReport(
-        corpus="mini",
+        corpus="mini", published={}, problems=_notes(index, sets),
         split=f"seed {index['seed']}; test has speakers of its own, each set its own sentences",
         counts={name: count_of(utterances) for name, utterances in sets.items()},
-        published={},
-        problems=_notes(index, sets),
-    )
+    )  # fmt: skip
     return Corpus(sets={name: manifests.manifests_of(u) for name, u in sets.items()}, report=report)
 
 
 def _utterance(root: Path, row: dict[str, Any]) -> Utterance:
     speaker = SPEAKERS[row["speaker"]]
     return Utterance(
-        id=row["name"],
-        path=root / row["path"],
-        place=row["path"],
-        sample_rate=SAMPLE_RATE,
-        frames=row["samples"],
-        text=row["text"],
-        speaker=row["speaker"],
-        gender=speaker.gender,
+        id=row["name"], path=root / row["path"], place=row["path"], sample_rate=SAMPLE_RATE,
+        frames=row["samples"], text=row["text"], speaker=row["speaker"], gender=speaker.gender,
         words=tuple(SampleInterval(*word) for word in row["words"]),
         phones=tuple(SampleInterval(*phone) for phone in row["phones"]),
         custom={"accent": speaker.accent} | {k: str(v) for k, v in row["conditions"].items()},
-    )
+    )  # fmt: skip
 
 
 def _notes(index: dict[str, Any], sets: dict[str, list[Utterance]]) -> Problems:

@@ -27,22 +27,19 @@ class Check(NamedTuple):
 
 def add_parser(commands: Any) -> None:
     """Add the command's parser."""
-    parser = commands.add_parser(
+    commands.add_parser(
         "doctor",
         help="check the installation",
         description="Check versions, libraries, formats and folders, and say how to fix what is"
         " wrong. Exit code 1 if a check fails.",
     )
-    parser.set_defaults(execute=run)
 
 
 def run(options: Namespace) -> int:
     """Print the checks as a table. Exit code 1 if a check fails."""
     from rich.table import Table
 
-    import speechasym
-
-    rows = speechasym.check_installation()
+    rows = check_installation()
     table = Table("", "what", "result", "how to fix it")
     table.columns[2].overflow = table.columns[3].overflow = "fold"
     for row in rows:

@@ -1,16 +1,14 @@
 """`speechasym evaluate`: a run and cuts -> error rates."""
 
-import shlex
 from argparse import Namespace
 from typing import Any
 
-from speechasym.cli.options import names, optional, print_rich
+import speechasym
+from speechasym.cli.options import command_line, names, optional, print_table
 from speechasym.errors import ConfigError
 
 BY_LEXICON = "words by lexicon"  # the head of the decoder
-WEIGHTS = (
-    "lm_weight", "word_score", "letters_weight", "words_weight", "blank_penalty", "beam",
-)  # fmt: skip
+WEIGHTS = ("lm_weight", "word_score", "letters_weight", "words_weight", "blank_penalty", "beam")
 
 
 def add_parser(commands: Any) -> None:
@@ -25,19 +23,14 @@ def add_parser(commands: Any) -> None:
         "  speechasym evaluate runs/mini --cuts mini/test_cuts.jsonl.gz --lexicon cmudict.txt\n"
         "      --lm books.arpa.gz --from both",
     )
-    parser.set_defaults(execute=run)
     add = parser.add_argument
     add("run", metavar="RUN", help="folder of a finished run")
     add("--cuts", required=True, metavar="CUTS", help="manifest written by prepare")
-    add(
-        "--heads", type=names, default=None, metavar="LIST",
-        help="comma-separated: phones, letters, words (default: all heads of the run)",
-    )  # fmt: skip
-    add("--out", default=None, metavar="JSON", help="also write all results to this file")
-    add(
-        "--hypotheses", default=None, metavar="DIR",
-        help="write hypotheses and references to this folder, for `speechasym score`",
-    )  # fmt: skip
+    text = "comma-separated: phones, letters, words (default: all heads of the run)"
+    add("--heads", type=names, metavar="LIST", help=text)
+    add("--out", metavar="JSON", help="also write all results to this file")
+    text = "write hypotheses and references to this folder, for `speechasym score`"
+    add("--hypotheses", metavar="DIR", help=text)
     add("--batch-seconds", type=float, default=120.0, metavar="S", help="audio per batch, in s")
     add("--device", default="auto", help="auto, cpu or cuda")
     add("--seed", type=int, default=0, help="random seed of the intervals")
@@ -47,8 +40,8 @@ def add_parser(commands: Any) -> None:
 def add_decoder(parser: Any) -> None:
     """Add the options of decoding words by a lexicon and a language model."""
     add = parser.add_argument_group("words by lexicon and language model").add_argument
-    add("--lexicon", default=None, metavar="FILE", help="pronunciations of the words to find")
-    add("--lm", default=None, metavar="ARPA", help="n-gram language model of words")
+    add("--lexicon", metavar="FILE", help="pronunciations of the words to find")
+    add("--lm", metavar="ARPA", help="n-gram language model of words")
     add("--from", default="phones", metavar="HEAD", help="phones, letters or both")
     for name, kind, text in (
         ("--lm-weight", float, "weight of the language model's log probability (default: 0.7)"),
@@ -58,36 +51,34 @@ def add_decoder(parser: Any) -> None:
         ("--blank-penalty", float, "factor of the blank's log probability (default: 1)"),
         ("--beam", int, "number of hypotheses kept (default: 150)"),
     ):
-        add(name, type=optional(kind), default=None, help=text)
-    add(
-        "--spelling", action="store_true",
-        help="guess from the spelling how words sound that --lexicon lacks",
-    )  # fmt: skip
+        add(name, type=optional(kind), help=text)
+    text = "guess from the spelling how words sound that --lexicon lacks"
+    add("--spelling", action="store_true", help=text)
 
 
 def decoder_options(options: Namespace, *, needs_lm: bool = True) -> dict[str, Any]:
     """Return the options of `Recogniser` that are set."""
-    chosen = vars(options)
-    given = {k: chosen[k] for k in ("lexicon", "lm", *WEIGHTS) if chosen[k] is not None}
-    given |= {"spelling": True} if options.spelling else {}
-    if needs_lm and given and options.lm is None:
-        option = f"--{next(iter(given)).replace('_', '-')}"
+    values = vars(options)
+    chosen = {k: values[k] for k in ("lexicon", "lm", *WEIGHTS) if values[k] is not None}
+    chosen |= {"spelling": True} if options.spelling else {}
+    if needs_lm and chosen and options.lm is None:
+        option = f"--{next(iter(chosen)).replace('_', '-')}"
         raise ConfigError(option, "has no effect without a language model", "Give --lm too")
-    return given | {"words_from": chosen["from"]}
+    return chosen | {"words_from": values["from"]}
 
 
 def run(options: Namespace) -> int:
     """Evaluate, print tables, and write the files asked for."""
-    import speechasym
-
     heads = options.heads
-    if heads is not None and options.lm is not None:
-        heads = (*heads, BY_LEXICON)
+    recorded = ["run", "cuts", "heads", "out", "hypotheses", "batch_seconds", "device", "seed"]
+    if options.lm is not None:
+        heads = None if heads is None else (*heads, BY_LEXICON)
+        recorded += ["lexicon", "lm", "from", *WEIGHTS, "spelling"]
     result = speechasym.evaluate(
         options.run, options.cuts, heads=heads,
         batch_seconds=options.batch_seconds, device=options.device, seed=options.seed,
-        out=options.out, hypotheses_dir=options.hypotheses, command=_command(options),
-        **decoder_options(options),
+        out=options.out, hypotheses_dir=options.hypotheses,
+        command=command_line(options, recorded), **decoder_options(options),
     )  # fmt: skip
     print_evaluation(result)
     for path in (options.out, options.hypotheses):
@@ -96,55 +87,33 @@ def run(options: Namespace) -> int:
     return 0
 
 
-def _command(options: Namespace) -> str:
-    words = ["speechasym", "evaluate", options.run]
-    recorded = ["cuts", "heads", "out", "hypotheses", "batch_seconds", "device", "seed"]
-    recorded += ["lexicon", "lm", "from", *WEIGHTS] if options.lm is not None else []
-    for name in recorded:
-        if (value := getattr(options, name)) is not None:
-            text = ",".join(value) if isinstance(value, tuple) else str(value)
-            words += [f"--{name.replace('_', '-')}", text]
-    return shlex.join(words + (["--spelling"] if options.spelling else []))
-
-
 def print_evaluation(result: Any) -> None:
     """Print error rates, levels and real-time factors."""
-    from rich.table import Table
-
     from speechasym.recognition.evaluation import MEASURES
 
     speakers = len(set(result.speakers.values()))
-    table = Table(
-        title=f"{len(result.speakers)} cuts, {result.seconds:.0f} s, {speakers} speaker"
-        f"{'s' if speakers > 1 else ''}",
-        title_justify="left",
-        box=None,  # so that 80 columns hold every figure
-        padding=(0, 2, 0, 0),
-    )
-    for name in ("head", "", "rate", "95 % interval", "N", "S", "D", "I"):
-        justify: Any = "left" if name in ("head", "") else "right"
-        table.add_column(name, justify=justify, no_wrap=True)
+    rows: list[Any] = []
     for name, score in result.scores.items():
         interval = f"{100 * score.low:.1f}-{score.high:.1%}" if score.speakers > 1 else "-"
-        counts = (score.counts.length, *score.counts[1:4])
-        table.add_row(
-            name, MEASURES[name], f"{score.rate:.2%}", interval, *(f"{n:,}" for n in counts)
-        )
-    print_rich(table)
+        counts = (f"{n:,}" for n in (score.counts.length, *score.counts[1:4]))
+        rows.append((name, MEASURES[name], f"{score.rate:.2%}", interval, *counts))
+    title = f"{len(result.speakers)} cuts, {result.seconds:.0f} s, {speakers} speaker"
+    columns = ["head", "", "rate", "95 % interval", "N", "S", "D", "I"]
+    plain: Any = {"box": None, "padding": (0, 2, 0, 0)}  # so that 80 columns hold every figure
+    print_table(title + ("s" if speakers > 1 else ""), rows, columns, words=2, **plain)
     if result.levels:
-        table = Table(title="Levels", title_justify="left", box=None, padding=(0, 2, 0, 0))
-        for name in ("level", "steps/s", "events/s", "units", "beta", "N", "selectivity"):
-            table.add_column(name, justify="right")
+        rows = []
         for level in result.levels:
-            numbers = (level.beta, level.resolution, level.selectivity)
-            n = "all" if level.units and level.resolution is None else None
-            cells = ["-" if value is None else f"{value:.3g}" for value in numbers]
-            cells[1] = n or cells[1]
-            table.add_row(
-                str(level.level), f"{level.steps:.1f}", f"{level.events:.1f}",
-                str(level.units or "-"), *cells,
-            )  # fmt: skip
-        print_rich(table)
+            beta, n, selectivity = (
+                "-" if value is None else f"{value:.3g}"
+                for value in (level.beta, level.resolution, level.selectivity)
+            )
+            if level.units and level.resolution is None:
+                n = "all"
+            rates = (f"{level.steps:.1f}", f"{level.events:.1f}")
+            rows.append((str(level.level), *rates, str(level.units or "-"), beta, n, selectivity))
+        columns = ["level", "steps/s", "events/s", "units", "beta", "N", "selectivity"]
+        print_table("Levels", rows, columns, words=0, **plain)
     spent = f"model {result.model_seconds / result.seconds:.4f}"
     if result.feature_seconds is not None:
         spent += f", features {result.feature_seconds / result.seconds:.4f}"

@@ -3,6 +3,7 @@
 from argparse import SUPPRESS, Namespace
 from typing import Any
 
+import speechasym
 from speechasym.cli.options import names, numbers, optional, warn
 
 
@@ -14,66 +15,47 @@ def add_parser(commands: Any) -> None:
         description="Extract features: for each recording one STEM.npy, float32 (frames, columns),"
         " and one features.json that describes the columns. An interrupted run resumes when the"
         " same command is called again.",
+        argument_default=SUPPRESS,  # of the options without a default: the library's, as in help
         epilog="Examples:\n"
         "  speechasym extract corpus/ --out features --tracks level,frequency\n"
         "  speechasym extract 'a/**/*.flac' --out mel --features logmel --workers 2",
     )
-    parser.set_defaults(execute=run)
     add = parser.add_argument
     add("inputs", nargs="+", metavar="INPUT", help="file, folder (searched recursively) or glob")
     add("--out", required=True, metavar="DIR", help="output folder")
-    # options without a default here take that of the library, which help quotes
     add(
         "--features", default="gammatone", choices=("gammatone", "asymmetry", "logmel", "mfcc"),
         help="gammatone: levels in dB; asymmetry: hysteresis on amplitude, frequency and phase at"
         " several scales; logmel: 80 bands in dB; mfcc: 13 + delta + delta-delta",
     )  # fmt: skip
-    add("--rate", type=float, default=SUPPRESS, help="frames per second (default: 100)")
+    add("--rate", type=float, help="frames per second (default: 100)")
+    text = "recordings are resampled to this rate (default: 16000)"
+    add("--sample-rate", type=int, metavar="HZ", help=text)
+    add("--channel", help="channel of multichannel audio: mean, or a number from 0 (default: mean)")
     add(
-        "--sample-rate", type=int, default=SUPPRESS, metavar="HZ",
-        help="recordings are resampled to this rate (default: 16000)",
-    )  # fmt: skip
-    add(
-        "--channel", default=SUPPRESS,
-        help="channel of multichannel audio: mean, or a number from 0 (default: mean)",
-    )  # fmt: skip
-    add(
-        "--normalise", default=SUPPRESS, choices=("none", "utterance", "running"),
+        "--normalise", choices=("none", "utterance", "running"),
         help="scale each column to zero mean and unit variance: over the utterance, or over the"
         " frames so far (default: none)",
     )  # fmt: skip
-    bank = parser.add_argument_group("gammatone and asymmetry")
-    add = bank.add_argument
-    add("--channels", type=int, default=SUPPRESS, help="number of filters (default: 64)")
+    add = parser.add_argument_group("gammatone and asymmetry").add_argument
+    add("--channels", type=int, help="number of filters (default: 64)")
+    add("--low-hz", type=float, metavar="HZ", help="lowest centre frequency (default: 50)")
+    text = "highest centre frequency (default: the lower of 7600 and 0.95 Nyquist)"
+    add("--high-hz", type=optional(float), metavar="HZ", help=text)
+    text = "compensate the different delays of the channels"
+    add("--align", action="store_true", help=text)
     add(
-        "--low-hz", type=float, default=SUPPRESS, metavar="HZ",
-        help="lowest centre frequency (default: 50)",
-    )  # fmt: skip
-    add(
-        "--high-hz", type=optional(float), default=SUPPRESS, metavar="HZ",
-        help="highest centre frequency (default: the lower of 7600 and 0.95 Nyquist)",
-    )  # fmt: skip
-    add(
-        "--align", action="store_true", default=SUPPRESS,
-        help="compensate the different delays of the channels",
-    )  # fmt: skip
-    add(
-        "--tracks", type=names, default=SUPPRESS, metavar="LIST",
+        "--tracks", type=names, metavar="LIST",
         help="gammatone only, comma-separated: level (dB), frequency (ERB off centre), phase"
         " (cycles) (default: level)",
     )  # fmt: skip
-    asymmetry = parser.add_argument_group("asymmetry")
-    add = asymmetry.add_argument
+    add = parser.add_argument_group("asymmetry").add_argument
+    text = "33 columns, decorrelated over channels, instead of all"
+    add("--compact", action="store_true", help=text)
+    text = "comma-separated (default: amplitude,frequency,phase)"
+    add("--kinds", type=names, metavar="LIST", help=text)
     add(
-        "--compact", action="store_true", default=SUPPRESS,
-        help="33 columns, decorrelated over channels, instead of all",
-    )  # fmt: skip
-    add(
-        "--kinds", type=names, default=SUPPRESS, metavar="LIST",
-        help="comma-separated (default: amplitude,frequency,phase)",
-    )  # fmt: skip
-    add(
-        "--outputs", type=names, default=SUPPRESS, metavar="LIST",
+        "--outputs", type=names, metavar="LIST",
         help="track, and at each scale stop (-1 to 1), asymmetry (-1 to 1), rise, fall (default:"
         " track,stop,asymmetry)",
     )  # fmt: skip
@@ -83,30 +65,26 @@ def add_parser(commands: Any) -> None:
         ("erb", "half-widths of frequency in ERB", "0.05,0.1,0.2,0.4"),
         ("cycles", "half-widths of phase in cycles", "0.02,0.04,0.08,0.16"),
     ):
-        add(
-            f"--level-{name}", type=numbers, default=SUPPRESS, metavar="LIST",
-            help=f"{unit}, one for each scale (default: {default})",
-        )  # fmt: skip
+        text = f"{unit}, one for each scale (default: {default})"
+        add(f"--level-{name}", type=numbers, metavar="LIST", help=text)
     add(
-        "--noise-test", type=int, default=SUPPRESS, metavar="N",
+        "--noise-test", type=int, metavar="N",
         help="compare each recording with N noises of its own spectrum (39 give a 5%% level)"
         " (default: 0)",
     )  # fmt: skip
-    running = parser.add_argument_group("running")
-    add = running.add_argument
+    add = parser.add_argument_group("running").add_argument
     add("--workers", type=int, default=1, metavar="N", help="number of processes")
-    add("--overwrite", action="store_true", help="replace features of another configuration")
-    add("--verbose", action="store_true", help="log each recording")
+    text = "replace features of another configuration"
+    add("--overwrite", action="store_true", default=False, help=text)
+    add("--verbose", action="store_true", default=False, help="log each recording")
     parser.add_config()
 
 
 def run(options: Namespace) -> int:
     """Extract, and print a summary. Exit code 1 if a recording failed."""
-    import speechasym
-
-    skip = ("command", "execute", "inputs", "out", "verbose", "config", "print_config")
+    skip = ("command", "verbose", "config", "print_config")
     chosen = {name: value for name, value in vars(options).items() if name not in skip}
-    result = speechasym.extract(options.inputs, options.out, show_progress=True, **chosen)
+    result = speechasym.extract(show_progress=True, **chosen)
     kept = f", {len(result.kept)} up to date" if result.kept else ""
     failed = f", {len(result.failed)} failed" if result.failed else ""
     plural = "" if len(result.written) == 1 else "s"

@@ -3,7 +3,8 @@
 from argparse import Namespace
 from typing import Any
 
-from speechasym.cli.options import optional, positive, print_table, split_all
+import speechasym
+from speechasym.cli.options import SEVERAL, optional, print_table, split_all
 
 LISTED = 40  # missing words that are printed
 
@@ -18,31 +19,22 @@ def add_parser(commands: Any) -> None:
         epilog="Example:  speechasym lexicon cmudict.txt --words train_cuts.jsonl.gz books/*.txt\n"
         "            --out lexicon.txt --guess",
     )
-    parser.set_defaults(execute=run)
     add = parser.add_argument
     add("lexicon", metavar="LEXICON", help="lexicon in CMUdict's or LibriSpeech's format")
-    add(
-        "--words", nargs="+", action="extend", default=[], required=True,
-        metavar="CUTS|TEXT|LIST", help="manifests, texts or lists to take words from",
-    )  # fmt: skip
+    text = "manifests, texts or lists to take words from"
+    add("--words", **SEVERAL, required=True, metavar="CUTS|TEXT|LIST", help=text)
     add("--out", required=True, metavar="FILE", help="lexicon to write")
     add("--guess", action="store_true", help="guess the missing words; the file marks them")
-    add("--missing", default=None, metavar="FILE", help="write the missing words to this file")
-    add(
-        "--most", type=optional(positive), default=None, metavar="N",
-        help="keep only the N most frequent words (default: all)",
-    )  # fmt: skip
+    add("--missing", metavar="FILE", help="write the missing words to this file")
+    text = "keep only the N most frequent words (default: all)"
+    add("--most", type=optional(int), metavar="N", help=text)
     add("--least", type=int, default=1, metavar="N", help="keep only words seen N times")
-    add(
-        "--learn-from", type=optional(positive), default=None, metavar="N",
-        help="learn guessing from N pronunciations drawn from the lexicon (default: all)",
-    )  # fmt: skip
+    text = "learn guessing from N pronunciations drawn from the lexicon (default: all)"
+    add("--learn-from", type=optional(int), metavar="N", help=text)
 
 
 def run(options: Namespace) -> int:
     """Write the lexicon, and print a summary."""
-    import speechasym
-
     result = speechasym.make_lexicon(
         options.lexicon, split_all(options.words), options.out, guess=options.guess,
         missing=options.missing, most=options.most, least=options.least,

@@ -3,7 +3,8 @@
 from argparse import Namespace
 from typing import Any
 
-from speechasym.cli.options import print_table, split_all
+import speechasym
+from speechasym.cli.options import SEVERAL, print_table, split_all
 
 
 def add_parser(commands: Any) -> None:
@@ -16,35 +17,24 @@ def add_parser(commands: Any) -> None:
         epilog="Example:  speechasym lm books/*.txt --transcripts train_cuts.jsonl.gz --order 3\n"
         "            --lexicon lexicon.txt --out lm.arpa.gz --test dev_cuts.jsonl.gz",
     )
-    parser.set_defaults(execute=run)
     add = parser.add_argument
     add("texts", nargs="*", metavar="TEXT", help="plain texts, such as books")
     add("--out", required=True, metavar="ARPA", help="file to write; compressed if it ends in .gz")
     add("--order", type=int, default=3, help="length of the longest n-grams")
-    add(
-        "--transcripts", nargs="+", action="extend", default=[], metavar="CUTS",
-        help="manifests of cuts whose transcripts are added",
-    )  # fmt: skip
-    add(
-        "--vocabulary", default=None, metavar="FILE",
-        help="words of the model, the first of each line (default: all words of the texts)",
-    )  # fmt: skip
-    add("--lexicon", default=None, metavar="FILE", help="keep only words that it pronounces")
+    text = "manifests of cuts whose transcripts are added"
+    add("--transcripts", **SEVERAL, metavar="CUTS", help=text)
+    text = "words of the model, the first of each line (default: all words of the texts)"
+    add("--vocabulary", metavar="FILE", help=text)
+    add("--lexicon", metavar="FILE", help="keep only words that it pronounces")
     add("--least", type=int, default=1, metavar="N", help="keep only words seen N times")
-    add(
-        "--least-ngram", type=int, default=1, metavar="N",
-        help="prune n-grams of three words and more seen fewer than N times",
-    )  # fmt: skip
-    add(
-        "--test", nargs="+", action="extend", default=[], metavar="CUTS|TEXT",
-        help="report perplexity and unknown words on these",
-    )  # fmt: skip
+    text = "prune n-grams of three words and more seen fewer than N times"
+    add("--least-ngram", type=int, default=1, metavar="N", help=text)
+    text = "report perplexity and unknown words on these"
+    add("--test", **SEVERAL, metavar="CUTS|TEXT", help=text)
 
 
 def run(options: Namespace) -> int:
     """Estimate and write the model, and print a summary."""
-    import speechasym
-
     result = speechasym.estimate_lm(
         options.texts, options.out, order=options.order,
         transcripts=split_all(options.transcripts), vocabulary=options.vocabulary,

@@ -3,27 +3,16 @@
 import logging
 import os
 import sys
+from importlib import import_module
+from types import ModuleType
 
-from speechasym.cli import (
-    align,
-    doctor,
-    evaluate,
-    extract,
-    lexicon,
-    lm,
-    plot,
-    prepare,
-    report,
-    score,
-    train,
-    transcribe,
-)
 from speechasym.cli.options import CommandParser, warn
 from speechasym.errors import SpeechAsymError
 
 COMMANDS = (
-    extract, plot, score, prepare, train, evaluate, transcribe, align, report, lm, lexicon, doctor,
-)  # fmt: skip
+    *("extract", "plot", "score", "prepare", "train", "evaluate", "transcribe", "align"),
+    *("report", "lm", "lexicon", "doctor"),
+)
 
 
 def build_parser() -> CommandParser:
@@ -41,9 +30,13 @@ def build_parser() -> CommandParser:
     commands = parser.add_subparsers(
         required=True, dest="command", metavar="COMMAND", title="commands"
     )
-    for command in COMMANDS:
-        command.add_parser(commands)
+    for name in COMMANDS:
+        _command(name).add_parser(commands)
     return parser
+
+
+def _command(name: str) -> ModuleType:
+    return import_module(f"speechasym.cli.{name}")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -58,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
         resumes = options.command in ("extract", "align")
         level = logging.INFO if getattr(options, "verbose", False) else logging.WARNING
         logging.basicConfig(level=level, format="%(message)s")
-        code: int = options.execute(options)
+        code: int = _command(options.command).run(options)
         return code
     except SpeechAsymError as error:
         warn(error)

@@ -2,6 +2,7 @@
 
 import argparse
 import re
+import shlex
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
@@ -12,6 +13,7 @@ from typing import Any, NoReturn
 from speechasym.errors import ConfigError
 
 WIDTH = 80
+SEVERAL: Any = {"nargs": "+", "action": "extend", "default": []}  # an option that takes words
 
 
 class Formatter(argparse.RawDescriptionHelpFormatter):
@@ -155,21 +157,40 @@ def split_all(words: Iterable[str]) -> list[str]:
     return [part for word in words for part in names(word)]
 
 
-def positive(text: str) -> int:
-    """Convert an integer >= 1."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be >= 1, got {value}")
-    return value
+def command_line(options: argparse.Namespace, names: Iterable[str]) -> str:
+    """Return the command with the options of these names, as far as they are set."""
+    words = ["speechasym", options.command]
+    for name in names:
+        value, option = getattr(options, name), f"--{name.replace('_', '-')}"
+        if name == "run":
+            words.append(value)
+        elif value is True:
+            words.append(option)
+        elif isinstance(value, list):
+            words += [word for part in value for word in (option, part)]
+        elif value is not None and value is not False:
+            words += [option, ",".join(value) if isinstance(value, tuple) else value]
+    return shlex.join(map(str, words))
 
 
-def print_table(title: str, rows: Sequence[tuple[str, str]]) -> None:
-    """Print rows of a bold name and its value."""
+def print_table(
+    title: str, rows: Iterable[Sequence[str]], columns: Sequence[str] = (), words: int = 1,
+    **style: Any,
+) -> None:  # fmt: skip
+    """Print a table; without columns, rows of a bold name and its value.
+
+    Args:
+        columns: their names; the first `words` are aligned left, the others right.
+        style: passed to `rich.table.Table`.
+    """
     from rich.table import Table
 
-    table = Table(title=title, show_header=False, title_justify="left")
-    table.add_column(style="bold")
-    table.add_column()
+    table = Table(title=title, show_header=bool(columns), title_justify="left", **style)
+    for n, name in enumerate(columns):
+        table.add_column(name, justify="left" if n < words else "right", no_wrap=True)
+    if not columns:
+        table.add_column(style="bold")
+        table.add_column()
     for row in rows:
         table.add_row(*row)
     print_rich(table)

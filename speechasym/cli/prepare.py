@@ -3,6 +3,7 @@
 from argparse import Namespace
 from typing import Any
 
+import speechasym
 from speechasym.cli.options import names, optional
 
 
@@ -18,12 +19,11 @@ def add_parser(commands: Any) -> None:
         corpora, "timit", "TIMIT", "timit /data/TIMIT --out corpora/timit",
         "the LDC disc, a re-packaging, or the free sample",
     )  # fmt: skip
-    timit.add_argument("root", metavar="ROOT", help="folder of the corpus, in any packaging")
-    timit.add_argument(
-        "--sa", action="store_true", help="keep SA1 and SA2, which every speaker reads"
-    )
-    timit.add_argument(
-        "--seed", type=optional(int), default=None,
+    add = timit.add_argument
+    add("root", metavar="ROOT", help="folder of the corpus, in any packaging")
+    add("--sa", action="store_true", help="keep SA1 and SA2, which every speaker reads")
+    add(
+        "--seed", type=optional(int),
         help="random seed of a split by speakers where the official one is not available"
         " (default: split by TRAIN and TEST)",
     )  # fmt: skip
@@ -31,11 +31,9 @@ def add_parser(commands: Any) -> None:
         corpora, "librispeech", "LibriSpeech",
         "librispeech /data/LibriSpeech --out corpora/librispeech", "any of its subsets",
     )  # fmt: skip
-    librispeech.add_argument("root", metavar="ROOT", help="folder that holds the subsets")
-    librispeech.add_argument(
-        "--subsets", type=names, default=None, metavar="LIST",
-        help="comma-separated (default: all)",
-    )  # fmt: skip
+    add = librispeech.add_argument
+    add("root", metavar="ROOT", help="folder that holds the subsets")
+    add("--subsets", type=names, metavar="LIST", help="comma-separated (default: all)")
     mini = _add_corpus(
         corpora, "mini", "the mini corpus", "mini --out corpora/mini",
         "speech synthesised here by espeak-ng, with exact times",
@@ -55,7 +53,6 @@ def _add_corpus(corpora: Any, name: str, title: str, example: str, help: str) ->
         " of phones and words, and cuts, and a report of all problems found.",
         epilog=f"Example:  speechasym prepare {example}",
     )
-    parser.set_defaults(execute=run)
     add = parser.add_argument
     add("--out", required=True, metavar="DIR", help="folder for the manifests")
     add("--strict", action="store_true", help="write nothing if there are errors")
@@ -64,9 +61,7 @@ def _add_corpus(corpora: Any, name: str, title: str, example: str, help: str) ->
 
 def run(options: Namespace) -> int:
     """Prepare, and print the report. Exit code 1 if the corpus has errors."""
-    import speechasym
-
-    skip = ("command", "execute", "corpus", "root", "out", "strict")
+    skip = ("command", "corpus", "root", "out", "strict")
     chosen = {name: value for name, value in vars(options).items() if name not in skip}
     root = getattr(options, "root", options.out)
     result = speechasym.prepare(

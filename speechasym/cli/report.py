@@ -1,10 +1,10 @@
 """`speechasym report`: a run -> one HTML page."""
 
-import shlex
 from argparse import Namespace
 from typing import Any
 
-from speechasym.cli.options import names
+import speechasym
+from speechasym.cli.options import SEVERAL, command_line, names
 from speechasym.errors import ConfigError
 
 
@@ -19,24 +19,17 @@ def add_parser(commands: Any) -> None:
         epilog="Example:  speechasym report runs/mini --cuts mini/test_cuts.jsonl.gz"
         " --out report.html\n            --baseline recurrent=other.json",
     )
-    parser.set_defaults(execute=run)
     add = parser.add_argument
     add("run", metavar="RUN", help="folder of a finished run")
     add("--out", required=True, metavar="HTML", help="page to write")
+    text = "manifest to evaluate on (default: that of --evaluation, else the run's dev cuts)"
+    add("--cuts", metavar="CUTS", help=text)
+    text = "results of the run, as written by evaluate --out (default: computed)"
+    add("--evaluation", metavar="JSON", help=text)
+    text = "results of other runs to compare with, as written by evaluate --out"
+    add("--baseline", **SEVERAL, metavar="NAME=JSON", help=text)
     add(
-        "--cuts", default=None, metavar="CUTS",
-        help="manifest to evaluate on (default: that of --evaluation, else the run's dev cuts)",
-    )  # fmt: skip
-    add(
-        "--evaluation", default=None, metavar="JSON",
-        help="results of the run, as written by evaluate --out (default: computed)",
-    )  # fmt: skip
-    add(
-        "--baseline", nargs="+", action="extend", default=[], metavar="NAME=JSON",
-        help="results of other runs to compare with, as written by evaluate --out",
-    )  # fmt: skip
-    add(
-        "--recordings", type=names, default=None, metavar="LIST",
+        "--recordings", type=names, metavar="LIST",
         help="comma-separated recordings to show (default: three cuts at the quartiles of the"
         " error rate)",
     )  # fmt: skip
@@ -44,25 +37,17 @@ def add_parser(commands: Any) -> None:
 
 def run(options: Namespace) -> int:
     """Write the page, and print its path."""
-    import speechasym
-
     baselines = {}
     for word in options.baseline:
         name, equals, path = word.partition("=")
         if not (name and equals and path):
             raise ConfigError("--baseline", f"must be NAME=JSON, got {word!r}", "Use gru=gru.json")
         baselines[name] = path
-    recordings = list(options.recordings or ())
-    words = ["speechasym", "report", options.run, "--out", options.out]
-    for name in ("cuts", "evaluation"):
-        if (value := getattr(options, name)) is not None:
-            words += [f"--{name}", value]
-    words += ["--recordings", ",".join(recordings)] if recordings else []
-    for word in options.baseline:
-        words += ["--baseline", word]
+    recorded = ("run", "out", "cuts", "evaluation", "recordings", "baseline")
     speechasym.write_report(
         options.run, options.out, cuts=options.cuts, evaluation=options.evaluation,
-        baselines=baselines, recordings=recordings, command=shlex.join(map(str, words)),
+        baselines=baselines, recordings=options.recordings or (),
+        command=command_line(options, recorded),
     )  # fmt: skip
     print(options.out)
     return 0

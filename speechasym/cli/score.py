@@ -3,6 +3,7 @@
 from argparse import Namespace
 from typing import Any
 
+import speechasym
 from speechasym.cli.options import optional
 
 CONVENTIONS = ("kaldi", "optional-silence", "merged", "strict", "all")
@@ -31,23 +32,16 @@ def _add_abx(measures: Any) -> None:
         " in any context and in the same context. Columns are normalised over each recording.",
         epilog="Example:  speechasym score abx --items timit/ --features mfcc/ --rate 100",
     )
-    parser.set_defaults(execute=run_abx)
     add = parser.add_argument
     add("--items", required=True, metavar="ITEM|TIMIT", help="an .item file, or a TIMIT folder")
     add("--features", required=True, metavar="DIR", help="folder written by extract")
-    add("--rate", type=optional(float), default=None, help="frames per second, to be checked")
-    add(
-        "--distance", default="angular", choices=("angular", "euclidean"),
-        help="distance between frames",
-    )  # fmt: skip
-    add(
-        "--most", type=optional(int), default=None, metavar="N",
-        help="use at most N tokens as A, as B and as X in each cell (default: all)",
-    )  # fmt: skip
-    add(
-        "--most-across", type=optional(int), default=None, metavar="N",
-        help="use at most N speakers of X (default: all)",
-    )  # fmt: skip
+    add("--rate", type=optional(float), help="frames per second, to be checked")
+    distances = ("angular", "euclidean")
+    add("--distance", default="angular", choices=distances, help="distance between frames")
+    text = "use at most N tokens as A, as B and as X in each cell (default: all)"
+    add("--most", type=optional(int), metavar="N", help=text)
+    text = "use at most N speakers of X (default: all)"
+    add("--most-across", type=optional(int), metavar="N", help=text)
     add("--seed", type=int, default=0, help="random seed of the sampling and of the intervals")
 
 
@@ -61,48 +55,31 @@ def _add_error_rate(measures: Any, measure: str, unit: str) -> None:
         epilog=f"Example:  speechasym score {measure} ref.txt hyp.ctm"
         + (" --convention all" if measure == "per" else ""),
     )
-    parser.set_defaults(execute=run_error_rate)
     add = parser.add_argument
     add("ref", metavar="REF", help="references")
     add("hyp", metavar="HYP", help="hypotheses")
     if measure == "per":
-        add(
-            "--convention", default=None, choices=CONVENTIONS,
-            help="how TIMIT's phones are folded and silences count (default: symbols unchanged)",
-        )  # fmt: skip
-    add(
-        "--confusions", type=int, default=0, metavar="N",
-        help="list the N most frequent confusions",
-    )  # fmt: skip
-    add(
-        "--speakers", default=None, metavar="FILE",
-        help="lines of `ID speaker` (default: derived from the ids)",
-    )  # fmt: skip
-    add("--tier", default=None, help="tier of TextGrids (default: phones or words)")
+        text = "how TIMIT's phones are folded and silences count (default: symbols unchanged)"
+        add("--convention", choices=CONVENTIONS, help=text)
+    text = "list the N most frequent confusions"
+    add("--confusions", type=int, default=0, metavar="N", help=text)
+    add("--speakers", metavar="FILE", help="lines of `ID speaker` (default: derived from the ids)")
+    add("--tier", help="tier of TextGrids (default: phones or words)")
     add("--strict", action="store_true", help="treat a missing hypothesis as an error")
     add("--seed", type=int, default=0, help="random seed of the interval")
 
 
-def run_error_rate(options: Namespace) -> int:
-    """Score transcripts, and print the table."""
-    import speechasym
-
-    result = speechasym.score(
-        options.ref, options.hyp, options.measure,
-        getattr(options, "convention", None), options.speakers, tier=options.tier,
-        confusions=options.confusions, strict=options.strict, seed=options.seed,
-    )  # fmt: skip
-    print(result)
-    return 0
-
-
-def run_abx(options: Namespace) -> int:
-    """Score features, and print the table."""
-    import speechasym
-
-    result = speechasym.abx(
-        options.items, options.features, options.rate, distance=options.distance,
-        most=options.most, most_across=options.most_across, seed=options.seed,
-    )  # fmt: skip
-    print(result)
+def run(options: Namespace) -> int:
+    """Score, and print the table."""
+    if options.measure == "abx":
+        print(speechasym.abx(
+            options.items, options.features, options.rate, distance=options.distance,
+            most=options.most, most_across=options.most_across, seed=options.seed,
+        ))  # fmt: skip
+    else:
+        print(speechasym.score(
+            options.ref, options.hyp, options.measure,
+            getattr(options, "convention", None), options.speakers, tier=options.tier,
+            confusions=options.confusions, strict=options.strict, seed=options.seed,
+        ))  # fmt: skip
     return 0

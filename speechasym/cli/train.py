@@ -5,7 +5,8 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from speechasym.cli.options import print_table
+import speechasym
+from speechasym.cli.options import SEVERAL, command_line, print_table
 from speechasym.config import to_yaml
 from speechasym.errors import ConfigError
 
@@ -21,28 +22,27 @@ def add_parser(commands: Any) -> None:
         "  speechasym train --config mini.yaml --out runs/mini --set epochs=40 model.preset=small\n"
         "  speechasym train --print-config    # every key, its default and its meaning",
     )
-    parser.set_defaults(execute=run)
     add = parser.add_argument
     add("--config", metavar="FILE", help="YAML file: data, model, heads, ... (required)")
     add("--out", metavar="RUN", help="folder of the run (required)")
     add("--resume", action="store_true", help="continue the interrupted run in --out")
     add(
-        "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE",
+        "--set", **SEVERAL, metavar="KEY=VALUE",
         help="override values of the file by dotted keys: data.train=cuts.jsonl.gz,"
         " model.levels.0.units=48",
     )  # fmt: skip
-    add(
-        "--print-config", action="store_true",
-        help="print the configuration as YAML, each key with its meaning, and exit",
-    )  # fmt: skip
+    text = "print the configuration as YAML, each key with its meaning, and exit"
+    add("--print-config", action="store_true", help=text)
 
 
 def run(options: Namespace) -> int:
     """Train, and print the outcome. Exit code 130 for an interrupted run."""
-    import speechasym
-
     if options.print_config:
-        return print_config(options)
+        overrides = options.set
+        if options.config is None:  # keys without a default
+            overrides = ["data.train=TRAIN_CUTS", "data.dev=DEV_CUTS", *overrides]
+        print(to_yaml(speechasym.read_config(options.config, overrides)), end="")
+        return 0
     for name in ("config", "out"):
         if getattr(options, name) is None:
             raise ConfigError(f"--{name}", "is required", "See `speechasym train --help`")
@@ -66,29 +66,13 @@ def run(options: Namespace) -> int:
             rows.append((f"left out of {head}", text))
     rows.append(("ended", result["reason"]))
     print_table(f"Run {result['folder']}", rows)
-    folder = shlex.quote(str(options.out))
     if not result["finished"]:
-        print(f"Resume:  {_resume_command(options)}")
+        options.resume = True
+        print(f"Resume:  {command_line(options, ('config', 'out', 'resume', 'set'))}")
         return 130
+    folder = shlex.quote(str(options.out))
     print(f"Model:   {Path(options.out, 'model.safetensors')}")
     print(f"Next:    speechasym evaluate {folder} --cuts CUTS")
     print(f"         speechasym transcribe {folder} RECORDING --textgrid DIR")
     print(f"         speechasym plot {folder} --what curves --out curves.png")
     return 0
-
-
-def print_config(options: Namespace) -> int:
-    """Print the configuration as YAML."""
-    import speechasym
-
-    overrides = options.set
-    if options.config is None:  # keys without a default
-        overrides = ["data.train=TRAIN_CUTS", "data.dev=DEV_CUTS", *overrides]
-    print(to_yaml(speechasym.read_config(options.config, overrides)), end="")
-    return 0
-
-
-def _resume_command(options: Namespace) -> str:
-    words = ["speechasym", "train", "--config", options.config, "--out", options.out, "--resume"]
-    words += ["--set", *options.set] if options.set else []
-    return shlex.join(map(str, words))

@@ -5,6 +5,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
+import speechasym
 from speechasym.cli.evaluate import BY_LEXICON, add_decoder, decoder_options
 from speechasym.cli.options import optional, warn
 from speechasym.errors import ConfigError
@@ -23,24 +24,15 @@ def add_parser(commands: Any) -> None:
         "  speechasym transcribe talk.flac\n"
         "  speechasym transcribe runs/mini talk.flac --textgrid out",
     )
-    parser.set_defaults(execute=run)
     add = parser.add_argument
-    add(
-        "inputs", nargs="+", metavar="[RUN] FILE",
-        help="folder of a finished run, if any; then recordings, folders or globs",
-    )  # fmt: skip
-    add(
-        "--textgrid", default=".", metavar="DIR",
-        help="folder for STEM.TextGrid with one tier for each head; none: write no TextGrid",
-    )  # fmt: skip
-    add(
-        "--heads", "--level", dest="heads", type=optional(str), default=None, metavar="HEAD",
-        help="phones, letters or words only (default: all)",
-    )  # fmt: skip
-    add(
-        "--channel", type=optional(str), default=None,
-        help="mean, or a number from 0 (default: as in training)",
-    )  # fmt: skip
+    text = "folder of a finished run, if any; then recordings, folders or globs"
+    add("inputs", nargs="+", metavar="[RUN] FILE", help=text)
+    text = "folder for STEM.TextGrid with one tier for each head; none: write no TextGrid"
+    add("--textgrid", type=optional(str), default=".", metavar="DIR", help=text)
+    text = "phones, letters or words only (default: all)"
+    add("--heads", "--level", dest="heads", type=optional(str), metavar="HEAD", help=text)
+    text = "mean, or a number from 0 (default: as in training)"
+    add("--channel", type=optional(str), help=text)
     add("--longest", type=float, default=30.0, metavar="S", help="longest segment, in s")
     add_decoder(parser)
 
@@ -55,8 +47,6 @@ def _is_run(path: Path) -> bool:
 
 def run(options: Namespace) -> int:
     """Transcribe, and print. Exit code 1 if some of several recordings failed."""
-    import speechasym
-
     run, *inputs = options.inputs
     if not _is_run(Path(run)):
         run, inputs = None, options.inputs
@@ -67,9 +57,8 @@ def run(options: Namespace) -> int:
         heads.append(BY_LEXICON)
     failed = 0
     for result in speechasym.transcribe_files(
-        inputs, run, textgrids=None if options.textgrid in (None, "none") else options.textgrid,
-        heads=heads, longest=options.longest, channel=options.channel,
-        **decoder_options(options, needs_lm=run is not None),
+        inputs, run, textgrids=options.textgrid, heads=heads, longest=options.longest,
+        channel=options.channel, **decoder_options(options, needs_lm=run is not None),
     ):  # fmt: skip
         if result.transcript is None:
             failed += 1

@@ -104,9 +104,9 @@ def test_picture_of_any_name(tmp_path, name):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["x.wav", "--what=spectrogram"], "--what: unknown figure 'spectrogram'. Use any of wave"),
-        (["x.wav", "--what=waveform,colour"], "--what: unknown figure 'waveform,colour'"),
-        (["x.wav", "--what=,"], "--what: unknown figure ''"),
+        (["x.wav", "--what=spectrogram"], "what: 'spectrogram' is not known. Use any of wave"),
+        (["x.wav", "--what=waveform,colour"], "what: 'waveform,colour' is not known"),
+        (["x.wav", "--what=,"], "what: '' is not known"),
         (["x.wav", "--start=-1"], "start must be >= 0 and duration > 0, got -1.0 s"),
         (["x.wav", "--start=.nan"], "start"),
         (["x.wav", "--start=.inf"], "start"),

@@ -44,10 +44,7 @@ def surrogate(x: NDArray, rng: np.random.Generator) -> NDArray[np.float32]:
 
 
 def noise_test(
-    x: ArrayLike,
-    config: AsymmetryConfig | int,
-    noises: int = 39,
-    seed: int = 0,
+    x: ArrayLike, config: AsymmetryConfig | int, noises: int = 39, seed: int = 0
 ) -> list[Verdict]:
     """Compare the asymmetry of samples (T,) with that of noise, for every track and scale.
 

@@ -112,10 +112,7 @@ class Gammatone(nn.Module):
         return x.device.type == "cpu" and x.dtype == torch.float32 and not gradient
 
     def forward(
-        self,
-        x: Tensor | NDArray,
-        state: State | None = None,
-        lengths: Tensor | None = None,
+        self, x: Tensor | NDArray, state: State | None = None, lengths: Tensor | None = None
     ) -> tuple[Frames[Tensor], State]:
         """Filter samples and return the frames that they complete, and the state.
 

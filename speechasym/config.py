@@ -24,28 +24,23 @@ def read_yaml(path: Path) -> dict[str, Any]:
         def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
             keys = [self.construct_object(key, deep=True) for key, _ in node.value]
             if twice := [key for key in keys if keys.count(key) > 1]:
-                mark = node.start_mark
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"duplicate key {twice[0]!r}", mark
-                )
+                problem = f"duplicate key {twice[0]!r}"
+                raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
             return super().construct_mapping(node, deep)
 
     try:
-        text = path.read_text("utf-8")
+        content = yaml.load(path.read_text("utf-8"), Loader)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(path, f"cannot be read ({error})", "Give a YAML file") from error
-    try:
-        found = yaml.load(text, Loader)
     except yaml.YAMLError as error:
         problem = " ".join(str(error).split())
         raise ConfigError(path, f"is not valid YAML ({problem})", "Fix the syntax") from error
-    if found is None:
+    if content is None:
         return {}
-    if not isinstance(found, dict):
-        raise ConfigError(
-            path, f"holds a {type(found).__name__}, not a mapping", "Write key: value"
-        )
-    return found
+    if not isinstance(content, dict):
+        problem = f"holds a {type(content).__name__}, not a mapping"
+        raise ConfigError(path, problem, "Write key: value")
+    return content
 
 
 def override(mapping: dict[str, Any], word: str) -> str:
@@ -54,15 +49,13 @@ def override(mapping: dict[str, Any], word: str) -> str:
 
     key, equals, text = word.partition("=")
     if not equals or not all(key.split(".")):
-        raise ConfigError(
-            word, "is not of the form key=value", "Write epochs=10 or data.features.rate=50"
-        )
+        remedy = "Write epochs=10 or data.features.rate=50"
+        raise ConfigError(word, "is not of the form key=value", remedy)
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ConfigError(
-            word, f"{text!r} is not a valid YAML value", "Write it as in YAML"
-        ) from error
+        problem = f"{text!r} is not a valid YAML value"
+        raise ConfigError(word, problem, "Write it as in YAML") from error
     *steps, last = key.split(".")
     here: Any = mapping
     for step in steps:
@@ -83,11 +76,8 @@ def _number(key: str, here: Any, step: str) -> int:
     if not isinstance(here, list):
         raise ConfigError(key, f"{here!r} has no element {step!r}", "Fix the key")
     if not step.isdecimal() or int(step) >= len(here):
-        raise ConfigError(
-            key,
-            f"index {step!r} is out of range for a list of {len(here)}",
-            "Count from 0, or give the whole list",
-        )
+        problem = f"index {step!r} is out of range for a list of {len(here)}"
+        raise ConfigError(key, problem, "Count from 0, or give the whole list")
     return int(step)
 
 
@@ -106,9 +96,8 @@ def build(cls: type[C], mapping: Any, place: Any = str, key: str = "", base: Any
             cls = cls.subclass_for(mapping, base)  # type: ignore[attr-defined]
         except ConfigError as error:
             subject, problem, remedy = error.args
-            raise ConfigError(
-                place(f"{key}.{subject}" if key else subject), problem, remedy
-            ) from error
+            subject = place(f"{key}.{subject}" if key else subject)
+            raise ConfigError(subject, problem, remedy) from error
     known = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
     hints = typing.get_type_hints(cls)
     values = {name: getattr(base, name) for name in known if hasattr(base, name)} if base else {}
@@ -120,7 +109,7 @@ def build(cls: type[C], mapping: Any, place: Any = str, key: str = "", base: Any
             raise ConfigError(place(full), "unknown key", remedy)
         values[name] = _value(hints[name], value, place, full, _default(known[name], base))
     for name, entry in known.items():
-        if name not in values and _default(entry, base) is None and _required(entry):
+        if name not in values and _required(entry):
             full = f"{key}.{name}" if key else name
             if dataclasses.is_dataclass(hints[name]):  # names the key that it lacks
                 values[name] = _value(hints[name], {}, place, full, None)
@@ -130,16 +119,15 @@ def build(cls: type[C], mapping: Any, place: Any = str, key: str = "", base: Any
         return cls(**values)
     except ConfigError as error:
         subject, problem, remedy = error.args
-        own = all(part in known for part in subject.split(", "))
-        inner = f"{key}.{subject}" if key and own else subject
-        if not own and key:  # raised by a check of another class, called from this one
+        if all(part in known for part in subject.split(", ")):
+            subject = place(f"{key}.{subject}" if key else subject)
+        elif key:  # raised by a check of another class, called from this one
             subject = f"{place(key)}: {subject}"
-        raise ConfigError(place(inner) if own else subject, problem, remedy) from error
+        raise ConfigError(subject, problem, remedy) from error
 
 
 def _required(entry: dataclasses.Field) -> bool:
-    missing = dataclasses.MISSING
-    return entry.default is missing and entry.default_factory is missing
+    return entry.default is dataclasses.MISSING is entry.default_factory
 
 
 def _default(entry: dataclasses.Field, base: Any) -> Any:
@@ -178,22 +166,13 @@ def _value(hint: Any, value: Any, place: Any, key: str, default: Any) -> Any:
         if not isinstance(parts, list | tuple):
             parts = [parts]
         if args[-1] is not Ellipsis and len(parts) != len(args):
-            raise ConfigError(
-                place(key),
-                f"must have {len(args)} values, got {value!r}",
-                f"Give {len(args)} values",
-            )
+            problem = f"must have {len(args)} values, got {value!r}"
+            raise ConfigError(place(key), problem, f"Give {len(args)} values")
+        parts = [part.strip() if isinstance(part, str) else part for part in parts]
         nested = dataclasses.is_dataclass(args[0])
-        return tuple(
-            _value(
-                args[0],
-                part.strip() if isinstance(part, str) else part,
-                place,
-                f"{key}.{number}" if nested else key,
-                None,
-            )
-            for number, part in enumerate(parts)
-        )
+        keys = [f"{key}.{number}" if nested else key for number in range(len(parts))]
+        pairs = zip(parts, keys, strict=True)
+        return tuple(_value(args[0], part, place, full, None) for part, full in pairs)
     if isinstance(origin, type) and issubclass(origin, Mapping):
         if not isinstance(value, Mapping):
             raise ConfigError(place(key), f"must be a mapping, got {value!r}", "Write key: value")
@@ -225,9 +204,8 @@ def _plain(hint: Any, value: Any, place: Any, key: str) -> Any:
     if (hint is int and whole) or (hint in (bool, str) and isinstance(value, hint)):
         return value
     names = {int: "an integer", float: "a number", bool: "true or false", str: "a string"}
-    raise ConfigError(
-        place(key), f"must be {names.get(hint, hint)}, got {value!r}", "Fix the value"
-    )
+    problem = f"must be {names.get(hint, hint)}, got {value!r}"
+    raise ConfigError(place(key), problem, "Fix the value")
 
 
 def to_dict(config: Any) -> Any:
@@ -255,11 +233,8 @@ def check_choices(name: str, chosen: Sequence[str], known: Sequence[str]) -> tup
     """Return `chosen` in the order of `known`. Raises `ConfigError` unless all are known, once."""
     once = len(set(chosen)) == len(chosen) > 0
     if isinstance(chosen, str) or not once or set(chosen) - set(known):
-        raise ConfigError(
-            name,
-            f"must be one or more of {', '.join(known)}, each at most once, got {chosen!r}",
-            f"Use for example {','.join(known[:2])}",
-        )
+        problem = f"must be one or more of {', '.join(known)}, each at most once, got {chosen!r}"
+        raise ConfigError(name, problem, f"Use for example {','.join(known[:2])}")
     return tuple(k for k in known if k in chosen)
 
 
@@ -279,15 +254,9 @@ def check_count(name: str, value: int, least: int = 1) -> None:
 
 
 def check_range(
-    name: str,
-    value: float | None,
-    example: str,
-    low: float = 0,
-    high: float = math.inf,
-    *,
-    above: bool = False,
-    below: bool = False,
-) -> None:
+    name: str, value: float | None, example: str, low: float = 0, high: float = math.inf,
+    *, above: bool = False, below: bool = False,
+) -> None:  # fmt: skip
     """Raise `ConfigError` unless low <= value <= high, or < with `above`, `below`; None passes."""
     if value is None:
         return
@@ -297,12 +266,6 @@ def check_range(
         if high < math.inf:
             expected += f" and {'<' if below else '<='} {high:g}"
         raise ConfigError(name, f"must be {expected}, got {value:g}", f"Use {example}")
-
-
-def check_seed(seed: int) -> None:
-    """Raise `ConfigError` unless `seed` is an integer >= 0."""
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise ConfigError("seed", f"{seed!r} is not an integer >= 0", "Use 0, 1, 2 ...")
 
 
 def to_yaml(config: Any, top: bool = True) -> str:
@@ -327,8 +290,7 @@ def to_yaml(config: Any, top: bool = True) -> str:
 
 def _indented(text: str, first: str) -> str:
     """Indent lines; the first one begins with `first`, such as the dash of a list."""
-    rows = text.rstrip("\n").split("\n")
-    return "\n".join((first if not n else " " * len(first)) + row for n, row in enumerate(rows))
+    return first + text.rstrip("\n").replace("\n", "\n" + " " * len(first))
 
 
 def _flow(value: Any) -> str:

@@ -57,7 +57,7 @@ def read_text(
 def sha256(
     path: Path, error: type[SpeechAsymError] = ConfigError, remedy: str = "Check the path"
 ) -> str:
-    """Return the sha256 of a file, in hexadecimal. Raises `error` if it cannot be read."""
+    """Return the sha256 of a file in hexadecimal. Raises `error` if it cannot be read."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -80,8 +80,7 @@ def package_versions(names: Iterable[str]) -> dict[str, str]:
 def atomic(path: Path) -> Iterator[BinaryIO]:
     """Open a binary file that becomes `path` when the block succeeds, and vanishes when it fails.
 
-    Raises:
-        OutputError: it cannot be written: no space, no permission, a file-size limit.
+    Raises `OutputError` if it cannot be written: no space, no permission, a file-size limit.
     """
     part = path.with_name(f".{path.name}{SUFFIX}")
     targets = {None, *map(str, (part, path, *path.parents))}
@@ -92,33 +91,26 @@ def atomic(path: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
-    except OSError as error:
-        _remove(part)
-        if error.filename not in targets:  # raised by the block, for a file that it reads
-            raise
-        raise OutputError(
-            path,
-            f"cannot be written ({error.strerror})",
-            "Free some space, or choose a folder that you can write to",
-        ) from error
-    except BaseException:
-        _remove(part)
-        raise
+    except BaseException as error:
+        with suppress(OSError):  # it may not exist
+            part.unlink()
+        if not isinstance(error, OSError) or error.filename not in targets:
+            raise  # by the block, perhaps for a file that it reads
+        remedy = "Free some space, or choose a folder that you can write to"
+        raise OutputError(path, f"cannot be written ({error.strerror})", remedy) from error
 
 
 @contextmanager
 def locked_folder(out: Path) -> Iterator[None]:
     """Hold a folder, created if missing, locked against a second run that would write into it.
 
-    Raises:
-        OutputError: the folder cannot be created, or another process holds it.
+    Raises `OutputError` if the folder cannot be created, or another process holds it.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(
-            out, f"cannot be created ({error.strerror})", "Choose another folder"
-        ) from error
+        problem = f"cannot be created ({error.strerror})"
+        raise OutputError(out, problem, "Choose another folder") from error
     if os.name != "posix":
         yield
         return
@@ -129,17 +121,11 @@ def locked_folder(out: Path) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise OutputError(
-                out, "another run is writing into this folder", "Wait for it, or choose another"
-            ) from error
+            problem = "another run is writing into this folder"
+            raise OutputError(out, problem, "Wait for it, or choose another") from error
         yield
     finally:
         os.close(handle)  # releases the lock, like the end of the process
-
-
-def _remove(part: Path) -> None:
-    with suppress(OSError):  # it may not exist
-        part.unlink()
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -166,6 +152,5 @@ def write_rows(path: Path, parts: Iterator[NDArray[np.float32]], columns: int) -
 
 
 def _npy_header(file: BinaryIO, rows: int, columns: int) -> None:
-    np.lib.format.write_array_header_1_0(
-        file, {"descr": "<f4", "fortran_order": False, "shape": (rows, columns)}
-    )
+    header = {"descr": "<f4", "fortran_order": False, "shape": (rows, columns)}
+    np.lib.format.write_array_header_1_0(file, header)

@@ -38,8 +38,7 @@ def run_tasks(
         chunk: tasks sent to a worker at a time.
         preload: modules to import once, before the workers are forked.
 
-    Raises:
-        OutputError: a worker process died.
+    Raises `OutputError` if a worker process dies.
     """
     if not tasks:
         return
@@ -55,8 +54,8 @@ def run_tasks(
         futures: list[Future[list[Result]]] = []
         try:
             with _interrupts_later():
-                for first in range(0, len(tasks), chunk):
-                    futures.append(pool.submit(_run, function, tasks[first : first + chunk]))
+                for i in range(0, len(tasks), chunk):
+                    futures.append(pool.submit(_run, function, tasks[i : i + chunk]))
             if in_order:
                 futures.reverse()
                 while futures:  # popped, so that results can be freed
@@ -65,12 +64,12 @@ def run_tasks(
                 for future in as_completed(futures):
                     yield from future.result()
         except BrokenProcessPool as error:
-            raise OutputError(
-                "workers",
-                "a worker process died: out of memory, or started by a script without"
-                " `if __name__ == '__main__':`",
-                "Use fewer workers or guard the script, then run it again",
-            ) from error
+            guard = "`if __name__ == '__main__':`"
+            problem = (
+                f"a worker process died: out of memory, or started by a script without {guard}"
+            )
+            remedy = "Use fewer workers or guard the script, then run it again"
+            raise OutputError("workers", problem, remedy) from error
         finally:
             end.close()
             for future in futures:
@@ -112,8 +111,7 @@ def _end_with_parent() -> None:
 def _interrupts_later() -> Iterator[None]:
     """Hold back Ctrl-C inside the block, also from the processes started inside.
 
-    So no process is left half-started. A terminal sends Ctrl-C to every process, and each would
-    print a traceback.
+    So no process is left half-started, and none prints a traceback: a terminal sends Ctrl-C to all.
     """
     if os.name != "posix":
         yield

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from speechasym.config import check_seed
+from speechasym.config import check_count
 from speechasym.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def split_names(
         ConfigError: shares are not positive or do not sum to 1, or there are fewer names than sets.
     """
     pool = sorted(set(names))
-    check_seed(seed)
+    check_count("seed", seed, 0)
     total = sum(shares.values())
     if not shares or not all(math.isfinite(s) and s > 0 for s in shares.values()):
         raise ConfigError(

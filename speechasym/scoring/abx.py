@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from speechasym.errors import ConfigError, ItemError
 from speechasym.feature_extraction.features_json import INDEX
-from speechasym.ops import cpu_abx, cpu_dtw
+from speechasym.ops import cpu_abx
 from speechasym.scoring.abx_items import Item, frames_of, read_items, timit_items
 
 MOST_ITEMS = 16000  # a matrix of all distances: 1 GiB
@@ -197,7 +197,7 @@ def token_distances(
         problem = f"at most {MOST_ITEMS} can be compared, got {len(kept)}"
         raise ConfigError("items", problem, "Write a .item file of some of the speakers")
     starts = np.concatenate([[0], np.cumsum([len(p) for p in parts])])
-    matrix = cpu_dtw.distances(np.concatenate(parts), starts, distance == "angular")
+    matrix = cpu_abx.distances(np.concatenate(parts), starts, distance == "angular")
     return Tokens(kept, matrix, too_short)
 
 

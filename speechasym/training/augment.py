@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from speechasym.config import check_seed
+from speechasym.config import check_count
 from speechasym.errors import ConfigError
 from speechasym.training.config import AugmentConfig, check_speeds
 
@@ -132,7 +132,7 @@ def with_noise(
     ends = list(snr) if isinstance(snr, Sequence) else [snr]
     if len(ends) not in (1, 2) or not all(map(math.isfinite, ends)) or ends != sorted(ends):
         raise ConfigError("snr", f"must be a ratio or range in dB, got {snr}", "Use 10, or (5, 30)")
-    check_seed(seed)
+    check_count("seed", seed, 0)
     noise = list(noise_cuts)
     if not noise:
         raise ConfigError("noise_cuts", "must not be empty", "Give at least one cut of noise")

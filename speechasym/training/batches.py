@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from speechasym.config import check_range, check_seed
+from speechasym.config import check_count, check_range
 from speechasym.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def sampler(
 
     check_range("max_seconds", max_seconds, "60", above=True)
     check_range("buckets", buckets, "1 or more", low=1)
-    check_seed(seed)
+    check_count("seed", seed, 0)
     buckets = sum(1 for _ in itertools.islice(cuts, buckets))
     if not buckets:
         raise ConfigError("cuts", "must not be empty", "Give at least one cut")

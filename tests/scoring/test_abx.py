@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from speechasym import errors as errors_module
-from speechasym.ops import cpu_dtw
+from speechasym.ops import cpu_abx
 from speechasym.scoring import abx
 from speechasym.scoring.abx_items import Item, frames_of, read_items, timit_items
 
@@ -42,7 +42,7 @@ def warp(a, b, angular):
 def test_distances_against_plain_loops(angular):
     parts = [RNG.standard_normal((n, 5)).astype(np.float32) for n in (1, 2, 7, 4, 13)]
     starts = np.concatenate([[0], np.cumsum([len(p) for p in parts])])
-    got = cpu_dtw.distances(np.concatenate(parts), starts, angular)
+    got = cpu_abx.distances(np.concatenate(parts), starts, angular)
     for i in range(5):
         for j in range(i, 5):
             want = warp(parts[i].astype(float), parts[j].astype(float), angular)
@@ -53,7 +53,7 @@ def test_distances_against_plain_loops(angular):
 
 def test_angles_by_hand():
     frames = np.array([[1, 0], [0, 2], [-3, 0], [1, 1]], np.float32)
-    got = cpu_dtw.distances(frames, np.arange(5))
+    got = cpu_abx.distances(frames, np.arange(5))
     np.testing.assert_allclose(got[0], [0, 0.5, 1, 0.25], atol=1e-4)
     np.testing.assert_allclose(got[1, 2], 0.5, atol=1e-6)
 

@@ -29,14 +29,14 @@ def check(path: Path) -> str:
             size = file.seek(0, 2)
             file.seek(0)
             container = _container(path, file.read(44), size)
+            file.seek(0)
             if container in _CHECKS:
                 _CHECKS[container](path, file, size)
     except FileNotFoundError as error:
         raise AudioError(path, "no such file", "Check the path") from error
     except PermissionError as error:
-        raise AudioError(
-            path, "no permission to read it", "Change its permissions (chmod +r) or the user"
-        ) from error
+        remedy = "Change its permissions (chmod +r) or the user"
+        raise AudioError(path, "no permission to read it", remedy) from error
     except OSError as error:
         raise AudioError(path, f"cannot be read ({error.strerror})", "Check the disk") from error
     return container
@@ -58,37 +58,28 @@ def _container(path: Path, head: bytes, size: int) -> str:
     if head[:4] in (b"RIFF", b"RF64", b"FORM") or size < 12:
         raise AudioError(path, f"only {size} bytes, a truncated header", _COPY)
     if head.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
-        raise AudioError(
-            path, "a web page, not audio: a failed download?", "Download the recording again"
-        )
-    raise AudioError(
-        path,
-        f"unknown audio format: the file begins with {head[:8]!r}",
-        f"Convert it to one of {FORMATS}",
-    )
+        problem = "a web page, not audio: a failed download?"
+        raise AudioError(path, problem, "Download the recording again")
+    problem = f"unknown audio format: the file begins with {head[:8]!r}"
+    raise AudioError(path, problem, f"Convert it to one of {FORMATS}")
 
 
-def _truncated(path: Path, expected: int, actual: int) -> AudioError:
-    return AudioError(
-        path,
-        f"truncated: {expected} bytes of samples by its header, but {actual} in the file",
-        _COPY,
-    )
+def _check_size(path: Path, expected: int, actual: int) -> None:
+    if expected > actual:
+        problem = f"truncated: {expected} bytes of samples by its header, but {actual} in the file"
+        raise AudioError(path, problem, _COPY)
 
 
 def _check_flac(path: Path, file: BinaryIO, size: int) -> None:
     """Check that STREAMINFO holds the length: libsndfile needs it, but streams have 0 there."""
-    file.seek(0)
     head = file.read(26)
     if len(head) == 26 and head[4] & 0x7F == 0 and not (head[21] & 0x0F or any(head[22:26])):
-        raise AudioError(
-            path, "FLAC without a length in its header, as from a stream", "Encode it as a file"
-        )
+        problem = "FLAC without a length in its header, as from a stream"
+        raise AudioError(path, problem, "Encode it as a file")
 
 
 def _check_chunks(path: Path, file: BinaryIO, size: int) -> None:
     """Walk through the chunks of WAV or AIFF up to the samples, and compare their length."""
-    file.seek(0)
     order = "<" if file.read(4) in (b"RIFF", b"RF64") else ">"
     file.seek(12)
     long_length = 0
@@ -97,10 +88,7 @@ def _check_chunks(path: Path, file: BinaryIO, size: int) -> None:
         start = file.tell()
         if name in (b"data", b"SSND"):
             streamed = name == b"data" and length in UNKNOWN_SIZES
-            expected = long_length if streamed else length
-            if expected > size - start:
-                raise _truncated(path, expected, size - start)
-            return
+            return _check_size(path, long_length if streamed else length, size - start)
         if name == b"ds64":
             body = file.read(length)
             long_length = struct.unpack_from("<Q", body, 8)[0] if len(body) >= 16 else 0
@@ -118,7 +106,6 @@ def _check_ogg(path: Path, file: BinaryIO, size: int) -> None:
 
 def _check_sphere(path: Path, file: BinaryIO, size: int) -> None:
     """Check the text header: fields `name -type value`, padded to the length in its second line."""
-    file.seek(0)
     lines = file.read(1024).split(b"\n")
     try:
         header = int(lines[1])
@@ -130,21 +117,13 @@ def _check_sphere(path: Path, file: BinaryIO, size: int) -> None:
     except (IndexError, KeyError, ValueError) as error:
         raise AudioError(path, "not a valid NIST SPHERE header", _COPY) from error
     if b"shorten" in fields.get(b"sample_coding", b""):
-        raise AudioError(
-            path, "NIST SPHERE compressed with shorten", "Unpack it with sph2pipe -f wav"
-        )
-    if expected > size - header:
-        raise _truncated(path, expected, size - header)
+        problem = "NIST SPHERE compressed with shorten"
+        raise AudioError(path, problem, "Unpack it with sph2pipe -f wav")
+    _check_size(path, expected, size - header)
 
 
-_CHECKS = {
-    "FLAC": _check_flac,
-    "WAV": _check_chunks,
-    "RF64": _check_chunks,
-    "AIFF": _check_chunks,
-    "Ogg": _check_ogg,
-    "NIST SPHERE": _check_sphere,
-}
+_CHECKS = {"FLAC": _check_flac, "Ogg": _check_ogg, "NIST SPHERE": _check_sphere}
+_CHECKS |= dict.fromkeys(("WAV", "RF64", "AIFF"), _check_chunks)
 
 
 def missing_end(path: Path) -> str:
@@ -172,10 +151,10 @@ def text_mode_damage(path: Path) -> str:
     """
     with path.open("rb") as file:
         counts = np.bincount(np.frombuffer(file.read(1 << 20), np.uint8), minlength=16)
-    if counts[13] == 0 and counts[[10, 11, 12, 14, 15]].min() >= 40:
-        return (
-            "samples damaged by a copy in text mode (no byte 13 among them, where about "
-            f"{(counts[12] + counts[14]) // 2} are expected by chance), perhaps repaired since:"
-            " get it again, copied as binary"
-        )
-    return ""
+    if counts[13] or counts[[10, 11, 12, 14, 15]].min() < 40:
+        return ""
+    return (
+        "samples damaged by a copy in text mode (no byte 13 among them, where about "
+        f"{(counts[12] + counts[14]) // 2} are expected by chance), perhaps repaired since:"
+        " get it again, copied as binary"
+    )

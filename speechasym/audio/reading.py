@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from speechasym.audio import containers
+from speechasym.config import check_range
 from speechasym.errors import AudioError, ConfigError
 
 log = logging.getLogger("speechasym")
@@ -67,7 +68,6 @@ def blocks(
     """Read a recording as mono blocks (T,) of about `seconds` each, never as a whole.
 
     Args:
-        path: the file.
         sample_rate: Hz to resample to; None: keep the file's.
         channel: "mean" of all channels, or the number of one from 0.
         seconds: length of a block before resampling.
@@ -80,8 +80,7 @@ def blocks(
     import soxr
 
     path = Path(path)
-    if sample_rate is not None and not sample_rate > 0:
-        raise ConfigError("sample_rate", f"must be > 0 Hz, got {sample_rate}", "Use 16000")
+    check_range("sample_rate", sample_rate, "16000", above=True)
     header = info(path)
     number = _channel(path, channel, header.channels)
     rate = header.sample_rate
@@ -111,18 +110,11 @@ def blocks(
     if decoded == 0:
         raise AudioError(path, "the file holds 0 samples", "Record or convert it again")
     if decoded < header.frames:
-        raise AudioError(
-            path,
-            f"truncated or damaged: {header.frames} samples by its header, but only {decoded} "
-            "could be decoded",
-            "Copy it again from its source",
-        )
+        counts = f"{header.frames} samples by its header, but only {decoded} could be decoded"
+        raise AudioError(path, f"truncated or damaged: {counts}", "Copy it again from its source")
     if not yielded:
-        raise AudioError(
-            path,
-            f"too short: {decoded} samples at {rate} Hz are less than one at {sample_rate} Hz",
-            "Leave it out, or keep its sample rate",
-        )
+        problem = f"too short: {decoded} samples at {rate} Hz are less than one at {sample_rate} Hz"
+        raise AudioError(path, problem, "Leave it out, or keep its sample rate")
     if clipped:
         log.info("%s: %d samples at or above full scale (clipped?)", path, clipped)
 
@@ -144,24 +136,21 @@ def load(
     return np.concatenate(list(blocks(path, sample_rate, channel))), rate
 
 
-def check_samples(source: ArrayLike) -> NDArray[np.float32]:
+def check_samples(samples: ArrayLike, name: str = "source") -> NDArray[np.float32]:
     """Return samples (T,) as float32, full scale 1.
 
-    Raises `ConfigError` unless they are floating point, mono, and finite.
+    Raises `ConfigError`, which calls them `name`, unless they are floating point, mono, and finite.
     """
-    x = np.asarray(source)
+    x = np.asarray(samples)
     if x.dtype.kind != "f":
-        raise ConfigError(
-            "source",
-            f"must be floating-point samples, got {x.dtype}",
-            "Scale integers to full scale 1: x = x / 32768 for 16 bits",
-        )
+        problem = f"must be floating-point samples, got {x.dtype}"
+        raise ConfigError(name, problem, "Scale to full scale 1: x = x / 32768 for 16 bits")
     if x.ndim != 1 or not x.size:
-        raise ConfigError("source", f"must be mono samples (T,), got shape {x.shape}", "Mix down")
+        raise ConfigError(name, f"must be mono samples (T,), got shape {x.shape}", "Mix down")
     x = x.astype(np.float32)
     if not np.isfinite(x).all():
         first = int(np.isfinite(x).argmin())
-        raise ConfigError("source", f"sample {first} is {x[first]}", "Give finite samples")
+        raise ConfigError(name, f"sample {first} is {x[first]}", "Give finite samples")
     return x
 
 
@@ -183,10 +172,9 @@ def add_noise(
         ConfigError: x or the noise is empty or silent.
     """
     for name, samples in (("x", x), ("noise", noise)):
-        if samples.size == 0 or not np.any(samples):
-            raise ConfigError(
-                name, "silent or empty, which defines no signal-to-noise ratio", "Give sound"
-            )
+        if not np.any(samples):
+            problem = "silent or empty, which defines no signal-to-noise ratio"
+            raise ConfigError(name, problem, "Give sound")
     start = 0 if seed is None else int(np.random.default_rng(seed).integers(len(noise)))
     take = np.take(noise.astype(np.float64), np.arange(start, start + len(x)), mode="wrap")
     power = np.mean(take**2)
@@ -202,32 +190,23 @@ def _channel(path: Path, channel: str | int, count: int) -> int | None:
         if count > 1:
             log.info("%s: mean of %d channels", path, count)
         return None
-    try:
-        number = int(channel)
-    except (TypeError, ValueError):
-        number = -1
+    number = int(channel) if str(channel).isdecimal() else -1
     if not 0 <= number < count:
-        raise ConfigError(
-            f"channel {channel!r}",
-            f"{path} has {count} channel{'s' * (count > 1)}",
-            f"Use mean, or a number from 0 to {count - 1}",
-        )
+        problem = f"{path} has {count} channel{'s' * (count > 1)}"
+        remedy = f"Use mean, or a number from 0 to {count - 1}"
+        raise ConfigError(f"channel {channel!r}", problem, remedy)
     if count > 1:
         log.info("%s: channel %d of %d", path, number, count)
     return number
 
 
 def _check_finite(path: Path, raw: NDArray, before: int, rate: int) -> None:
-    bad = ~np.isfinite(raw).all(1)
-    if bad.any():
-        first = int(bad.argmax())
-        value = raw[first][~np.isfinite(raw[first])][0]
-        raise AudioError(
-            path,
-            f"sample {before + first} (at {(before + first) / rate:.6f} s) must be finite, "
-            f"got {value}",
-            "Repair the recording, or the program that wrote it",
-        )
+    bad = np.argwhere(~np.isfinite(raw))
+    if len(bad):
+        frame = before + bad[0, 0]
+        value = raw[tuple(bad[0])]
+        problem = f"sample {frame} (at {frame / rate:.6f} s) must be finite, got {value}"
+        raise AudioError(path, problem, "Repair the recording, or the program that wrote it")
 
 
 def _open(path: Path) -> Any:

@@ -53,10 +53,6 @@ def gammatone_bandwidth(frequency: ArrayLike, order: int = 4) -> NDArray[np.floa
 
     For order 4 this is the well-known 1.019 ERB.
     """
-    ratio = (
-        math.pi
-        * math.factorial(2 * order - 2)
-        * 2.0 ** (2 - 2 * order)
-        / math.factorial(order - 1) ** 2
-    )
+    factorials = math.pi * math.factorial(2 * order - 2)
+    ratio = factorials * 2.0 ** (2 - 2 * order) / math.factorial(order - 1) ** 2
     return erb(frequency) / ratio

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speechasym.auditory import erb
+from speechasym.config import check_count, check_range
 from speechasym.errors import ConfigError
 
 if TYPE_CHECKING:
     from speechasym.ops import cpu_gammatone
-
 
 Array = TypeVar("Array")  # of numpy or torch
 
@@ -42,34 +42,19 @@ class FilterbankConfig(FilterbankOptions):
     bandwidth_factor: float = 1.0  # 1: each filter's ERB is the ear's at its centre frequency
 
     def __post_init__(self) -> None:
-        if not self.sample_rate > 0:
-            raise ConfigError("sample_rate", f"must be > 0 Hz, got {self.sample_rate}", "Use 16000")
+        check_range("sample_rate", self.sample_rate, "16000", above=True)
+        check_range("low_hz", self.low_hz, "50", above=True)
         nyquist = self.sample_rate / 2
-        if not self.low_hz > 0:
-            raise ConfigError("low_hz", f"must be > 0 Hz, got {self.low_hz}", "Use 50")
         if not self.low_hz < nyquist:
-            raise ConfigError(
-                "sample_rate",
-                f"{self.sample_rate} Hz holds frequencies below {nyquist:g} Hz only, but the "
-                f"lowest centre frequency is {self.low_hz:g} Hz",
-                f"Use a sample rate above {2 * self.low_hz:g} Hz, or a lower low_hz",
-            )
-        if not self.low_hz <= self.highest <= nyquist:
-            raise ConfigError(
-                "high_hz",
-                f"must be between low_hz = {self.low_hz:g} Hz and half the sample rate, "
-                f"{nyquist:g} Hz, got {self.highest:g}",
-                "Choose another value, or leave it out",
-            )
-        for name, value in (("channels", self.channels), ("order", self.order)):
-            if value < 1:
-                raise ConfigError(name, f"must be >= 1, got {value}", "Use 1 or more")
-        if not 0 < self.bandwidth_factor < np.inf:
-            raise ConfigError(
-                "bandwidth_factor",
-                f"must be > 0 and finite, got {self.bandwidth_factor}",
-                "Use 1 for the bandwidths of the ear",
-            )
+            limit = f"{self.sample_rate} Hz holds frequencies below {nyquist:g} Hz only"
+            problem = f"{limit}, but the lowest centre frequency is {self.low_hz:g} Hz"
+            remedy = f"Use a sample rate above {2 * self.low_hz:g} Hz, or a lower low_hz"
+            raise ConfigError("sample_rate", problem, remedy)
+        example = "a frequency from low_hz to half the sample rate, or leave it out"
+        check_range("high_hz", self.highest, example, self.low_hz, nyquist)
+        check_count("channels", self.channels)
+        check_count("order", self.order)
+        check_range("bandwidth_factor", self.bandwidth_factor, "1, as in the ear", above=True)
         hop(self.sample_rate, self.frame_rate)
 
     @property
@@ -80,21 +65,15 @@ class FilterbankConfig(FilterbankOptions):
 
 def hop(sample_rate: int, frame_rate: float) -> int:
     """Return the samples per frame. Raises `ConfigError` unless that is a whole number >= 1."""
-    if not 1e-3 <= frame_rate < np.inf:
-        raise ConfigError(
-            "rate", f"must be >= 0.001 frames per second, got {frame_rate}", "Try 100"
-        )
+    check_range("rate", frame_rate, "for example 100 frames per second", 1e-3)
     samples = round(sample_rate / frame_rate)
     # 33.3333 stands for 100 / 3; the difference is at most 15 ms per hour
     if samples < 1 or abs(samples * frame_rate - sample_rate) > 4e-6 * sample_rate:
         below = int(sample_rate / frame_rate)
-        near = [sample_rate / n for n in (below, below + 1) if n > 0]
-        raise ConfigError(
-            "rate",
-            f"{frame_rate:g} frames per second do not divide {sample_rate} samples per second",
-            f"Use a rate that does, such as {' or '.join(f'{r:.7g}' for r in near)},"
-            " or another sample rate",
-        )
+        near = " or ".join(f"{sample_rate / n:.7g}" for n in (below, below + 1) if n > 0)
+        problem = f"{frame_rate:g} frames per second do not divide {sample_rate} samples per second"
+        remedy = f"Use a rate that does, such as {near}, or another sample rate"
+        raise ConfigError("rate", problem, remedy)
     return samples
 
 
@@ -114,11 +93,6 @@ class Coefficients:
     def latency(self) -> int:
         """Samples by which alignment delays the output; 0 without alignment."""
         return 0 if self.delay is None else int(self.delay.max())
-
-
-def poles(frequency: NDArray, bandwidth: NDArray, sample_rate: int) -> NDArray[np.complex128]:
-    """Return exp((-2 pi b + 2 pi i f) / sample_rate) for f (C,) and b (C,) in Hz."""
-    return np.exp(2 * np.pi / sample_rate * (-bandwidth + 1j * frequency))
 
 
 def align(
@@ -148,7 +122,7 @@ def design(config: FilterbankConfig) -> Coefficients:
 
 def derive(config: FilterbankConfig, frequency: NDArray, bandwidth: NDArray) -> Coefficients:
     """Return the coefficients of given centre frequencies and bandwidths, each (C,) in Hz."""
-    pole = poles(frequency, bandwidth, config.sample_rate)
+    pole = np.exp(2 * np.pi / config.sample_rate * (-bandwidth + 1j * frequency))
     delay = turn = None
     if config.align:
         delay, turn = align(pole, bandwidth, config.order, config.sample_rate)

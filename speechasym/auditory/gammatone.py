@@ -139,9 +139,8 @@ class Gammatone(nn.Module):
         c = self.coefficients()
         after: State
         if self._in_numba(flat):
-            arrays, after = filterbank.pool(
-                flat.numpy(), c, _to_numpy(state), torch.get_num_threads()
-            )
+            threads = torch.get_num_threads()
+            arrays, after = filterbank.pool(flat.numpy(), c, _to_numpy(state), threads)
             frames = [torch.from_numpy(a) for a in arrays]
         else:
             stages, waiting = _to_torch(state, c, flat)
@@ -171,9 +170,8 @@ class Gammatone(nn.Module):
         c = self.coefficients()
         after: State
         if self._in_numba(flat):
-            z, after = filterbank.channels(
-                flat.numpy(), c, _to_numpy(state), torch.get_num_threads()
-            )
+            threads = torch.get_num_threads()
+            z, after = filterbank.channels(flat.numpy(), c, _to_numpy(state), threads)
             out = torch.from_numpy(z)
         else:
             stages, waiting = _to_torch(state, c, flat)
@@ -211,23 +209,17 @@ class Gammatone(nn.Module):
 def flat_rows(x: Tensor) -> Tensor:
     """Reshape samples (..., T) to (B, T). Raises `ConfigError` unless they are floating point."""
     if not x.is_floating_point() or x.ndim == 0:
-        raise ConfigError(
-            "x",
-            f"expected floating-point samples of shape (..., time), got {x.dtype} of shape "
-            f"{tuple(x.shape)}",
-            "Scale integers to full scale 1: x = x.float() / 32768 for 16 bits",
-        )
+        problem = f"must be floating-point samples (..., T), got {x.dtype} {tuple(x.shape)}"
+        remedy = "Scale integers to full scale 1: x = x.float() / 32768 for 16 bits"
+        raise ConfigError("x", problem, remedy)
     return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
 def _check_lengths(lengths: Tensor, x: Tensor) -> None:
     if x.ndim != 2 or lengths.shape != x.shape[:1] or bool((lengths > x.shape[1]).any()):
-        raise ConfigError(
-            "lengths",
-            f"expected ({x.shape[0]},) values up to {x.shape[-1]} for x of shape "
-            f"{tuple(x.shape)}, got {lengths.tolist()}",
-            "Give one length in samples for each row of x (batch, time)",
-        )
+        problem = f"do not fit x of shape {tuple(x.shape)}: {lengths.tolist()}"
+        remedy = "Give one length in samples, at most T, for each row of x (B, T)"
+        raise ConfigError("lengths", problem, remedy)
 
 
 def _to_numpy(state: State | None) -> filterbank.FilterbankState | None:

@@ -210,8 +210,6 @@ def _plain(hint: Any, value: Any, place: Any, key: str) -> Any:
 
 def to_dict(config: Any) -> Any:
     """Convert a configuration to plain JSON and YAML types; `build` reads it back."""
-    if hasattr(config, "as_json"):  # leaves out the options of other feature sets
-        return config.as_json()
     if dataclasses.is_dataclass(config) and not isinstance(config, type):
         return {f.name: to_dict(getattr(config, f.name)) for f in dataclasses.fields(config)}
     if isinstance(config, Mapping):

@@ -3,7 +3,7 @@
 import numpy as np
 
 from speechasym.asymmetry import tracks
-from speechasym.asymmetry.scales import AsymmetryConfig
+from speechasym.asymmetry.tracks import AsymmetryConfig
 from speechasym.auditory.filterbank import FilterbankConfig
 
 RATE = 16000

@@ -20,8 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from speechasym.asymmetry.scales import AsymmetryConfig
-from speechasym.asymmetry.tracks import Tracks
+from speechasym.asymmetry.tracks import AsymmetryConfig, Tracks
 
 ROOT = 0.2  # exponent of power: between the logarithm, which lifts noise, and none
 STATIC, SLOPES, CURVES = 9, 6, 5  # cepstra of power, their first and second slopes

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speechasym.asymmetry import cepstra, tracks
-from speechasym.asymmetry.scales import KINDS, TRACKS
-from speechasym.asymmetry.tracks import Design, State, Tracks
+from speechasym.asymmetry.tracks import KINDS, TRACKS, Design, State, Tracks
 
 CHUNK = 16000  # samples computed at a time: what fits the cache
 
@@ -63,7 +62,7 @@ def rows(x: NDArray[np.float32], d: Design, state: State) -> tuple[NDArray[np.fl
 
 
 def _full_rows(pooled: Tracks, d: Design) -> NDArray[np.float32]:
-    parts: list[NDArray] = []
+    parts = []
     for track in d.config.tracks:
         if "track" in d.config.outputs:
             parts.append(getattr(pooled, track))

@@ -1,7 +1,7 @@
 """Asymmetry features as a torch module."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from speechasym.asymmetry import cepstra, columns, tracks
-from speechasym.asymmetry.scales import DEFAULT_OUTPUTS, KINDS, SCALES, AsymmetryConfig, Scale
+from speechasym.asymmetry.tracks import DEFAULT_OUTPUTS, KINDS, SCALES, AsymmetryConfig, Scale
 from speechasym.auditory.filterbank import FilterbankConfig
 from speechasym.auditory.gammatone import flat_rows
 from speechasym.errors import ConfigError
@@ -31,43 +31,30 @@ class Asymmetry(nn.Module):
 
     Args:
         sample_rate: Hz.
-        frame_rate: frames a second; must divide the sample rate.
-        channels, low_hz, high_hz, align: of the filterbank, see `speechasym.Gammatone`.
         kinds: any of "amplitude", "frequency", "phase".
         outputs: any of "track", "stop", "asymmetry", "rise", "fall"; not with `compact`.
         compact: 33 columns, decorrelated over channels, `latency` frames late.
         scales: widths and time constants, each greater than the one before.
+        options: of the filterbank: frame_rate, channels, ..., as for `speechasym.Gammatone`.
+
+    Raises:
+        ConfigError: a value out of range.
 
     Example:
         >>> asymmetry = speechasym.Asymmetry(16000, compact=True)
         >>> y, state = asymmetry(x)      # (..., 33, frames - 5)
         >>> rest = asymmetry.flush(state)   # (..., 33, 5)
-
-    Raises:
-        ConfigError: a value outside its range.
     """
 
     def __init__(
-        self,
-        sample_rate: int,
-        frame_rate: float = FilterbankConfig.frame_rate,
-        channels: int = FilterbankConfig.channels,
-        low_hz: float = FilterbankConfig.low_hz,
-        high_hz: float | None = FilterbankConfig.high_hz,
-        align: bool = FilterbankConfig.align,
-        kinds: Sequence[str] = tuple(KINDS),
-        outputs: Sequence[str] = DEFAULT_OUTPUTS,
-        compact: bool = False,
-        scales: Sequence[Scale] = SCALES,
-    ) -> None:
+        self, sample_rate: int, *, kinds: Sequence[str] = tuple(KINDS),
+        outputs: Sequence[str] = DEFAULT_OUTPUTS, compact: bool = False,
+        scales: Sequence[Scale] = SCALES, **options: Any,
+    ) -> None:  # fmt: skip
         super().__init__()
-        bank = FilterbankConfig(
-            sample_rate=sample_rate, frame_rate=frame_rate, channels=channels, low_hz=low_hz,
-            high_hz=high_hz, align=align,
-        )  # fmt: skip
         self.config = AsymmetryConfig(
-            bank=bank, scales=tuple(scales), kinds=tuple(kinds), outputs=tuple(outputs),
-            compact=compact,
+            bank=FilterbankConfig(sample_rate=sample_rate, **options), scales=tuple(scales),
+            kinds=tuple(kinds), outputs=tuple(outputs), compact=compact,
         )  # fmt: skip
         self.design = tracks.design(self.config)
         self.columns = [column["name"] for column in columns.columns(self.design)]
@@ -90,11 +77,8 @@ class Asymmetry(nn.Module):
         if state is None:
             state = AsymmetryState([tracks.start(self.design) for _ in batch], [None] * len(batch))
         if len(state.tracks) != len(batch):
-            raise ConfigError(
-                "state",
-                f"is of {len(state.tracks)} recordings, x of {len(batch)}",
-                "Use the same batch for all chunks",
-            )
+            problem = f"is of {len(state.tracks)} recordings, x of {len(batch)}"
+            raise ConfigError("state", problem, "Use the same batch for all chunks")
         parts: list[NDArray] = []
         after = AsymmetryState([], [])
         for samples, track_state, before in zip(batch, *state, strict=True):
@@ -118,7 +102,6 @@ class Asymmetry(nn.Module):
         return torch.from_numpy(np.stack(parts)).transpose(-1, -2)
 
     def extra_repr(self) -> str:
-        """Return what `repr` shows between the brackets."""
         bank = self.config.bank
         return (
             f"sample_rate={bank.sample_rate}, frame_rate={bank.frame_rate:g}, "
@@ -130,11 +113,9 @@ def _samples(x: Tensor) -> NDArray[np.float32]:
     """(..., T) -> (B, T) in numpy, checked."""
     batch = flat_rows(x)
     if x.requires_grad and torch.is_grad_enabled():
-        raise ConfigError(
-            "x",
-            "requires a gradient, which these compiled features do not have",
-            "Use x.detach(); speechasym.Gammatone and speechasym.asymmetry.hysteresis have them",
-        )
+        problem = "requires a gradient, which these compiled features do not have"
+        remedy = "Use x.detach(); speechasym.Gammatone and speechasym.hysteresis have them"
+        raise ConfigError("x", problem, remedy)
     samples: NDArray[np.float32] = batch.detach().cpu().float().numpy()
     if not np.isfinite(samples).all():
         raise ConfigError("x", "contains samples that are not finite", "Use finite samples")

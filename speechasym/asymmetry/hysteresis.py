@@ -22,9 +22,8 @@ from speechasym.ops import scan
 
 def _track(x: Tensor) -> Tensor:
     if not x.is_floating_point() or x.ndim == 0:
-        raise ConfigError(
-            "x", f"must be a floating-point track (..., time), got {x.dtype}", "Use x.float()"
-        )
+        problem = f"must be a floating-point track (..., T), got {x.dtype}"
+        raise ConfigError("x", problem, "Use x.float()")
     if not bool(x.isfinite().all()):
         first = int((~x.isfinite()).flatten().nonzero()[0])
         raise ConfigError("x", f"element {first} is not finite", "Use a track without NaN")
@@ -68,9 +67,7 @@ class Stop(Play):
         signed: return s / r, the signed asymmetry.
     """
 
-    def __init__(
-        self, widths: Sequence[float], learnable: bool = False, signed: bool = False
-    ) -> None:
+    def __init__(self, widths: Sequence[float], learnable: bool = False, signed: bool = False):
         super().__init__(widths, learnable)
         self.signed = signed
 
@@ -96,11 +93,8 @@ class Relay(nn.Module):
     def __init__(self, up: Sequence[float], down: Sequence[float]) -> None:
         super().__init__()
         if len(up) != len(down) or any(not d < u for u, d in zip(up, down, strict=True)):
-            raise ConfigError(
-                "up, down",
-                f"each down must be below its up, got {list(up)} and {list(down)}",
-                "Swap them",
-            )
+            problem = f"each down must be below its up, got {list(up)} and {list(down)}"
+            raise ConfigError("up, down", problem, "Swap them")
         self.register_buffer("up", torch.tensor(up, dtype=torch.float32))
         self.register_buffer("down", torch.tensor(down, dtype=torch.float32))
 
@@ -120,8 +114,7 @@ class PrandtlIshlinskii(Play):
 
     def __init__(self, widths: Sequence[float], learnable: bool = False) -> None:
         super().__init__(widths, learnable)
-        count = len(widths) + 1
-        self.weight = nn.Parameter(torch.full((count,), 1 / count))
+        self.weight = nn.Parameter(torch.full((len(widths) + 1,), 1 / (len(widths) + 1)))
 
     def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """x (..., T) -> y (..., T), state (..., K)."""
@@ -146,9 +139,8 @@ class Preisach(Relay):
         mesh = torch.tensor(thresholds, dtype=torch.float32).tolist()
         pairs = [(u, d) for i, u in enumerate(mesh) for d in mesh[:i]]
         if not pairs:
-            raise ConfigError(
-                "thresholds", f"must be two or more, got {list(thresholds)}", "Use for example 0, 1"
-            )
+            problem = f"must be two or more, got {list(thresholds)}"
+            raise ConfigError("thresholds", problem, "Use for example 0, 1")
         super().__init__([u for u, _ in pairs], [d for _, d in pairs])
         self.weight = nn.Parameter(torch.full((len(pairs),), 1 / len(pairs)))
 

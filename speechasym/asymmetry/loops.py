@@ -18,22 +18,20 @@ DRAWN_TRACKS = ("amplitude", "frequency", "lead")  # one track of each kind
 
 def all_frames(x: NDArray[np.float32], d: Design) -> Tracks:
     """Samples x (T,) -> its `filterbank.frame_count` frames, with alignment delays removed."""
-    padded, late = _padded(x, d)
-    pooled, _ = tracks.pool(padded, d, tracks.start(d), DRAWN_TRACKS)
-    on_time: dict[str, Any] = {
-        name: {track: part[:, late:] for track, part in value.items()}
-        if isinstance(value, dict)
-        else value[late:]
-        for name, value in pooled._asdict().items()
-    }
-    return Tracks(**on_time)
+    pooled, _ = tracks.pool(_padded(x, d), d, tracks.start(d), DRAWN_TRACKS)
+    parts: list[Any] = []
+    for part in pooled:
+        if isinstance(part, dict):
+            parts.append({track: work[:, d.late :] for track, work in part.items()})
+        else:
+            parts.append(part[d.late :])
+    return Tracks(*parts)
 
 
-def _padded(x: NDArray[np.float32], d: Design) -> tuple[NDArray[np.float32], int]:
-    """x truncated or followed by silence, so that all its frames come out; frames that are late."""
+def _padded(x: NDArray[np.float32], d: Design) -> NDArray[np.float32]:
+    """Truncate x, or let silence follow it, so that all its frames come out."""
     size = filterbank.frame_count(len(x), d.hop) * d.hop + d.latency
-    padded = np.concatenate([x, np.zeros(max(0, size - len(x)), np.float32)])[:size]
-    return padded, -(-d.latency // d.hop)
+    return np.concatenate([x, np.zeros(max(0, size - len(x)), np.float32)])[:size]
 
 
 def work_rates(
@@ -73,15 +71,13 @@ def inner_tracks(
     lead (cycles; over the channel below, or for the lowest channel, of the one above) start at 0
     and are free to drift.
     """
-    padded, late = _padded(x, d)
-    inner, _ = tracks.inner(padded, d, tracks.start(d))
-    column = {"amplitude": channel, "frequency": channel, "lead": max(0, channel - 1)}
-    sums = {
-        track: np.cumsum(inner.moves[track][:, column[track]], dtype=np.float64)
-        for track in DRAWN_TRACKS
-    }
+    inner, _ = tracks.inner(_padded(x, d), d, tracks.start(d))
+    sums = {}
+    for track in DRAWN_TRACKS:
+        column = max(0, channel - 1) if track == "lead" else channel
+        sums[track] = np.cumsum(inner.moves[track][:, column], dtype=np.float64)
     sums["amplitude"] += inner.level_db[0, channel]
-    first = late * d.per_frame
+    first = d.late * d.per_frame
     return {track: y[first:] for track, y in sums.items()}, inner.weight[first:, channel] > 0
 
 

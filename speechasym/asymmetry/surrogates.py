@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from speechasym.asymmetry import tracks
-from speechasym.asymmetry.scales import TRACKS, AsymmetryConfig
+from speechasym.asymmetry.tracks import TRACKS, AsymmetryConfig
+from speechasym.audio.reading import check_samples
 from speechasym.auditory.filterbank import FilterbankConfig
 from speechasym.config import check_count
-from speechasym.errors import ConfigError
 
 LONGEST_S = 30.0  # from the beginning: longer stretches do not have one long-term spectrum
 
@@ -59,20 +59,15 @@ def noise_test(
     """
     if isinstance(config, int):
         config = AsymmetryConfig(bank=FilterbankConfig(sample_rate=config))
-    x = np.asarray(x, np.float32)
+    x = check_samples(np.asarray(x, np.float32), "x")
     check_count("noises", noises)
-    if x.ndim != 1 or not x.size or not np.isfinite(x).all():
-        raise ConfigError(
-            "x", "must be finite mono samples of shape (T,)", "Give one channel without NaN"
-        )
     d = tracks.design(config)
     x = x[: int(LONGEST_S * d.sample_rate)]
     rng = np.random.default_rng(seed)
     observed = _strength(x, d)
     null = np.stack([_strength(surrogate(x, rng), d) for _ in range(noises)])
-    above = (null >= observed).sum(0)
-    below = (null <= observed).sum(0)
-    p = np.minimum(1, 2 * (1 + np.minimum(above, below)) / (noises + 1))
+    extreme = np.minimum((null >= observed).sum(0), (null <= observed).sum(0))
+    p = np.minimum(1, 2 * (1 + extreme) / (noises + 1))
     middle = np.median(null, 0)
     return [
         Verdict(track, s + 1, float(observed[t, s]), float(middle[t, s]), float(p[t, s]))

@@ -1,5 +1,8 @@
 """Tracks of amplitude, frequency and phase in every channel, and hysteresis on them by scale.
 
+A scale is what one stage of hysteresis ignores and how long it remembers. Columns of features
+number the scales from 1, as in `amplitude_asymmetry1_00`.
+
 The analytic channels are pooled to an inner rate (500 Hz unless the frame rate requires another).
 At that rate, every channel has
 
@@ -27,8 +30,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from speechasym.asymmetry.scales import TRACKS, AsymmetryConfig
 from speechasym.auditory import erb, filterbank
+from speechasym.config import check_choices, check_rising
+from speechasym.errors import ConfigError
 
 INNER_RATE = 500.0  # inner samples a second, approximately
 QUIET_DB = -100.0  # the floor is never lower: what 16 bits leave lies below
@@ -37,6 +41,61 @@ SMOOTH_S = 0.05  # smoothing of the power whose minimum is followed
 RISE_S = 5.0  # time constant with which the noise estimate rises
 SETTLE_S = 0.1  # the beginning of a recording counts as noise
 SAME_HZ = 30.0  # neighbours whose frequencies differ by this follow two components
+
+TRACKS = {"amplitude": "dB", "frequency": "ERB", "carrier": "cycle", "lead": "cycle"}
+KINDS = {"amplitude": ("amplitude",), "frequency": ("frequency",), "phase": ("carrier", "lead")}
+OUTPUTS = ("track", "stop", "asymmetry", "rise", "fall")
+DEFAULT_OUTPUTS = OUTPUTS[:3]
+
+
+class Scale(NamedTuple):
+    """A time constant, and the half-width of hysteresis for each kind of track."""
+
+    time_ms: float  # time constant with which work is forgotten
+    decibel: float  # half-width for amplitude
+    erb: float  # for frequency
+    cycle: float  # for carrier and lead
+
+    def width(self, track: str) -> float:
+        """Return the half-width for a track, in the track's unit."""
+        return {"dB": self.decibel, "ERB": self.erb, "cycle": self.cycle}[TRACKS[track]]
+
+
+SCALES = (
+    Scale(5.0, 1.5, 0.05, 0.02),
+    Scale(25.0, 3.0, 0.1, 0.04),
+    Scale(100.0, 6.0, 0.2, 0.08),
+    Scale(500.0, 12.0, 0.4, 0.16),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AsymmetryConfig:
+    """Options of the asymmetry features. Raises `ConfigError` on values out of range."""
+
+    bank: filterbank.FilterbankConfig
+    scales: tuple[Scale, ...] = SCALES
+    kinds: tuple[str, ...] = tuple(KINDS)
+    outputs: tuple[str, ...] = DEFAULT_OUTPUTS
+    compact: bool = False  # few decorrelated columns instead of `outputs` in each channel
+
+    def __post_init__(self) -> None:
+        for name, known in (("kinds", tuple(KINDS)), ("outputs", OUTPUTS)):
+            object.__setattr__(self, name, check_choices(name, getattr(self, name), known))
+        if self.compact and self.outputs != DEFAULT_OUTPUTS:
+            problem = "cannot be chosen for the compact set"
+            raise ConfigError("outputs", problem, "Use either outputs or compact")
+        if not self.scales:
+            raise ConfigError("scales", "is empty", "Give at least one Scale")
+        for name in Scale._fields:
+            check_rising(f"scales: {name}", [getattr(scale, name) for scale in self.scales])
+        if self.bank.channels < 2:
+            raise ConfigError("channels", "a single channel has no neighbour", "Use 2 or more")
+
+    @property
+    def tracks(self) -> tuple[str, ...]:
+        """The tracks of the chosen kinds."""
+        return tuple(track for kind in self.kinds for track in KINDS[kind])
 
 
 def inner_per_frame(hop: int, sample_rate: int) -> int:
@@ -68,6 +127,11 @@ class Design:
     def latency(self) -> int:
         """Samples by which alignment delays everything."""
         return self.inner.latency
+
+    @property
+    def late(self) -> int:
+        """Frames at the beginning, from before the recording, because of that delay."""
+        return -(-self.latency // self.hop)
 
 
 def design(config: AsymmetryConfig) -> Design:
@@ -101,8 +165,7 @@ def _mid_lead(c: filterbank.Coefficients, sample_rate: int) -> NDArray[np.comple
             out = out * c.turn[channels] * middle ** -c.delay[channels]
         return out
 
-    upper, lower = response(slice(1, None)), response(slice(0, -1))
-    ratio = upper / lower
+    ratio = response(slice(1, None)) / response(slice(0, -1))
     return (ratio / np.abs(ratio)).astype(np.complex64)
 
 
@@ -138,9 +201,9 @@ class Tracks(NamedTuple):
 
 def start(d: Design) -> State:
     """Return the state before any sound."""
-    late = -(-d.latency // d.hop) * d.hop - d.latency  # so that frames are late by whole frames
     bank = filterbank.FilterbankState(None, np.zeros((1, d.latency), np.float32))
-    return State(bank, np.zeros(late, np.float32), 0, None, None, None, {})
+    rest = d.late * d.hop - d.latency  # so that frames are late by whole frames
+    return State(bank, np.zeros(rest, np.float32), 0, None, None, None, {})
 
 
 class Inner(NamedTuple):
@@ -167,14 +230,11 @@ def inner(x: NDArray[np.float32], d: Design, state: State) -> tuple[Inner, State
     power, lag1, sample = (np.ascontiguousarray(part[0].T) for part in pooled)
     rate = d.sample_rate / d.hop
     frame_power = cpu.means(power, d.per_frame)
+    smooth, rise = (1 - np.exp(-1 / (seconds * rate)) for seconds in (SMOOTH_S, RISE_S))
     noise_db, noise = cpu.noise_floor(
-        np.maximum(frame_power, np.float32(10 ** (QUIET_DB / 10 - 1))),
-        1 - np.exp(-1 / (SMOOTH_S * rate)),
-        1 - np.exp(-1 / (RISE_S * rate)),
-        int(np.ceil(SETTLE_S * rate)),
-        state.noise,
-        state.frames,
-    )
+        np.maximum(frame_power, np.float32(10 ** (QUIET_DB / 10 - 1))), smooth, rise,
+        int(np.ceil(SETTLE_S * rate)), state.noise, state.frames,
+    )  # fmt: skip
     floor = np.maximum(noise_db + np.float32(MARGIN_DB), np.float32(QUIET_DB))
     least = np.exp2(floor * np.float32(np.log2(10) / 10))
     m, last_moves = cpu.moves(
@@ -188,14 +248,10 @@ def inner(x: NDArray[np.float32], d: Design, state: State) -> tuple[Inner, State
     climb *= m.either
     moves = {"amplitude": climb, "frequency": m.frequency, "carrier": m.carrier, "lead": m.lead}
     after = State(
-        bank,
-        samples[used:].copy(),
-        state.frames + len(frame_power),
-        noise if len(level_db) else state.noise,
-        last_moves,
-        level_db[-1:].copy() if len(level_db) else state.level_db,
-        state.stops,
-    )
+        bank, samples[used:].copy(), state.frames + len(frame_power),
+        noise if len(level_db) else state.noise, last_moves,
+        level_db[-1:].copy() if len(level_db) else state.level_db, state.stops,
+    )  # fmt: skip
     return Inner(lag1, sample, frame_power, floor, level_db, m.weight, m.both, moves), after
 
 
@@ -231,17 +287,9 @@ def pool(
     )
     size = np.sqrt(np.maximum(size[:, 1:] * size[:, :-1], np.float32(1e-30)))
     result = Tracks(
-        power=i.frame_power,
-        floor=i.floor,
-        weight=weight,
-        amplitude=cpu.means(i.level_db, h),
-        frequency=deviation * d.erb_per_cycle * weight,
-        carrier=cpu.means(i.moves["carrier"], h),
-        lead=cpu.cycles(across, along) * pair_weight,
-        coherence=along / size,
-        stop=stop,
-        rise=rise,
-        fall=fall,
-        asymmetry=asymmetry,
-    )
+        power=i.frame_power, floor=i.floor, weight=weight, amplitude=cpu.means(i.level_db, h),
+        frequency=deviation * d.erb_per_cycle * weight, carrier=cpu.means(i.moves["carrier"], h),
+        lead=cpu.cycles(across, along) * pair_weight, coherence=along / size,
+        stop=stop, rise=rise, fall=fall, asymmetry=asymmetry,
+    )  # fmt: skip
     return result, state._replace(stops=stops)

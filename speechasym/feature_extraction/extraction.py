@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from speechasym import files
 from speechasym.asymmetry import surrogates
 from speechasym.audio import reading
-from speechasym.config import check_count
+from speechasym.config import check_count, to_dict
 from speechasym.errors import AudioError, ConfigError, OutputError, SpeechAsymError
 from speechasym.feature_extraction import features_json
 from speechasym.feature_extraction.sets import AsymmetryFeatures, FeatureConfig, feature_config
@@ -83,7 +83,7 @@ def extract(
     with files.locked_folder(out):
         head = {
             "format": 1,
-            "config": config.as_json(),
+            "config": to_dict(config),
             "columns": config.columns(),
             "versions": {"python": platform.python_version()} | files.package_versions(PACKAGES),
         }
@@ -101,26 +101,26 @@ def extract(
                 else:
                     (result.kept if kept else result.written).append(stem)
                     known[stem] = record
-                    if "warning" in record:
-                        result.warned[stem] = record["warning"]
-                    if record["source_channels"] > 1:
-                        result.multichannel.append(stem)
                     if not kept:
                         write({"stem": stem, "record": record})
                 step()
-        failed = dict(sorted(result.failed.items()))
-        files.write_json(out / features_json.INDEX, head | {"recordings": known, "failed": failed})
+        result.failed = dict(sorted(result.failed.items()))
+        index = head | {"recordings": known, "failed": result.failed}
+        files.write_json(out / features_json.INDEX, index)
         (out / features_json.JOURNAL).unlink(missing_ok=True)
-    counts: dict[tuple[str, int], tuple[int, int]] = {}
+    result.written.sort()
+    result.kept.sort()
+    for stem in sorted(result.written + result.kept):
+        if "warning" in known[stem]:
+            result.warned[stem] = known[stem]["warning"]
+        if known[stem]["source_channels"] > 1:
+            result.multichannel.append(stem)
     for record in known.values():
         for verdict in record.get("noise_test", ()):
             key = verdict["track"], verdict["level"]
-            unlike, tested = counts.get(key, (0, 0))
-            counts[key] = unlike + (verdict["p"] <= 0.05), tested + 1
-    return Extracted(
-        sorted(result.written), sorted(result.kept), failed,
-        dict(sorted(result.warned.items())), sorted(result.multichannel), counts,
-    )  # fmt: skip
+            unlike, tested = result.unlike_noise.get(key, (0, 0))
+            result.unlike_noise[key] = unlike + (verdict["p"] <= 0.05), tested + 1
+    return result
 
 
 def find(inputs: str | Path | Iterable[str | Path]) -> dict[str, Path]:
@@ -135,11 +135,8 @@ def find(inputs: str | Path | Iterable[str | Path]) -> dict[str, Path]:
         for stem, path in _expand(Path(item)):
             other = recordings.setdefault(stem, path)
             if other != path and not (other.exists() and path.exists() and other.samefile(path)):
-                raise ConfigError(
-                    path,
-                    f"would be written to the same {stem}.npy as {other}",
-                    "Rename one, or extract them into two folders",
-                )
+                problem = f"would be written to the same {stem}.npy as {other}"
+                raise ConfigError(path, problem, "Rename one, or extract them into two folders")
     if not recordings:
         raise ConfigError("inputs", "no recordings given", "Give files, folders or globs")
     return recordings
@@ -147,13 +144,8 @@ def find(inputs: str | Path | Iterable[str | Path]) -> dict[str, Path]:
 
 def _expand(item: Path) -> Iterator[tuple[str, Path]]:
     if os.path.isdir(item):  # unlike Path's, raises nothing where the name is too long
-        paths = sorted(
-            path
-            for path in item.rglob("*")
-            if path.suffix.lower() in reading.EXTENSIONS
-            and not path.name.startswith(".")
-            and path.is_file()
-        )
+        audio = (path for path in item.rglob("*") if path.suffix.lower() in reading.EXTENSIONS)
+        paths = sorted(path for path in audio if path.name[0] != "." and path.is_file())
         if not paths:
             endings = " ".join(sorted(reading.EXTENSIONS))
             raise ConfigError(item, "no audio files in this folder", f"Known endings: {endings}")
@@ -177,13 +169,10 @@ Outcome = tuple[str, dict[str, Any] | None, str, bool]  # stem, record, why it f
 def _run(tasks: list[Task], workers: int) -> Iterator[Outcome]:
     workers = min(workers, len(tasks))
     if workers == 1:
-        yield from map(_extract_one, tasks)
-        return
-    yield from run_tasks(
-        _extract_one, tasks, workers,
-        chunk=max(1, min(16, len(tasks) // (workers * 4))),
-        preload=[__name__, "speechasym.ops.cpu_gammatone"],
-    )  # fmt: skip
+        return map(_extract_one, tasks)
+    chunk = max(1, min(16, len(tasks) // (workers * 4)))
+    preload = [__name__, "speechasym.ops.cpu_gammatone"]
+    return run_tasks(_extract_one, tasks, workers, chunk=chunk, preload=preload)
 
 
 def _extract_one(task: Task) -> Outcome:
@@ -214,12 +203,9 @@ def _extract_one(task: Task) -> Outcome:
     except SpeechAsymError as error:
         return stem, None, str(error), False
     record: dict[str, Any] = {
-        "source": str(source),
-        "source_channels": header.channels,
-        "sha256": digest,
-        "seconds": round(samples / config.sample_rate, 6),
-        "frames": frames,
-    }
+        "source": str(source), "source_channels": header.channels, "sha256": digest,
+        "seconds": round(samples / config.sample_rate, 6), "frames": frames,
+    }  # fmt: skip
     if header.warning:
         record["warning"] = header.warning
     if isinstance(config, AsymmetryFeatures) and noises:

@@ -47,9 +47,8 @@ def known_records(out: Path, head: dict[str, Any], overwrite: bool) -> dict[str,
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         if overwrite or not (out / INDEX).exists():
             return {}
-        raise OutputError(
-            out / INDEX, "does not describe features", "Choose another folder, or --overwrite"
-        ) from error
+        remedy = "Choose another folder, or --overwrite"
+        raise OutputError(out / INDEX, "does not describe features", remedy) from error
     return known
 
 
@@ -58,11 +57,8 @@ def _check_same(out: Path, old: dict[str, Any], head: dict[str, Any]) -> None:
         if old[part] != head[part]:
             names = [k for k in head[part] if old[part].get(k) != head[part][k]]
             changes = ", ".join(f"{k} {old[part].get(k)} -> {head[part][k]}" for k in names)
-            raise OutputError(
-                out,
-                f"holds features of another run ({part}: {changes})",
-                "Choose another folder, or --overwrite to replace them",
-            )
+            problem = f"holds features of another run ({part}: {changes})"
+            raise OutputError(out, problem, "Choose another folder, or --overwrite to replace them")
 
 
 @contextmanager
@@ -88,6 +84,5 @@ def journal(
 
             yield write
     except OSError as error:
-        raise OutputError(
-            out / JOURNAL, f"cannot be written ({error.strerror})", "Free space, or check access"
-        ) from error
+        problem = f"cannot be written ({error.strerror})"
+        raise OutputError(out / JOURNAL, problem, "Free space, or check access") from error

@@ -4,13 +4,15 @@
 >>> cuts = cuts.compute_and_store_features(AsymmetryExtractor(), "feats", num_jobs=2)
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from lhotse.features.base import FeatureExtractor, register_extractor
 from numpy.typing import NDArray
 
+from speechasym.audio.reading import check_samples
+from speechasym.config import build, to_dict
 from speechasym.errors import ConfigError
 from speechasym.feature_extraction.sets import AsymmetryFeatures
 
@@ -36,15 +38,13 @@ class AsymmetryExtractorConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, lists for tuples."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        values: dict[str, Any] = to_dict(self)
+        return values
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "AsymmetryExtractorConfig":
         """The inverse of `to_dict`."""
-        values: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in data.items()
-        }
-        return cls(**values)
+        return build(cls, data)
 
 
 @register_extractor
@@ -78,16 +78,10 @@ class AsymmetryExtractor(FeatureExtractor):
         """Samples (T,) or (1, T) -> (F, D)."""
         features = self._features()
         if sampling_rate != features.sample_rate:
-            raise ConfigError(
-                "sampling_rate",
-                f"must be {features.sample_rate} Hz, as configured, got {sampling_rate} Hz",
-                f"Use cuts.resample({features.sample_rate}), or set sampling_rate",
-            )
+            problem = f"must be {features.sample_rate} Hz, as configured, got {sampling_rate} Hz"
+            remedy = f"Use cuts.resample({features.sample_rate}), or set sampling_rate"
+            raise ConfigError("sampling_rate", problem, remedy)
         x = np.asarray(samples, np.float32)
         if x.ndim == 2 and len(x) == 1:
             x = x[0]
-        if x.ndim != 1 or not x.size or not np.isfinite(x).all():
-            raise ConfigError(
-                "samples", f"must be finite mono samples, got shape {x.shape}", "Mix down to mono"
-            )
-        return np.concatenate(list(features.frames([x])))
+        return np.concatenate(list(features.frames([check_samples(x, "samples")])))

@@ -9,7 +9,7 @@ Shapes: T samples, F frames, D columns.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from speechasym.asymmetry import cepstra, columns, tracks
-from speechasym.asymmetry.scales import SCALES, AsymmetryConfig, Scale
+from speechasym.asymmetry.tracks import SCALES, AsymmetryConfig, Scale
 from speechasym.audio import reading
 from speechasym.auditory import filterbank
 from speechasym.auditory.filterbank import FilterbankConfig, FilterbankOptions
@@ -28,6 +28,7 @@ from speechasym.errors import ConfigError
 from speechasym.feature_extraction import normalise
 
 UNITS = {"level": "dB", "frequency": "ERB", "phase": "cycle"}  # of the gammatone tracks
+LEVELS = ("level_ms", "level_db", "level_erb", "level_cycles")  # options, in `Scale`'s order
 MEL_CHANNELS = 80
 CEPSTRA = 13
 
@@ -55,9 +56,8 @@ class FeatureConfig(ABC):
         check_choice("normalise", self.normalise, normalise.CHOICES)
         channel = str(self.channel)
         if channel != "mean" and not (channel.isascii() and channel.isdigit()):
-            raise ConfigError(
-                "channel", f"must be mean or a number from 0, got {self.channel!r}", "Use mean or 0"
-            )
+            problem = f"must be mean or a number from 0, got {self.channel!r}"
+            raise ConfigError("channel", problem, "Use mean or 0")
         object.__setattr__(self, "channel", int(channel) if channel != "mean" else channel)
         self.bank()
 
@@ -77,15 +77,8 @@ class FeatureConfig(ABC):
         """Blocks of samples (T,) at `sample_rate` -> blocks of frames (n, D)."""
         return normalise.normalised(self._frames(blocks), self.normalise, self.rate)
 
-    def as_json(self) -> dict[str, Any]:
-        """Return the options in types that JSON has."""
-        values = asdict(self).items()
-        return {name: list(v) if isinstance(v, tuple) else v for name, v in values}
-
     @staticmethod
-    def subclass_for(
-        options: Mapping[str, Any], base: "FeatureConfig | None" = None
-    ) -> "type[FeatureConfig]":
+    def subclass_for(options: Mapping[str, Any], base: Any = None) -> "type[FeatureConfig]":
         """Return the class of the set that `options` name, by default that of `base`, or gammatone.
 
         Raises `ConfigError` for an unknown set, or an option that only other sets have.
@@ -95,11 +88,8 @@ class FeatureConfig(ABC):
         for option in options:
             having = [key for key, c in SETS.items() if option in c.__dataclass_fields__]
             if having and name not in having:
-                raise ConfigError(
-                    option,
-                    f"is an option of {' and '.join(having)} features, not of {name}",
-                    f"Remove it, or use features {having[0]}",
-                )
+                problem = f"is an option of {' and '.join(having)} features, not of {name}"
+                raise ConfigError(option, problem, f"Remove it, or use features {having[0]}")
         return SETS[name]
 
 
@@ -174,7 +164,7 @@ class AsymmetryFeatures(FilterbankFeatures):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("level_ms", "level_db", "level_erb", "level_cycles"):
+        for name in LEVELS:
             object.__setattr__(self, name, tuple(map(float, getattr(self, name))))
             check_rising(name, getattr(self, name))
         check_count("noise_test", self.noise_test, 0)
@@ -184,13 +174,11 @@ class AsymmetryFeatures(FilterbankFeatures):
 
     def asymmetry(self) -> AsymmetryConfig:
         """Return the options in the form of `speechasym.asymmetry`."""
-        lists = (self.level_ms, self.level_db, self.level_erb, self.level_cycles)
+        lists = [getattr(self, name) for name in LEVELS]
         if len(set(map(len, lists))) > 1:
-            raise ConfigError(
-                "level_ms, level_db, level_erb, level_cycles",
-                f"must have the same length, got {', '.join(str(len(v)) for v in lists)} values",
-                "Give one value for each scale",
-            )
+            counts = ", ".join(str(len(values)) for values in lists)
+            problem = f"must have the same length, got {counts} values"
+            raise ConfigError(", ".join(LEVELS), problem, "Give one value for each scale")
         return AsymmetryConfig(
             bank=self.bank(), scales=tuple(map(Scale, *lists)), kinds=self.kinds,
             outputs=self.outputs, compact=self.compact,
@@ -204,8 +192,7 @@ class AsymmetryFeatures(FilterbankFeatures):
         size = columns.CHUNK  # also here, so that few rows are in memory at a time
         chunks = (x[i : i + size] for x in blocks for i in range(0, len(x), size))
         rows, start = partial(columns.rows, d=d), tracks.start(d)
-        late = -(-d.latency // d.hop)
-        parts = _whole_frames(chunks, d.hop, rows, start, late, d.latency)
+        parts = _whole_frames(chunks, d.hop, rows, start, d.late, d.latency)
         if not self.compact:
             yield from parts
             return
@@ -267,13 +254,9 @@ SETS: dict[str, type[FeatureConfig]] = {
 
 
 def _whole_frames(
-    blocks: Blocks,
-    hop: int,
-    rows: Callable[..., tuple[NDArray[np.float32], Any]],
-    state: Any,
-    late: int = 0,
-    tail: int = 0,
-) -> Frames:
+    blocks: Blocks, hop: int, rows: Callable[..., tuple[NDArray[np.float32], Any]], state: Any,
+    late: int = 0, tail: int = 0,
+) -> Frames:  # fmt: skip
     """Blocks of samples -> blocks of rows, as many as the recording has frames.
 
     Args:

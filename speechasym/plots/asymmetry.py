@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 
 from speechasym.annotations.intervals import Interval
 from speechasym.asymmetry import loops, tracks
-from speechasym.asymmetry.scales import TRACKS, AsymmetryConfig, Scale
-from speechasym.asymmetry.tracks import Design
+from speechasym.asymmetry.tracks import TRACKS, AsymmetryConfig, Design, Scale
 from speechasym.auditory import erb
 from speechasym.auditory.filterbank import FilterbankConfig
 from speechasym.errors import ConfigError

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from speechasym import files
 from speechasym.audio import reading
+from speechasym.config import to_dict
 from speechasym.errors import AudioError, OutputError, SpeechAsymError
 from speechasym.feature_extraction.sets import FeatureConfig
 from speechasym.progress import progress
@@ -105,7 +106,7 @@ def _cache_key(task: FeatureTask) -> str:
     cuts = [_identity(cut) for cut in (task.cut, task.noise) if cut is not None]
     variant = [task.variant.speed, task.variant.place, task.variant.snr_db]
     home = Path(__file__).parents[1]
-    content = [FORMAT, code_version(home), task.config.as_json(), cuts, variant]
+    content = [FORMAT, code_version(home), to_dict(task.config), cuts, variant]
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
 

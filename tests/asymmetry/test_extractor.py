@@ -6,7 +6,7 @@ import torch
 from asymmetry_signals import RATE, swell
 
 import speechasym
-from speechasym.asymmetry.scales import Scale
+from speechasym.asymmetry.tracks import Scale
 
 
 @pytest.mark.parametrize("compact", [False, True])

@@ -6,7 +6,7 @@ import pytest
 from asymmetry_signals import RATE, designed, noise, pooled, quiet_first, tone
 
 from speechasym.asymmetry import tracks
-from speechasym.asymmetry.scales import SCALES
+from speechasym.asymmetry.tracks import SCALES
 from speechasym.auditory import erb, filterbank
 from speechasym.ops import ref
 

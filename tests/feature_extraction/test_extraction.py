@@ -17,6 +17,7 @@ from helpers import ROOT, contents, environment, leftovers, run_cli, sine, tone
 import speechasym
 from speechasym.audio import reading
 from speechasym.auditory import filterbank
+from speechasym.config import to_dict
 from speechasym.feature_extraction.extraction import find
 from speechasym.feature_extraction.features_json import INDEX, JOURNAL
 from speechasym.feature_extraction.sets import feature_config, features
@@ -473,7 +474,7 @@ def test_index_is_the_same_each_time_and_complete(tmp_path):
     assert head["recordings"]["x"].keys() == {
         "source", "source_channels", "sha256", "seconds", "frames"
     }  # fmt: skip
-    assert feature_config(**head["config"]).as_json() == head["config"]
+    assert to_dict(feature_config(**head["config"])) == head["config"]
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"recordings": {"x": 1}, "config": 3}'])

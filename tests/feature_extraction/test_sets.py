@@ -7,7 +7,7 @@ from scipy.fft import dct
 
 import speechasym
 from speechasym.asymmetry import cepstra
-from speechasym.asymmetry.scales import OUTPUTS, SCALES, AsymmetryConfig, Scale
+from speechasym.asymmetry.tracks import OUTPUTS, SCALES, AsymmetryConfig, Scale
 from speechasym.auditory import filterbank
 from speechasym.auditory.filterbank import FilterbankConfig
 from speechasym.feature_extraction import sets
@@ -137,7 +137,7 @@ def test_normalisation(features):
         ({"kinds": ("loudness",)}, "must be one or more of"),
         ({"kinds": ()}, "must be one or more of"),
         ({"outputs": ("stop", "stop")}, "at most once"),
-        ({"compact": True, "outputs": ("stop",)}, "compact set has its own"),
+        ({"compact": True, "outputs": ("stop",)}, "cannot be chosen for the compact set"),
         ({"tracks": ("level", "phase")}, "is an option of gammatone features, not of asymmetry"),
         ({"normalise": "speaker"}, "must be one of none, utterance"),
     ],

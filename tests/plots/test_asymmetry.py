@@ -10,7 +10,7 @@ from matplotlib.image import imread
 import speechasym
 from speechasym.annotations.intervals import Interval
 from speechasym.asymmetry import loops
-from speechasym.asymmetry.scales import SCALES
+from speechasym.asymmetry.tracks import SCALES
 from speechasym.errors import ConfigError
 from speechasym.plots import asymmetry
 from speechasym.plots.asymmetry import hysteresis_figure, scales_figure, summary_figure

@@ -14,14 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 import speechasym
-from speechasym.asymmetry import cepstra, scales, tracks
+from speechasym.asymmetry import cepstra, tracks
 from speechasym.scoring import abx
 from speechasym.scoring.abx_items import Item, timit_items
 
 RATE = 16000  # samples a second
 FRAMES = 100  # a second
 ROUNDS = 2000  # of resampling, for 95 % intervals
-SCALES = scales.SCALES
+SCALES = tracks.SCALES
 # Okabe and Ito's palette, distinguishable with any colour vision
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 

@@ -33,5 +33,5 @@ def test_lhotse_extractor_in_two_jobs(tmp_path):
     assert again.feature_dim(RATE) == 33 and again.frame_shift == 0.01
     with pytest.raises(speechasym.ConfigError, match=r"8000 Hz.*resample"):
         again.extract(swell(8000), 8000)
-    with pytest.raises(speechasym.ConfigError, match="^samples: sample 0 is nan"):
+    with pytest.raises(speechasym.ConfigError, match=r"^samples: sample 0 is nan"):
         again.extract(np.full(100, np.nan), RATE)

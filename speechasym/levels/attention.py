@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from speechasym.config import check_choice, check_count
 from speechasym.levels.base import Function, State, check_heads
+from speechasym.levels.config import BlockConfig
 from speechasym.ranks import laws
 from speechasym.ranks.activation import RankActivation
 
@@ -27,42 +28,29 @@ class Attention(Function):
     Positions enter as linear biases: a score falls by a learned slope per frame of distance, with
     separate slopes for past and future; this extrapolates to longer input [1].
 
-    Args:
-        width: D.
-        heads: H, a divisor of D.
-        window: frames visible on either side (causal: before); None for all, in which case a
-            stream remembers every frame.
-        weights: softmax; or rank: a law over distances, which are the row's greatest score less
-            the score, with a learned beta per head (`ranks.laws`).
-        law: of rank. geometric with beta = 1 is the softmax; pareto has heavier tails; power
-            uses ranks in place of distances.
-        causal: use this frame and earlier ones only.
+    Without a window a stream remembers every frame. Rank weights are a law over distances, which
+    are the row's greatest score less the score, with a learned beta per head (`ranks.laws`):
+    geometric with beta = 1 is the softmax; pareto has heavier tails; power uses ranks in place of
+    distances.
     """
 
     undecayed = ("log_slope",)
 
-    def __init__(
-        self,
-        width: int,
-        heads: int = 4,
-        window: int | None = None,
-        weights: str = "softmax",
-        law: str = "geometric",
-        causal: bool = False,
-    ) -> None:
-        super().__init__(width, causal)
+    def __init__(self, config: BlockConfig) -> None:
+        super().__init__(config.width, config.causal)
+        width, heads = config.width, config.heads
         check_heads(width, heads)
-        check_choice("weights", weights, WEIGHTS)
-        check_choice("law", law, LAWS)
-        if window is not None:
-            check_count("window", window)
-        self.heads, self.window, self.law = heads, window, law
+        check_choice("weights", config.weights, WEIGHTS)
+        check_choice("law", config.law, LAWS)
+        if config.window is not None:
+            check_count("window", config.window)
+        self.heads, self.window, self.law = heads, config.window, config.law
         self.inside = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
         slope = torch.logspace(0, -8, heads + 1, base=2)[1:]  # flattest: 1/256, as in [1]
-        self.log_slope = nn.Parameter(slope.log().repeat(1 if causal else 2, 1))
+        self.log_slope = nn.Parameter(slope.log().repeat(1 if self.causal else 2, 1))
         # rows have any length, so only the bounded beta of this module is used
-        self.rank = RankActivation(1, groups=heads) if weights == "rank" else None
+        self.rank = RankActivation(1, groups=heads) if config.weights == "rank" else None
 
     def _run(self, x: Tensor, mask: Tensor | None, state: State | None) -> tuple[Tensor, State]:
         q, k, v = self.inside(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)

@@ -8,58 +8,30 @@ Shapes: B batch, F frames, D width.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from speechasym.config import check_choice
 from speechasym.errors import ConfigError
-from speechasym.levels import functions
-from speechasym.levels.base import Function, State, hide
+from speechasym.levels.base import State, hide
 from speechasym.levels.config import NORMS, BlockConfig
+from speechasym.levels.functions import FUNCTIONS
+from speechasym.ranks import laws
 
 RESOLUTION = 2.0  # initial N of the compression: |x| = 1, the deviation of a norm, stays 1
 
 
-def build(config: BlockConfig) -> "Block":
-    """Build the block that a configuration describes."""
-    return Block(
-        functions.make(config.function, config.width, vars(config)),
-        norm=config.norm,
-        compress=config.compress,
-        gain=config.initial_gain,
-        dropout=config.dropout,
-    )
-
-
 class Block(nn.Module):
-    """y = x + ScaleOut(F(ScaleIn(x))), followed by another norm if `norm` is post.
+    """y = x + ScaleOut(F(ScaleIn(x))), followed by another norm if `norm` is post."""
 
-    Args:
-        function: F, which gives the block its width and causality.
-        norm: one of NORMS.
-        compress: whether ScaleIn ends with `Compress`.
-        gain: initial gain of the branch; unused for pre, post and none.
-        dropout: share of the branch's values set to 0 in training.
-    """
-
-    def __init__(
-        self,
-        function: Function,
-        norm: str = "theory",
-        compress: bool = False,
-        gain: float = 1.0,
-        dropout: float = 0.0,
-    ) -> None:
+    def __init__(self, config: BlockConfig) -> None:
         super().__init__()
-        check_choice("norm", norm, NORMS)
-        placement, width = NORMS[norm], function.width
-        self.function, self.dropout = function, dropout
+        placement, width, gain = NORMS[config.norm], config.width, config.initial_gain
+        self.width, self.dropout = width, config.dropout
+        self.function = FUNCTIONS[config.function](config)
         self.norm_in = nn.LayerNorm(width, bias=False) if placement.before else None
-        self.compress = Compress() if compress else None
+        self.compress = Compress() if config.compress else None
         self.norm_out = nn.LayerNorm(width, bias=False) if placement.branch else None
         self.norm_sum = nn.LayerNorm(width, bias=False) if placement.sum else None
         self.gain: nn.Parameter | None = None
@@ -68,16 +40,6 @@ class Block(nn.Module):
         elif placement.gain:
             size = width if placement.gain == "channel" else 1
             self.gain = nn.Parameter(torch.full((size,), gain))
-
-    @property
-    def width(self) -> int:
-        """D."""
-        return self.function.width
-
-    @property
-    def causal(self) -> bool:
-        """Whether the block can stream."""
-        return self.function.causal
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Map x (B, F, D) to y (B, F, D), which is 0 where mask (B, F) is False."""
@@ -138,7 +100,7 @@ class Stack(nn.Module):
 
 
 class Compress(nn.Module):
-    """sign(x) log(1 + |x|) / log(N) with one learned N > 1 (C5): `laws.compress`, at less cost."""
+    """sign(x) log(1 + |x|) / log(N) with one learned N > 1 (C5)."""
 
     def __init__(self, resolution: float = RESOLUTION) -> None:
         super().__init__()
@@ -151,27 +113,4 @@ class Compress(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Compress x of any shape."""
-        return _Log.apply(x) / self.resolution.log()
-
-
-class _Log(torch.autograd.Function):
-    """sign(x) log(1 + |x|), slope 1 / (1 + |x|), in half the passes of the separate operations."""
-
-    @staticmethod
-    def forward(x: Tensor) -> Tensor:
-        return x.abs().log1p_().copysign_(x)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
-        (x,) = ctx.saved_tensors
-        return grad / x.abs().add_(1)
-
-    @staticmethod
-    def vmap(info: Any, dims: tuple[int], x: Tensor) -> tuple[Tensor, int]:
-        """Run unchanged, as each value is mapped separately."""
-        return _Log.apply(x), dims[0]
+        return laws.compress(x, self.resolution)

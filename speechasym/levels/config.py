@@ -80,7 +80,7 @@ class BlockOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class BlockConfig(BlockOptions):
-    """A block; `block.build` builds it."""
+    """A block: its options, and what its level sets."""
 
     function: str = "convolution"  # a name in `functions.FUNCTIONS`
     width: int = 128  # D
@@ -93,7 +93,7 @@ class BlockConfig(BlockOptions):
         super().__post_init__()
         check_choice("function", self.function, functions.FUNCTIONS)
         check_count("depth", self.depth)
-        functions.check(self.function, self.width, vars(self))
+        functions.check(self)
 
     @property
     def initial_gain(self) -> float:

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from speechasym.errors import ConfigError
 from speechasym.levels import events
 from speechasym.levels.base import hide
-from speechasym.levels.block import Stack, build
+from speechasym.levels.block import Block, Stack
 from speechasym.levels.config import LevelConfig
 from speechasym.levels.events import Events, Steps
 from speechasym.levels.units import Units, shares
@@ -66,7 +66,7 @@ class Level(nn.Module):
         self.config, self.inputs = config, inputs
         self.kernel = 2 * config.stride + 1 if config.stride > 1 else 1
         self.enter = nn.Conv1d(inputs, config.width, self.kernel, config.stride)
-        self.blocks = Stack([build(block) for block in config.blocks()])
+        self.blocks = Stack([Block(block) for block in config.blocks()])
         if config.context:
             self.context = nn.Linear(config.context, config.width, bias=False)
             nn.init.zeros_(self.context.weight)  # context has no effect until it is learned

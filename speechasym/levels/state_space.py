@@ -13,6 +13,7 @@ from torch.nn import functional
 from speechasym.config import check_count
 from speechasym.errors import ConfigError
 from speechasym.levels.base import Depthwise, Function, State, check_heads, hide
+from speechasym.levels.config import BlockConfig
 from speechasym.ops.selective import selective_scan
 
 
@@ -23,55 +24,38 @@ class StateSpace(Function):
     decay per head. x, b, c pass through a short convolution first, and y is multiplied by a gate.
     Unless causal, the convolution is centred and half of the heads run backwards, so past and
     future have separate heads at no extra cost.
-
-    Args:
-        width: D.
-        heads: H, a divisor of E; even unless causal.
-        states: S.
-        kernel: of the short convolution, frames; odd unless causal.
-        expansion: E / D.
-        causal: run forwards only.
     """
 
-    def __init__(
-        self,
-        width: int,
-        heads: int = 4,
-        states: int = 16,
-        kernel: int = 5,
-        expansion: int = 1,
-        causal: bool = False,
-    ) -> None:
-        super().__init__(width, causal)
-        check_count("expansion", expansion)
-        inner = width * expansion
+    def __init__(self, config: BlockConfig) -> None:
+        super().__init__(config.width, config.causal)
+        check_count("expansion", config.expansion)
+        inner, heads, states = config.width * config.expansion, config.heads, config.states
         check_heads(inner, heads, "inner width")
         check_count("states", states)
-        if not causal and heads % 2:
+        if not self.causal and heads % 2:
             problem = f"must be even, as half run backwards, got {heads}"
             raise ConfigError("heads", problem, f"Use {heads + 1}")
         self.heads = heads
         self.sizes = (inner, inner + 2 * states, heads)
-        self.inside = nn.Linear(width, sum(self.sizes), bias=False)
-        self.taps = Depthwise(inner + 2 * states, kernel, 1, causal)
+        self.inside = nn.Linear(self.width, sum(self.sizes), bias=False)
+        self.taps = Depthwise(inner + 2 * states, config.kernel, 1, self.causal)
         self.split = (inner, states, states)
         # initial time constants: 1 to 100 frames, spaced evenly in the logarithm
         step = torch.logspace(-1, -2, heads)
         rate = torch.logspace(1, 0, heads)
-        if not causal:  # each direction covers the whole range
+        if not self.causal:  # each direction covers the whole range
             step, rate = step.view(-1, 2).T.flatten(), rate.view(-1, 2).T.flatten()
         self.step_bias = nn.Parameter(step.expm1().log())  # the inverse of softplus
         self.log_rate = nn.Parameter(rate.log())
         self.skip = nn.Parameter(torch.ones(heads))
-        self.out = nn.Linear(inner, width)
+        self.out = nn.Linear(inner, self.width)
 
     def _run(self, x: Tensor, mask: Tensor | None, state: State | None) -> tuple[Tensor, State]:
         gate, mixed, step = self.inside(x).split(self.sizes, 2)
         convolved, before = self.taps(mixed, state[0] if state else None)
         x, b, c = functional.silu(convolved).split(self.split, 2)
-        step = hide(
-            functional.softplus(step + self.step_bias), mask
-        )  # 0: nothing is written or forgotten
+        # 0: nothing is written or forgotten
+        step = hide(functional.softplus(step + self.step_bias), mask)
         log_decay = -step * self.log_rate.exp()
         x = x.unflatten(2, (self.heads, -1))
         driven = x * step[..., None]
@@ -91,11 +75,7 @@ def _both_ways(x: Tensor, log_decay: Tensor, b: Tensor, c: Tensor) -> Tensor:
     def reversed_half(t: Tensor) -> Tensor:
         return torch.cat([t[:, :, :half], t[:, :, half:].flip(1)])
 
-    y, _ = selective_scan(
-        reversed_half(x),
-        reversed_half(log_decay),
-        torch.cat([b, b.flip(1)]),
-        torch.cat([c, c.flip(1)]),
-    )
+    b, c = torch.cat([b, b.flip(1)]), torch.cat([c, c.flip(1)])
+    y, _ = selective_scan(reversed_half(x), reversed_half(log_decay), b, c)
     forwards, backwards = y.chunk(2)
     return torch.cat([forwards, backwards.flip(1)], 2)

@@ -106,13 +106,11 @@ def rank_shares(values: NDArray, sample_size: float | None = None) -> RankShares
     share = np.sort(values)[::-1] / values.sum()
     share = share[share > 0]
     try:
-        kind: Any = "counts" if sample_size is None else "activations"
-        fit = fits.fit(values, kind=kind, sample_size=sample_size)
+        fit = fits.fit(values, sample_size=sample_size)
     except ConfigError:  # fewer than two units: no law
         return RankShares(len(values), share, [], "")
     laws = []
     for law in (fit.geometric, fit.power):
-        assert law is not None
         i = np.arange(round(law.resolution))
         weight = np.exp(-i / law.beta) if law.law == "geometric" else (i + 1.0) ** (-1 / law.beta)
         n = "N unbounded" if math.isinf(law.resolution_high) else f"N = {law.resolution:.0f}"

@@ -14,6 +14,7 @@ from speechasym.errors import ConfigError
 from speechasym.ranks import laws
 
 _LEAST = 1.1  # lower bound of N: with one unit there is no competition, and log N = 0
+_BETA = (0.01, 100.0)  # bounds of beta
 
 
 def _bounded(raw: Tensor, low: float, high: float) -> Tensor:
@@ -23,7 +24,7 @@ def _bounded(raw: Tensor, low: float, high: float) -> Tensor:
 
 def _raw(name: str, value: float, low: float, high: float, count: int) -> nn.Parameter:
     """Invert `_bounded`, kept off the flat ends so that the value still learns."""
-    check_range(name, value, "a value within the bounds, or other bounds", low, high)
+    check_range(name, value, "a value within the bounds", low, high)
     share = math.log(value / low) / math.log(high / low)
     return nn.Parameter(torch.full((count,), share).logit(eps=0.01))
 
@@ -50,11 +51,9 @@ class RankActivation(nn.Module):
         groups: number of separate beta and N: 1 for a level, or the size of `group_dim`.
         group_dim: the dimension (negative) of heads or channels: -2 for (..., G, U), -3 for
             (..., G, F, U). -1, one for each unit, only for relu, gelu and log.
-        beta: initial value, in the unit of x (power: no unit).
-        resolution: initial N, 1.1 to `resolution_max`; None for all units (log: U).
+        beta: initial value, 0.01 to 100, in the unit of x (power: no unit).
+        resolution: initial N, 1.1 to U (log: 10 000); None for all units (log: U).
         soft: width of the ranks in the unit of x, see `ranks`; None for exact ranks.
-        beta_bounds: limits of beta.
-        resolution_max: upper limit of N; None for U (log: 10 000).
 
     Raises:
         ConfigError: options out of range, or x of another shape.
@@ -75,8 +74,6 @@ class RankActivation(nn.Module):
         beta: float = 1.0,
         resolution: float | None = None,
         soft: float | None = 0.3,
-        beta_bounds: tuple[float, float] = (0.01, 100.0),
-        resolution_max: float | None = None,
     ) -> None:
         super().__init__()
         check_choice("law", law, self.LAWS)
@@ -87,32 +84,24 @@ class RankActivation(nn.Module):
         if resolution is not None and law not in ("geometric", "power", "log"):
             raise ConfigError("resolution", f"{law} has no resolution", "Leave it out")
         check_range("soft", soft, "0.3, or None for exact ranks", above=True)
-        if not 0 < beta_bounds[0] < beta_bounds[1] < math.inf:
-            problem = f"must be 0 < low < high, got {beta_bounds}"
-            raise ConfigError("beta_bounds", problem, "Use 0.01, 100")
         self.units, self.law, self.soft = units, law, soft
         self.groups, self.group_dim = groups, group_dim
-        self.beta_bounds = beta_bounds
-        if resolution_max is None:
-            resolution_max = max(units, 10_000) if law == "log" else units
-        self.resolution_max = resolution_max
+        self.resolution_max = max(units, 10_000) if law == "log" else units
         if law == "log" and resolution is None:
-            resolution = min(max(units, 2), resolution_max)
+            resolution = max(units, 2)
         has_beta = law not in ("softmax", "log")
-        self.raw_beta = _raw("beta", beta, *beta_bounds, groups) if has_beta else None
+        self.raw_beta = _raw("beta", beta, *_BETA, groups) if has_beta else None
         self.raw_resolution = None
         if resolution is not None:
-            if not _LEAST < resolution_max < math.inf:
-                problem = f"must be > {_LEAST} and finite, got {resolution_max}"
-                raise ConfigError("resolution_max", problem, "Use 2 or more")
-            self.raw_resolution = _raw("resolution", resolution, _LEAST, resolution_max, groups)
+            most = self.resolution_max
+            self.raw_resolution = _raw("resolution", resolution, _LEAST, most, groups)
 
     @property
     def beta(self) -> Tensor:
         """(G,) beta; ones for laws without it."""
         if self.raw_beta is None:
             return torch.ones(self.groups)
-        return _bounded(self.raw_beta, *self.beta_bounds)
+        return _bounded(self.raw_beta, *_BETA)
 
     @property
     def resolution(self) -> Tensor | None:
@@ -150,7 +139,7 @@ class RankActivation(nn.Module):
         if self.law == "pareto":
             return laws.geometric(torch.log1p(x), beta, mask=mask)
         if self.law in ("sparsemax", "entmax"):
-            scores = laws.masked(laws.logits(x, beta, -1, mask), mask)
+            scores = laws.masked(laws.logits(x, beta, mask), mask)
             y = laws.sparsemax(scores) if self.law == "sparsemax" else laws.entmax15(scores)
         elif self.law == "log":
             assert resolution is not None

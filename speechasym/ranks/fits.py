@@ -8,15 +8,15 @@ far they can be trusted, see docs/theory.md.
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from speechasym.config import check_choice, check_range
+from speechasym.config import check_range
 from speechasym.errors import ConfigError
 
 _REACH = 16  # the end of the support is searched up to so many times the ranks seen
@@ -44,32 +44,23 @@ class LawFit:
 
 @dataclass(frozen=True, kw_only=True)
 class Fit:
-    """The fits of one or both laws; `None` for a law that was not requested."""
+    """The fits of both laws."""
 
-    geometric: LawFit | None
-    power: LawFit | None
+    geometric: LawFit
+    power: LawFit
 
     @property
     def best(self) -> LawFit:
         """The fit with the smaller BIC."""
-        return min((f for f in (self.geometric, self.power) if f), key=lambda f: f.bic)
+        return min(self.geometric, self.power, key=lambda f: f.bic)
 
     @property
     def delta_bic(self) -> float:
         """BIC of geometric minus power: values > 0 favour power, > 10 strongly."""
-        if self.geometric is None or self.power is None:
-            return math.nan
         return self.geometric.bic - self.power.bic
 
 
-def fit(
-    values: ArrayLike,
-    law: Literal["both", "geometric", "power"] = "both",
-    kind: Literal["counts", "activations"] = "counts",
-    *,
-    ranked: bool = False,
-    sample_size: float | None = None,
-) -> Fit:
+def fit(values: ArrayLike, *, ranked: bool = False, sample_size: float | None = None) -> Fit:
     """Fit truncated rank laws by maximum likelihood: beta, N, and which law the data follow.
 
     p(i) is proportional to exp(-i / beta) or (i + 1)^(-1 / beta), i = 0 ... N - 1. The interval of
@@ -79,17 +70,14 @@ def fit(
 
     Args:
         values: (U,) how often each unit won, or its mean activation; zero if it never did.
-        law: which law to fit.
-        kind: counts; or activations, which are scaled to `sample_size` independent observations,
-            dropping those below half an observation.
         ranked: values[i] belongs to rank i + 1, known from elsewhere; otherwise counts are sorted.
-            For counts only.
-        sample_size: independent observations behind activations (not frames, as neighbouring frames
-            repeat one another). Required for activations, and for them only.
+        sample_size: values are activations, of so many independent observations (not frames, as
+            neighbouring frames repeat one another): they are scaled to it, and those below half an
+            observation are dropped.
 
     Raises:
         ConfigError: values that are empty, negative or not finite, fewer than two units with a
-            positive value, or options that contradict each other.
+            positive value, or activations with known ranks.
     """
     counts = np.asarray(values, np.float64)
     if counts.ndim != 1 or not counts.size:
@@ -99,12 +87,8 @@ def fit(
         first = int(np.flatnonzero(~(counts >= 0) | np.isinf(counts))[0])
         problem = f"must be finite and >= 0, got {counts[first]}"
         raise ConfigError(f"values[{first}]", problem, "Use counts")
-    check_choice("law", law, ("both", "geometric", "power"))
-    check_choice("kind", kind, ("counts", "activations"))
-    if (kind == "activations") != (sample_size is not None) or (kind == "activations" and ranked):
-        problem = f"activations need a sample size, and are sorted, got {sample_size} and {ranked}"
-        remedy = "Give sample_size with activations only, ranked with counts only"
-        raise ConfigError("sample_size, ranked", problem, remedy)
+    if sample_size is not None and ranked:
+        raise ConfigError("ranked", "activations are sorted", "Leave out ranked or sample_size")
     if counts.any() and sample_size is not None:
         check_range("sample_size", sample_size, "the number of observations", 1, above=True)
         counts = counts / counts.max()
@@ -116,11 +100,8 @@ def fit(
     if not ranked:
         counts = np.sort(counts)[::-1]
     counts = counts[: np.flatnonzero(counts)[-1] + 1]
-    known_ranks = ranked or kind == "activations"
-    geometric, power = (
-        _fit_law(name, counts, known_ranks) if law in ("both", name) else None
-        for name in ("geometric", "power")
-    )
+    known_ranks = ranked or sample_size is not None
+    geometric, power = (_fit_law(law, counts, known_ranks) for law in ("geometric", "power"))
     return Fit(geometric=geometric, power=power)
 
 
@@ -202,13 +183,9 @@ def _slope_interval(counts: NDArray, t: NDArray, best: float) -> tuple[float, fl
 
 def _first(enough: Callable[[int], bool], low: int) -> float:
     """Find the smallest number of ranks from `low` to 16 `low` that is enough, or infinity."""
-    high = _REACH * low
-    if not enough(high):
-        return math.inf
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if enough(middle) else (middle + 1, high)
-    return float(low)
+    supports = range(low, _REACH * low + 1)
+    first = bisect_left(supports, True, key=enough)
+    return float(supports[first]) if first < len(supports) else math.inf
 
 
 def _support_of_ranks(law: str, slope: float, seen: int, total: float) -> tuple[float, ...]:

@@ -6,8 +6,13 @@ import pytest
 import torch
 
 from speechasym.levels.attention import Attention
+from speechasym.levels.config import BlockConfig
 
 D = 12
+
+
+def attention(width=D, **options):
+    return Attention(BlockConfig(function="attention", width=width, **options))
 
 
 def signal(batch, frames, width=D):
@@ -17,7 +22,7 @@ def signal(batch, frames, width=D):
 
 def test_rank_weights_with_beta_one_are_the_softmax():
     torch.manual_seed(0)
-    plain, rank = Attention(D, 3, 5), Attention(D, 3, 5, "rank")
+    plain, rank = (attention(heads=3, window=5, weights=w) for w in ("softmax", "rank"))
     rank.load_state_dict(plain.state_dict(), strict=False)
     x = signal(2, 30)
     mask = torch.arange(30) < torch.tensor([[30], [11]])
@@ -25,7 +30,7 @@ def test_rank_weights_with_beta_one_are_the_softmax():
 
 
 def test_beta_stays_within_its_bounds():
-    rank = Attention(D, 3, weights="rank").rank
+    rank = attention(heads=3, weights="rank").rank
     with torch.no_grad():
         rank.raw_beta[:] = torch.tensor([-1e9, 0, 1e9])
     assert rank.beta.tolist() == pytest.approx([0.01, 1, 100])
@@ -33,23 +38,22 @@ def test_beta_stays_within_its_bounds():
 
 def test_attention_of_equal_frames_is_their_value():
     # whatever the weights are, they sum to 1
-    attention = Attention(D, 3)
     x = signal(1, 1).expand(1, 20, D)
-    y = attention(x)
+    y = attention(heads=3)(x)
     torch.testing.assert_close(y, y[:, :1].expand_as(y), atol=1e-6, rtol=0)
 
 
 def test_attention_forgets_with_distance_at_its_slope():
-    attention = Attention(4, 1, causal=True)
+    causal = attention(4, heads=1, causal=True)
     with torch.no_grad():
-        attention.inside.weight.zero_()
-        attention.inside.bias.zero_()
-        attention.inside.weight[8:] = torch.eye(4)
-        attention.out.weight.copy_(torch.eye(4))
-        attention.out.bias.zero_()
-        attention.log_slope.fill_(math.log(0.5))
+        causal.inside.weight.zero_()
+        causal.inside.bias.zero_()
+        causal.inside.weight[8:] = torch.eye(4)
+        causal.out.weight.copy_(torch.eye(4))
+        causal.out.bias.zero_()
+        causal.log_slope.fill_(math.log(0.5))
     x = torch.zeros(1, 6, 4)
     x[0, 2] = 1
     decay = [math.exp(-0.5 * k) for k in range(6)]
     want = [0, 0] + [decay[t - 2] / sum(decay[: t + 1]) for t in range(2, 6)]
-    torch.testing.assert_close(attention(x)[0, :, 0], torch.tensor(want))
+    torch.testing.assert_close(causal(x)[0, :, 0], torch.tensor(want))

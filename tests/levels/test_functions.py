@@ -4,42 +4,39 @@ import pytest
 import torch
 
 import speechasym
-from speechasym.levels.attention import Attention
-from speechasym.levels.functions import (
-    Constant,
-    Convolution,
-    FeedForward,
-    Gate,
-    Linear,
-)
-from speechasym.levels.state_space import StateSpace
+from speechasym.levels.config import BlockConfig
+from speechasym.levels.functions import FUNCTIONS
 
 D = 12
 FRAMEWISE = {
-    "linear": lambda: Linear(D),
-    "feedforward": lambda: FeedForward(D),
-    "feedforward wide": lambda: FeedForward(D, 3),
-    "constant": lambda: Constant(D),
+    "linear": {},
+    "feedforward": {},
+    "feedforward wide": {"expansion": 3},
+    "constant": {},
 }
 EITHER = {
-    "convolution": lambda causal: Convolution(D, 5, causal=causal),
-    "convolution dilated": lambda causal: Convolution(D, 3, 4, 2, causal=causal),
-    "convolution of one": lambda causal: Convolution(D, 1, causal=causal),
-    "statespace": lambda causal: StateSpace(D, 4, 3, causal=causal),
-    "statespace wide": lambda causal: StateSpace(D, 6, 3, 3, expansion=2, causal=causal),
-    "attention": lambda causal: Attention(D, 3, causal=causal),
-    "attention local": lambda causal: Attention(D, 3, 4, causal=causal),
-    "rank": lambda causal: Attention(D, 3, 6, "rank", causal=causal),
-    "rank pareto": lambda causal: Attention(D, 3, None, "rank", "pareto", causal=causal),
-    "rank power": lambda causal: Attention(D, 3, None, "rank", "power", causal=causal),
-    "gate": lambda causal: Gate(D, causal=causal),
-    "gate linear": lambda causal: Gate(D, 1, "linear", causal=causal),
+    "convolution": {},
+    "convolution dilated": {"kernel": 3, "dilation": 4, "expansion": 2},
+    "convolution of one": {"kernel": 1},
+    "statespace": {"states": 3},
+    "statespace wide": {"heads": 6, "states": 3, "kernel": 3, "expansion": 2},
+    "attention": {"heads": 3},
+    "attention local": {"heads": 3, "window": 4},
+    "attention rank": {"heads": 3, "window": 6, "weights": "rank"},
+    "attention pareto": {"heads": 3, "weights": "rank", "law": "pareto"},
+    "attention power": {"heads": 3, "weights": "rank", "law": "power"},
+    "gate": {},
+    "gate of one": {"kernel": 1},
 }
+
+
+def function_of(name, width=D, **options):
+    return FUNCTIONS[name](BlockConfig(function=name, width=width, **options))
 
 
 def make(name, causal):
     torch.manual_seed(len(name))
-    return FRAMEWISE[name]() if name in FRAMEWISE else EITHER[name](causal)
+    return function_of(name.split()[0], causal=causal, **(FRAMEWISE | EITHER)[name])
 
 
 ALL = [(name, c) for name in EITHER for c in (False, True)] + [(n, True) for n in FRAMEWISE]
@@ -78,7 +75,7 @@ def test_other_functions_do_look_ahead(name):
     x = signal(1, 20).requires_grad_()
     seen = torch.autograd.grad(function(x)[0, 10].square().sum(), x)[0].abs().sum((0, 2)) > 0
     assert seen[10]
-    if "of one" not in name and "linear" not in name:
+    if "of one" not in name:
         assert seen[:10].any() and seen[11:].any()
     with pytest.raises(speechasym.ConfigError, match=r"cannot stream.*causal=True"):
         function.stream(x)
@@ -123,38 +120,37 @@ def test_everything_learns(name, causal):
 
 
 def test_constant_ignores_its_input():
-    constant = Constant(D)
+    constant = function_of("constant")
     assert torch.equal(constant(signal(1, 5)), constant(signal(1, 5) * 9))
 
 
 @pytest.mark.parametrize(
     ("build", "words"),
     [
-        (lambda: Linear(0), "width: must be an integer >= 1, got 0"),
-        (lambda: FeedForward(4, 0), "expansion"),
-        (lambda: Convolution(4, 4), "4 is even.*Use 5, or causal=True"),
-        (lambda: Convolution(4, 3, 0), "dilation"),
-        (lambda: Convolution(4, 2.5), "kernel"),
-        (lambda: StateSpace(12, 5), "heads: 5 does not divide the inner width 12. Use 4"),
-        (lambda: StateSpace(12, 3), "half run backwards"),
-        (lambda: StateSpace(12, states=0), "states"),
-        (lambda: Attention(12, 5), "does not divide the width 12"),
-        (lambda: Attention(12, window=0), "window: must be an integer >= 1"),
-        (lambda: Attention(12, weights="ranks"), "Did you mean 'rank'"),
-        (lambda: Attention(12, law="zipfian"), "law: must be one of .*'zipfian'"),
-        (lambda: Gate(4, 2), "even"),
-        (lambda: Gate(4, gate="relu"), "must be one of sigmoid, linear"),
-        (lambda: Linear(4)(torch.ones(2, 4)), r"\(batch, frames, 4\), got \(2, 4\)"),
-        (lambda: Linear(4)(torch.ones(2, 3, 5)), "must have shape"),
+        (lambda: function_of("linear", 0), "width: must be an integer >= 1, got 0"),
+        (lambda: function_of("feedforward", expansion=0), "expansion"),
+        (lambda: function_of("convolution", kernel=4), "4 is even.*Use 5, or causal=True"),
+        (lambda: function_of("convolution", kernel=3, dilation=0), "dilation"),
+        (lambda: function_of("convolution", kernel=2.5), "kernel"),
+        (lambda: function_of("statespace", heads=5), "5 does not divide the inner width 12. Use 4"),
+        (lambda: function_of("statespace", heads=3), "half run backwards"),
+        (lambda: function_of("statespace", states=0), "states"),
+        (lambda: function_of("attention", heads=5), "does not divide the width 12"),
+        (lambda: function_of("attention", window=0), "window: must be an integer >= 1"),
+        (lambda: function_of("attention", weights="ranks"), "Did you mean 'rank'"),
+        (lambda: function_of("attention", law="zipfian"), "law: must be one of .*'zipfian'"),
+        (lambda: function_of("gate", kernel=2), "even"),
+        (lambda: function_of("linear")(torch.ones(2, D)), r"\(batch, frames, 12\), got \(2, 12\)"),
+        (lambda: function_of("linear")(torch.ones(2, 3, 5)), "must have shape"),
         (
-            lambda: Linear(4)(torch.ones(2, 3, 4), torch.ones(2, 3)),
+            lambda: function_of("linear")(torch.ones(2, 3, D), torch.ones(2, 3)),
             "must be bool.*float32",
         ),
         (
-            lambda: Linear(4)(torch.ones(2, 3, 4), torch.ones(2, 4, dtype=torch.bool)),
+            lambda: function_of("linear")(torch.ones(2, 3, D), torch.ones(2, 4).bool()),
             "True at real frames",
         ),
-        (lambda: Gate(4, causal=True).stream(torch.ones(3, 4)), "must have shape"),
+        (lambda: function_of("gate", causal=True).stream(torch.ones(3, D)), "must have shape"),
     ],
 )
 def test_bad_options_and_input_are_named(build, words):

@@ -2,6 +2,7 @@
 
 import torch
 
+from speechasym.levels.config import BlockConfig
 from speechasym.levels.state_space import StateSpace
 
 
@@ -12,8 +13,8 @@ def signal(batch, frames, width):
 
 def test_time_reversed_statespace_swaps_its_heads():
     torch.manual_seed(0)
-    space = StateSpace(8, 4, 3, 3)
-    mirrored = StateSpace(8, 4, 3, 3)
+    config = BlockConfig(function="statespace", width=8, heads=4, states=3, kernel=3)
+    space, mirrored = StateSpace(config), StateSpace(config)
     mirrored.load_state_dict(space.state_dict())
     swap = torch.tensor([2, 3, 0, 1])
     channels = torch.arange(8).view(4, 2)[swap].flatten()

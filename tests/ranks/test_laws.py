@@ -30,14 +30,12 @@ def test_soft_ranks_are_the_pairwise_ones(units, tau):
     x[1, : units // 2] = x[1, 0]  # ties
     want = torch.tensor([soft_ranks(row, tau) for row in x.tolist()], dtype=torch.float64)
     torch.testing.assert_close(laws.ranks(x, soft=tau), want)
-    torch.testing.assert_close(laws.ranks(x.T.clone(), 0, soft=tau), want.T)
 
 
 def test_exact_ranks_share_ties_and_are_the_limit_of_soft_ones():
     x = torch.tensor([[3.0, 1.0, 1.0, 9.0, 0.0], [2.0, 2.0, 2.0, 2.0, 2.0]])
     want = torch.tensor([[4, 2.5, 2.5, 5, 1], [3.0] * 5])
     assert torch.equal(laws.ranks(x), want)
-    assert torch.equal(laws.ranks(x.T, 0), want.T)
     torch.testing.assert_close(laws.ranks(x, soft=1e-3), want)
     mask = torch.tensor([True, False, True, True, True])
     assert laws.ranks(x, mask=mask)[0, [0, 2, 3, 4]].tolist() == [3, 2, 4, 1]
@@ -92,15 +90,12 @@ def test_selectivity_ends():
     assert value.item() == pytest.approx(0.5)
     value.backward()
     assert half.grad.isfinite().all()
-    mask = torch.tensor([[True, True, False, False], [True, False, False, False], [False] * 4])
-    p = torch.tensor([[0.5, 0.5, math.nan, 0], [1, 0, 0, 0], [0, 0, 0, 0]])
-    assert laws.selectivity(p, mask=mask).tolist() == [0, 0, 0]
-    assert laws.selectivity(p.T, 0, mask.T).tolist() == [0, 0, 0]
+    assert laws.selectivity(torch.zeros(2, 4)).isfinite().all()
 
 
 def test_compress():
     x = torch.tensor([-99.0, -9.0, 0.0, 9.0, 99.0], dtype=torch.float64, requires_grad=True)
-    y = laws.compress(x, 100)
+    y = laws.compress(x, torch.tensor(100.0))
     torch.testing.assert_close(y, torch.tensor([-1, -0.5, 0, 0.5, 1], dtype=torch.float64))
     (slope,) = torch.autograd.grad(y.sum(), x)
     want = 1 / ((1 + x.detach().abs()) * math.log(100))
@@ -121,14 +116,11 @@ def test_sparse_laws_meet_their_condition(exponent):
     assert ((threshold - level).abs()[inside] < 1e-12).all()
     assert ((z / exponent <= level + 1e-12) | inside).all()
     assert 0 < inside.float().mean() < 0.7
-    torch.testing.assert_close(law(z.T, 0), p.T)
 
 
 def test_wrong_values_are_named():
     for law in (laws.geometric, laws.power):
         with pytest.raises(ConfigError, match="beta"):
             law(torch.rand(3), 0.0)
-    with pytest.raises(ConfigError, match="resolution"):
-        laws.compress(torch.rand(3), 1)
     with pytest.raises(ConfigError, match="soft"):
         laws.ranks(torch.rand(3), soft=-1.0)

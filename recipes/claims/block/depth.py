@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import speechasym
-from speechasym.levels.block import Block, Stack, build
+from speechasym.levels.block import Block, Stack
 from speechasym.levels.config import BlockConfig
 
 STEPS = {6: 200, 24: 150, 96: 100, 256: 80}  # of training, by depth
@@ -70,7 +70,7 @@ class Net(nn.Module):
         config = BlockConfig(width=WIDTH, depth=depth, kernel=5, expansion=1, **options)
         kinds = [replace(config, function=name) for name in ("convolution", "feedforward")]
         self.enter = nn.Linear(2, WIDTH)
-        self.stack = Stack([build(kinds[i % 2]) for i in range(depth)])
+        self.stack = Stack([Block(kinds[i % 2]) for i in range(depth)])
         self.norm = nn.LayerNorm(WIDTH)
         self.out = nn.Linear(WIDTH, SYMBOLS)
 

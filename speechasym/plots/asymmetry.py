@@ -13,7 +13,6 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
@@ -67,23 +66,6 @@ def _centres(d: Design, track: str) -> NDArray[np.float64]:
     return erb.cam_to_hz((cam[1:] + cam[:-1]) / 2) if track == "lead" else d.inner.frequency
 
 
-def asymmetry(
-    axes: Axes, values: NDArray, centre_hz: NDArray, frame_rate: float, start: float = 0.0
-) -> AxesImage:
-    """Draw the signed asymmetry (C, F) at one scale: time in s, ERB-spaced channels labelled in Hz.
-
-    Red: the track rises (1: does nothing else), blue: it falls (-1), white: neither.
-
-    Args:
-        values: `Frames.asymmetry` at one scale, transposed.
-        centre_hz: (C,) centre frequencies, equally spaced on the ERB scale.
-    """
-    return channel_image(
-        axes, values, centre_hz, frame_rate, start,
-        cmap=SIGNED, vmin=-1, vmax=1, interpolation="auto",
-    )  # fmt: skip
-
-
 def loop(axes: Axes, y: NDArray, p: NDArray, origin: NDArray | None = None) -> LineCollection:
     """Draw a play's output p (N,) against its input y (N,), both in the track's unit.
 
@@ -93,7 +75,8 @@ def loop(axes: Axes, y: NDArray, p: NDArray, origin: NDArray | None = None) -> L
         origin: (N,) subtracted from input and output, so that the loops of a drifting track
             coincide; see `loops.origins`.
     """
-    segments = np.stack([np.stack([y[:-1], p[:-1]], 1), np.stack([y[1:], p[1:]], 1)], 1)
+    points = np.stack([y, p], 1)
+    segments = np.stack([points[:-1], points[1:]], 1)
     if origin is not None:
         segments = segments - origin[1:, None, None]
     move = np.diff(p)
@@ -101,8 +84,8 @@ def loop(axes: Axes, y: NDArray, p: NDArray, origin: NDArray | None = None) -> L
     order = np.argsort(move != 0, kind="stable")  # grey below the others
     lines = LineCollection(list(segments[order]), colors=list(colours[order]), linewidths=0.6)
     axes.add_collection(lines)
-    points = segments if len(segments) else np.array([y[0], p[0]])
-    low, high = float(points.min()), float(points.max())
+    shown = segments if len(segments) else points
+    low, high = float(shown.min()), float(shown.max())
     margin = 0.05 * (high - low) or 1.0
     axes.set_xlim(low - margin, high + margin)
     axes.set_ylim(low - margin, high + margin)
@@ -126,15 +109,13 @@ def work(
     shades = np.linspace(0.35, 0.95, len(rise)) if len(rise) > 1 else np.array([0.75])
     bands: tuple[list[PolyCollection], list[PolyCollection]] = ([], [])
     for number, shade in enumerate(shades):
-        for drawn, sign, values, name in zip(
-            bands, (1, -1), (rise, fall), ("Reds", "Blues"), strict=True
+        colours = colormaps["Reds"](shade), colormaps["Blues"](shade)
+        values = rise[number], -fall[number]
+        for drawn, y, colour, label in zip(
+            bands, values, colours, (labels[number], ""), strict=True
         ):
-            band = axes.fill_between(
-                cam, sign * values[number], color=colormaps[name](shade), linewidth=0,
-                label=labels[number] if sign > 0 else "",
-            )  # fmt: skip
-            axes.plot(cam, sign * values[number], color="white", linewidth=0.4, zorder=2)
-            drawn.append(band)
+            drawn.append(axes.fill_between(cam, y, color=colour, linewidth=0, label=label))
+            axes.plot(cam, y, color="white", linewidth=0.4, zorder=2)
     axes.axhline(0, color="0.2", linewidth=0.6)
     top = 1.05 * max(float(rise.max()), float(fall.max())) or 1.0
     axes.set_ylim(-top, top)
@@ -146,7 +127,10 @@ def work(
 
 
 def scales_figure(excerpt: Excerpt, annotation: Mapping[str, Sequence[Interval]]) -> Figure:
-    """Return the asymmetry of each kind of track, scale by scale, below the waveform."""
+    """Return the asymmetry of each kind of track, scale by scale, below the waveform.
+
+    Red: a track rises (1: does nothing else), blue: it falls (-1), white: neither.
+    """
     d = design(excerpt.sample_rate)
     frames = loops.all_frames(excerpt.x, d)
     part, rate, start = excerpt.frames(d.hop), d.sample_rate / d.hop, excerpt.start
@@ -169,7 +153,10 @@ def scales_figure(excerpt: Excerpt, annotation: Mapping[str, Sequence[Interval]]
             for number, name in enumerate(scale_names(d.config.scales, track)):
                 axes = next(panels)
                 values = frames.asymmetry[track][number, part].T
-                image = asymmetry(axes, values, _centres(d, track), rate, start)
+                image = channel_image(
+                    axes, values, _centres(d, track), rate, start,
+                    cmap=SIGNED, vmin=-1, vmax=1, interpolation="auto",
+                )  # fmt: skip
                 if not beside:  # low panels
                     axes.set_yticks(axes.get_yticks()[1::2], axes.get_yticklabels()[1::2])
                     axes.set_ylabel("(Hz)")
@@ -196,11 +183,8 @@ def hysteresis_figure(excerpt: Excerpt, at: float) -> Figure:
     d = design(excerpt.sample_rate)
     centres = d.inner.frequency
     if not centres[0] * 0.9 <= at <= centres[-1] * 1.1:
-        raise ConfigError(
-            "at",
-            f"{at:g} Hz is outside the filterbank, {centres[0]:g} to {centres[-1]:g} Hz",
-            "Choose a frequency within it",
-        )
+        problem = f"{at:g} Hz is outside the filterbank, {centres[0]:g} to {centres[-1]:g} Hz"
+        raise ConfigError("at", problem, "Choose a frequency within it")
     channel = int(np.abs(erb.hz_to_cam(centres) - erb.hz_to_cam(at)).argmin())
     frames = excerpt.frames(d.hop)
     part = slice(frames.start * d.per_frame, frames.stop * d.per_frame)
@@ -219,13 +203,11 @@ def hysteresis_figure(excerpt: Excerpt, at: float) -> Figure:
             axes.set_title(f"{name}\narea {area:.3g} {unit(track)}²/s", fontsize="small")
             axes.set_xlabel(_INPUTS[track], fontsize="small")
         row[0].set_ylabel(f"play of {track} ({unit(track)})")
-    keys = [
-        Line2D([], [], color=colour, label=f"output {direction}")
-        for colour, direction in ((RISE, "rises"), (FALL, "falls"), (STILL, "is constant"))
-    ]
+    moves = {"rises": RISE, "falls": FALL, "is constant": STILL}
+    keys = [Line2D([], [], color=c, label=f"output {move}") for move, c in moves.items()]
     figure.legend(handles=keys, loc="outside lower center", ncols=3, frameon=False)
-    place = f"channel {channel}, {centres[channel]:.0f} Hz"
-    set_title(figure, f"Hysteresis in {place}: {excerpt.title}")
+    name = f"channel {channel}, {centres[channel]:.0f} Hz"
+    set_title(figure, f"Hysteresis in {name}: {excerpt.title}")
     return figure
 
 

@@ -90,13 +90,11 @@ def confusion(axes: Axes, matrix: ConfusionMatrix) -> AxesImage:
     # a square root, so that a few per cent are visible beside the diagonal
     image = axes.imshow(np.sqrt(share), cmap="Blues", vmin=0, vmax=10, aspect="equal")
     if size <= MOST_NUMBERED:
-        points = min(7.0, 240 / size)
+        style: Any = {"ha": "center", "va": "center", "fontsize": min(7.0, 240 / size)}
         for row, column in np.argwhere(share >= 2.5):
             value = share[row, column]
-            axes.text(
-                column, row, f"{value:.0f}", ha="center", va="center", fontsize=points,
-                color="white" if value > 45 else "0.1",
-            )  # fmt: skip
+            colour = "white" if value > 45 else "0.1"
+            axes.text(column, row, f"{value:.0f}", color=colour, **style)
     axes.set_xticks(range(size), [*tokens, "deleted"], rotation=90, fontsize=7)
     names = [f"{name}  {n:>4}" for name, n in zip([*tokens, "inserted"], totals[:, 0], strict=True)]
     axes.set_yticks(range(size), names, fontsize=7, family="monospace")
@@ -104,10 +102,8 @@ def confusion(axes: Axes, matrix: ConfusionMatrix) -> AxesImage:
     for name, first, end in groups:
         axes.axhline(end - 0.5, color="0.35", linewidth=0.6)
         axes.axvline(end - 0.5, color="0.35", linewidth=0.6)
-        axes.text(
-            size - 0.3, (first + end - 1) / 2, name, va="center", ha="left", fontsize=7,
-            color="0.35", clip_on=False,
-        )  # fmt: skip
+        middle = (first + end - 1) / 2
+        axes.text(size - 0.3, middle, name, va="center", ha="left", fontsize=7, color="0.35")
     axes.set_xlabel("recognised")
     axes.set_ylabel("said, and how often")
     return image
@@ -125,9 +121,7 @@ def confusion_figure(result: ErrorRate, name: str) -> Figure:
     bar.set_ticks([math.sqrt(value) for value in ticks], labels=[str(value) for value in ticks])
     bar.set_label("% of the row")
     c = result.counts
-    set_title(
-        figure,
-        f"{name}: {result.rate:.1%} errors. Of {c.length:,} phones, {c.substitutions:,} were "
-        f"substituted, {c.deletions:,} deleted; {c.insertions:,} were inserted",
-    )
+    counts = f"{c.substitutions:,} were substituted, {c.deletions:,} deleted; {c.insertions:,}"
+    title = f"{name}: {result.rate:.1%} errors. Of {c.length:,} phones, {counts} were inserted"
+    set_title(figure, title)
     return figure

@@ -101,11 +101,9 @@ def loss_curves(metrics: Metrics) -> list[Curve]:
 
 def error_curves(metrics: Metrics) -> list[Curve]:
     """Return each head's error rate on the dev cuts, in %."""
-    lines, epochs = metrics.validations, metrics.validation_epochs
-    return [
-        Curve(head, epochs, 100 * _column(lines, f"dev_error_{head}"), dev=True)
-        for head in metrics.heads
-    ]
+    epochs, heads = metrics.validation_epochs, metrics.heads
+    rates = [100 * _column(metrics.validations, f"dev_error_{head}") for head in heads]
+    return [Curve(head, epochs, rate, dev=True) for head, rate in zip(heads, rates, strict=True)]
 
 
 def rate_curve(metrics: Metrics) -> Curve:
@@ -154,9 +152,8 @@ def errors(axes: Axes, metrics: Metrics) -> list[Line2D]:
     lines, lowest = [], []
     for curve in error_curves(metrics):
         colour = COLOURS[curve.head]
-        lines += axes.plot(
-            curve.epochs, curve.values, color=colour, linewidth=1.4, label=curve.head
-        )
+        style: Any = {"color": colour, "linewidth": 1.4, "label": curve.head}
+        lines += axes.plot(curve.epochs, curve.values, **style)
         if curve.lowest is not None:
             lowest.append((*curve.lowest, colour))
             axes.plot(*curve.lowest, "o", color=colour, markersize=4)

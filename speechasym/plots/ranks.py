@@ -73,9 +73,8 @@ def unit_use(trained: TrainedModel, outputs: Iterable[ModelOutput]) -> list[Unit
     for output in outputs:
         add_unit_use(uses, trained, output)
     if not uses:
-        raise ConfigError(
-            trained.folder, "its model has no units", "Draw curves or confusion of it instead"
-        )
+        remedy = "Draw curves or confusion of it instead"
+        raise ConfigError(trained.folder, "its model has no units", remedy)
     return list(uses.values())
 
 

@@ -87,11 +87,8 @@ def recognise(
     if drawn is None:
         index = next((n for n, c in enumerate(available) if cut in (None, c.id)), None)
         if index is None:
-            raise ConfigError(
-                "cut",
-                f"{cut!r} is none of the {len(available)} cuts in {cuts}",
-                f"Use one of them, such as {available[0].id}",
-            )
+            problem = f"{cut!r} is none of the {len(available)} cuts in {cuts}"
+            raise ConfigError("cut", problem, f"Use one of them, such as {available[0].id}")
         drawn = _from_cut(trained, available.pop(index))
     rest, seconds = [], 0.0
     for other in available if others else ():
@@ -107,8 +104,7 @@ def _from_file(trained: TrainedModel, path: Path) -> RecognisedRecording:
     x, rate = reading.load(path, config.sample_rate, config.channel)
     part = x[: round(LONGEST_S * rate)]
     title = path.name + (f", its first {LONGEST_S:g} s" if len(part) < len(x) else "")
-    features = trained.features(part)
-    return _recognised(trained, title, part, rate, features, tiers_beside(path))
+    return _recognised(trained, title, part, rate, trained.features(part), tiers_beside(path))
 
 
 def _from_cut(trained: TrainedModel, cut: "Cut") -> RecognisedRecording:
@@ -117,15 +113,12 @@ def _from_cut(trained: TrainedModel, cut: "Cut") -> RecognisedRecording:
     reference = {}
     for kind in ("word", "phone"):
         items = [i for s in cut.supervisions for i in (s.alignment or {}).get(kind, ())]
+        items.sort(key=lambda i: i.start)
         if items:
-            reference[f"{kind}s"] = [
-                Interval(i.start, i.start + i.duration, i.symbol)
-                for i in sorted(items, key=lambda i: i.start)
-            ]
-    rate = int(cut.sampling_rate)
-    return _recognised(
-        trained, cut.id, audio.mean(0), rate, feature_cache.features_of(task), reference
-    )
+            spans = [Interval(i.start, i.start + i.duration, i.symbol) for i in items]
+            reference[f"{kind}s"] = spans
+    rate, features = int(cut.sampling_rate), feature_cache.features_of(task)
+    return _recognised(trained, cut.id, audio.mean(0), rate, features, reference)
 
 
 def _recognised(

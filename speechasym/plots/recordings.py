@@ -49,28 +49,19 @@ def plot(
     file, out = Path(file), picture_path(out)
     names = [what] if isinstance(what, str) else None if what is None else list(what)
     if names is not None and (not names or set(names) - {*PANELS, *FIGURES}):
-        raise ConfigError(
-            "what",
-            f"{','.join(names)!r} is not known",
-            f"Use any of {','.join(PANELS)}, or one of {', '.join(FIGURES)}",
-        )
+        remedy = f"Use any of {','.join(PANELS)}, or one of {', '.join(FIGURES)}"
+        raise ConfigError("what", f"{','.join(names)!r} is not known", remedy)
     if not 0 <= start < np.inf or (duration is not None and not 0 < duration < np.inf):
-        raise ConfigError(
-            "start, duration",
-            f"start must be >= 0 and duration > 0, got {start} s and {duration} s",
-            "Give times in s from the beginning of the recording",
-        )
+        problem = f"start must be >= 0 and duration > 0, got {start} s and {duration} s"
+        remedy = "Give times in s from the beginning of the recording"
+        raise ConfigError("start, duration", problem, remedy)
     whole = next((name for name in names or () if name in FIGURES), None)
     if whole and len(names or ()) > 1:
-        raise ConfigError(
-            "what",
-            f"{whole} is a whole figure and cannot be combined, got {','.join(names or ())}",
-            f"Draw {whole} alone, and the others into another picture",
-        )
+        problem = f"{whole} is a whole figure and cannot be combined, got {','.join(names or ())}"
+        raise ConfigError("what", problem, "Draw it alone, and the others into another picture")
     if whole and file.suffix == ".npy":
-        raise ConfigError(
-            file, f"{whole} is drawn from samples, and this is a feature file", "Give the recording"
-        )
+        problem = f"{whole} is drawn from samples, and this is a feature file"
+        raise ConfigError(file, problem, "Give the recording")
     if file.suffix == ".npy":
         figure = _panels(signal.from_features(file, start, duration), file, names, tiers)
     elif whole is None:
@@ -100,11 +91,10 @@ def _panels(
     available = [name for name, track in PANELS.items() if track in data.tracks]
     panels = available if names is None else names
     if missing := [name for name in panels if name not in available]:
-        raise ConfigError(
-            file,
-            f"has no data for {', '.join(missing)}; it has {', '.join(available) or 'nothing'}",
-            "Extract with --tracks level,frequency,phase, or plot the recording itself",
-        )
+        has = ", ".join(available) or "nothing"
+        problem = f"has no data for {', '.join(missing)}; it has {has}"
+        remedy = "Extract with --tracks level,frequency,phase, or plot the recording itself"
+        raise ConfigError(file, problem, remedy)
     return signal.signal_figure(data, panels, _annotation(file, tiers, "waveform" in panels))
 
 
@@ -115,9 +105,7 @@ def _annotation(
     if str(tiers) == "none" or (tiers is None and not has_waveform):
         return {}
     if not has_waveform:
-        raise ConfigError(
-            "tiers",
-            "are drawn below a waveform, which this picture does not have",
-            "Draw levels, or include waveform, of the recording itself",
-        )
+        problem = "are drawn below a waveform, which this picture does not have"
+        remedy = "Draw levels, or include waveform, of the recording itself"
+        raise ConfigError("tiers", problem, remedy)
     return tiers_beside(file) if tiers is None else read_tiers(tiers)

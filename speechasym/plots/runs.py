@@ -62,9 +62,8 @@ def plot_run(
         return
     drawn, others = recognise(trained, cuts, cut, recording, others=what != "units")
     if not drawn.output.levels:
-        raise ConfigError(
-            trained.folder, "its model has no levels", "Draw curves or confusion of it instead"
-        )
+        remedy = "Draw curves or confusion of it instead"
+        raise ConfigError(trained.folder, "its model has no levels", remedy)
     if what == "units":
         figure = units_figure(trained, drawn)
     elif what == "levels":

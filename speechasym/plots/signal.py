@@ -6,7 +6,7 @@ Shapes: T samples, F frames, C channels.
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -31,7 +31,6 @@ RUN_OUT_S = 0.1  # read after it: more than the alignment delay, or its end woul
 MOST_POINTS = 4000  # drawn of a waveform; longer ones are drawn as minima and maxima
 RANGE_DB = 60.0  # drawn below the loudest point
 PANELS = {"waveform": "waveform", "gammatone": "level", "frequency": "frequency", "phase": "phase"}
-_TRACKS = ("level", "frequency", "phase")
 _EXTEND = {"gammatone": "min", "frequency": "both", "phase": "neither"}  # beyond the colours' ends
 _LABELS = {
     "gammatone": "level\n(dB re full-scale sine)",
@@ -97,9 +96,8 @@ def read_excerpt(
         parts.append(block[max(0, begin - before - count) : max(0, last - count)])
         count += len(block)
     if min(end, count) <= begin:
-        raise AudioError(
-            path, f"ends after {count / rate:.3f} s, before {start:g} s", "Choose an earlier start"
-        )
+        problem = f"ends after {count / rate:.3f} s, before {start:g} s"
+        raise AudioError(path, problem, "Choose an earlier start")
     size = min(end, count) - begin
     title = f"{path.name}, {rate} Hz" + _part(start, size / rate, count / rate)
     return Excerpt(title, np.concatenate(parts), before, size, rate, start)
@@ -128,15 +126,23 @@ def from_audio(excerpt: Excerpt) -> SignalTracks:
     """Compute the tracks of an excerpt at its own sample rate, in smooth-looking 5 ms frames."""
     rate = excerpt.sample_rate
     config = GammatoneFeatures(
-        sample_rate=rate, rate=rate / max(1, round(rate / 200)), tracks=_TRACKS, align=True
-    )
-    x = excerpt.samples
-    values = np.concatenate(list(config.frames([x]))).T.reshape(3, config.channels, -1)
-    tracks = {"waveform": x} | dict(zip(_TRACKS, values, strict=True))
+        sample_rate=rate, rate=rate / max(1, round(rate / 200)), align=True,
+        tracks=("level", "frequency", "phase"),
+    )  # fmt: skip
+    values = np.concatenate(list(config.frames([excerpt.samples]))).T
+    data = _tracks(excerpt.title, values, config, excerpt.start, excerpt.duration)
+    return data._replace(tracks={"waveform": excerpt.samples} | data.tracks)
+
+
+def _tracks(
+    title: str, values: NDArray, config: GammatoneFeatures, start: float, duration: float
+) -> SignalTracks:
+    tracks = values.reshape(len(config.tracks), config.channels, -1)
     centre_hz = filterbank.design(config.bank()).frequency
     return SignalTracks(
-        excerpt.title, tracks, centre_hz, rate, config.rate, excerpt.start, excerpt.duration
-    )
+        title, dict(zip(config.tracks, tracks, strict=True)), centre_hz,
+        config.sample_rate, config.rate, start, duration,
+    )  # fmt: skip
 
 
 def from_features(path: Path, start: float, duration: float | None) -> SignalTracks:
@@ -148,9 +154,8 @@ def from_features(path: Path, start: float, duration: float | None) -> SignalTra
         raise OutputError(path, "no such file", "Check the path")
     index = next((p / INDEX for p in path.resolve().parents if (p / INDEX).exists()), None)
     if index is None:
-        raise ConfigError(
-            path, f"there is no {INDEX} beside or above it to describe it", "Extract it again"
-        )
+        problem = f"there is no {INDEX} beside or above it to describe it"
+        raise ConfigError(path, problem, "Extract it again")
     try:
         head = json.loads(index.read_text())
         config = feature_config(**head["config"])
@@ -158,11 +163,8 @@ def from_features(path: Path, start: float, duration: float | None) -> SignalTra
     except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
         raise ConfigError(path, f"cannot be read ({error})", "Extract it again") from error
     if not isinstance(config, GammatoneFeatures):
-        raise ConfigError(
-            path,
-            f"holds {config.features} features; only gammatone features can be drawn",
-            "Plot the recording",
-        )
+        problem = f"holds {config.features} features; only gammatone features can be drawn"
+        raise ConfigError(path, problem, "Plot the recording")
     if values.ndim != 2 or values.shape[1] != len(config.columns()):
         raise ConfigError(path, f"shape {values.shape} does not match {index}", "Extract it again")
     length = LONGEST_S if duration is None else duration
@@ -171,13 +173,8 @@ def from_features(path: Path, start: float, duration: float | None) -> SignalTra
     if not part.shape[1]:
         raise ConfigError(path, f"ends before {start:g} s", "Choose an earlier start")
     seconds, total = part.shape[1] / config.rate, len(values) / config.rate
-    tracks = part.reshape(len(config.tracks), config.channels, -1)
-    return SignalTracks(
-        f"{path.name}, {config.rate:g} frames/s" + _part(start, seconds, total),
-        dict(zip(config.tracks, tracks, strict=True)),
-        filterbank.design(config.bank()).frequency,
-        config.sample_rate, config.rate, start, seconds,
-    )  # fmt: skip
+    title = f"{path.name}, {config.rate:g} frames/s" + _part(start, seconds, total)
+    return _tracks(title, part, config, start, seconds)
 
 
 def waveform(axes: Axes, x: NDArray, sample_rate: int, start: float = 0.0) -> Line2D:
@@ -196,56 +193,33 @@ def waveform(axes: Axes, x: NDArray, sample_rate: int, start: float = 0.0) -> Li
     return line
 
 
-def level(
-    axes: Axes, level_db: NDArray, centre_hz: NDArray, frame_rate: float, start: float = 0.0
-) -> AxesImage:
-    """Draw channel levels (C, F) in dB, the top 60 dB of them."""
-    top = max(float(np.ceil(level_db.max() / 5) * 5), filterbank.FLOOR_DB + RANGE_DB)
-    return channel_image(
-        axes, level_db, centre_hz, frame_rate, start, cmap="magma", vmin=top - RANGE_DB, vmax=top
-    )
+def channel_panel(axes: Axes, data: SignalTracks, name: str) -> AxesImage:
+    """Draw gammatone (levels in dB, the top 60 dB of them), frequency or phase.
 
-
-def frequency(
-    axes: Axes, deviation: NDArray, centre_hz: NDArray, frame_rate: float,
-    start: float = 0.0, level_db: NDArray | None = None,
-) -> AxesImage:  # fmt: skip
-    """Draw instantaneous frequency relative to the centre frequency (C, F) in ERB.
-
-    Red: the energy lies above the channel's centre, blue: below. Given levels (C, F), quiet places
-    fade into the background, from 20 to 50 dB below the loudest: frequency means nothing there.
+    Frequency: red where the energy lies above the channel's centre frequency, blue below, in ERB.
+    Phase: each channel's lead over its lower neighbour in cycles, in cyclic colours. (The carrier's
+    own phase looks random at 100 frames per second; the difference between neighbours does not:
+    channels that follow the same component keep step.) Both fade into the background from 20 to
+    50 dB below the loudest level, if levels are known: they mean nothing there.
     """
-    return channel_image(
-        axes, deviation, centre_hz, frame_rate, start,
-        cmap=SIGNED, vmin=-1, vmax=1, alpha=_opacity(level_db),
-    )  # fmt: skip
-
-
-def phase(
-    axes: Axes, cycles: NDArray, centre_hz: NDArray, frame_rate: float,
-    start: float = 0.0, level_db: NDArray | None = None,
-) -> AxesImage:  # fmt: skip
-    """Draw each channel's phase lead over its lower neighbour (C, F), in cycles, cyclic colours.
-
-    The carrier's own phase looks random at 100 frames per second; the difference between
-    neighbours does not: channels that follow the same component keep step. `cycles` (C, F) are the
-    channels' phases; the lowest channel stays blank. `level_db` as in `frequency`.
-    """
-    lead = np.full_like(cycles, np.nan)
-    step = np.diff(cycles, axis=0)
-    lead[1:] = step - np.round(step)
-    return channel_image(
-        axes, lead, centre_hz, frame_rate, start,
-        cmap="twilight", vmin=-0.5, vmax=0.5, alpha=_opacity(level_db),
-    )  # fmt: skip
-
-
-def _opacity(level_db: NDArray | None) -> NDArray | None:
-    """Levels (C, F) -> opacity: 1 within 20 dB of the loudest, 0 from 50 dB below it."""
-    if level_db is None:
-        return None
-    audible = level_db > filterbank.FLOOR_DB
-    return np.clip((level_db - level_db.max() + 50) / 30, 0, 1) * audible
+    options: dict[str, Any]
+    level_db = data.tracks.get("level")
+    if name == "gammatone":
+        values = data.tracks["level"]
+        top = max(float(np.ceil(values.max() / 5) * 5), filterbank.FLOOR_DB + RANGE_DB)
+        options = {"cmap": "magma", "vmin": top - RANGE_DB, "vmax": top}
+    elif name == "frequency":
+        values, options = data.tracks["frequency"], {"cmap": SIGNED, "vmin": -1, "vmax": 1}
+    else:
+        step = np.diff(data.tracks["phase"], axis=0)
+        values = np.pad(step - np.round(step), ((1, 0), (0, 0)), constant_values=np.nan)
+        options = {"cmap": "twilight", "vmin": -0.5, "vmax": 0.5}
+    if name != "gammatone":
+        axes.set_facecolor("0.85")  # seen where the panel fades
+        if level_db is not None:
+            audible = level_db > filterbank.FLOOR_DB
+            options["alpha"] = np.clip((level_db - level_db.max() + 50) / 30, 0, 1) * audible
+    return channel_image(axes, values, data.centre_hz, data.frame_rate, data.start, **options)
 
 
 def signal_figure(
@@ -259,25 +233,17 @@ def signal_figure(
     heights = [sizes.get(name, 1.0) for name in names]
     figure = Figure(figsize=(8, 1.0 + 1.75 * sum(heights)), layout="constrained")
     grid = figure.subplots(len(names), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
-    level_db = data.tracks.get("level")
-    scales = (data.centre_hz, data.frame_rate, data.start)
     for axes, name in zip(grid, names, strict=True):
         if name == "waveform":
             waveform(axes, data.tracks["waveform"], data.sample_rate, data.start)
-            continue
-        if name == "tiers":
+        elif name == "tiers":
             tiers(axes, annotation, data.start, data.duration)
-            continue
-        if name == "gammatone":
-            image = level(axes, data.tracks["level"], *scales)
         else:
-            draw = frequency if name == "frequency" else phase
-            image = draw(axes, data.tracks[name], *scales, level_db)
-            axes.set_facecolor("0.85")  # seen where the panel fades
-        bar = colour_bar(axes, image, _LABELS[name], extend=_EXTEND[name])
-        bar.ax.tick_params(labelsize="small")
-        if bar.solids is not None:
-            bar.solids.set_alpha(1)  # the panel may fade; its scale must not
+            image = channel_panel(axes, data, name)
+            bar = colour_bar(axes, image, _LABELS[name], extend=_EXTEND[name])
+            bar.ax.tick_params(labelsize="small")
+            if bar.solids is not None:
+                bar.solids.set_alpha(1)  # the panel may fade; its scale must not
     grid[-1].set_xlabel("time (s)")
     grid[-1].set_xlim(data.start, data.start + data.duration)
     set_title(figure, data.title)

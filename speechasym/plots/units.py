@@ -52,18 +52,13 @@ def unit_activity(
     first = np.flatnonzero(np.diff(winner, prepend=-1))
     last = [*first[1:], len(winner)]
     row = {int(unit): n for n, unit in enumerate(units)}
-    wins = [
-        (int(start[a]), int(end[b - 1]), row[int(winner[a])])
-        for a, b in zip(first, last, strict=True)
-        if int(winner[a]) in row
-    ]
-    names = favourites(frames, labels, recording.frame_rate)
+    spans = [(int(a), int(b)) for a, b in zip(first, last, strict=True) if winner[a] in row]
+    wins = [(int(start[a]), int(end[b - 1]), row[winner[a]]) for a, b in spans]
     drawn = frames[:, units]
-    return UnitActivity(
-        drawn, units, values.shape[1], [names[unit] for unit in units], wins,
-        start[first] if level.events is not None else start[:0],
-        float(np.nanquantile(drawn, 0.995)) or 1.0,
-    )  # fmt: skip
+    names = favourites(drawn, labels, recording.frame_rate)
+    onsets = start[first] if level.events is not None else start[:0]
+    top = float(np.nanquantile(drawn, 0.995)) or 1.0
+    return UnitActivity(drawn, units, values.shape[1], names, wins, onsets, top)
 
 
 def most_active(activation: NDArray, most: int = MOST_UNITS) -> NDArray[np.int64]:
@@ -112,10 +107,8 @@ def activations(
         colors="0.3", linewidths=0.6, transform=axes.get_xaxis_transform(), clip_on=False,
     )  # fmt: skip
     axes.add_collection(ticks, autolim=False)
-    names = [
-        f"{label} {unit:>3}" if label else f"{unit}"
-        for unit, label in zip(data.units, data.favourites, strict=True)
-    ]
+    pairs = zip(data.favourites, data.units, strict=True)
+    names = [f"{label} {unit:>3}" if label else f"{unit}" for label, unit in pairs]
     axes.set_yticks(range(len(names)), names, fontsize=4.8)
     axes.tick_params(axis="y", length=0, pad=1)
     return image, winners, ticks
@@ -142,10 +135,8 @@ def units_figure(trained: TrainedModel, recording: RecognisedRecording) -> Figur
     for axes, (number, name, data) in zip(rest, panels, strict=True):
         image, _, _ = activations(axes, data, recording.frame_rate)
         count = f"{len(data.units)} most active of " if len(data.units) < data.total else ""
-        axes.set_title(
-            f"level {number}: {count}{data.total} units, {recording.rates(number)}",
-            fontsize="small", loc="left", pad=8,
-        )  # fmt: skip
+        title = f"level {number}: {count}{data.total} units, {recording.rates(number)}"
+        axes.set_title(title, fontsize="small", loc="left", pad=8)
         axes.set_ylabel(name, fontsize="small")
         colour_bar(axes, image, "activation", aspect=18)
     keys = [

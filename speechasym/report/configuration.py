@@ -68,13 +68,7 @@ def configuration(data: ReportData) -> Html:
         + (" ..." if len(names) > MOST_SYMBOLS else "")
         for head, names in data.trained.inventories.items()
     }
-    return joined(
-        [
-            definitions(entries),
-            html.collapsible(
-                f"All {len(rows)} values of the configuration",
-                table(["key", "value"], rows, "The configuration as used", 2),
-            ),
-            html.collapsible("The symbols of each head", definitions(symbols)),
-        ]
-    )
+    values = table(["key", "value"], rows, "The configuration as used", 2)
+    values = html.collapsible(f"All {len(rows)} values of the configuration", values)
+    heads = html.collapsible("The symbols of each head", definitions(symbols))
+    return joined([definitions(entries), values, heads])

@@ -105,9 +105,8 @@ def read_results(path: str | Path) -> Results:
             raise ValueError("no scores")
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it holds no results of a run"
-        raise ConfigError(
-            path, f"cannot be read ({why})", "Give a file written by `speechasym evaluate --out`"
-        ) from error
+        remedy = "Give a file written by `speechasym evaluate --out`"
+        raise ConfigError(path, f"cannot be read ({why})", remedy) from error
     return Results(path, content)
 
 
@@ -144,9 +143,8 @@ def _manifest(trained: TrainedModel, cuts: str | Path | None, results: Results |
     dev = Path(trained.config.data.dev)
     if dev.is_file():
         return dev
-    raise ConfigError(
-        "cuts", f"the run's dev cuts are no longer at {dev}", "Give --cuts, a manifest of cuts"
-    )
+    problem = f"the run's dev cuts are no longer at {dev}"
+    raise ConfigError("cuts", problem, "Give --cuts, a manifest of cuts")
 
 
 def _quartile_cuts(evaluated: Evaluation, seconds: Mapping[str, float]) -> list[tuple[str, str]]:
@@ -170,11 +168,11 @@ def _quartile_cuts(evaluated: Evaluation, seconds: Mapping[str, float]) -> list[
 
 def _reference(trained: TrainedModel, recording: RecognisedRecording) -> dict[str, list[str]]:
     """Return the tokens of the annotation beside a recording, if any, by head."""
-    config = trained.config.data.labels
+    fold = trained.config.data.labels.fold
     tokens: dict[str, list[str]] = {}
     if "phones" in recording.reference:
-        names = (i.label for i in recording.reference["phones"])
-        tokens["phones"] = [p for n in names if (p := run_phone(n, config.fold)) is not None]
+        names = (run_phone(i.label, fold) for i in recording.reference["phones"])
+        tokens["phones"] = [name for name in names if name is not None]
     if "words" in recording.reference:
         words = recording.reference["words"]
         tokens["words"] = [i.label.upper() for i in words if i.label.strip()]
@@ -217,10 +215,8 @@ def _recordings(
     with progress(len(chosen), "recordings", show_progress) as step:
         for title, about, path in chosen:
             try:
-                recognised, _ = recognise(
-                    trained, None if path else manifest, None if path else title, path,
-                    others=False,
-                )  # fmt: skip
+                source, cut = (None, None) if path else (manifest, title)
+                recognised, _ = recognise(trained, source, cut, path, others=False)
             except AudioError as error:
                 if path is not None:
                     raise
@@ -247,19 +243,16 @@ def collect(
     others = {name: read_results(path) for name, path in baselines.items()}
     trained = _without_missing_cache(open_run(run))
     if results is not None and results.content.get("checkpoint_sha256") != trained.fingerprint:
-        raise ConfigError(
-            results.path, f"its results are of another model than {trained.folder}",
-            "Evaluate this run, or leave the file out",
-        )  # fmt: skip
+        problem = f"its results are of another model than {trained.folder}"
+        raise ConfigError(results.path, problem, "Evaluate this run, or leave the file out")
     metrics = read_metrics(trained.folder)
     manifest = _manifest(trained, cuts, results)
     cut_set = manifests.read_cuts(manifest)
     sha256 = files.sha256(manifest)
     if results is not None and results.content.get("cuts_sha256") != sha256:
-        raise ConfigError(
-            results.path, f"its results are of other cuts than {manifest}",
-            "Give the same cuts with --cuts, or evaluate again",
-        )  # fmt: skip
+        problem = f"its results are of other cuts than {manifest}"
+        remedy = "Give the same cuts with --cuts, or evaluate again"
+        raise ConfigError(results.path, problem, remedy)
     heads, missing = _labelled_heads(trained, cut_set)
     evaluated, problem = None, ""
     unit_use: dict[int, UnitUse] = {}

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 from speechasym.language.ngrams import UNKNOWN
@@ -25,33 +26,30 @@ def _title(name: str) -> str:
     return TITLES.get(name, name.capitalize())
 
 
-def _interval(score: Mapping[str, Any]) -> str:
-    low, high = score["interval_95"]
-    return html.percent_range(low, high)
+def _scores(name: str, data: ReportData) -> dict[str, Mapping[str, Any]]:
+    """Return this run's score of a name, then those of the baselines that have it, by run."""
+    others = {run: results.scores.get(name) for run, results in data.baselines.items()}
+    return {data.name: data.scores[name]} | {run: s for run, s in others.items() if s is not None}
 
 
 def tiles(data: ReportData) -> Html:
     """Show the error rates in large figures, all on one scale."""
-    every = [data.scores, *(results.scores for results in data.baselines.values())]
-    scores = [s for scores in every for name, s in scores.items() if name in data.scores]
+    scores = [score for name in data.scores for score in _scores(name, data).values()]
     most = max([max(s["rate"] or 0, s["interval_95"][1] or 0) for s in scores] or [0])
     return tag("div", *(_tile(name, data, most) for name in data.scores), class_="tiles")
 
 
 def _tile(name: str, data: ReportData, most: float) -> Html:
-    score = data.scores[name]
+    (_, score), *others = _scores(name, data).items()
     low, high = score["interval_95"]
     interval = "one speaker: no interval" if low is None else html.percent_range(low, high)
     measure = MEASURES.get(score["measure"], score["measure"])
     if name not in HEADS:
         measure += " by letters" if name == FROM_LETTERS else " " + name.removeprefix("words ")
     baselines = [
-        tag(
-            "li", tag("span", other), tag("b", percent(baseline["rate"])),
-            tag("span", _interval(baseline)),
-        )
-        for other, results in data.baselines.items()
-        if (baseline := results.scores.get(name)) is not None
+        tag("li", tag("span", run), tag("b", percent(other["rate"])),
+            tag("span", html.percent_range(*other["interval_95"])))
+        for run, other in others
     ]  # fmt: skip
     return tag(
         "div",
@@ -76,18 +74,13 @@ def errors(data: ReportData) -> Html:
     bars = []
     for name, score in data.scores.items():
         first = joined([_title(name), " ", tag("small", score["measure"])])
-        runs = {data.name: score} | {
-            other: results.scores[name]
-            for other, results in data.baselines.items()
-            if name in results.scores
-        }
-        for run, counts in runs.items():
+        for run, counts in _scores(name, data).items():
             n = max(1, counts["N"])
             bars.append([(k, counts[k.upper()] / n) for k in SIGNS])
             rows.append(
                 [
                     first, *([run] if data.baselines else []),
-                    tag("b", percent(counts["rate"])), _interval(counts),
+                    tag("b", percent(counts["rate"])), html.percent_range(*counts["interval_95"]),
                     *(number(counts[key]) for key in ("N", "S", "D", "I")),
                 ]
             )  # fmt: skip
@@ -139,22 +132,20 @@ def confusions(data: ReportData) -> Html:
     name = next(iter(scores))
     result, words = scores[name], scores.get("words")
     c = result.counts
-    parts: list[object] = [
-        paragraph(
-            f"Of {c.length:,} {name}, {c.substitutions:,} were substituted and {c.deletions:,} "
-            f"deleted; {c.insertions:,} were inserted."
-        )
-    ]
+    text = (
+        f"Of {c.length:,} {name}, {c.substitutions:,} were substituted and {c.deletions:,} "
+        f"deleted; {c.insertions:,} were inserted."
+    )
+    parts: list[object] = [paragraph(text)]
     if name == "phones":
         matrix = charts.confusion(confusion_matrix(result))
-        caption = tag(
-            "figcaption",
+        text = (
             "A row is a phone that was said, a column what was recognised. The stronger the "
             "colour, the greater the share of the row, written in % from 10 % on. Correct phones "
-            "lie on the diagonal.",
+            "lie on the diagonal."
         )
         box = html.scroll_box(matrix, "Confusion matrix of phones")
-        parts.append(tag("figure", box, caption))
+        parts.append(tag("figure", box, tag("figcaption", text)))
     if not c.errors:
         return joined([*parts, paragraph("There are no errors to list.")])
     lists = [_frequent_errors(result, name)]
@@ -177,17 +168,10 @@ def _frequent_errors(result: ErrorRate, name: str) -> Html:
         said[token] += n
     rows = []
     for (token, other), n in wrong[:MOST_ROWS]:
-        inserted, deleted = token == GAP, other == GAP
-        rows.append(
-            [
-                html.error_sign("i" if inserted else "d" if deleted else "s"),
-                DASH if inserted else html.symbol(token),
-                DASH if deleted else html.symbol(other),
-                number(n),
-                DASH if inserted else percent(n / said[token], 0),
-                percent(n / result.counts.errors, 1),
-            ]
-        )
+        sign = html.error_sign("i" if token == GAP else "d" if other == GAP else "s")
+        pair = (DASH if symbol == GAP else html.symbol(symbol) for symbol in (token, other))
+        share = DASH if token == GAP else percent(n / said[token], 0)
+        rows.append([sign, *pair, number(n), share, percent(n / result.counts.errors, 1)])
     columns = ["error", "said", "recognised", "count", "of this symbol", "of all errors"]
     return table(columns, rows, f"Most frequent errors of {name}", 3)
 
@@ -207,13 +191,10 @@ class _Errors(NamedTuple):
 
 def _phone_errors(result: ErrorRate) -> list[_Errors]:
     """Return errors by phone, most first; an insertion counts for the phone inserted."""
-    rows = [
-        _Errors(
-            r.token, r.length, {"s": r.substitutions, "d": r.deletions, "i": r.insertions},
-            r.confused,
-        )
-        for r in tables.token_rows(result)
-    ]  # fmt: skip
+    rows = []
+    for r in tables.token_rows(result):
+        counts = {"s": r.substitutions, "d": r.deletions, "i": r.insertions}
+        rows.append(_Errors(r.token, r.length, counts, r.confused))
     return sorted(rows, key=lambda r: (-r.total, r.name))
 
 
@@ -239,9 +220,7 @@ _COLUMNS += ["errors per phone said", "recognised as"]
 def _by_phone(result: ErrorRate) -> Html:
     rows = _phone_errors(result)
     total = result.counts.errors
-    half = next(
-        (n for n in range(1, len(rows) + 1) if sum(r.total for r in rows[:n]) >= total / 2), 0
-    )
+    half = 1 + sum(so_far < total / 2 for so_far in accumulate(r.total for r in rows[:-1]))
     names = ", ".join(r.name for r in rows[:half])
     deleted = sorted(rows, key=lambda r: (-r.counts["d"], r.name))[:5]
     most_deleted = ", ".join(f"{r.name} {r.counts['d']}" for r in deleted if r.counts["d"])

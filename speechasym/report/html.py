@@ -111,10 +111,8 @@ def table(
 ) -> Html:
     """Return a table in a scroll box; the first `text` columns hold words, the others numbers."""
     kinds = ["w" if place < text else "n" for place in range(len(columns))]
-    head = tag(
-        "tr",
-        *(tag("th", name, scope="col", class_=k) for name, k in zip(columns, kinds, strict=True)),
-    )
+    pairs = zip(columns, kinds, strict=True)
+    head = tag("tr", *(tag("th", name, scope="col", class_=kind) for name, kind in pairs))
     body = []
     for row in rows:
         first = tag("th", row[0], scope="row", class_="w")

@@ -46,17 +46,12 @@ def _recording(item: ReportRecording, number: int, config: LabelConfig) -> Html:
     if recording is None:
         return tag("article", *heading, paragraph(f"It cannot be played. {item.problem}"))
     choices = []
-    for track in loops.DRAWN_TRACKS:
-        button = tag(
-            "input", type="radio", name=f"kind-{number}", value=track,
-            checked=track == loops.DRAWN_TRACKS[0],
-        )  # fmt: skip
+    for n, track in enumerate(loops.DRAWN_TRACKS):
+        button = tag("input", type="radio", name=f"kind-{number}", value=track, checked=n == 0)
         choices.append(tag("label", button, " ", asymmetry.TITLES[track]))
     kinds = tag("fieldset", tag("legend", "Asymmetry of"), *choices)
-    sound = tag(
-        "audio", controls=True, preload="auto", src=_flac(recording),
-        aria_label=f"Recording {item.title}",
-    )  # fmt: skip
+    source, name = _flac(recording), f"Recording {item.title}"
+    sound = tag("audio", controls=True, preload="auto", src=source, aria_label=name)
     rows = [*_signal(recording), *_levels(recording), *tier_rows(item, config), _axis(recording)]
     lanes = tag(
         "div", *rows, tag("div", tag("i", class_="cursor"), class_="over"), class_="lanes",
@@ -109,8 +104,7 @@ def _levels(recording: RecognisedRecording) -> list[Html]:
     """Return a row of units for each level, or a remark where there are none."""
     levels = recording.output.levels
     if not levels:
-        remark = tag("p", "This model has no levels.", class_="none")
-        return [lane_row(tag("b", "levels"), remark)]
+        return [lane_row(tag("b", "levels"), tag("p", "This model has no levels.", class_="none"))]
     rows = []
     for number, level in enumerate(levels):
         rates = recording.rates(number).split(", ")
@@ -125,9 +119,8 @@ def _levels(recording: RecognisedRecording) -> list[Html]:
             f"unit {unit}" + (f", most active in {label}" if label else "")
             for unit, label in zip(data.units, data.favourites, strict=True)
         ]
-        count = f"{data.total} units"
-        if len(tips) < data.total:
-            count = f"{len(tips)} of {count}"
+        part = f"{len(tips)} of " if len(tips) < data.total else ""
+        count = f"{part}{data.total} units"
         text = f"Level {number}: activation of {count}, in the order of their maxima"
         picture = _picture(strips.units(data), text, "units", "|".join(tips[::-1]))
         name = joined([name, tag("small", count)])

@@ -4,8 +4,9 @@ The page contains all it needs, pictures and sound too, and loads nothing else. 
 and files give the same page: nothing measured while it is written, such as time, is on it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from speechasym import files
 from speechasym.corpora import manifests
@@ -86,10 +87,16 @@ def _training_cuts(data: ReportData) -> tuple[str, set[str]]:
         cuts = list(manifests.read_cuts(path))
     except (ConfigError, OSError, ValueError, LookupError, TypeError):
         return name, set()
+    text, speakers = _extent(cuts)
+    return f"{text} ({name})", speakers
+
+
+def _extent(cuts: Iterable[Any]) -> tuple[str, set[str]]:
+    """Return the number of cuts, their duration and speakers in words, and the speakers."""
+    lengths = [cut.duration for cut in cuts]
     speakers = {s.speaker for cut in cuts for s in cut.supervisions if s.speaker}
-    text = f"{html.plural(len(cuts), 'cut')}, {html.duration(sum(c.duration for c in cuts))}"
     of = f" of {html.plural(len(speakers), 'speaker')}" if speakers else ""
-    return f"{text}{of} ({name})", speakers
+    return f"{html.plural(len(lengths), 'cut')}, {html.duration(sum(lengths))}{of}", speakers
 
 
 def _head(data: ReportData) -> Html:
@@ -98,32 +105,23 @@ def _head(data: ReportData) -> Html:
     last = data.metrics.steps[-1]
     spent = f" in {html.duration(last['seconds'])}" if "seconds" in last else ""
     epochs = html.plural(int(last["epoch"]) + 1, "epoch")
-    speakers = {s.speaker for cut in data.cuts for s in cut.supervisions if s.speaker}
-    of = f" of {html.plural(len(speakers), 'speaker')}" if speakers else ""
+    extent, speakers = _extent(data.cuts)
     if seen and speakers:
         both = len(seen & speakers)
-        of += ", all" if both == len(speakers) else f", {both} of them" if both else ", not"
-        of += " heard in training"
-    seconds = sum(cut.duration for cut in data.cuts)
+        extent += ", all" if both == len(speakers) else f", {both} of them" if both else ", not"
+        extent += " heard in training"
     sentence = (
         f"A recogniser of {html.enumerated(list(trained.inventories))} with {trained.parameters:,} "
         f"parameters, trained for {epochs} ({html.plural(int(last['step']), 'step')}){spent} on "
-        f"{training}. It is evaluated here on {html.plural(len(data.cuts), 'cut')}, "
-        f"{html.duration(seconds)}{of} ({'/'.join(data.manifest.parts[-2:])})."
+        f"{training}. It is evaluated here on {extent} ({'/'.join(data.manifest.parts[-2:])})."
     )
     note = (
         "An error rate counts the symbols that were substituted, deleted and inserted, relative "
         "to those that were said. Below it is its 95 % confidence interval over speakers."
     )
-    return joined(
-        [
-            tag("p", "What the run has learned", class_="kicker"),
-            tag("h1", data.name),
-            tag("p", sentence, class_="lead"),
-            tiles(data),
-            paragraph(note, note=True),
-        ]
-    )
+    kicker = tag("p", "What the run has learned", class_="kicker")
+    lead = tag("p", sentence, class_="lead")
+    return joined([kicker, tag("h1", data.name), lead, tiles(data), paragraph(note, note=True)])
 
 
 def _training(data: ReportData) -> Html:
@@ -175,10 +173,5 @@ def _ranks(data: ReportData) -> Html:
     )
     if not data.unit_use:
         text = "The levels of this model have no units, and so no ranks."
-    return joined(
-        [
-            paragraph(text),
-            tag("div", *drawings, class_="charts three") if drawings else None,
-            table(columns, rows, "Activity of the levels", 3),
-        ]
-    )
+    charted = tag("div", *drawings, class_="charts three") if drawings else None
+    return joined([paragraph(text), charted, table(columns, rows, "Activity of the levels", 3)])

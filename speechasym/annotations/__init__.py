@@ -1,1 +1,1 @@
-"""Times and transcripts in files: TextGrid, CTM, Audacity, TIMIT's .PHN and .WRD, plain text."""
+"""Times and transcripts in files: TextGrid, CTM, TIMIT's .PHN and .WRD, plain text."""

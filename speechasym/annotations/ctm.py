@@ -16,9 +16,8 @@ def read_rows(path: str | Path) -> Iterator[tuple[str, str, str, Interval]]:
     Raises:
         AnnotationError: the file cannot be read, or has a malformed line or impossible times.
     """
-    for number, line in enumerate(
-        files.read_text(path, AnnotationError, utf16=True).split("\n"), 1
-    ):
+    text = files.read_text(path, AnnotationError, utf16=True)
+    for number, line in enumerate(text.split("\n"), 1):
         parts = line.split()
         if not parts or parts[0].startswith(";;"):
             continue

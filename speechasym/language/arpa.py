@@ -176,32 +176,23 @@ def _number(lines: _Lines, text: str) -> float:
     return value
 
 
-class _Nodes:
-    """The n-grams read so far, by the words they consist of."""
+def _find(
+    orders: list[NDArray[np.int64]], words: int, rows: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Return the nodes of n-grams (n, k); -1 for those that are missing.
 
-    def __init__(self, words: int) -> None:
-        self.words = words
-        self.count = 1  # node 0
-        self._keys: list[NDArray[np.int64]] = []  # of each order: node of the parent x V + word
-        self._first: list[int] = []  # first node of each order
-
-    def add(self, keys: NDArray[np.int64]) -> None:
-        """Add the sorted keys of the next order."""
-        self._keys.append(keys)
-        self._first.append(self.count)
-        self.count += len(keys)
-
-    def find(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the nodes of n-grams (n, k); -1 for those that are missing."""
-        nodes = np.zeros(len(rows), np.int64)
-        for k in range(rows.shape[1]):
-            keys = self._keys[k]
-            if not len(keys):
-                return np.full(len(rows), -1)
-            wanted = nodes * self.words + rows[:, k]
-            at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-            nodes = np.where((keys[at] == wanted) & (nodes >= 0), at + self._first[k], -1)
-        return nodes
+    Args:
+        orders: the sorted keys of each order, from 1: node of the history x words + last word.
+    """
+    nodes, first = np.zeros(len(rows), np.int64), 1
+    for keys, column in zip(orders, rows.T, strict=False):
+        if not len(keys):
+            return np.full(len(rows), -1)
+        wanted = nodes * words + column
+        at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+        nodes = np.where((keys[at] == wanted) & (nodes >= 0), at + first, -1)
+        first += len(keys)
+    return nodes
 
 
 def _link(lines: _Lines, sections: list[_Section]) -> NgramModel:
@@ -218,8 +209,8 @@ def _link(lines: _Lines, sections: list[_Section]) -> NgramModel:
     names = {word for (word,) in unigrams.words}
     words = SPECIAL + tuple(sorted(names - set(SPECIAL)))
     numbers = {word: number for number, word in enumerate(words)}
-    nodes = _Nodes(len(words))
-    orders = []
+    orders: list[Order] = []
+    keys_of: list[NDArray[np.int64]] = []  # of each order, see `_find`
     for order, section in enumerate(sections, 1):
         try:
             flat = [numbers[word] for row in section.words for word in row]
@@ -230,7 +221,7 @@ def _link(lines: _Lines, sections: list[_Section]) -> NgramModel:
             problem = f"{error.args[0]!r} is not a unigram"
             raise lines.error(problem, "Fix the line, or add it", line) from error
         rows = np.array(flat, np.int64).reshape(-1, order)
-        parent = nodes.find(rows[:, :-1])
+        parent = _find(keys_of, len(words), rows[:, :-1])
         if (parent < 0).any():
             i = int(np.flatnonzero(parent < 0)[0])
             problem = f"the history {' '.join(section.words[i][:-1])!r} is not an n-gram"
@@ -244,9 +235,10 @@ def _link(lines: _Lines, sections: list[_Section]) -> NgramModel:
             raise lines.error(problem, "Remove one of them", section.line[i])
         suffix = np.full(len(rows), -1)
         for k in range(1, order + 1):  # if the next shorter n-gram is missing, one shorter still
-            suffix = np.where(suffix < 0, nodes.find(rows[:, k:]), suffix)
+            shorter = _find(keys_of, len(words), rows[:, k:])
+            suffix = np.where(suffix < 0, shorter, suffix)
         probability, backoff = np.array(section.probability), np.array(section.backoff)
         order_rows = Order(parent, rows[:, -1], suffix, probability, backoff)
         orders.append(Order._make(column[sort] for column in order_rows))
-        nodes.add(keys)
+        keys_of.append(keys)
     return build_model(words, orders)

@@ -20,6 +20,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from speechasym.config import check_count
 from speechasym.errors import ConfigError
 from speechasym.language.ngrams import (
     END,
@@ -68,8 +69,7 @@ def estimate(
     """
     if not 1 <= order <= MAX_ORDER:
         raise ConfigError("order", f"must be from 1 to {MAX_ORDER}, got {order}", "3 is usual")
-    if least < 1:
-        raise ConfigError("least", f"must be >= 1, got {least}", "1 keeps all n-grams")
+    check_count("least", least)
     rows = [list(sentence) for sentence in sentences]
     if not rows:
         raise ConfigError("sentences", "expected at least one", "Give a text that has words")

@@ -24,7 +24,7 @@ _HEADING = re.compile(
     r"(?i:chapter|volume|book|part|canto|act|scene)\s+(?i:the\s+)?"
     r"([IVXLCivxlc]+|\d+|(?i:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve"
     r"|first|second|third|fourth|fifth|sixth|seventh|eighth|ninth|tenth|last))\b(?s:.{0,60})"
-    r"|(\s*[IVXLC]+\.[ \t].{0,60})+|[IVXLC\d]+\.?|\W*(?i:the\s+end|finis)\W*",
+    r"|(\s*[IVXLC]+\.[ \t].{0,60})+|[IVXLC\d]+\.?|\W*(?i:the\s+end|finis)\W*"
 )
 _DIGIT = re.compile(r"\d")
 _START = re.compile(r"^\*+\s*START OF TH.*$|^\*+END.*SMALL PRINT.*$", re.MULTILINE)

@@ -16,19 +16,25 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import permutations
+from itertools import permutations, product
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from speechasym.config import check_count
 from speechasym.errors import ConfigError, ItemError
 from speechasym.feature_extraction.features_json import INDEX
 from speechasym.ops import cpu_abx
 from speechasym.scoring.abx_items import Item, frames_of, read_items, timit_items
 
 MOST_ITEMS = 16000  # a matrix of all distances: 1 GiB
+_NO_CELL_REMEDY = "Give items of more speech"
+
+
+class _NoCellError(ConfigError):
+    """A task none of whose cells has an A, a B and an X."""
 
 
 class Tokens(NamedTuple):
@@ -53,10 +59,11 @@ class AbxScore(NamedTuple):
 
 @dataclass(frozen=True)
 class AbxResult:
-    """The scores of the four tasks; as a string, the report that the command prints."""
+    """The scores of the tasks; as a string, the report that the command prints."""
 
-    tasks: dict[str, AbxScore]  # "within speakers, any context" ...
+    tasks: dict[str, AbxScore]  # "within speakers, any context" ...; those that have cells
     tokens: Tokens
+    left_out: dict[str, str]  # {task without cells: what it lacks}
 
     def __str__(self) -> str:
         items, too_short = self.tokens.items, self.tokens.too_short
@@ -72,6 +79,7 @@ class AbxResult:
                 f"{name:<30} {error:4.1f} %  {low:4.1f} to {high:4.1f} %"
                 f"  {score.cells:7}  {score.triples:9}"
             )
+        lines += [f"{name} is left out: {reason}" for name, reason in self.left_out.items()]
         return "\n".join(lines)
 
 
@@ -87,6 +95,8 @@ def abx(
 ) -> AbxResult:
     """Measure ABX errors within and across speakers, between any and the same neighbours.
 
+    Of these four tasks, those that have no cell, such as across one speaker, are left out.
+
     Args:
         items: a ZeroSpeech .item file, a TIMIT folder, or a list of items.
         features: a folder written by `extract`, of which each recording is normalised to mean 0
@@ -97,7 +107,7 @@ def abx(
 
     Raises:
         ItemError, AnnotationError: items or features that cannot be read or do not fit.
-        ConfigError: an option out of range; a task without cells, or too many items.
+        ConfigError: an option out of range; no task has a cell; too many items.
     """
     if isinstance(items, str | Path):
         items = timit_items(items) if Path(items).is_dir() else read_items(items)
@@ -106,14 +116,19 @@ def abx(
     if rate is None:
         raise ConfigError("rate", "missing for features in memory", "Give their frames a second")
     tokens = token_distances(items, features, rate, distance)
-    tasks = {
-        f"{speakers} speakers, {neighbours} context": abx_score(
-            tokens, speakers == "across", neighbours == "same", most, most_across, seed
-        )
-        for speakers in ("within", "across")
-        for neighbours in ("any", "same")
-    }
-    return AbxResult(tasks, tokens)
+    tasks: dict[str, AbxScore] = {}
+    left_out: dict[str, str] = {}
+    for across, context in product((False, True), repeat=2):
+        name = f"{'across' if across else 'within'} speakers, "
+        name += f"{'same' if context else 'any'} context"
+        try:
+            tasks[name] = abx_score(tokens, across, context, most, most_across, seed)
+        except _NoCellError as error:
+            left_out[name] = error.args[1]
+    if not tasks:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
+        raise ConfigError("items", f"no task has a cell ({reasons})", _NO_CELL_REMEDY)
+    return AbxResult(tasks, tokens, left_out)
 
 
 def load_features(
@@ -225,8 +240,8 @@ def abx_score(
         ConfigError: no cell has an A, a B and an X.
     """
     for name, value in (("most", most), ("most_across", most_across)):
-        if value is not None and value < 1:
-            raise ConfigError(name, f"must be >= 1, got {value}", "Use 1 or more, or leave it out")
+        if value is not None:
+            check_count(name, value)
     rng = np.random.default_rng(seed)
     # context, phone, speaker -> indices
     groups: dict[tuple[str, str], dict[str, dict[str, list[int]]]] = defaultdict(
@@ -263,7 +278,12 @@ def abx_score(
                     errors[phone_a, phone_b, speaker, speaker_x].append(wrong / count)
                     triples += count
     if not errors:
-        raise ConfigError("items", "no cell has an A, a B and an X", "Give items of more speech")
+        problem = "no cell; it needs two tokens of a phone and one of another by one speaker"
+        if across:
+            problem = "no cell; it needs two phones by one speaker, and one of them by another"
+        if context:
+            problem += ", all between the same neighbours"
+        raise _NoCellError("items", problem, _NO_CELL_REMEDY)
     error, samples = _average(errors, rng)
     low, high = map(float, np.nanquantile(samples, [0.025, 0.975]))
     return AbxScore(error, low, high, sum(map(len, errors.values())), triples, samples)

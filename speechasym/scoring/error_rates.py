@@ -226,19 +226,15 @@ def error_rate(
 
 
 def _count(pairs: Iterable[Pair], optional: str | None) -> Counts:
-    hits = substitutions = deletions = insertions = excused = 0
-    for token, other in pairs:
-        if token == other:
-            hits += 1
-        elif token == GAP:
-            insertions += 1
-        elif other != GAP:
-            substitutions += 1
-        elif token == optional:
-            excused += 1
-        else:
-            deletions += 1
-    return Counts(hits, substitutions, deletions, insertions, excused)
+    kinds = Counter(
+        "hits" if token == other
+        else "insertions" if token == GAP
+        else "substitutions" if other != GAP
+        else "excused" if token == optional
+        else "deletions"
+        for token, other in pairs
+    )  # fmt: skip
+    return Counts(**kinds)
 
 
 def _bootstrap(

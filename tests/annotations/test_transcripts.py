@@ -80,20 +80,12 @@ def test_timit_folder(tmp_path):
         ("x.txt", "a x\n".encode("utf-16-le"), r"x.txt:1: byte 1 is not text"),
         ("x.txt", b" \n\n", r"x.txt: is empty. Check the file"),
         ("x.ctm", b"", r"x.ctm: is empty"),
-        (
-            "x.ctm",
-            b"a 1 0 1 x\na 1 one 1 y\n",
-            r"x.ctm:2: 'a 1 one 1 y' is not `recording",
-        ),
+        ("x.ctm", b"a 1 0 1 x\na 1 one 1 y\n", r"x.ctm:2: 'a 1 one 1 y' is not `recording"),
         ("x.ctm", b"a 1 0 1\n", r"x.ctm:1: 'a 1 0 1' is not"),
         ("x.ctm", b"a 1 -1 1 x\n", r"x.ctm:1: 'a 1 -1 1 x' is not"),
         ("x.ctm", b"a 1 nan 1 x\n", r"x.ctm:1: 'a 1 nan 1 x' is not"),
         ("x.ctm", b"a 1 0 inf x\n", r"x.ctm:1: 'a 1 0 inf x' is not"),
-        (
-            "x.ctm",
-            b"a 1 0 1 x\na 2 0 1 y\n",
-            "x.ctm:2: channel 2 of 'a', which has channel 1",
-        ),
+        ("x.ctm", b"a 1 0 1 x\na 2 0 1 y\n", "x.ctm:2: channel 2 of 'a', which has channel 1"),
     ],
 )
 def test_bad_transcripts(tmp_path, name, raw, says):

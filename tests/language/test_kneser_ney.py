@@ -167,7 +167,7 @@ def test_an_empty_sentence_counts():
         ([], {}, "expected at least one"),
         ([["A"]], {"order": 0}, "order: must be from 1 to 9, got 0"),
         ([["A"]], {"order": 10}, "order: must be from 1 to 9, got 10"),
-        ([["A"]], {"least": 0}, "least: must be >= 1, got 0"),
+        ([["A"]], {"least": 0}, "least: must be an integer >= 1, got 0"),
         ([["A B"]], {}, "'A B' is empty or contains spaces"),
         ([[""]], {}, "'' is empty"),
         ([["<s>", "A"]], {}, "contains <s>"),

@@ -238,6 +238,26 @@ def test_result_in_memory_and_its_report():
         abx.abx(items, features, 100, distance="cosine")
 
 
+def test_tasks_without_cells_are_left_out():
+    """A single speaker has no task across speakers; a single token has none at all."""
+    items, features = items_and_features(speakers=1)
+    result = abx.abx(items, features, 100)
+    within = ["within speakers, any context", "within speakers, same context"]
+    assert list(result.tasks) == within
+    tokens = abx.token_distances(items, features, 100)
+    assert result.tasks[within[0]][:5] == abx.abx_score(tokens)[:5]
+    assert list(result.left_out) == [name.replace("within", "across") for name in within]
+    assert str(result).splitlines()[-2:] == [
+        f"across speakers, {context} context is left out: no cell; it needs two phones by one "
+        f"speaker, and one of them by another{around}"
+        for context, around in (("any", ""), ("same", ", all between the same neighbours"))
+    ]
+    with pytest.raises(abx.ConfigError, match=r"no task has a cell \(within speakers, any.*by one"):
+        abx.abx(items[:1], features, 100)
+    with pytest.raises(abx.ConfigError, match="most: must be an integer >= 1, got 0"):
+        abx.abx(items[:1], features, 100, most=0)
+
+
 @pytest.mark.corpus("TIMIT_ROOT")
 def test_timit_sample():
     """The real folder parses, and every token finds its frames in gammatone features."""

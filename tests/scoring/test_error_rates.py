@@ -138,10 +138,7 @@ def test_missing_and_extra():
 
 def test_ids_that_do_not_meet():
     """No silent 100 %: the ids are written otherwise."""
-    with pytest.raises(
-        ScoringError,
-        match=r"none of the 1 ids is that .*'A_1'; ref.* as 'A/1'",
-    ):
+    with pytest.raises(ScoringError, match=r"none of the 1 ids is that .*'A_1'; ref.* as 'A/1'"):
         error_rates.error_rate({"A/1": ["x"]}, {"A_1": ["x"]})
 
 

@@ -11,26 +11,11 @@ if TYPE_CHECKING:
     from speechasym.auditory.gammatone import Gammatone
     from speechasym.cli.doctor import check_installation
     from speechasym.corpora import prepare
-    from speechasym.errors import (
-        AlignmentError,
-        AnnotationError,
-        ArpaError,
-        AudioError,
-        CheckpointError,
-        ConfigError,
-        CorpusError,
-        DecodingError,
-        ItemError,
-        LabelError,
-        LexiconError,
-        MissingWordError,
-        OutputError,
-        ScoringError,
-        SpeechAsymError,
-        SynthesisError,
-        TextError,
-        TrainingError,
-    )
+    from speechasym.errors import (  # isort: skip
+        AlignmentError, AnnotationError, ArpaError, AudioError, CheckpointError, ConfigError,
+        CorpusError, DecodingError, ItemError, LabelError, LexiconError, MissingWordError,
+        OutputError, ScoringError, SpeechAsymError, SynthesisError, TextError, TrainingError,
+    )  # fmt: skip
     from speechasym.feature_extraction.extraction import extract
     from speechasym.feature_extraction.sets import features
     from speechasym.levels.hierarchy import Hierarchy

@@ -294,7 +294,7 @@ def _indented(text: str, first: str) -> str:
 def _flow(value: Any) -> str:
     import yaml
 
-    text: str = yaml.safe_dump(value, default_flow_style=True, width=1000, sort_keys=False)
+    text = yaml.safe_dump(value, default_flow_style=True, width=1000, sort_keys=False)
     return text.removesuffix("...\n").strip()
 
 

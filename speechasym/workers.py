@@ -21,14 +21,9 @@ _ended: Any = None  # in a worker: the end of a pipe that is readable once the r
 
 
 def run_tasks(
-    function: Callable[[Task], Result],
-    tasks: Sequence[Task],
-    workers: int,
-    *,
-    in_order: bool = False,
-    chunk: int = 1,
-    preload: Sequence[str] = (),
-) -> Iterator[Result]:
+    function: Callable[[Task], Result], tasks: Sequence[Task], workers: int, *,
+    in_order: bool = False, chunk: int = 1, preload: Sequence[str] = (),
+) -> Iterator[Result]:  # fmt: skip
     """Apply a function to each task in worker processes.
 
     Args:

@@ -51,11 +51,6 @@ def columns(config: AsymmetryConfig) -> list[dict[str, Any]]:
     return result
 
 
-def hysteresis_tracks(config: AsymmetryConfig) -> tuple[str, ...]:
-    """Return the tracks whose hysteresis the set needs."""
-    return ("amplitude",) if "amplitude" in config.kinds else ()
-
-
 @lru_cache
 def _basis(channels: int, count: int) -> NDArray[np.float32]:
     """(C, K) orthonormal cosines (type II)."""
@@ -110,8 +105,7 @@ def flush(before: NDArray | None, kinds: tuple[str, ...]) -> NDArray[np.float32]
 
 def _slope(x: NDArray) -> NDArray:
     """(F, K) -> (F - 4, K): the regression line's slope over five frames."""
-    out: NDArray = (2 * (x[4:] - x[:-4]) + (x[3:-1] - x[1:-3])) / np.float32(10)
-    return out
+    return (2 * (x[4:] - x[:-4]) + (x[3:-1] - x[1:-3])) / np.float32(10)
 
 
 def _with_slopes(x: NDArray, kinds: tuple[str, ...]) -> NDArray[np.float32]:

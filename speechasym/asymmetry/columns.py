@@ -50,10 +50,9 @@ def rows(x: NDArray[np.float32], d: Design, state: State) -> tuple[NDArray[np.fl
     Of the compact set: the static cepstra, from which `cepstra.slide` makes the columns.
     """
     c = d.config
-    if c.compact:
-        hysteresis = cepstra.hysteresis_tracks(c)
-    else:
-        hysteresis = c.tracks if set(c.outputs) - {"track"} else ()
+    hysteresis = c.tracks if set(c.outputs) - {"track"} else ()
+    if c.compact:  # cepstra need no other
+        hysteresis = ("amplitude",) if "amplitude" in c.kinds else ()
     parts = []
     for i in range(0, max(1, len(x)), CHUNK):
         pooled, state = tracks.pool(x[i : i + CHUNK], d, state, hysteresis)

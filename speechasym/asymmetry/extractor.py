@@ -116,7 +116,7 @@ def _samples(x: Tensor) -> NDArray[np.float32]:
         problem = "requires a gradient, which these compiled features do not have"
         remedy = "Use x.detach(); speechasym.Gammatone and speechasym.hysteresis have them"
         raise ConfigError("x", problem, remedy)
-    samples: NDArray[np.float32] = batch.detach().cpu().float().numpy()
+    samples = batch.detach().cpu().float().numpy()
     if not np.isfinite(samples).all():
         raise ConfigError("x", "contains samples that are not finite", "Use finite samples")
     return samples

@@ -86,5 +86,4 @@ def _strength(x: NDArray, d: tracks.Design) -> NDArray[np.float64]:
         for t, track in enumerate(TRACKS):
             total[t] += (frames.asymmetry[track].astype(np.float64) ** 2).mean(2).sum(1)
         count += len(frames.power)
-    out: NDArray[np.float64] = np.sqrt(total / max(1, count))
-    return out
+    return np.sqrt(total / max(1, count))

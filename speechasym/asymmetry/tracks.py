@@ -160,10 +160,10 @@ def _mid_lead(c: filterbank.Coefficients, sample_rate: int) -> NDArray[np.comple
     middle = np.exp(2j * np.pi / sample_rate * (c.frequency[1:] + c.frequency[:-1]) / 2)
 
     def response(channels: slice) -> NDArray:
-        out: NDArray = (1 - c.pole[channels] / middle) ** -float(c.order)
-        if c.delay is not None and c.turn is not None:
-            out = out * c.turn[channels] * middle ** -c.delay[channels]
-        return out
+        out = (1 - c.pole[channels] / middle) ** -float(c.order)
+        if c.delay is None or c.turn is None:
+            return out
+        return out * c.turn[channels] * middle ** -c.delay[channels]
 
     ratio = response(slice(1, None)) / response(slice(0, -1))
     return (ratio / np.abs(ratio)).astype(np.complex64)

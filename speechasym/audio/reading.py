@@ -38,8 +38,7 @@ class AudioInfo(NamedTuple):
 def info(path: str | Path) -> AudioInfo:
     """Read and check the header of a recording, without decoding it.
 
-    Raises:
-        AudioError: no such file, not audio, or shorter than its header says.
+    Raises `AudioError` if there is no such file, it is not audio, or shorter than its header says.
     """
     import soundfile
 

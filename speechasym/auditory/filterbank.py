@@ -146,10 +146,7 @@ class Frames(NamedTuple, Generic[Array]):
 
 
 def pool(
-    x: NDArray[np.float32],
-    coefficients: Coefficients,
-    state: FilterbankState | None = None,
-    threads: int = 1,
+    x: NDArray[np.float32], c: Coefficients, state: FilterbankState | None = None, threads: int = 1
 ) -> tuple[Frames[NDArray], FilterbankState]:
     """Filter x (B, T) and return the frames that it completes, and the state.
 
@@ -158,7 +155,6 @@ def pool(
     """
     from speechasym.ops import cpu_gammatone  # numba takes 0.4 s to import; `--help` needs none
 
-    c = coefficients
     if state is None:
         state = FilterbankState(None, np.zeros((len(x), c.latency), np.float32))
     samples = np.concatenate([state.waiting, x], 1) if state.waiting.size else x
@@ -173,16 +169,13 @@ def pool(
 
 
 def channels(
-    x: NDArray[np.float32],
-    coefficients: Coefficients,
-    state: FilterbankState | None = None,
-    threads: int = 1,
+    x: NDArray[np.float32], c: Coefficients, state: FilterbankState | None = None, threads: int = 1
 ) -> tuple[NDArray[np.complex64], FilterbankState]:
     """Filter x (B, T) and return z (B, C, T) at the full rate, without alignment, and the state."""
     from speechasym.ops import cpu_gammatone
 
     cascade = None if state is None else state.cascade
-    z, cascade = cpu_gammatone.gammatone(x, coefficients.pole, coefficients.order, cascade, threads)
+    z, cascade = cpu_gammatone.gammatone(x, c.pole, c.order, cascade, threads)
     return z, FilterbankState(cascade, np.zeros((len(x), 0), np.float32))
 
 

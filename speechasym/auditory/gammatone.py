@@ -86,11 +86,6 @@ class Gammatone(nn.Module):
         return self.log_bandwidth.exp()
 
     @property
-    def hop(self) -> int:
-        """Samples per frame."""
-        return filterbank.hop(self.config.sample_rate, self.config.frame_rate)
-
-    @property
     def latency(self) -> int:
         """Samples by which alignment delays the output; 0 without alignment."""
         return self.coefficients().latency

@@ -47,14 +47,9 @@ class Extracted:
 
 
 def extract(
-    inputs: str | Path | Iterable[str | Path],
-    out: str | Path,
-    *,
-    workers: int = 1,
-    overwrite: bool = False,
-    show_progress: bool = False,
-    **options: Any,
-) -> Extracted:
+    inputs: str | Path | Iterable[str | Path], out: str | Path, *, workers: int = 1,
+    overwrite: bool = False, show_progress: bool = False, **options: Any,
+) -> Extracted:  # fmt: skip
     """Extract features from recordings into a folder.
 
     Args:

@@ -38,8 +38,7 @@ class AsymmetryExtractorConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, lists for tuples."""
-        values: dict[str, Any] = to_dict(self)
-        return values
+        return to_dict(self)
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "AsymmetryExtractorConfig":

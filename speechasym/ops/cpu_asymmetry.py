@@ -305,13 +305,9 @@ def _running_norm(x: Any, rate: float, past: int, mean: Any, variance: Any, out:
 
 
 def noise_floor(
-    power: NDArray,
-    smooth: float,
-    rise: float,
-    settle: int,
-    state: NDArray | None = None,
+    power: NDArray, smooth: float, rise: float, settle: int, state: NDArray | None = None,
     past: int = 0,
-) -> tuple[NDArray, NDArray]:
+) -> tuple[NDArray, NDArray]:  # fmt: skip
     """Compute `ref.noise_floor` of C tracks: power (F, C) -> n (F, C) in dB, state (2, C)."""
     kind = power.dtype.type
     now = np.zeros((2, power.shape[1]), power.dtype) if state is None else state.copy()
@@ -327,13 +323,9 @@ def noise_floor(
 
 
 def stop_pooled(
-    step: NDArray,
-    weight: NDArray,
-    width: NDArray,
-    decay: NDArray,
-    hop: int,
+    step: NDArray, weight: NDArray, width: NDArray, decay: NDArray, hop: int,
     state: NDArray | None = None,
-) -> tuple[NDArray, NDArray, NDArray, NDArray, NDArray]:
+) -> tuple[NDArray, NDArray, NDArray, NDArray, NDArray]:  # fmt: skip
     """Compute `ref.stop_pooled` of C tracks, and the signed asymmetry.
 
     step, weight (F hop, C) -> stop, rise, fall and (rise - fall) / (rise + fall + r), each

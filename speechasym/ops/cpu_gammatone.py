@@ -266,14 +266,9 @@ def _plan(poles: bytes, order: int, hop: int) -> tuple[_Block, ...]:
 
 
 def _run(
-    x: NDArray,
-    pole: NDArray,
-    order: int,
-    hop: int,
-    state: State | None,
-    threads: int,
+    x: NDArray, pole: NDArray, order: int, hop: int, state: State | None, threads: int,
     kernel: Callable[[int, slice, NDArray, _Block, NDArray, int], int],
-) -> State:
+) -> State:  # fmt: skip
     """Call kernel(b, lanes, x, block, stages, position) for each row b and block of channels."""
     lanes = _lanes(order)
     plan = _plan(np.ascontiguousarray(pole, np.complex128).tobytes(), order, hop)
@@ -290,9 +285,9 @@ def _run(
         kind = plan[g].table.dtype
         flat = stages[b, :, here].reshape(-1)
         parts = np.stack([flat.real, flat.imag]).astype(kind)
-        after = kernel(b, here, x[b].astype(kind, copy=False), plan[g], parts, position)
+        end = kernel(b, here, x[b].astype(kind, copy=False), plan[g], parts, position)
         stages[b, :, here] = (parts[0] + 1j * parts[1]).reshape(order, lanes)
-        return after
+        return end
 
     if threads > 1 and len(tasks) > 1 and x.size * len(pole) >= PARALLEL_WORK:
         with ThreadPoolExecutor(min(threads, len(tasks))) as pool:
@@ -303,36 +298,25 @@ def _run(
 
 
 def gammatone(
-    x: NDArray[np.float32],
-    pole: NDArray[np.complex128],
-    order: int,
-    state: State | None = None,
+    x: NDArray[np.float32], pole: NDArray[np.complex128], order: int, state: State | None = None,
     threads: int = 1,
-) -> tuple[NDArray[np.complex64], State]:
+) -> tuple[NDArray[np.complex64], State]:  # fmt: skip
     """Compute `ref.gammatone` of a batch: x (B, T) -> z (B, C, T), and the state."""
     lanes = _lanes(order)
     z = np.empty((len(x), x.shape[1], -(-len(pole) // lanes) * lanes), np.complex64)
 
-    def kernel(
-        b: int, here: slice, samples: NDArray, block: _Block, stages: NDArray, position: int
-    ) -> int:
+    def kernel(b: int, here: slice, x: NDArray, block: _Block, stages: NDArray, at: int) -> int:
         out = z[b].view(np.float32)[:, 2 * here.start : 2 * here.stop]
-        after: int = _kernels(order, lanes, False)[1](samples, block.table, stages, position, out)
-        return after
+        return _kernels(order, lanes, False)[1](x, block.table, stages, at, out)
 
     state = _run(x, pole, order, LONGEST, state, threads, kernel)
     return z[:, :, : len(pole)].transpose(0, 2, 1), state
 
 
 def gammatone_pooled(
-    x: NDArray[np.float32],
-    pole: NDArray[np.complex128],
-    order: int,
-    hop: int,
-    state: State | None = None,
-    delay: NDArray | None = None,
-    threads: int = 1,
-) -> tuple[NDArray[np.float32], NDArray[np.complex64], NDArray[np.complex64], State]:
+    x: NDArray[np.float32], pole: NDArray[np.complex128], order: int, hop: int,
+    state: State | None = None, delay: NDArray | None = None, threads: int = 1,
+) -> tuple[NDArray[np.float32], NDArray[np.complex64], NDArray[np.complex64], State]:  # fmt: skip
     """Compute `ref.gammatone_pooled` of a batch: x (B, D + F hop) -> (B, C, F) each, and state."""
     lanes = _lanes(order)
     padded = -(-len(pole) // lanes) * lanes
@@ -345,15 +329,12 @@ def gammatone_pooled(
     out = np.empty((*shape[:2], 5 * padded), np.float32)
     power, lag1, sample = np.split(out, [padded, 3 * padded], 2)
 
-    def kernel(
-        b: int, here: slice, samples: NDArray, block: _Block, stages: NDArray, position: int
-    ) -> int:
+    def kernel(b: int, here: slice, x: NDArray, block: _Block, stages: NDArray, at: int) -> int:
         twice = slice(2 * here.start, 2 * here.stop)
-        after: int = _kernels(order, lanes, lead > 0)[0](
-            samples, offset[here], hop, block.table, block.step, stages, position,
+        return _kernels(order, lanes, lead > 0)[0](
+            x, offset[here], hop, block.table, block.step, stages, at,
             power[b, :, here], lag1[b, :, twice], sample[b, :, twice],
         )  # fmt: skip
-        return after
 
     state = _run(x, pole, order, hop, state, threads, kernel)
     count = len(pole)

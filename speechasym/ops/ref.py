@@ -42,13 +42,9 @@ def gammatone(
 
 
 def gammatone_pooled(
-    x: NDArray,
-    pole: NDArray,
-    order: int,
-    hop: int,
-    state: NDArray | None = None,
+    x: NDArray, pole: NDArray, order: int, hop: int, state: NDArray | None = None,
     delay: NDArray | None = None,
-) -> tuple[NDArray, NDArray, NDArray, NDArray]:
+) -> tuple[NDArray, NDArray, NDArray, NDArray]:  # fmt: skip
     """Filter as `gammatone`, and pool the channels over frames of `hop` samples.
 
     Args:
@@ -133,13 +129,9 @@ def relay(
 
 
 def noise_floor(
-    power: NDArray,
-    smooth: float,
-    rise: float,
-    settle: int,
-    state: NDArray | None = None,
+    power: NDArray, smooth: float, rise: float, settle: int, state: NDArray | None = None,
     past: int = 0,
-) -> tuple[NDArray, NDArray]:
+) -> tuple[NDArray, NDArray]:  # fmt: skip
     """Track the noise floor of a power: it falls with the smoothed level, and rises slowly.
 
     Args:
@@ -164,13 +156,9 @@ def noise_floor(
 
 
 def stop_pooled(
-    step: NDArray,
-    weight: NDArray,
-    width: NDArray,
-    decay: NDArray,
-    hop: int,
+    step: NDArray, weight: NDArray, width: NDArray, decay: NDArray, hop: int,
     state: NDArray | None = None,
-) -> tuple[NDArray, NDArray, NDArray, NDArray]:
+) -> tuple[NDArray, NDArray, NDArray, NDArray]:  # fmt: skip
     """Apply stops and plays to a track given by its steps, which may be of a circular quantity.
 
     The stop of a track y with steps step(t) is s(t) = clamp(s(t-1) + step(t), -r, r), and what the

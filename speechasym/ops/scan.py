@@ -169,13 +169,9 @@ def gammatone(
 
 
 def gammatone_pooled(
-    x: Tensor,
-    pole: Tensor,
-    order: int,
-    hop: int,
-    state: Tensor | None = None,
+    x: Tensor, pole: Tensor, order: int, hop: int, state: Tensor | None = None,
     delay: Tensor | None = None,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     """Compute `ref.gammatone_pooled` of a batch: x (B, D + F hop) -> (B, C, F) each, and the state.
 
     Without gradients, only a short segment of the full-rate channels is in memory at a time.

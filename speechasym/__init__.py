@@ -24,12 +24,9 @@ if TYPE_CHECKING:
     from speechasym.ranks.activation import RankActivation
     from speechasym.recognition.align_cuts import align_cuts as align
     from speechasym.recognition.evaluation import evaluate
-    from speechasym.recognition.recogniser import (
-        Recogniser,
-        activations,
-        transcribe,
-        transcribe_files,
-    )
+    from speechasym.recognition.recogniser import (  # isort: skip
+        Recogniser, activations, transcribe, transcribe_files,
+    )  # fmt: skip
     from speechasym.recognition.word_models import estimate_lm, make_lexicon
     from speechasym.report.page import write_report
     from speechasym.scoring.abx import abx

@@ -33,10 +33,9 @@ def columns(config: AsymmetryConfig) -> list[dict[str, Any]]:
     result: list[dict[str, Any]] = []
 
     def add(kind: str, name: str, unit: str, count: int, **more: Any) -> None:
-        result.extend(
-            {"name": f"{name}_{k:02d}", "unit": unit, "kind": kind, "coefficient": k} | more
-            for k in range(count)
-        )
+        for k in range(count):
+            about = {"name": f"{name}_{k:02d}", "unit": unit, "kind": kind, "coefficient": k}
+            result.append(about | more)
 
     if "amplitude" in config.kinds:
         root = f"power^{ROOT}"
@@ -68,11 +67,11 @@ def _cepstra(x: NDArray, count: int) -> NDArray[np.float32]:
 
 def static(tracks: Tracks, kinds: tuple[str, ...]) -> NDArray[np.float32]:
     """Return the cepstra of each frame by itself, (F, K)."""
-    parts: list[NDArray] = []
+    parts = []
     root = tracks.power ** np.float32(ROOT)
     if "amplitude" in kinds:
         asymmetry = tracks.asymmetry["amplitude"][0]
-        parts.extend((_cepstra(root, STATIC), _cepstra(asymmetry, ASYMMETRY)))
+        parts += [_cepstra(root, STATIC), _cepstra(asymmetry, ASYMMETRY)]
     if "frequency" in kinds:
         parts.append(_cepstra(tracks.frequency * root, DEVIATION))
     if "phase" in kinds:
@@ -84,11 +83,10 @@ def static(tracks: Tracks, kinds: tuple[str, ...]) -> NDArray[np.float32]:
 def slide(
     rows: NDArray, before: NDArray | None, kinds: tuple[str, ...]
 ) -> tuple[NDArray[np.float32], NDArray | None]:
-    """New static cepstra (n, K) -> the columns now known, `LOOKAHEAD` frames late, and a state.
+    """Return the columns known after static cepstra (n, K), `LOOKAHEAD` frames late, and a state.
 
-    Args:
-        before: the state, cepstra that are still needed. None: `rows` are the first, and the first
-            frame stands for those before it.
+    The state `before` holds cepstra that are still needed. None: `rows` are the first, and the
+    first frame stands for those before it.
     """
     if before is None:
         before = np.repeat(rows[:1], LOOKAHEAD, 0)

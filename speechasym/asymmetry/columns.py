@@ -45,9 +45,9 @@ def columns(d: Design) -> list[dict[str, Any]]:
 
 
 def rows(x: NDArray[np.float32], d: Design, state: State) -> tuple[NDArray[np.float32], State]:
-    """Samples x (T,) -> the columns of the frames completed by x, (F, D), and the state.
+    """Return the columns of the frames completed by samples x (T,), (F, D), and the state.
 
-    Of the compact set: the static cepstra, from which `cepstra.slide` makes the columns.
+    For the compact set, these are the static cepstra, which `cepstra.slide` turns into columns.
     """
     c = d.config
     hysteresis = c.tracks if set(c.outputs) - {"track"} else ()

@@ -136,23 +136,19 @@ class Design:
 
 def design(config: AsymmetryConfig) -> Design:
     """Compute the coefficients of a config."""
-    bank, scales = config.bank, config.scales
-    rate = bank.sample_rate
-    hop = filterbank.hop(rate, bank.frame_rate)
+    scales, rate = config.scales, config.bank.sample_rate
+    hop = filterbank.hop(rate, config.bank.frame_rate)
     per_frame = inner_per_frame(hop, rate)
-    inner = filterbank.design(replace(bank, frame_rate=rate * per_frame / hop))
+    inner = filterbank.design(replace(config.bank, frame_rate=rate * per_frame / hop))
     time = np.array([scale.time_ms for scale in scales]) / 1000
     return Design(
-        config=config,
-        inner=inner,
-        per_frame=per_frame,
-        sample_rate=rate,
+        config, inner, per_frame, rate,
         centre_cycles=(np.angle(inner.pole) / (2 * np.pi)).astype(np.float32),
         erb_per_cycle=(rate / erb.erb(inner.frequency)).astype(np.float32),
         mid_lead=_mid_lead(inner, rate),
         decay=np.exp(-hop / rate / time),
         width={track: np.array([scale.width(track) for scale in scales]) for track in TRACKS},
-    )
+    )  # fmt: skip
 
 
 def _mid_lead(c: filterbank.Coefficients, sample_rate: int) -> NDArray[np.complex64]:
@@ -220,7 +216,7 @@ class Inner(NamedTuple):
 
 
 def inner(x: NDArray[np.float32], d: Design, state: State) -> tuple[Inner, State]:
-    """Samples x (T,) -> the complete frames at the inner rate, and the state except its stops."""
+    """Return the frames completed by x (T,) at the inner rate, and the state except its stops."""
     from speechasym.ops import cpu_asymmetry as cpu
 
     samples = np.concatenate([state.waiting, x])
@@ -258,7 +254,7 @@ def inner(x: NDArray[np.float32], d: Design, state: State) -> tuple[Inner, State
 def pool(
     x: NDArray[np.float32], d: Design, state: State, tracks: tuple[str, ...] = tuple(TRACKS)
 ) -> tuple[Tracks, State]:
-    """Samples x (T,) -> the frames completed by x, and the state.
+    """Return the frames completed by samples x (T,), and the state.
 
     Hysteresis runs on `tracks` only. The result does not depend on the chunking, to the bit.
     """

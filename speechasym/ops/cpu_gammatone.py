@@ -275,8 +275,7 @@ def _run(
     stages = np.zeros((len(x), order, len(plan) * lanes), np.complex128)
     position = 0
     if state is not None:
-        stages[:, :, : len(pole)] = state.stages
-        position = state.position
+        stages[:, :, : len(pole)], position = state
     tasks = [(b, g) for b in range(len(x)) for g in range(len(plan))]
 
     def run(task: tuple[int, int]) -> int:
@@ -337,10 +336,6 @@ def gammatone_pooled(
         )  # fmt: skip
 
     state = _run(x, pole, order, hop, state, threads, kernel)
-    count = len(pole)
-    return (
-        power[:, :, :count].transpose(0, 2, 1),
-        lag1.view(np.complex64)[:, :, :count].transpose(0, 2, 1),
-        sample.view(np.complex64)[:, :, :count].transpose(0, 2, 1),
-        state,
-    )
+    tracks: tuple[NDArray, ...] = (power, lag1.view(np.complex64), sample.view(np.complex64))
+    power, lag1, sample = (track[:, :, : len(pole)].transpose(0, 2, 1) for track in tracks)
+    return power, lag1, sample, state

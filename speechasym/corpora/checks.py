@@ -5,8 +5,8 @@ What is wrong with a single file goes to a list of problems, and the preparation
 
 import hashlib
 import os
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import combinations
 from pathlib import Path
 
@@ -30,31 +30,25 @@ def files_below(root: str | Path) -> tuple[Path, list[str]]:
     """
 
     def stop(error: OSError) -> None:
-        raise CorpusError(
-            error.filename, f"cannot be listed ({error.strerror})", "Change its permissions"
-        ) from error
+        problem = f"cannot be listed ({error.strerror})"
+        raise CorpusError(error.filename, problem, "Change its permissions") from error
 
     root = Path(os.path.abspath(root))
     if root.is_file():
-        archive = root.name.lower().endswith(ARCHIVES)
-        raise CorpusError(
-            root,
-            "an archive, not a folder" if archive else "a file, not a folder",
-            "Unpack it and give the folder" if archive else "Give the corpus's folder",
-        )
+        if root.name.lower().endswith(ARCHIVES):
+            raise CorpusError(root, "an archive, not a folder", "Unpack it and give the folder")
+        raise CorpusError(root, "a file, not a folder", "Give the corpus's folder")
     if not root.is_dir():
         raise CorpusError(root, "no such folder", "Check the path")
     places = []
     visited = set()
     for folder, folders, names in os.walk(root, onerror=stop, followlinks=True):
-        stat = os.stat(folder)
-        if (stat.st_dev, stat.st_ino) in visited:
+        real = os.path.realpath(folder)
+        if real in visited:
             folders.clear()
             continue
-        visited.add((stat.st_dev, stat.st_ino))
-        folders[:] = sorted(
-            name for name in folders if not name.startswith(".") and name != "__MACOSX"
-        )
+        visited.add(real)
+        folders[:] = sorted(n for n in folders if not n.startswith(".") and n != "__MACOSX")
         below = Path(folder).relative_to(root)
         places += [(below / name).as_posix() for name in names if not name.startswith(".")]
     return root, sorted(places)
@@ -62,16 +56,15 @@ def files_below(root: str | Path) -> tuple[Path, list[str]]:
 
 def nothing_found(root: Path, places: Iterable[str], expected: str) -> CorpusError:
     """Return the error for a folder without the expected files; it names an archive in it."""
-    archives = [place for place in places if place.lower().endswith(ARCHIVES)]
-    if archives:
-        return CorpusError(
-            root, f"{expected} not found, but an archive: {archives[0]}", "Unpack it there"
-        )
+    for place in places:
+        if place.lower().endswith(ARCHIVES):
+            problem = f"{expected} not found, but an archive: {place}"
+            return CorpusError(root, problem, "Unpack it there")
     return CorpusError(root, f"{expected} not found below it", "Give the corpus's own folder")
 
 
 def usable_frames(path: Path, place: str, sample_rate: int, problems: Problems) -> int:
-    """Return a recording's length in samples, or 0 if it cannot be used, from its header.
+    """Return a recording's length in samples from its header, or 0 if it cannot be used.
 
     Args:
         path: the recording, expected to have one channel.
@@ -88,40 +81,49 @@ def usable_frames(path: Path, place: str, sample_rate: int, problems: Problems) 
     except AudioError as error:
         problems.add("error", "audio that cannot be read", place, error.args[1])
         return 0
-    faults = []
+    faults = Problems()
     if info.sample_rate != sample_rate:
-        faults.append(("wrong sample rate", f"{info.sample_rate} Hz, not {sample_rate}"))
+        faults.add("error", "wrong sample rate", place, f"{info.sample_rate} Hz, not {sample_rate}")
     if info.channels != 1:
-        faults.append(("more than one channel", f"{info.channels} channels, not 1"))
+        faults.add("error", "more than one channel", place, f"{info.channels} channels, not 1")
     if not info.frames:
-        faults.append(("audio without samples", "0 samples"))
-    for kind, detail in faults:
-        problems.add("error", kind, place, detail)
+        faults.add("error", "audio without samples", place, "0 samples")
+    problems += faults
     if info.warning:
         problems.add("warning", "damaged audio", place, info.warning)
     return 0 if faults else info.frames
 
 
-def read_text(path: Path, place: str, what: str, problems: Problems) -> str | None:
-    """Return the content of a text file, or None if it cannot be read, is not UTF-8, or is empty.
+def read_bytes(
+    path: Path, place: str, what: str, problems: Problems, severity: str = "error"
+) -> bytes:
+    """Return the content of a text file without a byte order mark, b"" if it cannot be read.
 
     Args:
         place, what: how the report names the file and its kind.
-        problems: the list that its fault is added to.
+        problems: the list that its fault, unreadable or empty, is added to.
+        severity: of the fault.
     """
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        raw = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
     except OSError as error:
-        problems.add("error", f"{what} cannot be read", place, str(error.strerror))
-        return None
+        problems.add(severity, f"{what} cannot be read", place, str(error.strerror))
+        return b""
+    if not raw.strip():
+        problems.add(severity, f"{what} empty", place)
+    return raw.rstrip()
+
+
+def read_text(
+    path: Path, place: str, what: str, problems: Problems, severity: str = "error"
+) -> str:
+    """Return the content of a text file, "" if it is not UTF-8; otherwise like `read_bytes`."""
+    try:
+        return read_bytes(path, place, what, problems, severity).decode()
     except UnicodeDecodeError as error:
         detail = f"byte {error.start} is {error.object[error.start]:#04x}"
-        problems.add("error", f"{what} not UTF-8", place, detail)
-        return None
-    if not text.strip():
-        problems.add("error", f"{what} empty", place)
-        return None
-    return text
+        problems.add(severity, f"{what} not UTF-8", place, detail)
+        return ""
 
 
 def check_sets(
@@ -129,7 +131,7 @@ def check_sets(
     split: str,
     sets: Mapping[str, list[Utterance]],
     problems: Problems,
-    published: Mapping[str, tuple[int, int]] | None = None,
+    published: Mapping[str, tuple[int, int]],
 ) -> Corpus:
     """Check utterances against each other; return the manifests and the report of those kept.
 
@@ -153,45 +155,35 @@ def check_sets(
         problems.add("error", "same audio under two ids", utterance.place, detail)
         del first[utterance.id]
     kept = {key: [u for u in part if first.get(u.id) is u] for key, part in sets.items()}
-    counts = {key: count_of(part) for key, part in kept.items()}
-    for key in (key for key, part in kept.items() if not part):
-        problems.add("warning", "empty set", key)
-    report = PreparationReport(
-        corpus=name, split=split, counts=counts, published=published or {}, problems=problems
-    )
-    return Corpus(sets={key: manifests_of(part) for key, part in kept.items()}, report=report)
+    for key, part in kept.items():
+        if not part:
+            problems.add("warning", "empty set", key)
+    return corpus_of(name, split, kept, problems, published)
 
 
 def _check_overlaps(sets: Mapping[str, list[Utterance]], problems: Problems) -> None:
     """Add an error for each speaker in two sets, and a warning for sentences in two sets."""
     for one, other in combinations(sets, 2):
         pair = f"{one} and {other}"
-        speakers = {u.speaker for u in sets[one]} & {u.speaker for u in sets[other]}
-        for speaker in sorted(speakers):
+        for speaker in sorted({u.speaker for u in sets[one]} & {u.speaker for u in sets[other]}):
             problems.add("error", "speaker in two sets", pair, speaker)
-        texts = {u.text.lower() for u in sets[one]} & {u.text.lower() for u in sets[other]}
-        if texts:
-            examples = "; ".join(sorted(texts)[:2])
-            detail = f"{len(texts)} different ones, such as: {examples}"
+        if texts := {u.text.lower() for u in sets[one]} & {u.text.lower() for u in sets[other]}:
+            detail = f"{len(texts)} different ones, such as: {'; '.join(sorted(texts)[:2])}"
             problems.add("warning", "sentences in two sets", pair, detail)
 
 
-def _same_audio(utterances: list[Utterance]) -> list[tuple[Utterance, Utterance]]:
-    """Return the utterances whose samples equal those of an earlier one, each with that one.
+def _same_audio(utterances: list[Utterance]) -> Iterator[tuple[Utterance, Utterance]]:
+    """Yield each utterance whose samples equal those of an earlier one, with that one.
 
     Only recordings of equal length are compared, so that few have to be decoded.
     """
-    lengths = defaultdict(list)
+    lengths = Counter(utterance.frames for utterance in utterances)
+    first: dict[bytes, Utterance] = {}
     for utterance in utterances:
-        lengths[utterance.frames].append(utterance)
-    doubles = []
-    for group in lengths.values():
-        first: dict[bytes, Utterance] = {}
-        for utterance in group if len(group) > 1 else ():
+        if lengths[utterance.frames] > 1:
             earlier = first.setdefault(_digest(utterance.path), utterance)
             if earlier is not utterance:
-                doubles.append((utterance, earlier))
-    return doubles
+                yield utterance, earlier
 
 
 def _digest(path: Path) -> bytes:
@@ -208,12 +200,24 @@ def _digest(path: Path) -> bytes:
     return hashlib.md5(whole.tobytes(), usedforsecurity=False).digest()
 
 
-def count_of(utterances: list[Utterance]) -> Count:
-    """Count the speakers, sentences, seconds, words and phones of utterances."""
-    return Count(
-        speakers=len({utterance.speaker for utterance in utterances}),
-        sentences=len(utterances),
-        seconds=round(sum(utterance.seconds for utterance in utterances), 4),
-        words=sum(len(u.words) if u.words else len(u.text.split()) for u in utterances),
-        phones=sum(len(utterance.phones) for utterance in utterances),
+def corpus_of(
+    name: str,
+    split: str,
+    sets: Mapping[str, list[Utterance]],
+    problems: Problems,
+    published: Mapping[str, tuple[int, int]],
+) -> Corpus:
+    """Return the manifests and the report of utterances; arguments as `check_sets`."""
+    counts = {}
+    for key, utterances in sets.items():
+        counts[key] = Count(
+            speakers=len({u.speaker for u in utterances}),
+            sentences=len(utterances),
+            seconds=round(sum(u.seconds for u in utterances), 4),
+            words=sum(len(u.words) or len(u.text.split()) for u in utterances),
+            phones=sum(len(u.phones) for u in utterances),
+        )
+    report = PreparationReport(
+        corpus=name, split=split, counts=counts, published=published, problems=problems
     )
+    return Corpus(sets={key: manifests_of(part) for key, part in sets.items()}, report=report)

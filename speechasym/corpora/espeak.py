@@ -7,19 +7,20 @@ the same text, voice and version give the same samples, in any order.
 """
 
 import ctypes
-import json
 import os
 import re
 import warnings
 from dataclasses import dataclass
 from functools import cache
 from itertools import count as counting
+from multiprocessing import get_context
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from speechasym.errors import ConfigError, SynthesisError
+from speechasym.config import check_range
+from speechasym.errors import SynthesisError
 
 PAUSES = frozenset({"_", "_:", "_!", "_|"})  # phones of no sound
 
@@ -47,12 +48,8 @@ class Voice:
     words_per_minute: int = 175
 
     def __post_init__(self) -> None:
-        for name, low, high in (("pitch", 0, 100), ("words_per_minute", 80, 450)):
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise ConfigError(
-                    name, f"must be from {low} to {high}, got {value}", "Choose another value"
-                )
+        check_range("pitch", self.pitch, "50", 0, 100)
+        check_range("words_per_minute", self.words_per_minute, "175", 80, 450)
 
 
 class Phone(NamedTuple):
@@ -72,10 +69,6 @@ class Spoken(NamedTuple):
     phones: list[Phone]
 
 
-class _Id(ctypes.Union):
-    _fields_ = (("number", ctypes.c_int), ("name", ctypes.c_void_p), ("string", ctypes.c_char * 8))
-
-
 class _Event(ctypes.Structure):
     _fields_ = (
         ("type", ctypes.c_int),
@@ -85,7 +78,7 @@ class _Event(ctypes.Structure):
         ("audio_position", ctypes.c_int),  # ms: `sample` rounded
         ("sample", ctypes.c_int),
         ("user_data", ctypes.c_void_p),
-        ("id", _Id),
+        ("mnemonic", ctypes.c_char * 8),  # of a phone, in a union with numbers of other events
     )
 
 
@@ -133,36 +126,37 @@ def say(text: str, voice: Voice) -> Spoken:
         SynthesisError: as `engine`, or espeak-ng does not have the voice or produces no sound.
     """
     _, rate = engine()
+    context = get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+    child = context.Process(target=_send_speech, args=(receiver, sender, text, voice))
     with warnings.catch_warnings():
         # Python 3.12 warns that the child of a process with threads may deadlock. This one only
         # calls espeak-ng, which has no threads when synchronous, and exits.
         warnings.simplefilter("ignore", DeprecationWarning)
-        end, begin = os.pipe()
-        child = os.fork()
-    if child == 0:
-        os.close(end)  # otherwise it would block when writing to a parent that has died
-        _speak_and_exit(begin, text, voice)
-    os.close(begin)
-    with os.fdopen(end, "rb") as pipe:
-        head, _, sound = pipe.read().partition(b"\n")
-    os.waitpid(child, 0)
-    if not sound:
-        reason = head.decode("utf-8", "replace") or "its process died"
+        child.start()
+    sender.close()
+    with receiver:
+        try:
+            speech = receiver.recv()
+        except EOFError:
+            speech = "its process died"
+    child.join()
+    if isinstance(speech, str):
         raise SynthesisError(
             f"{voice.espeak}: {text!r}",
-            f"espeak-ng produced no sound: {reason}",
+            f"espeak-ng produced no sound: {speech}",
             "Try another voice",
         )
-    events = json.loads(head)
-    words, word_of = _words(text, events["starts"], events["groups"])
-    spoken = [mnemonic for _, mnemonic in events["phones"] if mnemonic not in PAUSES]
-    if spoken != [phone for group in events["groups"] for phone in group]:
+    samples, starts, events, groups = speech
+    words, word_of = _words(text, starts, groups)
+    spoken = [mnemonic for _, mnemonic in events if mnemonic not in PAUSES]
+    if spoken != [phone for group in groups for phone in group]:
         raise SynthesisError(
             repr(text), f"its sound has other phones than its text: {spoken}", "Use other words"
         )
     numbers = iter(word_of)
-    phones = [Phone(at, m, -1 if m in PAUSES else next(numbers)) for at, m in events["phones"]]
-    return Spoken(np.frombuffer(sound, "<i2"), rate, words, phones)
+    phones = [Phone(at, m, -1 if m in PAUSES else next(numbers)) for at, m in events]
+    return Spoken(samples, rate, words, phones)
 
 
 def _words(text: str, starts: list[int], groups: list[list[str]]) -> tuple[list[str], list[int]]:
@@ -194,29 +188,21 @@ def _words(text: str, starts: list[int], groups: list[list[str]]) -> tuple[list[
     return [word.group() for word in matches], word_of
 
 
-def _speak_and_exit(pipe: int, text: str, voice: Voice) -> None:
-    """Write a line of JSON and the samples, or a line with an error; then exit this child.
-
-    It exits by `_exit`, so that the parent's buffers and exit handlers do not run twice.
-    """
-    code = 1
-    try:
-        with os.fdopen(pipe, "wb") as file:
-            file.write(_speak(text, voice))
-        code = 0
-    finally:
-        os._exit(code)
+def _send_speech(receiver: Any, sender: Any, text: str, voice: Voice) -> None:
+    receiver.close()  # otherwise sending would block if the parent has died
+    sender.send(_speak(text, voice))
 
 
-def _speak(text: str, voice: Voice) -> bytes:
+def _speak(text: str, voice: Voice) -> str | tuple[Any, ...]:
+    """Return samples, starts and (sample, mnemonic) of phones, and their groups, or an error."""
     library, _ = engine()
-    chunks: list[bytes] = []
+    chunks: list[NDArray[np.int16]] = []
     starts: list[int] = []
     phones: list[tuple[int, str]] = []
 
     def collect(sound: Any, count: int, events: Any) -> int:
         if sound and count > 0:
-            chunks.append(np.ctypeslib.as_array(sound, (count,)).astype("<i2").tobytes())
+            chunks.append(np.ctypeslib.as_array(sound, (count,)).astype("<i2"))
         for number in counting():
             event = events[number]
             if event.type == _END_OF_LIST:
@@ -224,14 +210,14 @@ def _speak(text: str, voice: Voice) -> bytes:
             if event.type == _WORD:
                 starts.append(event.text_position - 1)
             elif event.type == _PHONEME:
-                mnemonic = event.id.string.decode("utf-8", "replace")
+                mnemonic = event.mnemonic.decode("utf-8", "replace")
                 phones.append((event.sample, mnemonic.lstrip(_STRESS)))
         return 0
 
     callback = _Callback(collect)
     library.espeak_SetSynthCallback(callback)
     if library.espeak_SetVoiceByName(voice.espeak.encode()):
-        return b"no such voice\n"
+        return "no such voice"
     library.espeak_SetParameter(_PITCH, voice.pitch, 0)
     library.espeak_SetParameter(_RATE, voice.words_per_minute, 0)
     groups = _groups(library, text)
@@ -240,9 +226,8 @@ def _speak(text: str, voice: Voice) -> bytes:
         encoded, ctypes.c_size_t(len(encoded)), 0, _CHARACTERS, 0, _UTF8, None, None
     )
     if failed or library.espeak_Synchronize():
-        return f"error {failed}\n".encode()
-    head = json.dumps({"starts": starts, "phones": phones, "groups": groups})
-    return head.encode() + b"\n" + b"".join(chunks)
+        return f"error {failed}"
+    return (np.concatenate(chunks), starts, phones, groups) if chunks else "no samples"
 
 
 def _groups(library: Any, text: str) -> list[list[str]]:

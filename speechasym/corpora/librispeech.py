@@ -108,33 +108,21 @@ def _transcripts(
     problems: Problems,
 ) -> None:
     """Read a file of lines `ID TEXT` into `texts`, each line decoded by itself."""
-    try:
-        raw = (root / place).read_bytes().removeprefix(b"\xef\xbb\xbf")
-    except OSError as error:
-        problems.add("error", "transcript cannot be read", place, str(error.strerror))
-        return
-    if not raw.strip():
-        problems.add("error", "transcript empty", place)
-    for number, line in enumerate(raw.splitlines(), 1):
+    raw = checks.read_bytes(root / place, place, "transcript", problems)
+    for number, line in enumerate(map(bytes.strip, raw.splitlines()), 1):
+        if not line:
+            continue
         where = f"{place}:{number}"
-        name, _, rest = line.strip().partition(b" ")
-        if not name:
+        name = line.partition(b" ")[0].decode("utf-8", "replace")
+        if (subset, name) in texts:
+            problems.add("error", "two texts for one id", where, name)
             continue
         try:
-            key = subset, name.decode("utf-8")
+            texts[subset, name] = line.decode().partition(" ")[2], where
         except UnicodeDecodeError as error:
-            detail = f"byte {error.start} of the id is {name[error.start]:#04x}"
+            detail = f"byte {error.start} of the line is {line[error.start]:#04x}"
             problems.add("error", "transcript not UTF-8", where, detail)
-            continue
-        if key in texts:
-            problems.add("error", "two texts for one id", where, key[1])
-            continue
-        try:
-            texts[key] = rest.decode("utf-8"), where
-        except UnicodeDecodeError as error:
-            detail = f"byte {error.start} of the text is {rest[error.start]:#04x}"
-            problems.add("error", "transcript not UTF-8", where, detail)
-            texts[key] = "", ""  # so that its audio is not reported as being without text
+            texts[subset, name] = "", ""  # so that its audio is not reported as being without text
 
 
 def _speakers(root: Path, tables: list[str], problems: Problems) -> dict[str, str]:
@@ -143,12 +131,8 @@ def _speakers(root: Path, tables: list[str], problems: Problems) -> dict[str, st
     if not tables:
         problems.add("warning", "no SPEAKERS.TXT, genders unknown", "all")
     for place in tables:
-        try:
-            text = (root / place).read_bytes().decode("utf-8", "replace")
-        except OSError as error:
-            problems.add("warning", "cannot be read", place, str(error.strerror))
-            continue
-        for line in text.splitlines():
+        raw = checks.read_bytes(root / place, place, "SPEAKERS.TXT", problems, "warning")
+        for line in raw.decode("utf-8", "replace").splitlines():
             fields = [field.strip() for field in line.split("|")]
             if not line.startswith(";") and len(fields) >= 2 and fields[1].upper() in ("F", "M"):
                 genders[fields[0]] = "female" if fields[1].upper() == "F" else "male"

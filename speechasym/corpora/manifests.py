@@ -6,7 +6,9 @@ lhotse takes seconds to import, so it is imported only where it is used.
 import gzip
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -65,50 +67,38 @@ class Corpus:
 
 def manifests_of(utterances: list[Utterance]) -> Manifests:
     """Return a recording, a supervision and a cut for each utterance, all with its id."""
-    from lhotse import CutSet, MonoCut, Recording, RecordingSet, SupervisionSegment, SupervisionSet
+    from lhotse import CutSet, Recording, RecordingSet, SupervisionSegment, SupervisionSet
     from lhotse.audio import AudioSource
+    from lhotse.supervision import AlignmentItem
 
     recordings, supervisions, cuts = [], [], []
     for utterance in utterances:
-        source = AudioSource(type="file", channels=[0], source=str(utterance.path))
+        rate = utterance.sample_rate
         recording = Recording(
-            id=utterance.id, sources=[source], sampling_rate=utterance.sample_rate,
-            num_samples=utterance.frames, duration=utterance.seconds,
+            id=utterance.id, sources=[AudioSource("file", [0], str(utterance.path))],
+            sampling_rate=rate, num_samples=utterance.frames, duration=utterance.seconds,
         )  # fmt: skip
-        tiers = {"word": utterance.words, "phone": utterance.phones}
-        segment: dict[str, Any] = {
-            "id": utterance.id, "start": 0.0, "duration": utterance.seconds, "channel": 0
-        }  # fmt: skip
+        alignment = {
+            tier: [AlignmentItem(label, at / rate, (end - at) / rate) for at, end, label in items]
+            for tier, items in (("word", utterance.words), ("phone", utterance.phones))
+            if items
+        }
         supervision = SupervisionSegment(
-            **segment,
-            recording_id=utterance.id,
-            text=utterance.text,
-            language="English",
-            speaker=utterance.speaker,
-            gender=utterance.gender,
-            alignment={
-                tier: [_alignment_item(interval, utterance.sample_rate) for interval in intervals]
-                for tier, intervals in tiers.items()
-                if intervals
-            }
-            or None,
+            id=utterance.id, recording_id=utterance.id, start=0.0, duration=utterance.seconds,
+            text=utterance.text, language="English", speaker=utterance.speaker,
+            gender=utterance.gender, alignment=alignment or None,
             custom=dict(utterance.custom) or None,
-        )
+        )  # fmt: skip
+        cut = recording.to_cut()
+        cut.supervisions.append(supervision)
         recordings.append(recording)
         supervisions.append(supervision)
-        cuts.append(MonoCut(**segment, recording=recording, supervisions=[supervision]))
+        cuts.append(cut)
     return Manifests(
         RecordingSet.from_recordings(recordings),
         SupervisionSet.from_segments(supervisions),
         CutSet.from_cuts(cuts),
     )
-
-
-def _alignment_item(interval: SampleInterval, rate: int) -> Any:
-    from lhotse.supervision import AlignmentItem
-
-    start, end, symbol = interval
-    return AlignmentItem(symbol, start / rate, (end - start) / rate)
 
 
 def check_writable(out: str | Path) -> Path:
@@ -135,10 +125,9 @@ def write(corpus: Corpus, out: Path) -> list[Path]:
     """
     index = out / "report.json"
     with files.locked_folder(out):
-        try:
-            earlier = json.loads(index.read_text("utf-8"))["sets"] if index.is_file() else {}
-        except (OSError, ValueError, LookupError, TypeError):
-            earlier = {}
+        earlier: Iterable[str] = ()
+        with suppress(OSError, ValueError, LookupError, TypeError):
+            earlier = json.loads(index.read_text("utf-8"))["sets"]
         try:
             for name in set(earlier) - set(corpus.sets):
                 for part in PARTS:
@@ -152,18 +141,17 @@ def write(corpus: Corpus, out: Path) -> list[Path]:
         for name, manifests in corpus.sets.items():
             for part, items in manifests._asdict().items():
                 written.append(out / f"{name}_{part}.jsonl.gz")
-                _write_items(written[-1], items)
+                with (
+                    files.atomic(written[-1]) as file,
+                    gzip.GzipFile("", "wb", 6, file, mtime=0) as packed,
+                ):
+                    for item in items:
+                        line = json.dumps(item.to_dict(), ensure_ascii=False) + "\n"
+                        packed.write(line.encode("utf-8", "backslashreplace"))
         with files.atomic(out / "report.txt") as file:
             file.write(corpus.report.text(limit=None).encode())
         files.write_json(index, corpus.report.as_dict())
     return [*written, out / "report.txt", index]
-
-
-def _write_items(path: Path, items: Iterable[Any]) -> None:
-    with files.atomic(path) as file, gzip.GzipFile("", "wb", 6, file, mtime=0) as packed:
-        for item in items:
-            line = json.dumps(item.to_dict(), ensure_ascii=False) + "\n"
-            packed.write(line.encode("utf-8", "backslashreplace"))
 
 
 def read_cuts(path: str | Path) -> Any:
@@ -176,30 +164,23 @@ def read_cuts(path: str | Path) -> Any:
 
     path = Path(path)
     if path.is_dir() or not path.name.removesuffix(".gz").endswith(MANIFEST_SUFFIXES):
-        problem = "is not a manifest of cuts, such as .jsonl.gz"
-        raise ConfigError(
-            path, problem if path.exists() else "no such manifest",
-            "Give one that `speechasym prepare` wrote",
-        )  # fmt: skip
+        problem = "is not a manifest of cuts" if path.exists() else "no such manifest"
+        raise ConfigError(path, problem, "Give a .jsonl.gz that `speechasym prepare` wrote")
     try:
         lazy = CutSet.from_file(path)
-        cuts = None if lazy is None else lazy.to_eager()  # None: the file is empty
-        other = next((item for item in cuts or () if not isinstance(item, Cut)), None)
-        ids = [] if other is not None else [cut.id for cut in cuts or ()]
+        cuts = [] if lazy is None else list(lazy)  # None: the file is empty
     except FileNotFoundError as error:
         raise ConfigError(path, "no such manifest", "Run `speechasym prepare` first") from error
     except Exception as error:  # lhotse, json and gzip each raise their own
-        raise ConfigError(
-            path, f"cannot be read as a manifest of cuts ({error})", "Prepare the corpus again"
-        ) from error
-    if other is not None:
-        raise ConfigError(
-            path, f"contains a {type(other).__name__}, not cuts",
-            "Give the manifest of cuts in the same folder",
-        )  # fmt: skip
-    if not ids:
+        problem = f"cannot be read as a manifest of cuts ({error})"
+        raise ConfigError(path, problem, "Prepare the corpus again") from error
+    if other := [type(item).__name__ for item in cuts if not isinstance(item, Cut)]:
+        remedy = "Give the manifest of cuts in the same folder"
+        raise ConfigError(path, f"contains a {other[0]}, not cuts", remedy)
+    if not cuts:
         raise ConfigError(path, "contains no cuts", "Check how it was written")
-    if len(set(ids)) < len(ids):
-        repeated = next(name for name in ids if ids.count(name) > 1)
-        raise ConfigError(path, f"contains the cut {repeated} twice", "Prepare the corpus again")
-    return cuts
+    name, times = Counter(cut.id for cut in cuts).most_common(1)[0]
+    if times > 1:
+        problem = f"contains the cut {name} twice"
+        raise ConfigError(path, problem, "Prepare the corpus again")
+    return CutSet.from_cuts(cuts)

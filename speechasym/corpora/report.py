@@ -119,14 +119,10 @@ def _table(counts: Mapping[str, Count], published: Mapping[str, tuple[int, int]]
         ("set", "speakers", "sentences", "minutes", "words", "phones", "published")
     ]
     for name, count in counts.items():
-        official = ""
-        if name in published:
-            official = "{} speakers, {} sentences".format(*published[name])
-        numbers = (count.speakers, count.sentences, f"{count.seconds / 60:.2f}", count.words)
-        rows.append((name, *map(str, numbers), str(count.phones or "-"), official))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = []
-    for first, *middle, last in rows:
-        cells = [cell.rjust(width) for cell, width in zip(middle, widths[1:-1], strict=True)]
-        lines.append("  ".join([first.ljust(widths[0]), *cells, last]).rstrip())
-    return lines
+        numbers = count.speakers, count.sentences, f"{count.seconds / 60:.2f}", count.words
+        official = published.get(name)
+        last = "{} speakers, {} sentences".format(*official) if official else ""
+        rows.append((name, *map(str, numbers), str(count.phones or "-"), last))
+    first, *widths = (max(map(len, column)) for column in list(zip(*rows, strict=True))[:-1])
+    line = "  ".join([f"{{:{first}}}", *(f"{{:>{width}}}" for width in widths), "{}"])
+    return [line.format(*row).rstrip() for row in rows]

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -29,17 +29,15 @@ def split_names(
     """
     pool = sorted(set(names))
     check_count("seed", seed, 0)
+    if not all(0 < share < math.inf for share in shares.values()):
+        problem = f"must all be positive, got {dict(shares)}"
+        raise ConfigError("shares", problem, "Leave empty sets out")
     total = sum(shares.values())
-    if not shares or not all(math.isfinite(s) and s > 0 for s in shares.values()):
-        raise ConfigError(
-            "shares", f"must all be positive, got {dict(shares)}", "Leave empty sets out"
-        )
     if abs(total - 1) > 1e-6:
         raise ConfigError("shares", f"must sum to 1, got a sum of {total:g}", "Change them")
     if len(pool) < len(shares):
-        raise ConfigError(
-            "shares", f"{len(pool)} speakers are fewer than {len(shares)} sets", "Use fewer sets"
-        )
+        problem = f"{len(pool)} speakers are fewer than {len(shares)} sets"
+        raise ConfigError("shares", problem, "Use fewer sets")
     exact = {key: share * len(pool) for key, share in shares.items()}
     sizes = {key: max(1, math.floor(value)) for key, value in exact.items()}
     while sum(sizes.values()) < len(pool):
@@ -66,15 +64,12 @@ def split_speakers(cuts: "CutSet", shares: Mapping[str, float], seed: int) -> di
     for cut in cuts:
         named = {supervision.speaker for supervision in cut.supervisions}
         if len(named) != 1 or None in named:
-            raise ConfigError(
-                f"cut {cut.id}",
-                f"must have exactly one speaker, got {sorted(map(str, named))}",
-                "Trim it to single supervisions with a speaker",
-            )
+            problem = f"must have exactly one speaker, got {sorted(map(str, named))}"
+            remedy = "Trim it to single supervisions with a speaker"
+            raise ConfigError(f"cut {cut.id}", problem, remedy)
         speakers[cut.id] = named.pop()
     drawn = split_names(speakers.values(), shares, seed)
-    set_of = {speaker: key for key, names in drawn.items() for speaker in names}
-    sets: dict[str, list[Any]] = {key: [] for key in shares}
-    for cut in cuts:
-        sets[set_of[speakers[cut.id]]].append(cut)
-    return {key: CutSet.from_cuts(part) for key, part in sets.items()}
+    return {
+        key: CutSet.from_cuts([cut for cut in cuts if speakers[cut.id] in names])
+        for key, names in drawn.items()
+    }

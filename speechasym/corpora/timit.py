@@ -8,10 +8,9 @@ letter case, with .PHN, .WRD and .TXT beside it. Only what lies below the given 
     recognition", thesis, MIT, 1998: the development set of 50 speakers; the lists are Kaldi's.
 """
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 from speechasym.corpora import checks
 from speechasym.corpora.manifests import Corpus, Utterance
@@ -21,30 +20,23 @@ from speechasym.corpora.timit_files import Sentence, find_sentences, read_senten
 from speechasym.errors import ConfigError
 from speechasym.progress import progress
 
-
-def _names(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-CORE_TEST = _names(
-    """MDAB0 MWBT0 FELC0 MTAS1 MWEW0 FPAS0 MJMP0 MLNT0 FPKT0 MLLL0 MTLS0 FJLM0 MBPM0 MKLT0 FNLP0
-    MCMJ0 MJDH0 FMGD0 MGRT0 MNJM0 FDHC0 MJLN0 MPAM0 FMLD0"""
-)
-DEVELOPMENT = _names(  # [2]
-    """FAKS0 FDAC1 FJEM0 MGWT0 MJAR0 MMDB1 MMDM2 MPDF0 FCMH0 FKMS0 MBDG0 MBWM0 MCSH0 FADG0 FDMS0
-    FEDW0 MGJF0 MGLB0 MRTK0 MTAA0 MTDT0 MTHC0 MWJG0 FNMR0 FREW0 FSEM0 MBNS0 MMJR0 MDLS0 MDLF0 MDVC0
-    MERS0 FMAH0 FDRW0 MRCS0 MRJM4 FCAL1 MMWH0 FJSJ0 MAJC0 MJSW0 MREB0 FGJD0 FJMG0 MROA0 MTEB0 MJFC0
-    MRJR0 FMML0 MRWS1"""
-)
-PUBLISHED = {"train": (462, 3696), "dev": (50, 400), "test": (24, 192)}  # speakers, sentences
+_CORE_TEST = """
+    MDAB0 MWBT0 FELC0 MTAS1 MWEW0 FPAS0 MJMP0 MLNT0 FPKT0 MLLL0 MTLS0 FJLM0 MBPM0 MKLT0 FNLP0 MCMJ0
+    MJDH0 FMGD0 MGRT0 MNJM0 FDHC0 MJLN0 MPAM0 FMLD0
+"""
+_DEVELOPMENT = """
+    FAKS0 FDAC1 FJEM0 MGWT0 MJAR0 MMDB1 MMDM2 MPDF0 FCMH0 FKMS0 MBDG0 MBWM0 MCSH0 FADG0 FDMS0 FEDW0
+    MGJF0 MGLB0 MRTK0 MTAA0 MTDT0 MTHC0 MWJG0 FNMR0 FREW0 FSEM0 MBNS0 MMJR0 MDLS0 MDLF0 MDVC0 MERS0
+    FMAH0 FDRW0 MRCS0 MRJM4 FCAL1 MMWH0 FJSJ0 MAJC0 MJSW0 MREB0 FGJD0 FJMG0 MROA0 MTEB0 MJFC0 MRJR0
+    FMML0 MRWS1
+"""
+CORE_TEST = frozenset(_CORE_TEST.split())
+DEVELOPMENT = frozenset(_DEVELOPMENT.split())  # [2]
+PUBLISHED = {"train": 462, "dev": 50, "test": 24}  # speakers
 SHARES = {"train": 0.8, "dev": 0.1, "test": 0.1}
+OFFICIAL = "official split: TRAIN, the 50 development and the 24 core-test speakers"
 
-
-class _Split(NamedTuple):
-    description: str  # for the report
-    set_of: Mapping[tuple[str, str], str]  # {(speaker, part): set}; other speakers are left out
-    official: bool
-    sets: tuple[str, ...]
+_Keys = set[tuple[str, str]]  # speakers and the part that they are in: "TRAIN", "TEST" or ""
 
 
 def prepare(
@@ -81,38 +73,38 @@ def prepare(
     sentences = find_sentences(places, problems)
     if not any(sentence.audio for sentence in sentences):
         raise checks.nothing_found(root, places, "recordings such as TRAIN/DR1/FCJF0/SI648.WAV")
-    split = _split(sentences, seed, shares, lists, problems)
-    sets: dict[str, list[Utterance]] = {name: [] for name in split.sets}
+    description, split = _split(sentences, seed, shares, lists, problems)
+    set_of = {key: name for name, keys in split.items() for key in keys}
     left_out = Counter[str]()
     selected = []
     for sentence in sentences:
         if not sa and sentence.name.startswith("SA"):
             left_out["SA sentences"] += 1
-        elif (sentence.speaker, sentence.part) not in split.set_of:
+        elif (sentence.speaker, sentence.part) not in set_of:
             left_out["recordings of speakers in no set"] += 1
         else:
             selected.append(sentence)
     for kind, n in left_out.items():
         problems.add("note", "left out", f"{n} {kind}")
-    _check_complete(selected, sa, problems)
+    complete = 10 if sa else 8  # 2 SA, 5 SX and 3 SI sentences
+    read = Counter(speaker for speaker, _ in {(s.speaker, s.name) for s in selected})
+    for speaker, n in sorted(read.items()):
+        if n != complete:
+            problems.add("warning", "number of sentences", speaker, f"{n}, not {complete}")
+    sets: dict[str, list[Utterance]] = {name: [] for name in split}
     with progress(len(selected), "TIMIT", show_progress) as step:
         for sentence in selected:
             utterance = read_sentence(root, sentence, problems)
             if utterance is not None:
-                sets[split.set_of[sentence.speaker, sentence.part]].append(utterance)
+                sets[set_of[sentence.speaker, sentence.part]].append(utterance)
             step()
-    published = {
-        name: (speakers, count * 10 // 8 if sa else count)
-        for name, (speakers, count) in PUBLISHED.items()
-    }
-    corpus = checks.check_sets("timit", split.description, sets, problems, published)
-    if split.official:
+    published = {name: (speakers, speakers * complete) for name, speakers in PUBLISHED.items()}
+    corpus = checks.check_sets("timit", description, sets, problems, published)
+    if description == OFFICIAL:
         for name, count in corpus.report.counts.items():
             if (count.speakers, count.sentences) != published[name]:
                 detail = "{} speakers, {} sentences are published".format(*published[name])
-                corpus.report.problems.add(
-                    "warning", "counts that are not the published ones", name, detail
-                )
+                problems.add("warning", "counts that are not the published ones", name, detail)
     return corpus
 
 
@@ -122,63 +114,48 @@ def _split(
     shares: Mapping[str, float],
     lists: Mapping[str, Iterable[str]] | None,
     problems: Problems,
-) -> _Split:
-    """Choose the split; see `prepare`."""
-    keys = sorted({(sentence.speaker, sentence.part) for sentence in sentences})
+) -> tuple[str, dict[str, _Keys]]:
+    """Return a description of the split and its sets; see `prepare`."""
+    keys = {(sentence.speaker, sentence.part) for sentence in sentences}
     if lists is not None:
-        return _listed(keys, lists, problems)
-    parts = {part for _, part in keys if part}
-    test = {speaker for speaker, part in keys if part == "TEST"}
-    train = {speaker for speaker, part in keys if part == "TRAIN"}
-    if test >= CORE_TEST | DEVELOPMENT:
-        set_of = {key: "train" for key in keys if key[1] == "TRAIN"}
-        set_of |= {(speaker, "TEST"): "dev" for speaker in DEVELOPMENT}
-        set_of |= {(speaker, "TEST"): "test" for speaker in CORE_TEST}
-        description = "official split: TRAIN, the 50 development and the 24 core-test speakers"
-        return _Split(description, set_of, True, ("train", "dev", "test"))
-    local = "no figure of the core test can be claimed"
-    if not parts:
-        if seed is None:
-            description = f"local split: no TRAIN or TEST folder, all speakers in one set; {local}"
-            return _Split(description, dict.fromkeys(keys, "all"), False, ("all",))
-        drawn = split_names((speaker for speaker, _ in keys), shares, seed)
-        set_of = {(speaker, ""): name for name, group in drawn.items() for speaker in group}
-        description = f"local split: speakers by seed {seed}; {local}"
-        return _Split(description, set_of, False, tuple(shares))
-    set_of = {key: key[1].lower() for key in keys if key[1]}
-    description = "local split: the folders TRAIN and TEST as they are"
-    names = [name for name in ("train", "test") if name.upper() in parts]
-    if seed is not None and "TRAIN" in parts:
-        share = shares.get("dev", SHARES["dev"])
-        drawn = split_names(train, {"train": 1 - share, "dev": share}, seed)
-        set_of |= {(speaker, "TRAIN"): "dev" for speaker in drawn["dev"]}
-        names.insert(1, "dev")
-        description += f", a dev set of TRAIN's speakers by seed {seed}"
-    return _Split(f"{description}; {local}", set_of, False, tuple(names))
+        return "local split: speakers by given lists", _listed(keys, lists, problems)
+    train, test = ({key for key in keys if key[1] == part} for part in ("TRAIN", "TEST"))
+    dev, core = ({(name, "TEST") for name in names} for names in (DEVELOPMENT, CORE_TEST))
+    if test >= dev | core:
+        return OFFICIAL, {"train": train, "dev": dev, "test": core}
+    if train or test:
+        sets = {"train": train, "dev": set(), "test": test}
+        description = "local split: the folders TRAIN and TEST as they are"
+        if seed is not None and train:
+            share = shares.get("dev", SHARES["dev"])
+            sets |= _drawn(train, {"train": 1 - share, "dev": share}, seed)
+            description += f", a dev set of TRAIN's speakers by seed {seed}"
+        sets = {name: part for name, part in sets.items() if part}
+    elif seed is None:
+        sets = {"all": keys}
+        description = "local split: no TRAIN or TEST folder, all speakers in one set"
+    else:
+        sets = _drawn(keys, shares, seed)
+        description = f"local split: speakers by seed {seed}"
+    return f"{description}; no figure of the core test can be claimed", sets
+
+
+def _drawn(keys: _Keys, shares: Mapping[str, float], seed: int) -> dict[str, _Keys]:
+    """Return a random split of speakers of one part."""
+    drawn = split_names((speaker for speaker, _ in keys), shares, seed)
+    return {name: {key for key in keys if key[0] in group} for name, group in drawn.items()}
 
 
 def _listed(
-    keys: list[tuple[str, str]], lists: Mapping[str, Iterable[str]], problems: Problems
-) -> _Split:
+    keys: _Keys, lists: Mapping[str, Iterable[str]], problems: Problems
+) -> dict[str, _Keys]:
+    """Return the speakers of each list, in any part."""
     set_of: dict[str, str] = {}
     for name, speakers in lists.items():
         for speaker in speakers:
             if set_of.setdefault(speaker.upper(), name) != name:
-                raise ConfigError(
-                    "lists", f"{speaker} is in {set_of[speaker.upper()]} and {name}", "Use one"
-                )
+                problem = f"{speaker} is in {set_of[speaker.upper()]} and {name}"
+                raise ConfigError("lists", problem, "Use one")
     for speaker in sorted(set(set_of) - {speaker for speaker, _ in keys}):
         problems.add("warning", "speaker of a list not there", speaker)
-    by_key = {key: set_of[key[0]] for key in keys if key[0] in set_of}
-    return _Split("local split: speakers by given lists", by_key, False, tuple(lists))
-
-
-def _check_complete(sentences: list[Sentence], sa: bool, problems: Problems) -> None:
-    """Warn of speakers that do not have all 2 SA, 5 SX and 3 SI sentences."""
-    names: dict[str, set[str]] = defaultdict(set)
-    for sentence in sentences:
-        names[sentence.speaker].add(sentence.name)
-    expected = 10 if sa else 8
-    for speaker, read in sorted(names.items()):
-        if len(read) != expected:
-            problems.add("warning", "number of sentences", speaker, f"{len(read)}, not {expected}")
+    return {name: {key for key in keys if set_of.get(key[0]) == name} for name in lists}

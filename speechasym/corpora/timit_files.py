@@ -1,9 +1,8 @@
 """Files of TIMIT: the sentences below a folder, and the reading of one, with every fault of it."""
 
 import re
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
@@ -19,56 +18,47 @@ UNCOVERED = 8000  # samples of audio after the last phone; TIMIT's own files hav
 
 _SPEAKER = re.compile(r"(?:dr([1-8])[-_])?([fm][a-z]{3}[0-9])", re.IGNORECASE)
 _DIALECT = re.compile(r"dr([1-8])", re.IGNORECASE)
-_AUDIO = re.compile(r"(s[aix][0-9]+)((?:\.(?:wav|sph|nist|flac))+)", re.IGNORECASE)
-_ANNOTATION = re.compile(r"(s[aix][0-9]+)\.(phn|wrd|txt)", re.IGNORECASE)
+_FILE = re.compile(r"(s[aix][0-9]+)(?:\.(phn|wrd|txt)|(?:\.(?:wav|sph|nist|flac))+)", re.IGNORECASE)
 _OTHER_AUDIO = re.compile(r".*\.(?:wav|sph|nist|flac)", re.IGNORECASE)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Sentence:
     """The files of one sentence of one speaker, as paths below the root."""
 
     folder: str
+    name: str
     speaker: str
     dialect: str  # "DR1" to "DR8", or "" where no folder names it
     part: str  # "TRAIN", "TEST" or ""
-    name: str
-    audio: tuple[str, ...]  # one, or copies of it in several forms
-    annotations: Mapping[str, str]  # {"phn", "wrd" or "txt": path}
+    audio: list[str] = field(default_factory=list)  # one, or copies of it in several forms
+    annotations: dict[str, str] = field(default_factory=dict)  # {"phn", "wrd" or "txt": path}
 
 
 def find_sentences(places: Iterable[str], problems: Problems) -> list[Sentence]:
-    """Return the sentences, sorted by folder and name, of paths below the root."""
-    audio = defaultdict(list)
-    annotations: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
-    speakers = {}
+    """Return the sentences, sorted by folder and name, of sorted paths below the root."""
+    sentences: dict[tuple[str, str], Sentence] = {}
     for place in places:
         path = PurePosixPath(place)
-        folder = str(path.parent)
         speaker = _SPEAKER.fullmatch(path.parent.name)
-        if speaker and (match := _AUDIO.fullmatch(path.name)):
-            speakers[folder] = speaker
-            audio[folder, match[1].upper()].append(place)
-        elif speaker and (match := _ANNOTATION.fullmatch(path.name)):
-            speakers[folder] = speaker
-            annotations[folder, match[1].upper()][match[2].lower()] = place
+        match = _FILE.fullmatch(path.name)
+        if speaker and match:
+            key = str(path.parent), match[1].upper()
+            regions = [region[1] for region in map(_DIALECT.fullmatch, path.parts) if region]
+            region = speaker[1] or "".join(regions[-1:])
+            parts = [part.upper() for part in path.parts if part.upper() in ("TRAIN", "TEST")]
+            sentence = sentences.setdefault(
+                key,
+                Sentence(*key, speaker[2].upper(), region and f"DR{region}", "".join(parts[-1:])),
+            )
+            if match[2]:
+                sentence.annotations[match[2].lower()] = place
+            else:
+                sentence.audio.append(place)
+                sentence.audio.sort(key=len)
         elif _OTHER_AUDIO.fullmatch(path.name):
             problems.add("note", "audio that is not TIMIT's by its path", place)
-    sentences = []
-    for folder, name in sorted({*audio, *annotations}):
-        above = PurePosixPath(folder).parts
-        region, speaker_name = speakers[folder].groups()
-        regions = [match[1] for match in map(_DIALECT.fullmatch, above) if match]
-        region = region or (regions[-1] if regions else "")
-        parts = [part.upper() for part in above if part.upper() in ("TRAIN", "TEST")]
-        sentence = Sentence(
-            folder, speaker_name.upper(), f"DR{region}" if region else "",
-            parts[-1] if parts else "", name,
-            tuple(sorted(audio[folder, name], key=lambda place: (len(place), place))),
-            annotations[folder, name],
-        )  # fmt: skip
-        sentences.append(sentence)
-    return sentences
+    return [sentence for _, sentence in sorted(sentences.items())]
 
 
 def read_sentence(root: Path, sentence: Sentence, problems: Problems) -> Utterance | None:
@@ -81,13 +71,11 @@ def read_sentence(root: Path, sentence: Sentence, problems: Problems) -> Utteran
     texts = {}
     for kind, what in (("txt", "transcript"), ("phn", "phone file"), ("wrd", "word file")):
         severity = "warning" if kind == "wrd" else "error"  # a word file leaves no utterance out
-        if kind not in sentence.annotations:
+        path = sentence.annotations.get(kind)
+        if path is None:
             problems.add(severity, f"{what} missing", stem)
-            continue
-        faults = Problems()
-        path = sentence.annotations[kind]
-        texts[kind] = checks.read_text(root / path, path, what, faults)
-        problems += [fault._replace(severity=severity) for fault in faults]
+        else:
+            texts[kind] = checks.read_text(root / path, path, what, problems, severity)
     prompt = phones = words = None
     if text := texts.get("txt"):
         prompt = _prompt(text, sentence, place, frames, problems)
@@ -109,8 +97,7 @@ def _recording(root: Path, sentence: Sentence, problems: Problems) -> tuple[str,
     """Return the first copy that can be used and its length in samples, 0 if none can."""
     faults = Problems()
     for number, place in enumerate(sentence.audio):
-        frames = checks.usable_frames(root / place, place, SAMPLE_RATE, faults)
-        if frames:
+        if frames := checks.usable_frames(root / place, place, SAMPLE_RATE, faults):
             if len(sentence.audio) > 1:
                 problems.add("note", "several copies of one recording", place, f"{place} is used")
             # a later copy can be used: the errors of the earlier ones become warnings
@@ -134,8 +121,7 @@ def _prompt(
         return None
     if 0 < frames < int(match[1]):
         detail = f"{frames} samples, {match[1]} in its .TXT"
-        kind = "audio shorter than its transcript says"
-        problems.add("warning", kind, place, detail)
+        problems.add("warning", "audio shorter than its transcript says", place, detail)
     return " ".join(match[2].split())
 
 
@@ -144,9 +130,8 @@ def _intervals(text: str, place: str, faults: Problems) -> list[SampleInterval]:
     intervals = []
     for number, line, interval in parse_lines(text):
         if interval is None or len(interval.label.split()) != 1:
-            kind, detail = "label that cannot be read", f"{line.strip()[:40]!r}"
-            detail += " is not `start end label`"
-            faults.add("error", kind, f"{place}:{number}", detail)
+            detail = f"{line.strip()[:40]!r} is not `start end label`"
+            faults.add("error", "label that cannot be read", f"{place}:{number}", detail)
             continue
         if interval.start < 0 or interval.end <= interval.start:
             faults.add("error", "reversed times", f"{place}:{number}", line.strip())
@@ -161,9 +146,8 @@ def _phones(
     faults = Problems()
     phones = _intervals(text, place, faults)
     well_formed = not faults  # otherwise gaps cannot be judged
-    unknown = sorted({symbol for *_, symbol in phones} - set(TIMIT_61))
-    if unknown:
-        faults.add("error", "unknown phone symbols", place, " ".join(unknown))
+    if unknown := {symbol for *_, symbol in phones} - set(TIMIT_61):
+        faults.add("error", "unknown phone symbols", place, " ".join(sorted(unknown)))
     last = 0
     for start, end, symbol in phones:
         detail = f"{symbol} begins at {start}, after {last}"

@@ -14,13 +14,14 @@ from typing import Any
 
 from speechasym import files
 from speechasym.annotations.intervals import SampleInterval
+from speechasym.config import check_count
 from speechasym.corpora import espeak, manifests
-from speechasym.corpora.checks import count_of
+from speechasym.corpora.checks import corpus_of
 from speechasym.corpora.manifests import Corpus, Utterance
 from speechasym.corpora.mini.rendering import SAMPLE_RATE, render
 from speechasym.corpora.mini.sentences import SETS, Line, plan
 from speechasym.corpora.mini.voices import SPEAKERS
-from speechasym.corpora.report import PreparationReport, Problems
+from speechasym.corpora.report import Problems
 from speechasym.errors import ConfigError, OutputError
 from speechasym.language.phones import SILENCE
 from speechasym.progress import progress
@@ -64,8 +65,7 @@ def prepare(
     # a link's target is replaced, not the link
     root = manifests.check_writable(Path(root).resolve())
     lines = plan(seed, minutes)
-    if workers < 1:
-        raise ConfigError("workers", f"must be >= 1, got {workers}", "Use 1 or more")
+    check_count("workers", workers)
     head = {
         "format": 1, "seed": seed, "minutes": float(minutes), "sample_rate": SAMPLE_RATE,
         "versions": {"espeak-ng": espeak.version()} | files.package_versions(PACKAGES),
@@ -89,22 +89,19 @@ def _is_prepared(root: Path, head: dict[str, Any], overwrite: bool) -> bool:
     except (OSError, ConfigError, ValueError, LookupError, TypeError, AttributeError):
         same = whole = False
         if not (root / INDEX).exists():
-            raise OutputError(
-                root, "contains other files, not a mini corpus", "Choose a new or empty folder"
-            ) from None
+            problem = "contains other files, not a mini corpus"
+            raise OutputError(root, problem, "Choose a new or empty folder") from None
     if same and whole:
         return True
     if not overwrite:
         problem = "has another seed, length or version" if whole else "was changed or damaged"
-        raise OutputError(
-            root, f"contains a mini corpus that {problem}", "Choose another folder, or overwrite it"
-        )
+        problem = f"contains a mini corpus that {problem}"
+        raise OutputError(root, problem, "Choose another folder, or overwrite it")
     expected = {"audio", INDEX, UTTERANCES, "report.txt", "report.json"}
     expected |= {f"{name}_{part}.jsonl.gz" for name in SETS for part in manifests.PARTS}
     if other := sorted({path.name for path in root.iterdir()} - expected):
-        raise OutputError(
-            root / other[0], "would be lost if the corpus in its folder is overwritten", "Move it"
-        )
+        problem = "would be lost if the corpus in its folder is overwritten"
+        raise OutputError(root / other[0], problem, "Move it")
     return False
 
 
@@ -115,21 +112,18 @@ def _build(
     part = root.with_name(f".{root.name}{files.SUFFIX}")
     with files.locked_folder(part):
         try:
-            for old in part.iterdir():  # of a run that was killed
-                if old.is_dir():
-                    shutil.rmtree(old)
-                else:
-                    old.unlink()
+            shutil.rmtree(part / "audio", ignore_errors=True)  # of a run that was killed
             tasks = [(line, head["seed"], part) for line in lines]
             # Even a single worker is a process: it forks for every utterance, and must hold none of
             # the locks of this one.
             preload = [__name__, "soxr", "soundfile"]
             entries = []
             with progress(len(lines), "mini", show_progress) as step:
-                for entry in run_tasks(_write_utterance, tasks, workers, preload=preload):
+                for entry in run_tasks(
+                    _write_utterance, tasks, workers, in_order=True, preload=preload
+                ):
                     entries.append(entry)
                     step()
-            entries.sort(key=lambda entry: entry["number"])
             with files.atomic(part / UTTERANCES) as file:
                 file.writelines(f"{json.dumps(entry)}\n".encode() for entry in entries)
             digests = {entry["path"]: entry["sha256"] for entry in entries}
@@ -164,9 +158,8 @@ def _replace(part: Path, root: Path) -> None:
             root.rename(old)
         part.rename(root)
     except OSError as error:
-        raise OutputError(
-            root, f"cannot be written ({error.strerror})", "Choose a folder that you may write to"
-        ) from error
+        problem = f"cannot be written ({error.strerror})"
+        raise OutputError(root, problem, "Choose a folder that you may write to") from error
     shutil.rmtree(old, ignore_errors=True)
 
 
@@ -181,16 +174,11 @@ def read(root: str | Path) -> Corpus:
         index = json.loads((root / INDEX).read_text("utf-8"))
         rows = [json.loads(row) for row in (root / UTTERANCES).read_text("utf-8").splitlines()]
     except (OSError, ValueError) as error:
-        raise ConfigError(
-            root, "contains no mini corpus", "Create it with `speechasym prepare mini`"
-        ) from error
+        remedy = "Create it with `speechasym prepare mini`"
+        raise ConfigError(root, "contains no mini corpus", remedy) from error
     sets = {name: [_utterance(root, row) for row in rows if row["set"] == name] for name in SETS}
-    report = PreparationReport(
-        corpus="mini", published={}, problems=_notes(index, sets),
-        split=f"seed {index['seed']}; test has speakers of its own, each set its own sentences",
-        counts={name: count_of(utterances) for name, utterances in sets.items()},
-    )  # fmt: skip
-    return Corpus(sets={name: manifests.manifests_of(u) for name, u in sets.items()}, report=report)
+    split = f"seed {index['seed']}; test has speakers of its own, each set its own sentences"
+    return corpus_of("mini", split, sets, _notes(index, sets), published={})
 
 
 def _utterance(root: Path, row: dict[str, Any]) -> Utterance:
@@ -218,11 +206,7 @@ def _notes(index: dict[str, Any], sets: dict[str, list[Utterance]]) -> Problems:
         notes.add("note", "contents", name, detail)
     versions = ", ".join(f"{name} {version}" for name, version in index["versions"].items())
     notes.add("note", "made by", INDEX, versions)
-    notes.add("note", "sha256 of all sounds and times", INDEX, checksum(index))
-    return notes
-
-
-def checksum(index: dict[str, Any]) -> str:
-    """Return one sha256 over all files that the content of mini.json names."""
     rows = "".join(f"{digest}  {name}\n" for name, digest in sorted(index["sha256"].items()))
-    return hashlib.sha256(rows.encode()).hexdigest()
+    digest = hashlib.sha256(rows.encode()).hexdigest()
+    notes.add("note", "sha256 of all sounds and times", INDEX, digest)
+    return notes

@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from speechasym.config import check_count, check_range
 from speechasym.corpora.mini.voices import SPEAKERS
-from speechasym.errors import ConfigError
 
 SETS = {"train": 0.72, "dev": 0.12, "test": 0.16}  # share of the sentences
 LONGEST_MINUTES = 240.0
@@ -83,13 +83,8 @@ def plan(seed: int, minutes: float) -> list[Line]:
     Raises:
         ConfigError: seed or minutes out of range.
     """
-    if seed < 0:
-        raise ConfigError("seed", f"must be >= 0, got {seed}", "Use 0 or more")
-    if not 0 < minutes <= LONGEST_MINUTES:
-        raise ConfigError(
-            "minutes", f"must be above 0 and at most {LONGEST_MINUTES:g}, got {minutes}",
-            "About 25 make a small corpus",
-        )  # fmt: skip
+    check_count("seed", seed, 0)
+    check_range("minutes", minutes, "25", 0, LONGEST_MINUTES, above=True)
     rng = np.random.default_rng([seed, 0])
     lines: list[Line] = []
     texts: set[str] = set()

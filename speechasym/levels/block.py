@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from speechasym.errors import ConfigError
 from speechasym.levels.base import State, hide
 from speechasym.levels.config import NORMS, BlockConfig
 from speechasym.levels.functions import FUNCTIONS
@@ -28,7 +27,7 @@ class Block(nn.Module):
     def __init__(self, config: BlockConfig) -> None:
         super().__init__()
         placement, width, gain = NORMS[config.norm], config.width, config.initial_gain
-        self.width, self.dropout = width, config.dropout
+        self.dropout = config.dropout
         self.function = FUNCTIONS[config.function](config)
         self.norm_in = nn.LayerNorm(width, bias=False) if placement.before else None
         self.compress = Compress() if config.compress else None
@@ -67,18 +66,10 @@ class Block(nn.Module):
 
 
 class Stack(nn.Module):
-    """A sequence of one or more blocks of the same width.
-
-    Raises `ConfigError` for an empty sequence, or different widths.
-    """
+    """A sequence of blocks of the same width."""
 
     def __init__(self, blocks: Sequence[Block]) -> None:
         super().__init__()
-        if not blocks:
-            raise ConfigError("blocks", "is empty", "Give one or more")
-        widths = [block.width for block in blocks]
-        if len(set(widths)) > 1:
-            raise ConfigError("blocks", f"have different widths {widths}", "Use one width")
         self.blocks = nn.ModuleList(blocks)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:

@@ -5,7 +5,7 @@ two changes are one event. Events, or windows of a fixed length, are pooled with
 that gradients reach every step of an event; the boundaries have no gradient. Instead, the scale
 tracks a target rate of events (`HysteresisScale`).
 
-Shapes: B batch, F steps of a level, E events of the batch's longest row, D channels, U units.
+Shapes: B batch, F steps of a level, E events of the longest row, D channels, U units.
 """
 
 import math
@@ -16,7 +16,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from speechasym.config import check_range
 from speechasym.ops import scan
 
 SMALLEST, LARGEST = 1e-4, 0.999  # scales of activations, whose differences lie in 0 to 1
@@ -44,13 +43,17 @@ class Events(NamedTuple):
     """Which steps belong to which event."""
 
     of_step: Tensor  # (B, F) event of each step, from 0; E for padding
-    number: Tensor  # (B,) of events
     size: Tensor  # (B, E) steps of each event; 0 for padding
 
     @property
     def mask(self) -> Tensor:
         """(B, E) the real events."""
         return self.size > 0
+
+    @property
+    def number(self) -> Tensor:
+        """(B,) of events."""
+        return self.mask.sum(1)
 
 
 def hold(activation: Tensor, mask: Tensor, scale: float) -> Tensor:
@@ -68,21 +71,20 @@ def changes(winner: Tensor, mask: Tensor) -> Events:
     """Return an event for every run of one winner (B, F)."""
     new = torch.ones_like(winner)
     new[:, 1:] = (winner[:, 1:] != winner[:, :-1]).long()
-    return _events(new.cumsum(1) - 1, mask)
+    run = new.cumsum(1)
+    return _events(run - 1, mask, int((run * mask).max()) if mask.numel() else 0)
 
 
 def windows(mask: Tensor, stride: int) -> Events:
     """Return an event for every `stride` steps, the last one shorter: the baseline."""
     step = torch.arange(mask.shape[1], device=mask.device)
-    return _events((step // stride).expand(mask.shape), mask)
+    return _events((step // stride).expand(mask.shape), mask, -(-mask.shape[1] // stride))
 
 
-def _events(of_step: Tensor, mask: Tensor) -> Events:
-    number = torch.where(mask, of_step, -1).amax(1) + 1 if mask.shape[1] else mask.sum(1)
-    most = int(number.max()) if len(number) else 0
+def _events(of_step: Tensor, mask: Tensor, most: int) -> Events:
     of_step = torch.where(mask, of_step, most)
     size = of_step.new_zeros(len(of_step), most + 1).scatter_add_(1, of_step, mask.long())
-    return Events(of_step, number, size[:, :most])
+    return Events(of_step, size[:, :most])
 
 
 def pool(x: Tensor, weight: Tensor, events: Events) -> Tensor:
@@ -112,19 +114,15 @@ class HysteresisScale(nn.Module):
     it, by a few per cent per batch. So a person chooses the rate, which is the level's resource,
     and the level finds the scale.
 
-    Args:
-        rate: target events per step, in (0, 1].
-        scale: initial value, in units of activations, which lie between 0 and 1.
+    `rate` is the target in events per step, in (0, 1].
     """
 
     log_width: Tensor
 
-    def __init__(self, rate: float, scale: float = 0.05) -> None:
+    def __init__(self, rate: float) -> None:
         super().__init__()
-        check_range("rate", rate, "0.5", high=1, above=True)
-        check_range("scale", scale, "0.05", SMALLEST, LARGEST)
         self.rate = rate
-        self.register_buffer("log_width", torch.tensor(scale).log())
+        self.register_buffer("log_width", torch.tensor(0.05).log())
 
     @property
     def scale(self) -> float:

@@ -56,9 +56,7 @@ class LevelOutput(Steps):
 class Level(nn.Module):
     """features -> units -> prediction of the input -> error -> events (C12, C15).
 
-    Args:
-        config: of the level.
-        inputs: I, channels of its input.
+    `inputs` is I, the channels of its input.
     """
 
     def __init__(self, config: LevelConfig, inputs: int) -> None:
@@ -104,8 +102,7 @@ class Level(nn.Module):
             if self.config.predict:
                 # no gradient to the input: it is to be predicted, not to become predictable
                 loss = (target.detach() - predicted).square().mean(-1) * x.mask
-                loss = self.config.predict * loss.sum() / x.mask.sum().clamp(min=1)
-                losses["predict"] = loss
+                losses["predict"] = self.config.predict * loss.sum() / x.mask.sum().clamp(min=1)
             y = y + self._joined(activation, missed)
         steps = passed = replace(x, y=hide(y, x.mask))
         if feed_up is not None:
@@ -114,8 +111,8 @@ class Level(nn.Module):
         if grouped is not None:
             weight = self.weigh(steps.y).squeeze(-1).clamp(-8, 8).exp()
             passed = _pooled(passed, weight, grouped)
-            duration = torch.log2(grouped.size.clamp(min=1).to(steps.y.dtype))
-            timed = passed.y + duration[..., None] * self.duration
+            duration = torch.log2(grouped.size.clamp(min=1).to(steps.y.dtype))[..., None]
+            timed = passed.y + duration * self.duration
             passed = replace(passed, y=timed * grouped.mask[..., None])
         return LevelOutput(**vars(steps), passed=passed, activation=activation, winner=winner,
                            error=error, events=grouped, losses=losses)  # fmt: skip
@@ -173,21 +170,16 @@ class Level(nn.Module):
         stride = self.config.stride
         if stride == 1:
             return x
-        pooled = _pooled(x, x.mask.to(x.y.dtype), events.windows(x.mask, stride))
-        short = -(-x.mask.shape[1] // stride) - pooled.mask.shape[1]  # if all rows are padded
-        if not short:
-            return pooled
-        rest = {name: F.pad(getattr(pooled, name), (0, short)) for name in ("mask", "start", "end")}
-        return Steps(F.pad(pooled.y, (0, 0, 0, short)), **rest)
+        return _pooled(x, x.mask.to(x.y.dtype), events.windows(x.mask, stride))
 
     def _joined(self, activation: Tensor, missed: Tensor) -> Tensor | float:
         """Return what units and error add to the blocks' output."""
         if self.config.passes == "none":
             return 0.0
         parts = []
-        if self.config.passes in ("both", "units"):
+        if self.config.passes != "error":
             parts.append(self.units.value(activation))
-        if self.config.passes in ("both", "error"):
+        if self.config.passes != "units":
             parts.append(self.units.value_of_error(missed))
         return self.gain * _normalised(torch.stack(parts).sum(0))
 

@@ -24,14 +24,9 @@ def _levels(widths: tuple[int, int, int], repeats: tuple[int, int, int]) -> dict
         }
         for width, repeat, units in zip(widths, repeats, (64, 96, 128), strict=True)
     ]  # fmt: skip
-    levels[0]["stride"] = 3
-    for level in levels[:2]:
-        level |= {"events": "hysteresis", "keep": 0.5}
-    heads = {
-        "phones": {"level": 0},
-        "letters": {"level": 1, "slots": 2},
-        "words": {"level": 2},
-    }
+    levels[0] |= {"stride": 3, "events": "hysteresis", "keep": 0.5}
+    levels[1] |= {"events": "hysteresis", "keep": 0.5}
+    heads = {"phones": {"level": 0}, "letters": {"level": 1, "slots": 2}, "words": {"level": 2}}
     return {"levels": levels, "heads": heads}
 
 
@@ -91,28 +86,28 @@ def merged(mapping: Any, place: Callable[[str], str] = str) -> dict[str, Any]:
             raise ConfigError(place(key), f"must be a mapping, got {value!r}", "Write key: value")
         return value
 
-    keys = copy.deepcopy(dict(checked("model", mapping)))
+    keys = dict(checked("model", mapping))
     whole = "kind" in keys or isinstance(keys.get("levels"), list)
     preset = keys.pop("preset", None if whole else "tiny")
     if preset is not None:
         config.check_choice(place("model.preset"), str(preset), PRESETS)
-    full = copy.deepcopy(PRESETS[preset]) if preset is not None else {}
+    full = copy.deepcopy(PRESETS.get(preset, {}))
     every = checked("model.every", keys.pop("every", {}))
     levels = keys.pop("levels", {})
     if isinstance(levels, list):
         full["levels"], levels = levels, {}
     levels = checked("model.levels", levels)
-    if (every or levels) and "levels" not in full:
+    if "levels" in full:
+        rows = [checked(f"model.levels.{n}", level) for n, level in enumerate(full["levels"])]
+        full["levels"] = [_over(level, every) for level in rows]
+    elif every or levels:
         subject = f"{place('model.every')}, {place('model.levels')}"
         raise ConfigError(subject, f"{preset} has no levels", "Leave them out")
-    if every:
-        full["levels"] = [_over(checked("model.levels", n), every) for n in full["levels"]]
     for number, options in levels.items():
         key, known = f"model.levels.{number}", len(full["levels"])
         if not str(number).isdecimal() or int(number) >= known:
             raise ConfigError(place(key), f"there are {known} levels", "Count from 0")
-        level = checked(key, full["levels"][int(number)])
-        full["levels"][int(number)] = _over(level, checked(key, options))
+        full["levels"][int(number)] = _over(full["levels"][int(number)], checked(key, options))
     return _over(full, keys)
 
 

@@ -28,8 +28,10 @@ class Recurrent(nn.Module):
         self.enter = nn.Conv1d(inputs, config.width, kernel, config.stride, config.stride)
         sizes_in = [2 * config.hidden if n else config.width for n in range(config.layers)]
         # two unidirectional GRUs take three quarters of the time of a packed bidirectional one
-        self.forwards = nn.ModuleList(_layer(size, config.hidden) for size in sizes_in)
-        self.backwards = nn.ModuleList(_layer(size, config.hidden) for size in sizes_in)
+        self.forwards, self.backwards = (
+            nn.ModuleList(nn.GRU(size, config.hidden, batch_first=True) for size in sizes_in)
+            for _ in range(2)
+        )
         self.dropout = nn.Dropout(config.dropout)
         self.heads = nn.ModuleDict(
             {name: nn.Linear(2 * config.hidden, size + 1) for name, size in sizes.items()}
@@ -55,17 +57,17 @@ class Recurrent(nn.Module):
         steps = (lengths + stride - 1) // stride
         x = self.enter(F.pad(x, (0, -frames % stride)))[:, :, : int(steps.max())]
         x = F.gelu(x).transpose(1, 2)
-        layers = []
         step = torch.arange(x.shape[1], device=x.device)
         # the real steps in reverse order, before the padding, so that no layer starts on padding
         reverse = torch.where(step < steps[:, None], steps[:, None] - 1 - step, step)[..., None]
+        layers = []
         for forwards, backwards in zip(self.forwards, self.backwards, strict=True):
             x = self.dropout(x)
             past, _ = forwards(x)
             future, _ = backwards(x.gather(1, reverse.expand_as(x)))
             x = torch.cat([past, future.gather(1, reverse.expand_as(future))], 2)
             layers.append(x)
-        first = torch.arange(x.shape[1], device=x.device).expand(len(x), -1) * stride
+        first = step.expand(len(x), -1) * stride
         last = torch.minimum(first + stride, lengths[:, None])
         heads, spans = {}, {}
         for name, head in self.heads.items():
@@ -73,7 +75,3 @@ class Recurrent(nn.Module):
             heads[name] = (scores.float().log_softmax(-1), steps)
             spans[name] = (torch.minimum(first, last), last)
         return ModelOutput(heads, {}, spans, [])
-
-
-def _layer(inputs: int, hidden: int) -> nn.GRU:
-    return nn.GRU(inputs, hidden, batch_first=True)

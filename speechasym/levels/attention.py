@@ -62,9 +62,8 @@ class Attention(Function):
             itself = torch.eye(x.shape[1], dtype=torch.bool, device=x.device)
             visible = (visible & mask[:, None, None]) | itself
         if self.rank is None:
-            y = functional.scaled_dot_product_attention(
-                q, k, v, bias.masked_fill(~visible, -torch.inf)
-            )
+            bias = bias.masked_fill(~visible, -torch.inf)
+            y = functional.scaled_dot_product_attention(q, k, v, bias)
         else:
             y = self._ranked(q @ k.mT / math.sqrt(q.shape[3]) + bias, visible) @ v
         start = 0 if self.window is None else max(0, k.shape[2] - self.window)

@@ -71,9 +71,8 @@ class Function(nn.Module, ABC):
         Raises `ConfigError` unless the function is causal.
         """
         if not self.causal:
-            raise ConfigError(
-                type(self).__name__, "needs later frames, so it cannot stream", "Use causal=True"
-            )
+            problem = "needs later frames, so it cannot stream"
+            raise ConfigError(type(self).__name__, problem, "Use causal=True")
         self._check(x, None)
         return self._run(x, None, state)
 
@@ -107,9 +106,8 @@ class Depthwise(nn.Module):
         self.dilation, self.causal = dilation, causal
         self.reach = (kernel - 1) * dilation
         # in place: division on the meta device imports torch's compiler, which takes 2 s
-        self.weight = nn.Parameter(
-            torch.empty(kernel, width).uniform_(-1, 1).div_(math.sqrt(kernel))
-        )
+        weight = torch.empty(kernel, width).uniform_(-1, 1).div_(math.sqrt(kernel))
+        self.weight = nn.Parameter(weight)
         self.bias = nn.Parameter(torch.zeros(width))
 
     def forward(self, x: Tensor, before: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -11,8 +11,7 @@ from speechasym.levels.config import LevelConfig
 from speechasym.ranks.activation import RankActivation
 
 KEY = 32  # K
-# Distances of normalised keys lie in 0 to 4; times this, beta = 1 gives each step a few strong
-# units
+# Times this, distances of normalised keys (0 to 4) give each step a few strong units at beta = 1
 SHARPNESS = 10.0
 THRESHOLD = 16.0  # initial beta where it is a threshold (relu, gelu): most distances are larger
 MOMENTUM = 0.1  # weight of a batch in the running mean of the keys
@@ -31,16 +30,12 @@ class Units(nn.Module):
 
     def __init__(self, config: LevelConfig, inputs: int) -> None:
         super().__init__()
-        threshold = config.law in ("relu", "gelu")
         self.key = nn.Linear(config.width, KEY, bias=False)
         self.register_buffer("centre", torch.zeros(KEY))
         self.prototypes = nn.Parameter(torch.randn(config.units, KEY))
+        beta = THRESHOLD if config.law in ("relu", "gelu") else 1.0
         self.law = RankActivation(
-            config.units,
-            config.law,
-            beta=THRESHOLD if threshold else 1.0,
-            resolution=config.resolution,
-            soft=1.0,
+            config.units, config.law, beta=beta, resolution=config.resolution, soft=1.0
         )
         self.predict = nn.Linear(config.units, inputs)
         if config.passes in ("both", "units"):

@@ -59,10 +59,7 @@ class RankActivation(nn.Module):
         ConfigError: options out of range, or x of another shape.
     """
 
-    LAWS = (
-        *("geometric", "power", "pareto", "softmax", "sparsemax", "entmax"),
-        *("relu", "gelu", "log"),
-    )
+    LAWS = ("geometric", "power", "pareto", "softmax", "sparsemax", "entmax", "relu", "gelu", "log")
 
     def __init__(
         self,

@@ -112,9 +112,8 @@ def _fit_law(law: str, counts: NDArray, known_ranks: bool) -> LawFit:
     slope = _slope(counts, t)
     low, high = _slope_interval(counts, t, slope)
     log_likelihood = _log_likelihood(counts, t, slope)
-    n, n_low, n_high = (
-        _support_of_ranks(law, slope, seen, total) if known_ranks else _support_sorted(law, counts)
-    )
+    support = _support_of_ranks(law, slope, seen, total) if known_ranks else None
+    n, n_low, n_high = support or _support_sorted(law, counts)
     return LawFit(
         law=law,
         beta=_inverse(slope),

@@ -62,9 +62,8 @@ def prepare(
         raise ConfigError("corpus", f"{corpus!r} is unknown", f"Use one of {', '.join(CORPORA)}")
     allowed = [key for key in inspect.signature(CORPORA[corpus]).parameters if key != "root"]
     if unknown := sorted(set(options) - set(allowed)):
-        raise ConfigError(
-            unknown[0], f"not an option of {corpus}", f"Its options are {', '.join(allowed)}"
-        )
+        remedy = f"Its options are {', '.join(allowed)}"
+        raise ConfigError(unknown[0], f"not an option of {corpus}", remedy)
     folder = manifests.check_writable(out)
     prepared = CORPORA[corpus](root, **options)
     if strict:

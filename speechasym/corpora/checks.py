@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from speechasym.audio import reading
-from speechasym.corpora.manifests import Corpus, Utterance, manifests_of
-from speechasym.corpora.report import Count, PreparationReport, Problems
+from speechasym.corpora.manifests import Utterance
+from speechasym.corpora.report import Problems
 from speechasym.errors import AudioError, CorpusError
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".7z", ".rar", ".iso")
@@ -127,22 +127,12 @@ def read_text(
 
 
 def check_sets(
-    name: str,
-    split: str,
-    sets: Mapping[str, list[Utterance]],
-    problems: Problems,
-    published: Mapping[str, tuple[int, int]],
-) -> Corpus:
-    """Check utterances against each other; return the manifests and the report of those kept.
+    sets: Mapping[str, list[Utterance]], problems: Problems
+) -> dict[str, list[Utterance]]:
+    """Check {set: utterances} against each other; return those that are kept.
 
-    Of several utterances with one id, or with identical samples, the first is kept.
-
-    Args:
-        name: of the corpus.
-        split: a description of the split.
-        sets: {name of the set: its utterances}.
-        problems: those of single files; those of speakers, ids, samples and texts are added.
-        published: {name of the set: speakers and sentences of the official one}.
+    Of several utterances with one id, or with identical samples, the first is kept. Problems of
+    speakers, ids, samples and texts are added to the list.
     """
     _check_overlaps(sets, problems)
     first: dict[str, Utterance] = {}  # of each id
@@ -158,7 +148,7 @@ def check_sets(
     for key, part in kept.items():
         if not part:
             problems.add("warning", "empty set", key)
-    return corpus_of(name, split, kept, problems, published)
+    return kept
 
 
 def _check_overlaps(sets: Mapping[str, list[Utterance]], problems: Problems) -> None:
@@ -198,26 +188,3 @@ def _digest(path: Path) -> bytes:
         return hashlib.md5(path.read_bytes(), usedforsecurity=False).digest()
     whole = np.round(samples.astype(np.float64) * 32768).clip(-32768, 32767).astype("<i2")
     return hashlib.md5(whole.tobytes(), usedforsecurity=False).digest()
-
-
-def corpus_of(
-    name: str,
-    split: str,
-    sets: Mapping[str, list[Utterance]],
-    problems: Problems,
-    published: Mapping[str, tuple[int, int]],
-) -> Corpus:
-    """Return the manifests and the report of utterances; arguments as `check_sets`."""
-    counts = {}
-    for key, utterances in sets.items():
-        counts[key] = Count(
-            speakers=len({u.speaker for u in utterances}),
-            sentences=len(utterances),
-            seconds=round(sum(u.seconds for u in utterances), 4),
-            words=sum(len(u.words) or len(u.text.split()) for u in utterances),
-            phones=sum(len(u.phones) for u in utterances),
-        )
-    report = PreparationReport(
-        corpus=name, split=split, counts=counts, published=published, problems=problems
-    )
-    return Corpus(sets={key: manifests_of(part) for key, part in sets.items()}, report=report)

@@ -142,18 +142,14 @@ def say(text: str, voice: Voice) -> Spoken:
             speech = "its process died"
     child.join()
     if isinstance(speech, str):
-        raise SynthesisError(
-            f"{voice.espeak}: {text!r}",
-            f"espeak-ng produced no sound: {speech}",
-            "Try another voice",
-        )
+        problem = f"espeak-ng produced no sound: {speech}"
+        raise SynthesisError(f"{voice.espeak}: {text!r}", problem, "Try another voice")
     samples, starts, events, groups = speech
     words, word_of = _words(text, starts, groups)
     spoken = [mnemonic for _, mnemonic in events if mnemonic not in PAUSES]
     if spoken != [phone for group in groups for phone in group]:
-        raise SynthesisError(
-            repr(text), f"its sound has other phones than its text: {spoken}", "Use other words"
-        )
+        problem = f"its sound has other phones than its text: {spoken}"
+        raise SynthesisError(repr(text), problem, "Use other words")
     numbers = iter(word_of)
     phones = [Phone(at, m, -1 if m in PAUSES else next(numbers)) for at, m in events]
     return Spoken(samples, rate, words, phones)
@@ -168,9 +164,6 @@ def _words(text: str, starts: list[int], groups: list[list[str]]) -> tuple[list[
     Args:
         starts: where in the text each group of phones begins.
         groups: the phones of each group.
-
-    Raises:
-        SynthesisError: the groups do not match the words.
     """
     matches = list(re.finditer(r"[\w']+", text))
     group_of = {start: number for number, start in enumerate(starts)}

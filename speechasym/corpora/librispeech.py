@@ -10,7 +10,7 @@ from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 
 from speechasym.corpora import checks
-from speechasym.corpora.manifests import Corpus, Utterance
+from speechasym.corpora.manifests import Corpus, Utterance, corpus_of
 from speechasym.corpora.report import Problems
 from speechasym.errors import ConfigError
 from speechasym.language.letters import normalise
@@ -53,13 +53,12 @@ def prepare(
     audio: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)  # (subset, id): {form: place}
     texts: dict[tuple[str, str], tuple[str, str]] = {}  # (subset, id): text, place
     tables = []
-    clashes = Problems()
     for place in places:
         path = PurePosixPath(place)
         if match := _AUDIO.fullmatch(path.name):
             key = _subset(root, path), path.name[: match.end(3)]
             if audio[key].setdefault(match[4].lower(), place) != place:
-                clashes.add("error", "duplicate id", place, key[1])
+                problems.add("error", "duplicate id", place, key[1])
         elif _TEXT.fullmatch(path.name):
             subset = _subset(root, path)
             if subsets is None or subset in subsets:
@@ -71,10 +70,8 @@ def prepare(
         raise checks.nothing_found(root, places, "files such as 84/121123/84-121123-0000.flac")
     names = available if subsets is None else list(subsets)
     if missing := sorted(set(names) - set(available)):
-        raise ConfigError(
-            "subsets", f"{missing[0]!r} is not below {root}", f"Use {', '.join(available)}"
-        )
-    problems += clashes
+        problem = f"{missing[0]!r} is not below {root}"
+        raise ConfigError("subsets", problem, f"Use {', '.join(available)}")
     genders = _speakers(root, tables, problems)
     selected = sorted(key for key in {*audio, *texts} if key[0] in names)
     sets: dict[str, list[Utterance]] = {name: [] for name in names}
@@ -92,7 +89,7 @@ def prepare(
     if local:
         split = f"local split, no official subsets: {', '.join(local)}; say so beside every figure"
     published = {name: PUBLISHED[name] for name in names if name in PUBLISHED}
-    return checks.check_sets("librispeech", split, sets, problems, published)
+    return corpus_of("librispeech", split, checks.check_sets(sets, problems), problems, published)
 
 
 def _subset(root: Path, path: PurePosixPath) -> str:

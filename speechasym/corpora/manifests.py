@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from speechasym import files
 from speechasym.annotations.intervals import SampleInterval
-from speechasym.corpora.report import PreparationReport
+from speechasym.corpora.report import Count, PreparationReport, Problems
 from speechasym.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
@@ -57,12 +57,32 @@ class Manifests(NamedTuple):
 PARTS = Manifests._fields
 
 
-@dataclass(frozen=True, kw_only=True)
-class Corpus:
+class Corpus(NamedTuple):
     """A prepared corpus: its sets, and the report of the preparation."""
 
     sets: Mapping[str, Manifests]
     report: PreparationReport
+
+
+def corpus_of(
+    name: str,
+    split: str,
+    sets: Mapping[str, list[Utterance]],
+    problems: Problems,
+    published: Mapping[str, tuple[int, int]],
+) -> Corpus:
+    """Return the manifests and the report of {set: utterances}; see `PreparationReport`."""
+    counts = {}
+    for key, utterances in sets.items():
+        counts[key] = Count(
+            speakers=len({u.speaker for u in utterances}),
+            sentences=len(utterances),
+            seconds=round(sum(u.seconds for u in utterances), 4),
+            words=sum(len(u.words) or len(u.text.split()) for u in utterances),
+            phones=sum(len(u.phones) for u in utterances),
+        )
+    report = PreparationReport(name, split, counts, published, problems)
+    return Corpus({key: manifests_of(part) for key, part in sets.items()}, report)
 
 
 def manifests_of(utterances: list[Utterance]) -> Manifests:

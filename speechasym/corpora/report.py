@@ -1,7 +1,7 @@
 """The preparation report of a corpus: counts for each set, and every problem."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from speechasym.errors import CorpusError
@@ -41,7 +41,7 @@ class Count(NamedTuple):
     phones: int  # tokens, silences and closures included; 0 where the corpus has no phone times
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class PreparationReport:
     """Counts and problems of a prepared corpus."""
 
@@ -49,7 +49,7 @@ class PreparationReport:
     split: str  # description of the split, official or local
     counts: Mapping[str, Count]
     published: Mapping[str, tuple[int, int]]  # speakers and sentences of the official sets
-    problems: Problems = field(default_factory=Problems)
+    problems: Problems
 
     def number(self, severity: str) -> int:
         """Return the number of problems of a severity."""
@@ -95,8 +95,8 @@ class PreparationReport:
             "split": self.split,
             "sets": {name: count._asdict() for name, count in self.counts.items()},
             "published": {
-                name: {"speakers": speakers, "sentences": sentences}
-                for name, (speakers, sentences) in self.published.items()
+                name: dict(zip(("speakers", "sentences"), numbers, strict=True))
+                for name, numbers in self.published.items()
             },
             "problems": [problem._asdict() for problem in self.problems],
         }
@@ -105,11 +105,9 @@ class PreparationReport:
         """Raise `CorpusError`, which carries this report, if there are errors."""
         if self.number("error"):
             kinds = [f"{kind} ({len(places)})" for kind, places in self.kinds("error").items()]
-            error = CorpusError(
-                root,
-                f"{self.summary()}: {', '.join(kinds)}",
-                "Fix them, or prepare without strict, which leaves such utterances out",
-            )
+            problem = f"{self.summary()}: {', '.join(kinds)}"
+            remedy = "Fix them, or prepare without strict, which leaves such utterances out"
+            error = CorpusError(root, problem, remedy)
             error.report = self
             raise error
 

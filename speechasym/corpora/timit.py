@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from speechasym.corpora import checks
-from speechasym.corpora.manifests import Corpus, Utterance
+from speechasym.corpora.manifests import Corpus, Utterance, corpus_of
 from speechasym.corpora.report import Problems
 from speechasym.corpora.splits import split_names
 from speechasym.corpora.timit_files import Sentence, find_sentences, read_sentence
@@ -99,7 +99,8 @@ def prepare(
                 sets[set_of[sentence.speaker, sentence.part]].append(utterance)
             step()
     published = {name: (speakers, speakers * complete) for name, speakers in PUBLISHED.items()}
-    corpus = checks.check_sets("timit", description, sets, problems, published)
+    sets = checks.check_sets(sets, problems)
+    corpus = corpus_of("timit", description, sets, problems, published)
     if description == OFFICIAL:
         for name, count in corpus.report.counts.items():
             if (count.speakers, count.sentences) != published[name]:

@@ -16,8 +16,7 @@ from speechasym import files
 from speechasym.annotations.intervals import SampleInterval
 from speechasym.config import check_count
 from speechasym.corpora import espeak, manifests
-from speechasym.corpora.checks import corpus_of
-from speechasym.corpora.manifests import Corpus, Utterance
+from speechasym.corpora.manifests import Corpus, Utterance, corpus_of
 from speechasym.corpora.mini.rendering import SAMPLE_RATE, render
 from speechasym.corpora.mini.sentences import SETS, Line, plan
 from speechasym.corpora.mini.voices import SPEAKERS

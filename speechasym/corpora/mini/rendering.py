@@ -106,9 +106,7 @@ def intervals_of(
         if phone.mnemonic == LINK:
             continue
         symbol = _symbol(phone, accent)
-        at = phone.sample
-        if symbol in STOPS:
-            at -= _closure(spoken, number)
+        at = phone.sample - (_closure(spoken, number) if symbol in STOPS else 0)
         if symbol != SILENCE or starts[-1][0] != SILENCE:
             starts.append((symbol, lead + round(at * ratio), phone.word))
     if starts[1][1] == 0:  # no silence comes before the first phone
@@ -127,14 +125,12 @@ def intervals_of(
 def _symbol(phone: Phone, accent: str) -> str:
     if phone.mnemonic in espeak.PAUSES:
         return SILENCE
-    try:
-        return PHONE_MAP[accent][phone.mnemonic]
-    except KeyError:
+    if phone.mnemonic not in PHONE_MAP[accent]:
         raise SynthesisError(
-            f"espeak-ng's phone {phone.mnemonic!r}",
-            f"is not in the map of the accent {accent}",
+            f"espeak-ng's phone {phone.mnemonic!r}", f"is not in the map of the accent {accent}",
             "Add it to PHONE_MAP in corpora/mini/voices.py, or leave the word out",
-        ) from None
+        )  # fmt: skip
+    return PHONE_MAP[accent][phone.mnemonic]
 
 
 def _closure(spoken: Spoken, number: int) -> int:

@@ -6,7 +6,7 @@ import math
 import re
 import types
 import typing
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -217,6 +217,18 @@ def to_dict(config: Any) -> Any:
     if isinstance(config, tuple | list):
         return [to_dict(value) for value in config]
     return config
+
+
+def leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the values of nested mappings and lists of mappings with their dotted keys."""
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from leaves(inner, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, list) and any(isinstance(v, Mapping) for v in value):
+        for number, inner in enumerate(value):
+            yield from leaves(inner, f"{key}.{number}")
+    else:
+        yield key, value
 
 
 def check_choice(name: str, value: Any, known: Collection[str]) -> None:

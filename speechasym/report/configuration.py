@@ -1,9 +1,10 @@
 """The report's last section: where the results come from, and the whole configuration."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+from speechasym.config import leaves
 from speechasym.report import html
 from speechasym.report.data import ReportData
 from speechasym.report.html import Html, definitions, joined, number, table, tag
@@ -17,18 +18,6 @@ def model_json(data: ReportData) -> dict[str, Any]:
     path = data.trained.folder / checkpoints.MODEL_META
     content: dict[str, Any] = json.loads(path.read_text("utf-8"))
     return content
-
-
-def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the values of nested mappings and lists of mappings with their dotted keys."""
-    if isinstance(value, Mapping):
-        for name, inner in value.items():
-            yield from _leaves(inner, f"{key}.{name}" if key else str(name))
-    elif isinstance(value, list) and any(isinstance(v, Mapping) for v in value):
-        for n, inner in enumerate(value):
-            yield from _leaves(inner, f"{key}.{n}")
-    else:
-        yield key, value
 
 
 def configuration(data: ReportData) -> Html:
@@ -47,7 +36,7 @@ def configuration(data: ReportData) -> Html:
     ):
         entries[name] = joined([path, ", sha256 ", tag("code", sha256)])
     if isinstance(results.get("decoding"), Mapping):
-        pairs = _leaves(results["decoding"])
+        pairs = leaves(results["decoding"])
         entries["words by lexicon"] = "; ".join(f"{k} {html.config_value(v)}" for k, v in pairs)
     entries["commit"] = str(results.get("commit") or model.get("commit") or "not recorded")
     for name, versions in (
@@ -62,7 +51,7 @@ def configuration(data: ReportData) -> Html:
         factor = factors.get("model") if isinstance(factors, Mapping) else None
         if isinstance(factor, float):
             entries["real-time factor of the model"] = number(factor)
-    rows = [[key, html.config_value(v)] for key, v in sorted(_leaves(model.get("config", {})))]
+    rows = [[key, html.config_value(v)] for key, v in sorted(leaves(model.get("config", {})))]
     symbols = {
         f"{head} ({len(names):,})": " ".join(map(html.symbol, names[:MOST_SYMBOLS]))
         + (" ..." if len(names) > MOST_SYMBOLS else "")

@@ -7,14 +7,14 @@ Shapes: F frames, D columns, L labels.
 
 import hashlib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from speechasym.config import check_count
 from speechasym.errors import ConfigError
-from speechasym.training.config import AugmentConfig, check_speeds
+from speechasym.training.config import AugmentConfig
 
 if TYPE_CHECKING:
     from lhotse import CutSet
@@ -146,18 +146,3 @@ def with_noise(
         CutSet.from_cuts(noise), snr=snr, seed=seed, preserve_id="left", random_mix_offset=True
     )
     return CutSet.from_cuts(mixed)  # drawn once: iterating twice gives the same
-
-
-def with_speeds(cuts: "CutSet", factors: Iterable[float] = (0.9, 1.0, 1.1)) -> "CutSet":
-    """Return each cut at each speed, times included; ids of changed cuts end in _spFACTOR.
-
-    Args:
-        factors: different ones from 0.5 to 2; 1.1 is faster, and higher in pitch.
-    """
-    from lhotse import CutSet
-
-    speeds = list(factors)
-    check_speeds("factors", speeds)
-    return CutSet.from_cuts(
-        cut if speed == 1 else cut.perturb_speed(speed) for speed in speeds for cut in cuts
-    )

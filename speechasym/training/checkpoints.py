@@ -49,15 +49,16 @@ def save(
         _remove(part)
         part.mkdir(parents=True)
         digest = _write(part / TENSORS, tensors)
-        files.write_json(part / META, {**meta, "format": FORMAT, "step": step, "sha256": digest})
+        description = {**meta, "format": FORMAT, "step": step, "sha256": digest}
+        files.write_json(part / META, plain(description))
         _sync(part)
         _remove(target)
         part.rename(target)
         _sync(folder)
     except (OSError, OutputError) as error:
-        problem = (
-            f"cannot be written ({error.strerror})" if isinstance(error, OSError) else error.args[1]
-        )
+        problem = error.args[1]
+        if isinstance(error, OSError):
+            problem = f"cannot be written ({error.strerror})"
         remedy = "Free space there, and use train --resume: the last save is intact"
         raise OutputError(target, problem, remedy) from error
     finally:
@@ -96,7 +97,7 @@ def load(folder: Path, which: str = LAST) -> tuple[dict[str, Tensor], dict[str, 
 def save_model(folder: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
     """Write model.safetensors, and its model.json. Raises `OutputError`."""
     digest = _write(folder / MODEL, tensors)
-    files.write_json(folder / MODEL_META, {**meta, "format": FORMAT, "sha256": digest})
+    files.write_json(folder / MODEL_META, plain({**meta, "format": FORMAT, "sha256": digest}))
 
 
 def load_model(folder: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -106,6 +107,11 @@ def load_model(folder: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if exists(folder):
         remedy = "Write it again from the run's checkpoint: train --resume"
     return _read(folder / MODEL, folder / MODEL_META, remedy)
+
+
+def with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return the tensors whose names start with `prefix`, without it."""
+    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
 
 
 def module_state(module: nn.Module, prefix: str = "") -> dict[str, Tensor]:
@@ -122,7 +128,7 @@ def restore(
         CheckpointError: about `source`, if one is missing, left over or of another shape.
     """
     state = module.state_dict()
-    values = {name[len(prefix) :]: t for name, t in tensors.items() if name.startswith(prefix)}
+    values = with_prefix(tensors, prefix)
     remedy = "Build the model with the configuration that it was trained with"
     for name, value in state.items():
         if name not in values:

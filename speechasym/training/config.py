@@ -6,7 +6,7 @@ Every value has a default, except the manifests. Keys are written with dots:
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,14 +20,6 @@ from speechasym.levels.config import HierarchyConfig, RecurrentConfig
 
 HEADS = ("phones", "letters", "words")
 IGNORED = ("function", "width", "depth", "dilation")  # keys of `block` in runs of version 0.1
-
-
-def check_speeds(name: str, speeds: Sequence[float]) -> None:
-    """Raise `ConfigError` unless speeds are at least one, all different, each from 0.5 to 2."""
-    if not speeds or len(set(speeds)) < len(speeds):
-        raise ConfigError(name, f"must be different values, got {speeds}", "Use 0.9, 1.0, 1.1")
-    for speed in speeds:
-        check_range(name, speed, "0.9, 1.0, 1.1", 0.5, 2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +46,11 @@ class AugmentConfig:
     def __post_init__(self) -> None:
         for name in ("copies", "time_masks", "column_masks"):
             check_range(name, getattr(self, name), "0, 1, 2 ...")
-        check_speeds("speeds", self.speeds)
+        if not self.speeds or len(set(self.speeds)) < len(self.speeds):
+            problem = f"must be different values, got {self.speeds}"
+            raise ConfigError("speeds", problem, "Use 0.9, 1.0, 1.1")
+        for speed in self.speeds:
+            check_range("speeds", speed, "0.9, 1.0, 1.1", 0.5, 2)
         low, high = self.snr_db
         if not (math.isfinite(low) and math.isfinite(high) and low <= high):
             raise ConfigError("snr_db", f"must be a range, got {self.snr_db}", "Use 5, 30")

@@ -17,7 +17,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from speechasym import files
 from speechasym.annotations.intervals import Interval
-from speechasym.corpora.manifests import read_cuts
+from speechasym.corpora.manifests import check_writable, read_cuts
 from speechasym.errors import AudioError, LabelError
 from speechasym.language import lexicon
 from speechasym.language.ngrams import UNKNOWN
@@ -25,13 +25,14 @@ from speechasym.training import batches, labels
 from speechasym.training.augment import Excerpt, draw_splice, draw_variant, perturb_features
 from speechasym.training.config import AugmentConfig, DataConfig
 from speechasym.training.cuts import read_noises
-from speechasym.training.feature_cache import FeatureTask, check_cache, features_of_all
+from speechasym.training.feature_cache import FeatureTask, features_of_all
 from speechasym.training.labels import Inventory
 
 if TYPE_CHECKING:
     from lhotse import CutSet
 
 log = logging.getLogger(__name__)
+UNCHANGED = AugmentConfig()  # each cut once, as recorded
 
 
 class Batch(NamedTuple):
@@ -80,7 +81,7 @@ class Dataset:
         self,
         numbers: Sequence[int],
         epoch: int = 0,
-        augment: AugmentConfig | None = None,
+        augment: AugmentConfig = UNCHANGED,
         seed: tuple[int, int] = (0, 0),
     ) -> Batch:
         """Return the cuts of these indices, each in the variant whose turn it is in an epoch.
@@ -93,9 +94,7 @@ class Dataset:
         for number in numbers:
             excerpts = self.excerpts(number, epoch, augment, seed)
             x = torch.cat([self.features[e.cut][e.variant][e.frames] for e in excerpts])
-            if augment is not None:
-                x = perturb_features(x, augment, self.rate, (*seed, number))
-            features.append(x)
+            features.append(perturb_features(x, augment, self.rate, (*seed, number)))
             phones.append([label for e in excerpts for label in e.phones])
             if self.phone_frames is not None:
                 frame_labels.append(torch.cat([self._frame_labels(e) for e in excerpts]))
@@ -111,14 +110,10 @@ class Dataset:
         )
 
     def excerpts(
-        self,
-        number: int,
-        epoch: int = 0,
-        augment: AugmentConfig | None = None,
-        seed: tuple[int, int] = (0, 0),
+        self, number: int, epoch: int, augment: AugmentConfig, seed: tuple[int, int]
     ) -> list[Excerpt]:
         """Return what stands for a cut in `batch` with these arguments: all of it, or a splice."""
-        if augment is not None and augment.splice:
+        if augment.splice:
             assert self.phone_frames is not None  # `load` sees to it
             if excerpts := draw_splice(self.phone_frames, number, augment, (*seed, number)):
                 return excerpts
@@ -156,7 +151,7 @@ def load(
     heads: Sequence[str],
     *,
     inventories: Inventory | None = None,
-    augment: AugmentConfig | None = None,
+    augment: AugmentConfig = UNCHANGED,
     seed: int = 0,
     show_progress: bool = True,
     timed: bool = False,
@@ -175,9 +170,9 @@ def load(
         ConfigError: no manifest or lexicon.
         LabelError, AudioError: naming the cut; with `timed` also for cuts without timed phones.
     """
-    augment = augment or AugmentConfig()
     name = Path(path).name
-    check_cache(config.cache)
+    if config.cache is not None:
+        check_writable(config.cache)
     cuts = read_cuts(Path(path))
     words = None if config.labels.lexicon is None else lexicon.read_lexicon(config.labels.lexicon)
     with _naming(path):
@@ -236,10 +231,8 @@ def _encode(rows: Sequence[Sequence[str]], inventory: Sequence[str], what: str) 
     known = labels.classes(inventory)
     unknown = {token for row in rows for token in row} - set(known)
     if unknown and UNKNOWN not in known:
-        log.warning(
-            "%s %s not in the model's inventory: each counts as an error",
-            what, ", ".join(map(repr, sorted(unknown)[:5])),
-        )  # fmt: skip
+        names = ", ".join(map(repr, sorted(unknown)[:5]))
+        log.warning("%s %s not in the model's inventory: each counts as an error", what, names)
     return [labels.encode(row, known) for row in rows]
 
 

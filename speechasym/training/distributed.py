@@ -58,11 +58,10 @@ def broadcast_numbers(
     numbers: Sequence[float], device: torch.device, group: ProcessGroup
 ) -> list[float]:
     """Return the numbers of the first process in all."""
-    if group.size == 1:
-        return list(numbers)
-    sent = torch.tensor(numbers, dtype=torch.float64, device=device)
-    dist.broadcast(sent, 0)
-    return sent.tolist()
+    sent: list[float] = list(numbers)
+    if group.size > 1:
+        dist.broadcast_object_list(sent, 0, device=device)
+    return sent
 
 
 def sum_gradients(model: nn.Module, numbers: Tensor, group: ProcessGroup) -> Tensor:

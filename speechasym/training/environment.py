@@ -74,10 +74,8 @@ def memory_errors_as(error: SpeechAsymError) -> Iterator[None]:
 def stop_signals() -> Iterator[list[int]]:
     """Collect a first SIGTERM or Ctrl-C in the yielded list; a second one acts as usual."""
     received: list[int] = []
-    if current_thread() is not main_thread():
-        yield received
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = (signal.SIGINT, signal.SIGTERM) if current_thread() is main_thread() else ()
+    before = {number: signal.getsignal(number) for number in numbers}
 
     def restore() -> None:
         for number, handler in before.items():

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from speechasym import files
 from speechasym.audio import reading
 from speechasym.config import to_dict
-from speechasym.errors import AudioError, OutputError, SpeechAsymError
+from speechasym.errors import AudioError, SpeechAsymError
 from speechasym.feature_extraction.sets import FeatureConfig
 from speechasym.progress import progress
 from speechasym.training.augment import Variant
@@ -31,10 +31,8 @@ if TYPE_CHECKING:
 
 FORMAT = 1  # of the cache
 # code that features depend on: if any of it changes, the cache is stale
-SOURCES = (
-    "ops", "audio", "auditory", "asymmetry", "feature_extraction", "training/cuts.py",
-    "training/feature_cache.py",
-)  # fmt: skip
+CODE = ("training/cuts.py", "training/feature_cache.py")
+SOURCES = ("ops", "audio", "auditory", "asymmetry", "feature_extraction", *CODE)
 
 
 class FeatureTask(NamedTuple):
@@ -51,13 +49,14 @@ def features_of_all(
     tasks: Sequence[FeatureTask], workers: int, what: str, show_progress: bool
 ) -> Iterator[NDArray[np.float32]]:
     """Yield the features (F, D) of each task, in order. Raises `AudioError` naming the cut."""
+    several = workers > 1 and len(tasks) >= 2 * workers
+    results = (
+        run_tasks(features_of, tasks, workers, in_order=True, chunk=4)
+        if several
+        else map(features_of, tasks)
+    )
     with progress(len(tasks), what, show_progress) as step:
-        if workers == 1 or len(tasks) < 2 * workers:
-            for task in tasks:
-                yield features_of(task)
-                step()
-            return
-        for rows in run_tasks(features_of, tasks, workers, in_order=True, chunk=4):
+        for rows in results:
             yield rows
             step()
 
@@ -138,13 +137,3 @@ def _identity(cut: "Cut") -> Any:
         return [plain(item) for item in part] if isinstance(part, list | tuple) else part
 
     return plain(cut.to_dict())
-
-
-def check_cache(folder: str | None) -> None:
-    """Create the cache's folder. Raises `OutputError` if that fails."""
-    try:
-        if folder is not None:
-            Path(folder).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        problem = f"cannot be created ({error.strerror})"
-        raise OutputError(str(folder), problem, "Choose another folder") from error

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from lhotse.cut import Cut
 
 Inventory = dict[str, tuple[str, ...]]
+FOLDED = FOLD_ANY_TO_39 | {"": "", GLOTTAL_STOP: ""}  # TIMIT's phones to 39, or to nothing
 
 
 def tokens(cut: "Cut", head: str, config: LabelConfig, lexicon: Lexicon | None) -> list[str]:
@@ -104,12 +105,10 @@ def _configured(intervals: Iterable[Interval], config: LabelConfig, name: str) -
 
 def _folded(symbol: str, name: str) -> str:
     """Return one of TIMIT's 39 phones, or nothing."""
-    key = symbol if symbol == "h#" else symbol.lower()
-    if key in FOLD_ANY_TO_39:
-        return FOLD_ANY_TO_39[key]
-    if key in ("", GLOTTAL_STOP):
-        return ""
-    raise LabelError(name, f"{symbol!r} is not a symbol of TIMIT", "Set labels.fold: none")
+    folded = FOLDED.get(symbol.lower())
+    if folded is None:
+        raise LabelError(name, f"{symbol!r} is not a symbol of TIMIT", "Set labels.fold: none")
+    return folded
 
 
 def inventory(head: str, rows: Iterable[Sequence[str]], config: LabelConfig) -> tuple[str, ...]:

@@ -57,10 +57,9 @@ def train(
     Under torchrun each process takes its share of every batch, and the first one writes.
 
     Args:
-        config: configuration, or its YAML file.
+        config: as `read_config` returns it, or a YAML file.
         out: folder of the run.
         overrides: `key=value` words that take precedence over the file.
-        config: as `read_config` returns it; out: the folder of the run.
         resume: continue an interrupted run in `out`, or start if there is none.
         build: builds the model from (config.model, columns, {head: symbols}); default:
             `hierarchy.build_model`. A model maps (features (B, F, D), lengths (B,)) to an object
@@ -88,13 +87,6 @@ def train(
     if not isinstance(config, TrainConfig):
         config = read_config(config, overrides)
     out = Path(os.path.abspath(out))
-    summary = _train(config, out, resume, build, show_progress)
-    return summary | {"target": config.target_head}
-
-
-def _train(
-    config: TrainConfig, out: Path, resume: bool, build: Build | None, show_progress: bool
-) -> dict[str, Any]:
     if build is None:  # report the model's faults before features are computed for hours
         models.build_model(config, 1, {head: ("",) for head in config.heads.used})
     if config.start is not None:
@@ -112,11 +104,12 @@ def _train(
         distributed.barrier(group)
         stack.enter_context(environment.deterministic(config.threads))
         resumes = resume and checkpoints.exists(out)
-        if resumes and (end := run_folder.finished(out)) is not None:
+        if resumes and (end := run_folder.finished(out, config.target_head)) is not None:
             return end
-        train_set, dev_set = _load_data(config, show_progress and group.is_first)
+        show_progress = show_progress and group.is_first
+        train_set, dev_set = _load_data(config, show_progress)
         inventories = train_set.inventories
-        batches.check_longest(train_set.cuts, config.batch_seconds, "batch_seconds")
+        batches.check_longest(train_set.cuts, config.batch_seconds)
         model = models.build_model(config, train_set.columns, inventories, build)
         if not resumes:
             models.initialise_model(model, train_set, config)
@@ -141,7 +134,7 @@ def _train(
             validation.check_model(model, batch, {h: len(s) for h, s in inventories.items()})
         state.parameters = sum(p.numel() for p in model.parameters())
         stopped = stack.enter_context(environment.stop_signals())
-        advance = stack.enter_context(progress_bar("train", show_progress and group.is_first))
+        advance = stack.enter_context(progress_bar("train", show_progress))
         write = stack.enter_context(run_folder.metrics(out, state.metrics, group))
         return _loop(run, state, stopped, advance, write)
 
@@ -192,10 +185,10 @@ def _loop(
             if state.done:
                 break
             if stop:
-                return run_folder.summary(run.out, state)
+                return run_folder.summary(run.out, state, config.target_head)
         assert state.done or state.batch == 0  # the sampler yields every cut once
     run_folder.export(run, state)
-    return run_folder.summary(run.out, state)
+    return run_folder.summary(run.out, state, config.target_head)
 
 
 def _step(
@@ -264,10 +257,8 @@ def _log_left_out(state: RunState, left_out: Mapping[str, list[str]]) -> None:
     for head, names in left_out.items():
         known = state.left_out.setdefault(head, [])
         if names and not known:
-            log.warning(
-                "cut %s has more %s than the model has steps: this cut and others like it do not "
-                "count in that loss", names[0], head,
-            )  # fmt: skip
+            problem = "has more %s than the model has steps: such cuts do not count in that loss"
+            log.warning(f"cut %s {problem}", names[0], head)
         known += [name for name in names if name not in known]
 
 
@@ -276,20 +267,17 @@ def _validate(run: Run, state: RunState, advance: Advance, write: WriteMetrics) 
     config, heads = run.config, list(run.config.heads.used)
     numbers = [0.0] * 2 * len(heads)
     if run.group.is_first:
+        seconds = 2 * config.batch_seconds
         with run.average.applied(run.model):
-            result = validation.evaluate(
-                run.model, run.dev, batch_seconds=2 * config.batch_seconds,
-                device=run.device, precision=config.precision,
-            )  # fmt: skip
-        numbers = [result.losses[h] for h in heads] + [result.errors[h] for h in heads]
+            result = validation.evaluate(run.model, run.dev, seconds, run.device, config.precision)
+        numbers = [part[head] for part in result for head in heads]
     numbers = distributed.broadcast_numbers(numbers, run.device, run.group)
     keys = [f"dev_{what}_{head}" for what in ("loss", "error") for head in heads]
     state.last = dict(zip(keys, numbers, strict=True))
     state.metrics = write({"step": state.step, "epoch": state.epoch, **state.last})
     errors = ", ".join(f"{head} {100 * state.last[f'dev_error_{head}']:.1f} %" for head in heads)
-    advance(
-        -1, f"step {state.step}, epoch {state.epoch}: dev error {errors}; {state.seconds:.0f} s"
-    )
+    position = f"step {state.step}, epoch {state.epoch}"
+    advance(-1, f"{position}: dev error {errors}; {state.seconds:.0f} s")
     error, loss = (state.last[f"dev_{what}_{config.target_head}"] for what in ("error", "loss"))
     if state.best is None or (error, loss) < (state.best, state.best_loss):
         state.best, state.best_loss = error, loss

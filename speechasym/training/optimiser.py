@@ -20,14 +20,10 @@ from speechasym.errors import TrainingError
 def adamw(model: nn.Module, learning_rate: float, weight_decay: float) -> torch.optim.AdamW:
     """Return AdamW [1] for a model, without weight decay of its `undecayed` parameters."""
     exempt = undecayed(model)
-    decays: list[nn.Parameter] = []
-    others: list[nn.Parameter] = []
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            (others if name in exempt else decays).append(parameter)
+    trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     groups = [
-        {"params": decays, "weight_decay": weight_decay},
-        {"params": others, "weight_decay": 0.0},
+        {"params": [p for name, p in trained if name not in exempt], "weight_decay": weight_decay},
+        {"params": [p for name, p in trained if name in exempt], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW([g for g in groups if g["params"]], lr=learning_rate)
 
@@ -94,10 +90,8 @@ class Average:
     def update(self, model: nn.Module, step: int) -> None:
         """Update the average after a step, counted from 1."""
         weight = 1 - min(self.decay, step / (step + 10))
-        current = dict(model.named_parameters())
-        torch._foreach_lerp_(
-            list(self.values.values()), [current[name].detach() for name in self.values], weight
-        )
+        current = [parameter.detach() for parameter in model.parameters()]
+        torch._foreach_lerp_(list(self.values.values()), current, weight)
 
     @contextmanager
     def applied(self, model: nn.Module) -> Iterator[None]:
@@ -167,11 +161,8 @@ def _tensors(output: Any) -> Iterator[Tensor]:
     if isinstance(output, Tensor):
         if output.is_floating_point():
             yield output.detach().nan_to_num(torch.nan, torch.inf, 0.0)
-    elif isinstance(output, Mapping):
-        for part in output.values():
-            yield from _tensors(part)
-    elif isinstance(output, tuple | list):
-        for part in output:
+    elif isinstance(output, tuple | list | Mapping):
+        for part in output.values() if isinstance(output, Mapping) else output:
             yield from _tensors(part)
     elif hasattr(output, "__dict__"):
         yield from _tensors(vars(output))

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from speechasym import files
-from speechasym.config import build, to_dict
+from speechasym.config import build, leaves, to_dict
 from speechasym.errors import CheckpointError, ConfigError, OutputError, TrainingError
 from speechasym.training import checkpoints
 from speechasym.training.config import TrainConfig, config_from_dict
@@ -104,16 +104,11 @@ def _with_defaults(mapping: Any) -> Any:
         return mapping
 
 
-def _differences(old: Any, new: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:
-    if isinstance(old, dict) and isinstance(new, dict):
-        for name in [*old, *(n for n in new if n not in old)]:
-            inner = f"{key}.{name}" if key else name
-            yield from _differences(old.get(name), new.get(name), inner)
-    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        for number, (one, other) in enumerate(zip(old, new, strict=True)):
-            yield from _differences(one, other, f"{key}.{number}")
-    elif old != new:
-        yield key, old, new
+def _differences(old: Any, new: Any) -> Iterator[tuple[str, Any, Any]]:
+    before, after = dict(leaves(old)), dict(leaves(new))
+    for key in before | after:
+        if before.get(key) != after.get(key):
+            yield key, before.get(key), after.get(key)
 
 
 def _meta(run: Run) -> dict[str, Any]:
@@ -127,12 +122,16 @@ def _meta(run: Run) -> dict[str, Any]:
     }
 
 
+def _model_tensors(run: Run) -> dict[str, Tensor]:
+    averages = {f"average.{name}": value for name, value in run.average.values.items()}
+    return checkpoints.module_state(run.model, "model.") | averages
+
+
 def save(run: Run, state: RunState, best: bool) -> None:
     """Write a checkpoint. Raises `TrainingError` if a tensor is not finite."""
     if not run.group.is_first:
         return
-    tensors = checkpoints.module_state(run.model, "model.")
-    tensors |= {f"average.{name}": value for name, value in run.average.values.items()}
+    tensors = _model_tensors(run)
     tensors |= {f"adamw.{n}": t for n, t in moments(run.model, run.optimiser).items()}
     for name, value in tensors.items():
         if value.is_floating_point() and not bool(value.isfinite().all()):
@@ -140,10 +139,10 @@ def save(run: Run, state: RunState, best: bool) -> None:
             remedy = "Lower learning_rate; the previous checkpoint is intact"
             raise TrainingError(f"step {state.step}", problem, remedy)
     meta = _meta(run) | {"place": asdict(state), "processes": run.group.size}
-    checkpoints.save(run.out, state.step, tensors, checkpoints.plain(meta), best)
+    checkpoints.save(run.out, state.step, tensors, meta, best)
 
 
-def finished(out: Path) -> dict[str, Any] | None:
+def finished(out: Path, target: str) -> dict[str, Any] | None:
     """Return the summary of a finished run, None for another. Raises `CheckpointError`."""
     state = _read_state(out, checkpoints.load(out)[1])
     if not state.done:
@@ -152,7 +151,7 @@ def finished(out: Path) -> dict[str, Any] | None:
         checkpoints.load_model(out)
     except CheckpointError:  # the run was killed while writing it, or it is damaged: write it again
         return None
-    return summary(out, state)
+    return summary(out, state, target)
 
 
 def restore(run: Run) -> RunState:
@@ -172,8 +171,7 @@ def restore(run: Run) -> RunState:
             problem = f"its checkpoint has no matching average.{name}"
             raise CheckpointError(run.out, problem, "Train again")
         value.copy_(kept)
-    adamw = {n.removeprefix("adamw."): t for n, t in tensors.items() if n.startswith("adamw.")}
-    set_moments(run.model, run.optimiser, adamw)
+    set_moments(run.model, run.optimiser, checkpoints.with_prefix(tensors, "adamw."))
     return state
 
 
@@ -192,20 +190,17 @@ def export(run: Run, state: RunState) -> None:
     """Write model.safetensors and model.json: the best averaged parameters, or else the last."""
     if not run.group.is_first:
         return
-    tensors = checkpoints.module_state(run.model)
-    step = state.step
+    tensors, step = _model_tensors(run), state.step
     if checkpoints.exists(run.out, checkpoints.BEST):
-        kept, meta = checkpoints.load(run.out, checkpoints.BEST)
-        tensors = {n.removeprefix("model."): t for n, t in kept.items() if n[:6] == "model."}
-        averages = {n.removeprefix("average."): t for n, t in kept.items() if n[:8] == "average."}
-        step = meta["step"]
-    else:
-        averages = {name: value.cpu() for name, value in run.average.values.items()}
+        tensors, best = checkpoints.load(run.out, checkpoints.BEST)
+        step = best["step"]
+    result = checkpoints.with_prefix(tensors, "model.")
+    result |= checkpoints.with_prefix(tensors, "average.")
     meta = _meta(run) | {"step": step, "error": state.best, "target": run.config.target_head}
-    checkpoints.save_model(run.out, tensors | averages, checkpoints.plain(meta))
+    checkpoints.save_model(run.out, result, meta)
 
 
-def summary(out: Path, state: RunState) -> dict[str, Any]:
+def summary(out: Path, state: RunState, target: str) -> dict[str, Any]:
     """Return the result of a run, finished or not."""
     stopped = f"stopped at step {state.step}; run the same command with --resume to continue"
     return {
@@ -217,6 +212,7 @@ def summary(out: Path, state: RunState) -> dict[str, Any]:
         "seconds": round(state.seconds, 3),
         "best": state.best,
         "best_step": state.best_step,
+        "target": target,
         "dev": state.last,
         "left_out": state.left_out,
         "parameters": state.parameters,
@@ -235,10 +231,10 @@ def metrics(out: Path, size: int, group: ProcessGroup) -> Iterator[WriteMetrics]
         return
     path = out / METRICS
     with _writing(path):
+        path.touch()
+        os.truncate(path, min(size, path.stat().st_size))
         file = path.open("ab")
     with file:
-        with _writing(path):
-            file.truncate(min(size, path.stat().st_size))
 
         def write(line: Mapping[str, Any]) -> int:
             with _writing(path):

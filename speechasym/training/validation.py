@@ -1,8 +1,6 @@
 """Losses and errors of a model on a set of cuts; a check that a model fits its data."""
 
-from collections import defaultdict
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import torch
 from rapidfuzz.distance import Levenshtein
@@ -14,33 +12,24 @@ from speechasym.training.dataset import Batch, Dataset
 from speechasym.training.losses import autocast
 
 
-class Evaluation(NamedTuple):
-    """The result of a model on a set of cuts."""
-
-    losses: dict[str, float]  # {head: CTC loss, nats per label}
-    errors: dict[str, float]  # {head: error rate of greedy decoding}
-    hypotheses: dict[str, dict[str, list[str]]]  # {head: {cut: symbols}}
-
-
 @torch.no_grad()
 def evaluate(
     model: nn.Module,
     data: Dataset,
-    *,
     batch_seconds: float = 120.0,
     device: torch.device | str = "cpu",
     precision: str = "float32",
-) -> Evaluation:
-    """Return losses, errors and greedy hypotheses of all heads; the model's mode is restored.
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Return {head: CTC loss, nats per label}, {head: error rate of greedy decoding}.
 
-    Unknown words stay in the reference, so that <unk> is always an error.
+    Unknown words stay in the reference, so that <unk> is always an error. The model's mode is
+    restored.
     """
     device = torch.device(device)
     training = model.training
     model.eval()
-    sums: dict[str, float] = defaultdict(float)
-    counts: dict[str, int] = defaultdict(int)
-    hypotheses: dict[str, dict[str, list[str]]] = {head: {} for head in data.inventories}
+    losses, labels, errors = (dict.fromkeys(data.inventories, 0.0) for _ in range(3))
+    known = {head: dict(zip(data.ids, rows, strict=True)) for head, rows in data.references.items()}
     try:
         for batch in data.in_order(batch_seconds):
             batch = batch.to(device)
@@ -49,25 +38,18 @@ def evaluate(
             for head, inventory in data.inventories.items():
                 log_probs, lengths = output.heads[head]
                 loss, fits = ctc.loss(log_probs, lengths, *batch.targets[head])
-                sums[head] += float(loss)
-                counts[head] += int(batch.targets[head][1].cpu()[fits].sum())
+                losses[head] += float(loss)
+                labels[head] += int(batch.targets[head][1].cpu()[fits].sum())
                 for name, row in zip(batch.ids, ctc.greedy(log_probs, lengths), strict=True):
-                    hypotheses[head][name] = ctc.symbols(row, inventory)
+                    symbols = ctc.symbols(row, inventory)
+                    errors[head] += Levenshtein.distance(known[head][name], symbols)
     finally:
         model.train(training)
-    return Evaluation(
-        {head: sums[head] / max(1, counts[head]) for head in hypotheses},
-        {head: _error_rate(data, head, rows) for head, rows in hypotheses.items()},
-        hypotheses,
+    totals = {head: sum(map(len, rows)) for head, rows in data.references.items()}
+    return (
+        {head: losses[head] / max(1, labels[head]) for head in losses},
+        {head: errors[head] / max(1, totals[head]) for head in losses},
     )
-
-
-def _error_rate(data: Dataset, head: str, hypotheses: Mapping[str, list[str]]) -> float:
-    errors = total = 0
-    for name, reference in zip(data.ids, data.references[head], strict=True):
-        errors += Levenshtein.distance(reference, hypotheses[name])
-        total += len(reference)
-    return errors / max(1, total)
 
 
 @torch.no_grad()

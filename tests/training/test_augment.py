@@ -1,4 +1,4 @@
-"""Augmentation: variants, masks, noise and speeds, all by seed."""
+"""Augmentation: variants, masks and noise, all by seed."""
 
 import math
 
@@ -8,7 +8,7 @@ import soundfile as sf
 import torch
 
 from speechasym.errors import ConfigError
-from speechasym.training.augment import draw_variant, perturb_features, with_noise, with_speeds
+from speechasym.training.augment import draw_variant, perturb_features, with_noise
 from speechasym.training.config import AugmentConfig
 
 RATE = 16000
@@ -80,17 +80,6 @@ def test_noise_at_ratios_of_a_range(cuts, noise):
     assert len(ratios) == 12 and 0 <= min(ratios) < 8 and 12 < max(ratios) <= 20
 
 
-def test_speeds_move_the_times_too(cuts):
-    varied = with_speeds(cuts)
-    assert len(varied) == 36 and len(set(varied.ids)) == 36
-    fast = varied["u05_sp1.1"]
-    assert fast.duration == pytest.approx(cuts["u05"].duration / 1.1, abs=1e-4)
-    word = fast.supervisions[0].alignment["word"][0]
-    assert (word.start, word.duration) == pytest.approx((0.1 / 1.1, 0.25 / 1.1), abs=1e-4)
-    assert fast.load_audio().shape == (1, fast.num_samples)
-    assert varied["u05"] == cuts["u05"]
-
-
 @pytest.mark.parametrize(
     ("call", "match"),
     [
@@ -98,10 +87,6 @@ def test_speeds_move_the_times_too(cuts):
         (lambda c, n: with_noise(c, n, (20, 0), 0), "snr"),
         (lambda c, n: with_noise(c, n.subset(cut_ids=[]), 10, 0), "must not be empty"),
         (lambda c, n: with_noise(c, n.resample(8000), 10, 0), r"resample\(16000\)"),
-        (lambda c, n: with_speeds(c, ()), "different values"),
-        (lambda c, n: with_speeds(c, (1, 1.0)), "different values"),
-        (lambda c, n: with_speeds(c, (0,)), ">= 0.5 and <= 2"),
-        (lambda c, n: with_speeds(c, (math.nan,)), ">= 0.5 and <= 2"),
     ],
 )
 def test_bad_values(cuts, noise, call, match):

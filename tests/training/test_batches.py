@@ -1,95 +1,49 @@
 """Batches: every cut once, the same by seed, resumed in mid-epoch."""
 
-import contextlib
-import json
-import math
-
 import pytest
 import tiny
 
 from speechasym.errors import ConfigError
 from speechasym.training import batches, dataset
-from speechasym.training.batches import resume, sampler
 
 
-def names(batches):
-    return [[cut.id for cut in batch] for batch in batches]
-
-
-def sample(cuts, **options):
-    return sampler(cuts, **{"max_seconds": 4, "seed": 1, "buckets": 3} | options)
+def epoch(cuts, seed=1, number=0, first=0):
+    return list(batches.epoch_batches(cuts, 4, seed, number, first))
 
 
 @pytest.mark.parametrize("buckets", [1, 3, 50])
-def test_an_epoch_holds_every_cut_once_in_bounded_batches(cuts, buckets):
-    batches = list(sample(cuts, buckets=buckets))
-    assert sorted(name for batch in names(batches) for name in batch) == sorted(cuts.ids)
-    for batch in batches:
-        *before, _ = [cut.duration for cut in batch]
+def test_an_epoch_holds_every_cut_once_in_bounded_batches(cuts, buckets, monkeypatch):
+    monkeypatch.setattr(batches, "BUCKETS", buckets)
+    drawn = epoch(cuts)
+    assert sorted(number for batch in drawn for number in batch) == list(range(len(cuts)))
+    for batch in drawn:
+        *before, _ = [cuts[number].duration for number in batch]
         assert len(batch) * max(before, default=0) <= 4 + 1e-6
 
 
-def test_same_seed_same_batches(cuts):
-    assert names(sample(cuts)) == names(sample(cuts))
-    assert names(sample(cuts)) != names(sample(cuts, seed=2))
-    epochs = sample(cuts)
-    first = names(epochs)
-    epochs.set_epoch(1)
-    assert names(epochs) != first
+def test_same_seed_same_batches(cuts, monkeypatch):
+    monkeypatch.setattr(batches, "BUCKETS", 3)
+    assert epoch(cuts) == epoch(cuts)
+    assert epoch(cuts) != epoch(cuts, seed=2)
+    assert epoch(cuts) != epoch(cuts, number=1)
 
 
-@pytest.mark.parametrize("epoch", [0, 2])
-@pytest.mark.parametrize("taken", [1, 3])
-def test_a_resumed_sampler_yields_the_same_rest(cuts, epoch, taken):
-    whole = sample(cuts)
-    whole.set_epoch(epoch)
-    batches = iter(whole)
-    for _ in range(taken):
-        next(batches)
-    state = json.loads(json.dumps(whole.state_dict()))  # as a checkpoint keeps it
-    kept = dict(state)
-    rest = []
-    with contextlib.suppress(StopIteration):
-        while True:  # `for` would begin again
-            rest += names([next(batches)])
-    other = sample(cuts)
-    resume(other, state)
-    assert rest and names(other) == rest
-    assert state.keys() == kept.keys()  # lhotse's own method empties it
-
-
-def test_lazy_cuts(cuts, tmp_path):
-    from lhotse import CutSet
-
-    cuts.to_file(tmp_path / "cuts.jsonl.gz")
-    lazy = CutSet.from_jsonl_lazy(tmp_path / "cuts.jsonl.gz")
-    assert sorted(cut.id for batch in sample(lazy) for cut in batch) == sorted(cuts.ids)
+@pytest.mark.parametrize("number", [0, 2])
+@pytest.mark.parametrize("first", [1, 3])
+def test_a_resumed_epoch_yields_the_same_rest(cuts, number, first, monkeypatch):
+    monkeypatch.setattr(batches, "BUCKETS", 3)
+    rest = epoch(cuts, number=number)[first:]
+    assert rest and epoch(cuts, number=number, first=first) == rest
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_fewer_cuts_than_buckets(cuts, tmp_path, count):
-    from lhotse import CutSet
-
-    few = cuts.subset(first=count)
-    few.to_file(tmp_path / "few.jsonl.gz")
-    for part in (few, CutSet.from_jsonl_lazy(tmp_path / "few.jsonl.gz")):
-        assert sum(map(len, sample(part))) == count
+def test_fewer_cuts_than_buckets(cuts, count):
+    assert sum(map(len, epoch(cuts.subset(first=count)))) == count
 
 
-@pytest.mark.parametrize(
-    ("call", "match"),
-    [
-        (lambda c: sampler(c, 0), "max_seconds"),
-        (lambda c: sampler(c, math.nan), "max_seconds"),
-        (lambda c: sampler(c, 1), "shorter than cut u11 of 1.6 s"),
-        (lambda c: sampler(c, 4, buckets=0), "buckets"),
-        (lambda c: sampler(c, 4, seed=-1), "seed"),
-        (lambda c: sampler(c.subset(cut_ids=[]), 4), "must not be empty"),
-    ],
-)
-def test_bad_values(cuts, call, match):
-    with pytest.raises(ConfigError, match=match):
-        call(cuts)
+def test_a_cut_longer_than_a_batch_is_named(cuts):
+    with pytest.raises(ConfigError, match=r"batch_seconds: 1 s is shorter than cut u11 of 1\.6 s"):
+        batches.check_longest(cuts, 1)
 
 
 def load(words, *more, heads=("phones",), **options):

@@ -85,6 +85,8 @@ def test_to_dict_and_back(path):
         ("data.augment.snr_db=[9]", "must have 2 values"),
         ("data.augment.speeds=[3]", "must be >= 0.5 and <= 2, got 3"),
         ("data.augment.speeds=[]", "different values"),
+        ("data.augment.speeds=[1, 1.0]", "different values"),
+        ("data.augment.speeds=[.nan]", "must be >= 0.5 and <= 2, got nan"),
         ("epochs", "is not of the form key=value"),
         ("a..b=1", "is not of the form key=value"),
         ("epochs=[", "is not a valid YAML value"),

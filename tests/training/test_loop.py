@@ -50,9 +50,8 @@ def test_it_learns(tmp_path, words, capsys):
         inventories=inventories,
         show_progress=False,
     )
-    again = validation.evaluate(model, data)
-    assert again.errors["phones"] == pytest.approx(result["best"])
-    assert set(again.hypotheses["phones"]) == set(data.ids)
+    _, errors = validation.evaluate(model, data)
+    assert errors["phones"] == pytest.approx(result["best"])
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])

@@ -107,7 +107,7 @@ class Gammatone(nn.Module):
         return x.device.type == "cpu" and x.dtype == torch.float32 and not gradient
 
     def forward(
-        self, x: Tensor | NDArray, state: State | None = None
+        self, x: Tensor | NDArray, state: State | None = None, lengths: Tensor | None = None
     ) -> tuple[Frames[Tensor], State]:
         """Filter samples and return the frames that they complete, and the state.
 
@@ -116,15 +116,21 @@ class Gammatone(nn.Module):
         Args:
             x: (..., T), full scale 1.
             state: returned by the previous call, to continue from there; None: silence before.
+            lengths: (B,) valid samples of each row of x (B, T). Those beyond count as silence, and
+                frames that begin there are 0.
 
         Returns:
             Frames (..., C, F), and the state.
 
         Raises:
-            ConfigError: x is not a floating-point signal.
+            ConfigError: x is not a floating-point signal, or `lengths` do not fit it.
         """
         x = torch.as_tensor(x)
         flat = flat_rows(x)
+        if lengths is not None:
+            _check_lengths(lengths, x)
+            inside = torch.arange(x.shape[-1], device=x.device) < lengths.to(x.device)[:, None]
+            flat = torch.where(inside, flat, 0)
         c = self.coefficients()
         after: State
         if self._in_numba(flat):
@@ -143,6 +149,10 @@ class Gammatone(nn.Module):
                 turn = torch.from_numpy(c.turn).to(frames[2])
                 frames[2] = frames[2] * turn[:, None]
             after = GammatoneState(stages, samples[:, used:].clone())
+        if lengths is not None:
+            begun = torch.arange(frames[0].shape[-1], device=x.device) * c.hop
+            valid = begun < lengths.to(x.device)[:, None]
+            frames = [torch.where(valid[:, None], f, 0) for f in frames]
         return Frames(*(f.reshape(*x.shape[:-1], *f.shape[1:]) for f in frames)), after
 
     def channels(self, x: Tensor | NDArray, state: State | None = None) -> tuple[Tensor, State]:
@@ -198,6 +208,13 @@ def flat_rows(x: Tensor) -> Tensor:
         remedy = "Scale integers to full scale 1: x = x.float() / 32768 for 16 bits"
         raise ConfigError("x", problem, remedy)
     return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+
+
+def _check_lengths(lengths: Tensor, x: Tensor) -> None:
+    if x.ndim != 2 or lengths.shape != x.shape[:1] or bool((lengths > x.shape[1]).any()):
+        problem = f"do not fit x of shape {tuple(x.shape)}: {lengths.tolist()}"
+        remedy = "Give one length in samples, at most T, for each row of x (B, T)"
+        raise ConfigError("lengths", problem, remedy)
 
 
 def _to_numpy(state: State | None) -> filterbank.FilterbankState | None:

@@ -126,6 +126,17 @@ def test_alignment_makes_an_impulse_peak_everywhere_at_once():
     assert int(together.max()) >= aligned.latency > 200
 
 
+def test_lengths_are_silence_and_then_nothing():
+    b = speechasym.Gammatone(RATE, channels=6)
+    lengths = torch.tensor([4000, 1000])
+    y, _ = b(X, lengths=lengths)
+    alone, _ = b(torch.nn.functional.pad(X[1, :1000], (0, 3000)))
+    for k in range(3):
+        assert torch.equal(y[k][1, :, :7], alone[k][:, :7])
+        assert not y[k][1, :, 7:].any()
+        assert y[k][0, :, 7:].any()
+
+
 def test_shapes():
     b = speechasym.Gammatone(RATE, channels=6)
     assert b(X[0])[0].power.shape == (6, 25)
@@ -202,6 +213,12 @@ def test_options_are_those_of_the_filterbank():
 def test_bad_signal_is_named(x):
     with pytest.raises(speechasym.ConfigError, match="floating-point samples"):
         speechasym.Gammatone(RATE)(x)
+
+
+@pytest.mark.parametrize("lengths", [torch.tensor([1]), torch.tensor([1, 5000])])
+def test_bad_lengths_are_named(lengths):
+    with pytest.raises(speechasym.ConfigError, match="lengths"):
+        speechasym.Gammatone(RATE)(X, lengths=lengths)
 
 
 def test_levels_and_deviation_in_numpy_and_torch_agree():

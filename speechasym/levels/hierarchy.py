@@ -19,8 +19,7 @@ from speechasym.errors import ConfigError
 from speechasym.levels import presets
 from speechasym.levels.config import HeadConfig, HierarchyConfig, ModelConfig, RecurrentConfig
 from speechasym.levels.events import HysteresisScale, Steps
-from speechasym.levels.level import Level, LevelOutput
-from speechasym.levels.output import ModelOutput, frame_mask
+from speechasym.levels.level import Level, LevelOutput, ModelOutput, frame_mask
 from speechasym.levels.recurrent import Recurrent
 
 

@@ -14,11 +14,13 @@ transformer or a state-space model is a stack of levels too (C11). Sensory level
 stretches (convolution), associative ones long stretches of few events (state space, attention);
 context from above enters both, if configured.
 
-Shapes: B batch, F steps, E events, I input channels, D width, U units.
+Shapes: B batch, F steps (or frames of features), E events, I input channels, D width, U units,
+S steps of a head, V classes (blank and symbols).
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -51,6 +53,27 @@ class LevelOutput(Steps):
     def selectivity(self) -> Tensor | None:
         """(B, F) 1 - H / log U of the units at each step (C6)."""
         return None if self.activation is None else selectivity(shares(self.activation))
+
+
+class ModelOutput(NamedTuple):
+    """The output of a model for a batch."""
+
+    heads: dict[str, tuple[Tensor, Tensor]]  # log-probabilities (B, S, V) and lengths (B,)
+    losses: dict[str, Tensor]  # other than the heads', weighted
+    spans: dict[str, tuple[Tensor, Tensor]]  # start and end (B, S) of each head's steps, frames
+    levels: list[LevelOutput]
+
+
+def frame_mask(features: Tensor, lengths: Tensor, columns: int) -> Tensor:
+    """Return the mask (B, F) of real frames. Raises `ConfigError` unless the shapes fit."""
+    if features.ndim != 3 or features.shape[2] != columns:
+        problem = f"must have shape (batch, frames, {columns} columns), got {tuple(features.shape)}"
+        raise ConfigError("features", problem, "Extract them with the model's configuration")
+    longest = int(lengths.max())
+    if lengths.shape != features.shape[:1] or longest > features.shape[1]:
+        shapes = f"{tuple(lengths.shape)} up to {longest} do not fit {tuple(features.shape)}"
+        raise ConfigError("lengths", shapes, "Give the number of frames of each row of features")
+    return torch.arange(features.shape[1], device=features.device) < lengths[:, None]
 
 
 class Level(nn.Module):

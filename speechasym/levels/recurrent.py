@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from speechasym.levels.base import hide
 from speechasym.levels.config import RecurrentConfig
-from speechasym.levels.output import ModelOutput, frame_mask
+from speechasym.levels.level import ModelOutput, frame_mask
 
 
 class Recurrent(nn.Module):

@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from speechasym.errors import ConfigError
-from speechasym.levels.output import ModelOutput
+from speechasym.levels.level import ModelOutput
 from speechasym.plots.axes import DPI, FALL, RISE, open_grid, set_title
 from speechasym.ranks import fits
 from speechasym.recognition import evaluation

@@ -17,7 +17,7 @@ from speechasym.annotations.tiers import tiers_beside
 from speechasym.audio import reading
 from speechasym.corpora import manifests
 from speechasym.errors import ConfigError
-from speechasym.levels.output import ModelOutput
+from speechasym.levels.level import ModelOutput
 from speechasym.plots.axes import DPI, set_title
 from speechasym.plots.signal import waveform
 from speechasym.plots.tiers import tiers

@@ -20,8 +20,7 @@ from speechasym.annotations import transcripts
 from speechasym.errors import ConfigError
 from speechasym.language.letters import spell
 from speechasym.levels import ctc
-from speechasym.levels.level import LevelOutput
-from speechasym.levels.output import ModelOutput
+from speechasym.levels.level import LevelOutput, ModelOutput
 from speechasym.progress import progress
 from speechasym.recognition.decoder import BY_LEXICON, Decoder
 from speechasym.recognition.recogniser import Recogniser, recogniser_of

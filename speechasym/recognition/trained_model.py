@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from speechasym.errors import CheckpointError, ConfigError
 from speechasym.feature_extraction.sets import FeatureConfig, FilterbankFeatures
 from speechasym.levels import hierarchy
-from speechasym.levels.output import ModelOutput
+from speechasym.levels.level import ModelOutput
 from speechasym.training import checkpoints, models
 from speechasym.training.config import HEADS, TrainConfig
 from speechasym.training.labels import Inventory

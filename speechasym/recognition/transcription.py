@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from speechasym.annotations import textgrid
 from speechasym.annotations.intervals import Interval
 from speechasym.levels import ctc
-from speechasym.levels.output import ModelOutput
+from speechasym.levels.level import ModelOutput
 from speechasym.recognition.decoder import BY_LEXICON, Decoder
 from speechasym.recognition.segments import LONGEST_S, MARGIN_S, normalised, segments
 from speechasym.recognition.trained_model import Posteriors, TrainedModel

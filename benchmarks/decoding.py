@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from rapidfuzz.distance import Levenshtein
 
 from speechasym.recognition.decoder import open_decoder
-from speechasym.recognition.decoding_config import DecodingConfig, config_of
+from speechasym.recognition.search import DecodingConfig, config_of
 from speechasym.recognition.trained_model import TrainedModel, open_run
 from speechasym.training import dataset, labels
 

@@ -91,7 +91,7 @@ def _start_worker(level: int, ended: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # where `_interrupts_later` could not
     Thread(target=_end_with_parent, daemon=True).start()
     os.environ["OMP_NUM_THREADS"] = "1"  # for libraries not loaded yet: torch, if it is needed
-    logging.basicConfig(level=level, format="%(message)s")
+    logging.basicConfig(level=level, format="speechasym: %(message)s")
 
 
 def _end_with_parent() -> None:

@@ -57,7 +57,7 @@ def word_decoding(
     Raises:
         ConfigError: options that do not belong together, or are out of range.
     """
-    from speechasym.recognition.decoding_config import DecodingConfig, config_of
+    from speechasym.recognition.search import DecodingConfig, config_of
 
     if lm is None:
         if lexicon is not None or options:

@@ -34,8 +34,7 @@ from speechasym.language.arpa import write_arpa
 from speechasym.language.ngrams import NgramModel
 from speechasym.levels import ctc
 from speechasym.recognition.decoder import Decoder
-from speechasym.recognition.decoding_config import DecodingConfig
-from speechasym.recognition.search import WordSearch
+from speechasym.recognition.search import DecodingConfig, WordSearch
 from speechasym.recognition.spellings import Spellings
 from speechasym.recognition.trained_model import TrainedModel, open_run
 from speechasym.scoring.error_rates import ErrorRate, error_rate, speaker_of

@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
         options = build_parser().parse_args(arguments)
         resumes = options.command in ("extract", "align")
         level = logging.INFO if getattr(options, "verbose", False) else logging.WARNING
-        logging.basicConfig(level=level, format="%(message)s")
+        logging.basicConfig(level=level, format="speechasym: %(message)s")
         code: int = _command(options.command).run(options)
         return code
     except SpeechAsymError as error:

@@ -3,13 +3,15 @@
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from speechasym import files
-from speechasym.annotations import ctm, textgrid
+from speechasym.annotations.ctm import write_ctm
 from speechasym.annotations.intervals import Interval
+from speechasym.annotations.textgrid import read_textgrid, write_textgrid
+from speechasym.config import check_choice
 from speechasym.corpora.manifests import read_cuts
 from speechasym.errors import (
     AlignmentError,
@@ -19,17 +21,12 @@ from speechasym.errors import (
     OutputError,
     SpeechAsymError,
 )
-from speechasym.language import lexicon as lexicons
-from speechasym.language.lexicon import Lexicon
+from speechasym.language.lexicon import read_lexicon
 from speechasym.progress import progress
-from speechasym.recognition import alignment
-from speechasym.recognition.alignment import Alignment, AlignmentHead
-from speechasym.recognition.pronounced_words import Spell, speller
+from speechasym.recognition.alignment import AlignmentHead, align, deviations
+from speechasym.recognition.pronounced_words import pronouncer
 from speechasym.recognition.recogniser import Recogniser, recogniser_of
 from speechasym.recognition.trained_model import TrainedModel
-
-if TYPE_CHECKING:
-    from lhotse.cut import Cut
 
 LOG = "alignments.jsonl"
 REPORT = "report.json"
@@ -56,15 +53,16 @@ class AlignedCuts:
 
     def within(self) -> dict[str, dict[str, float]]:
         """{tier: {boundaries, median_s, and the share within each limit}}, against the cuts'."""
-        shares = {tier: alignment.share_within(late, LIMITS) for tier, late in self.late.items()}
-        return {
-            tier: {
+        result = {}
+        for tier, late in self.late.items():
+            off = np.abs(late)
+            result[tier] = {
                 "boundaries": len(late),
-                "median_s": round(float(np.median(np.abs(late))), 6),
-                **{f"within_{limit:g}_s": share for limit, share in shares[tier].items()},
+                "median_s": round(float(np.median(off)), 6),
+                # 1 ns for rounding
+                **{f"within_{s:g}_s": float(np.mean(off <= s + 1e-9)) for s in LIMITS},
             }
-            for tier, late in self.late.items()
-        }
+        return result
 
 
 def align_cuts(
@@ -101,9 +99,8 @@ def align_cuts(
     """
     recogniser, out = recogniser_of(run), Path(out)
     trained, lexicon = recogniser.trained, lexicon or recogniser.lexicon
-    if head not in (None, "phones", "letters"):
-        raise ConfigError("head", f"must be phones or letters, got {head!r}", "Use phones")
     if head is not None:
+        check_choice("head", head, ("phones", "letters"))
         trained.check_heads([head], "head")
     rows = list(read_cuts(cuts))
     if out.exists() and not out.is_dir():
@@ -111,19 +108,16 @@ def align_cuts(
     trained_with = trained.config.data.labels.lexicon
     if lexicon is None and trained_with is not None and Path(trained_with).is_file():
         lexicon = trained_with
-    words = None if lexicon is None else lexicons.read_lexicon(lexicon)
-    log = _Log(
-        out / LOG,
-        {
-            "format": FORMAT,
-            "run": trained.fingerprint,
-            "cuts": files.sha256(Path(cuts)),
-            "lexicon": None if lexicon is None else files.sha256(Path(lexicon)),
-            "head": head,
-            "spelling": spelling,
-        },
-    )
-    spell = speller(words) if spelling and words is not None else None
+    pronounce = checksum = None
+    if lexicon is not None:
+        pronounce = pronouncer(read_lexicon(lexicon), spelling)
+        checksum = files.sha256(Path(lexicon))
+    key = {
+        "format": FORMAT, "run": trained.fingerprint, "cuts": files.sha256(Path(cuts)),
+        "lexicon": checksum, "head": head, "spelling": spelling,
+    }  # fmt: skip
+    log = _Log(out / LOG, key)
+    by_letters = spelling and head is None and "letters" in trained.inventories
     result = AlignedCuts(folder=out)
     tables: dict[str, dict[str, list[Interval]]] = {"phones": {}, "words": {}}
     with progress(len(rows), "align", show_progress) as step:
@@ -132,11 +126,16 @@ def align_cuts(
                 path = _path(out, cut.id)
                 tiers = _read(path) if cut.id in log.entries else None
                 if tiers is None:
-                    aligned, by = _align(trained, cut, words, head, spell, spelling)
+                    try:
+                        aligned = align(trained, cut, pronounce=pronounce, head=head)
+                    except MissingWordError:
+                        if not by_letters:
+                            raise
+                        aligned = align(trained, cut, head="letters")
                     tiers = aligned.tiers
-                    textgrid.write_textgrid(path, tiers, aligned.seconds)
-                    entry = {"id": cut.id, "score": round(aligned.score, 4), "by": by}
-                    log.add(entry | {"late": alignment.deviations(trained, aligned, cut)})
+                    write_textgrid(path, tiers, aligned.seconds)
+                    entry = {"id": cut.id, "score": round(aligned.score, 4), "by": aligned.head}
+                    log.add(entry | {"late": deviations(trained, aligned, cut)})
                 else:
                     result.kept += 1
             except OutputError:
@@ -156,35 +155,16 @@ def align_cuts(
             step()
     for tier, table in tables.items():
         if table:
-            ctm.write_ctm(out / f"{tier}.ctm", table)
-    content = asdict(result) | {"boundaries": result.within(), "folder": str(out), **log.key}
+            write_ctm(out / f"{tier}.ctm", table)
+    content = asdict(result) | {"boundaries": result.within(), "folder": str(out), **key}
     del content["late"]
     files.write_json(out / REPORT, content | {"mean_score": result.mean_score})
     return result
 
 
-def _align(
-    trained: TrainedModel,
-    cut: "Cut",
-    lexicon: Lexicon | None,
-    head: AlignmentHead | None,
-    spell: Spell | None,
-    spelling: bool,
-) -> tuple[Alignment, str]:
-    """The alignment of a cut, and the head that gave the times of its words."""
-    try:
-        aligned = alignment.align(trained, cut, lexicon=lexicon, head=head, spell=spell)
-    except MissingWordError:
-        if not spelling or head is not None or "letters" not in trained.inventories:
-            raise
-        return alignment.align(trained, cut, head="letters"), "letters"
-    return aligned, head or ("phones" if "phones" in aligned.tiers else "letters")
-
-
 def _path(out: Path, name: str) -> Path:
-    """Where the TextGrid of a cut goes, below the folder."""
-    parts = name.split("/")
-    outside = any(part in ("", ".", "..") for part in parts)
+    """Return where the TextGrid of a cut goes, below the folder. Raises `AlignmentError`."""
+    outside = any(part in ("", ".", "..") for part in name.split("/"))
     if len(name.split()) != 1 or outside or "\0" in name:
         raise AlignmentError(f"cut {name}", "is not a valid file name", "Rename it")
     return out / f"{name}.TextGrid"
@@ -192,7 +172,7 @@ def _path(out: Path, name: str) -> Path:
 
 def _read(path: Path) -> dict[str, list[Interval]] | None:
     try:
-        return textgrid.read_textgrid(path)
+        return read_textgrid(path)
     except AnnotationError:  # missing or truncated
         return None
 
@@ -201,7 +181,7 @@ class _Log:
     """A file with a line of JSON for each aligned cut, after one for run, cuts and options."""
 
     def __init__(self, path: Path, key: dict[str, Any]) -> None:
-        self.path, self.key = path, key
+        self.path = path
         self.entries: dict[str, Any] = {}
         try:
             raw = path.read_bytes() if path.exists() else b""
@@ -212,19 +192,14 @@ class _Log:
             if len(whole) < len(raw):
                 path.write_bytes(whole)
         except (ValueError, TypeError, KeyError) as error:
-            raise ConfigError(
-                path, "is not a list of alignments", "Remove it, or choose another folder"
-            ) from error
+            remedy = "Remove it, or choose another folder"
+            raise ConfigError(path, "is not a list of alignments", remedy) from error
         except OSError as error:
-            raise OutputError(
-                path, f"cannot be used ({error.strerror})", "Choose a writable folder"
-            ) from error
+            problem = f"cannot be used ({error.strerror})"
+            raise OutputError(path, problem, "Choose a writable folder") from error
         if lines and lines[0] != key:
-            raise ConfigError(
-                path.parent,
-                "holds alignments by another run, of other cuts, or with other options",
-                "Choose another folder, or remove it",
-            )
+            problem = "holds alignments by another run, of other cuts, or with other options"
+            raise ConfigError(path.parent, problem, "Choose another folder, or remove it")
         if not lines:
             self._write(key)
 
@@ -238,6 +213,5 @@ class _Log:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line, sort_keys=True) + "\n")
         except OSError as error:
-            raise OutputError(
-                self.path, f"cannot be written ({error.strerror})", "Free space there"
-            ) from error
+            problem = f"cannot be written ({error.strerror})"
+            raise OutputError(self.path, problem, "Free space there") from error

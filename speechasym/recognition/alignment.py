@@ -24,11 +24,10 @@ from torch import Tensor
 
 from speechasym.annotations.intervals import Interval
 from speechasym.errors import AlignmentError, ConfigError
-from speechasym.language.letters import spell as spell_out
-from speechasym.language.lexicon import Lexicon
+from speechasym.language.letters import SPACE, spell
 from speechasym.levels import ctc
 from speechasym.recognition.pronounced_words import (
-    Spell,
+    Pronounce,
     Word,
     timed_words,
     words_of_cut,
@@ -57,6 +56,7 @@ class Alignment(NamedTuple):
     seconds: float  # length of the recording
     tiers: dict[str, list[Interval]]  # phones, words, letters, as far as they are known
     score: float  # mean log posterior of the symbols at their best steps: near 0 is certain
+    head: str  # phones or letters: whichever gave the times of the words
 
 
 def align(
@@ -64,14 +64,13 @@ def align(
     source: "NDArray[np.float32] | Cut",
     words: str | Sequence[str] | None = None,
     *,
-    lexicon: Lexicon | None = None,
+    pronounce: Pronounce | None = None,
     head: AlignmentHead | None = None,
-    spell: Spell | None = None,
     name: str = "samples",
 ) -> Alignment:
     """Find when the words of a recording are said.
 
-    Words get their times from their phones if those are known, from the cut or the lexicon;
+    Words get their times from their phones if those are known, from the cut or `pronounce`;
     otherwise from their letters. Of several pronunciations the most likely one is taken, word by
     word while the others keep their first one.
 
@@ -79,9 +78,9 @@ def align(
         source: a cut, or samples (T,) at the rate that the model expects.
         words: what is said; default: the cut's own text, with the phones of its alignment if it
             has one (the symbols only, not their times).
-        lexicon: pronunciations; default: words that come without phones are aligned by letters.
+        pronounce: returns the pronunciations of a word; default: words that come without phones
+            are aligned by letters.
         head: the head that determines the times of words; default: phones if they are known.
-        spell: returns pronunciations of words that the lexicon lacks.
         name: of the samples, for errors.
 
     Raises:
@@ -99,88 +98,74 @@ def align(
         name, seconds = f"cut {source.id}", source.duration
         rows = feature_cache.features_of(feature_cache.FeatureTask(source, config))
     if words is not None:
-        known_words = words_of_text(trained, words, lexicon, spell, name, head)
+        known_words = words_of_text(trained, words, pronounce, head, name)
     else:
-        known_words = words_of_cut(trained, source, lexicon, head=head, spell=spell)
+        known_words = words_of_cut(trained, source, pronounce, head)
     if not known_words:
         raise AlignmentError(name, "it has no words", "Leave it out")
-    head = _head_for(trained, known_words, head, name)
-    tiers, score = _align(trained, rows, known_words, head, name, seconds)
-    return Alignment(seconds, tiers, score)
-
-
-def _head_for(
-    trained: TrainedModel, words: Sequence[Word], head: AlignmentHead | None, name: str
-) -> AlignmentHead:
-    """The head that determines the times."""
-    if head is not None:
-        trained.check_heads([head], "head")
-    known = all(word.pronunciations for word in words)
-    if head != "letters" and known and "phones" in trained.inventories:
-        return "phones"
-    problem = "its phones are not known"
-    if head == "phones":
-        raise AlignmentError(name, problem, "Give a lexicon, or align by letters")
-    if "letters" not in trained.inventories:
-        problem += ", and the run has no head for letters"
-        raise AlignmentError(name, problem, "Give a lexicon")
-    return "letters"
-
-
-def _align(
-    trained: TrainedModel,
-    rows: NDArray[np.float32],
-    words: Sequence[Word],
-    head: AlignmentHead,
-    name: str,
-    seconds: float,
-) -> tuple[dict[str, list[Interval]], float]:
-    """The tiers for features (F, D), and the score of the head."""
-    texts = [word.text for word in words if word.text is not None]
-    heads = [head]
-    if "letters" in trained.inventories and head != "letters" and texts:
+    main = _head_for(trained, known_words, head, name)
+    texts = [word.text for word in known_words if word.text is not None]
+    heads = [main]
+    if "letters" in trained.inventories and main != "letters" and texts:
         heads.append("letters")
     shifted = _shifted_posteriors(trained, rows, heads)
-    rate = trained.feature_config.rate
+    rate = config.rate
     tiers: dict[str, list[Interval]] = {}
     score = 0.0
     for which in heads:
         inventory, posteriors = trained.inventories[which], shifted[which]
         if which == "phones":
-            chosen = _likeliest_pronunciations(inventory, posteriors[0], words)
+            chosen = _likeliest_pronunciations(inventory, posteriors[0], known_words)
             symbols = [symbol for row in chosen for symbol in row]
             numbers = [number for number, row in enumerate(chosen) for _ in row]
         else:
-            symbols = spell_out(texts)
-            numbers = np.cumsum([symbol == " " for symbol in symbols]).tolist()
+            symbols = spell(texts)
+            numbers = np.cumsum([symbol == SPACE for symbol in symbols]).tolist()
         try:
             points, mean = _points(posteriors, inventory, symbols, name)
         except AlignmentError:
-            if which == head:
+            if which == main:
                 raise
             continue  # letters are an extra; too few steps for them are no reason to fail
-        delay = trained.delay * rate
-        spans = boundaries(rows, np.clip(points - delay, 0, len(rows)), numbers, rate)
+        points = np.clip(points - trained.delay * rate, 0, len(rows))
+        spans = boundaries(rows, points, numbers, rate)
         timed = [
             Interval(min(a / rate, seconds), min(b / rate, seconds), symbol)
             for (a, b), symbol in zip(spans, symbols, strict=True)
         ]
-        tiers[which] = [i for i in timed if i.label != " "]
-        if which == head:
+        tiers[which] = [i for i in timed if i.label != SPACE]
+        if which == main:
             score = mean
-            labels_of_words = [word.text for word in words] if which == "phones" else texts
-            tiers["words"] = _words_around(timed, numbers, labels_of_words)
+            texts_by_number = [word.text for word in known_words] if main == "phones" else texts
+            tiers["words"] = _words_around(timed, numbers, texts_by_number)
     order = ("phones", "words", "letters")
-    return {tier: tiers[tier] for tier in order if tier in tiers}, score
+    return Alignment(seconds, {tier: tiers[tier] for tier in order if tier in tiers}, score, main)
+
+
+def _head_for(
+    trained: TrainedModel, words: Sequence[Word], head: AlignmentHead | None, name: str
+) -> AlignmentHead:
+    """Return the head that determines the times."""
+    if head is not None:
+        trained.check_heads([head], "head")
+    known = all(word.pronunciations for word in words)
+    if head != "letters" and known and "phones" in trained.inventories:
+        return "phones"
+    problem, remedy = "its phones are not known", "Give a lexicon"
+    if head == "phones":
+        raise AlignmentError(name, problem, f"{remedy}, or align by letters")
+    if "letters" not in trained.inventories:
+        raise AlignmentError(name, f"{problem}, and the run has no head for letters", remedy)
+    return "letters"
 
 
 def _words_around(
     symbols: Sequence[Interval], numbers: Sequence[int], texts: Sequence[str | None]
 ) -> list[Interval]:
-    """Words from the start of their first symbol to the end of their last."""
+    """Return words from the start of their first symbol to the end of their last."""
     of_word: dict[int, list[Interval]] = {}
     for symbol, number in zip(symbols, numbers, strict=True):
-        if symbol.label != " ":
+        if symbol.label != SPACE:
             of_word.setdefault(number, []).append(symbol)
     return [
         Interval(of_word[number][0].start, of_word[number][-1].end, text)
@@ -197,7 +182,7 @@ class _Steps(NamedTuple):
 def _shifted_posteriors(
     trained: TrainedModel, rows: NDArray[np.float32], heads: Sequence[str]
 ) -> dict[str, list[_Steps]]:
-    """What each head reads from each of the first `SHIFTS` frames on."""
+    """Return what each head reads from each of the first `SHIFTS` frames on."""
     steps: dict[str, list[_Steps]] = {head: [] for head in heads}
     for shift in range(min(SHIFTS, len(rows))):
         output = trained.output(rows[shift:])
@@ -210,17 +195,17 @@ def _shifted_posteriors(
 def _likeliest_pronunciations(
     inventory: Sequence[str], steps: _Steps, words: Sequence[Word]
 ) -> list[tuple[str, ...]]:
-    """The most likely pronunciation of each word while all others have their first one."""
-    first = [word.pronunciations[0] for word in words]
+    """Return the most likely pronunciation of each word while all others have their first one."""
+    chosen = [word.pronunciations[0] for word in words]
     others = [(number, row) for number, word in enumerate(words) for row in word.pronunciations[1:]]
     if not others:
-        return first
-    sequences = [first, *([*first[:n], row, *first[n + 1 :]] for n, row in others)]
+        return chosen
+    sequences = [chosen, *([*chosen[:n], row, *chosen[n + 1 :]] for n, row in others)]
     known = labels.classes(inventory)
     classes = [labels.encode([p for row in rows for p in row], known) for rows in sequences]
-    scores = ctc.log_likelihoods(steps.log_probs, classes)
-    chosen, best = list(first), [scores[0]] * len(words)
-    for (number, row), score in zip(others, scores[1:], strict=True):
+    first, *scores = ctc.log_likelihoods(steps.log_probs, classes)
+    best = [first] * len(words)
+    for (number, row), score in zip(others, scores, strict=True):
         if score > best[number]:
             chosen[number], best[number] = row, score
     return chosen
@@ -233,15 +218,11 @@ def _points(
     row = labels.encode(symbols, labels.classes(inventory))
     needed, steps = ctc.steps_needed(row), len(shifted[0].log_probs)
     if needed > steps:
-        raise AlignmentError(
-            name,
-            f"{len(row)} symbols need {needed} steps of the model, and it has {steps}",
-            "Check that this text is what is said, or leave it out",
-        )
+        problem = f"{len(row)} symbols need {needed} steps of the model, and it has {steps}"
+        raise AlignmentError(name, problem, "Check that this text is what is said, or leave it out")
     if steps * len(row) > MOST:
-        raise AlignmentError(
-            name, f"{len(row)} symbols in {steps} steps are too many at once", "Cut it at pauses"
-        )
+        problem = f"{len(row)} symbols in {steps} steps are too many at once"
+        raise AlignmentError(name, problem, "Cut it at pauses")
     points, scores = [], []
     for log_probs, centre in shifted:
         if needed > len(log_probs):
@@ -273,8 +254,7 @@ def boundaries(
         rate: frames per second.
     """
     at = np.asarray(points, np.float64)
-    edge, usual = EDGE_S * rate, USUAL_S * rate
-    spread = USUAL_SPREAD_S * rate
+    edge, usual, spread = EDGE_S * rate, USUAL_S * rate, USUAL_SPREAD_S * rate
 
     def begins(point: float, least: float) -> float:
         return _change(x, max(least, point - edge), point, max(least, point - usual), spread)
@@ -289,9 +269,8 @@ def boundaries(
             stops.append(ends(a, middle))
             starts.append(begins(b, middle))
         else:
-            boundary = _change(x, a, b, middle, max(2.0, (b - a) / 2))
-            stops.append(boundary)
-            starts.append(boundary)
+            stops.append(_change(x, a, b, middle, max(2.0, (b - a) / 2)))
+            starts.append(stops[-1])
     stops.append(ends(at[-1], float(len(x))))
     return [(float(a), float(b)) for a, b in zip(starts, stops, strict=True)]
 
@@ -324,24 +303,15 @@ def deviations(trained: TrainedModel, alignment: Alignment, cut: "Cut") -> dict[
     """
     late: dict[str, list[float]] = {}
     reference, words = timed_words(cut), alignment.tiers.get("words", [])
-    if reference and len(reference) == len(words):
-        late["words"] = [
-            time
-            for a, b in zip(words, reference, strict=True)
-            for time in (a.start - b.start, a.end - b.end)
-        ]
+    if len(reference) == len(words):
+        pairs = zip(words, reference, strict=True)
+        late["words"] = [t for a, b in pairs for t in (a.start - b.start, a.end - b.end)]
     sounds = alignment.tiers.get("phones", [])
     row = labels.timed_phones(cut, trained.config.data.labels) if sounds else []
-    if row and [phone.label for phone in row] == [i.label for i in sounds]:
+    if [phone.label for phone in row] == [i.label for i in sounds]:
         late["phones"] = [
             sound.start - b.start
             for sound, (a, b) in zip(sounds[1:], pairwise(row), strict=True)
             if b.start - a.end < ADJACENT_S
         ]
     return {kind: times for kind, times in late.items() if times}
-
-
-def share_within(late: Sequence[float], limits: Sequence[float]) -> dict[float, float]:
-    """Return the share of deviations of at most each limit, in s (and 1 ns for rounding)."""
-    off = np.abs(np.asarray(late, np.float64))
-    return {limit: float(np.mean(off <= limit + 1e-9)) for limit in limits}

@@ -33,9 +33,9 @@ from speechasym.language.lexicon import Lexicon
 from speechasym.language.ngrams import NgramModel
 from speechasym.levels import ctc
 from speechasym.ops.cpu_search import NOTHING
-from speechasym.recognition.decoding_config import DecodingConfig
-from speechasym.recognition.search import WordSearch, WordSpan
+from speechasym.recognition.search import DecodingConfig, WordSearch, WordSpan
 from speechasym.recognition.spellings import pronunciations, spellings
+from speechasym.recognition.trained_model import check_head
 from speechasym.training import labels
 from speechasym.training.labels import Inventory
 
@@ -93,12 +93,8 @@ class Decoder:
         self.inventories, self.entries, self.lm, self.config = inventories, entries, lm, config
         self.paths = paths
         for head in config.heads:
-            if head not in inventories:
-                raise ConfigError(
-                    "from" if head in config.searched else f"{head}_weight",
-                    f"the run has no head {head}; it has {', '.join(inventories)}",
-                    "Choose one of those, or train with a weight for it (heads)",
-                )
+            option = "from" if head in config.searched else f"{head}_weight"
+            check_head(head, inventories, option)
         lm_words = [word for word in lm.words if word not in ngrams.SPECIAL]
         if not lm_words:
             raise DecodingError("language model", "it has no words", "Estimate one from a text")

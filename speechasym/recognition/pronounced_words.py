@@ -1,6 +1,7 @@
 """The words of a cut or a text with their possible pronunciations, in the phones of a run."""
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from speechasym.annotations.intervals import Interval
@@ -12,7 +13,28 @@ from speechasym.training import labels
 if TYPE_CHECKING:
     from lhotse.cut import Cut
 
-Spell = Callable[[str], Sequence[tuple[str, ...]]]
+Pronounce = Callable[[str], Sequence[tuple[str, ...]]]  # word -> its pronunciations
+
+
+def pronouncer(lexicon: Lexicon, guess: bool = False) -> Pronounce:
+    """Return a function that looks words up, and may guess the others from their spelling.
+
+    It learns to guess at the first word that the lexicon lacks.
+    """
+    from speechasym.language import letter_to_sound
+
+    guesser = cache(lambda: letter_to_sound.learn(lexicon))
+
+    def pronounce(word: str) -> Sequence[tuple[str, ...]]:
+        alternatives = lexicon.pronounce([word])[0][0]
+        if alternatives or not guess:
+            return alternatives
+        try:
+            return [guesser().pronounce(word)]
+        except LexiconError:  # nothing to learn from, or an unknown letter
+            return []
+
+    return pronounce
 
 
 class Word(NamedTuple):
@@ -23,12 +45,7 @@ class Word(NamedTuple):
 
 
 def words_of_cut(
-    trained: TrainedModel,
-    cut: "Cut",
-    lexicon: Lexicon | None = None,
-    *,
-    head: str | None = None,
-    spell: Spell | None = None,
+    trained: TrainedModel, cut: "Cut", pronounce: Pronounce | None, head: str | None
 ) -> list[Word]:
     """Return the words of a cut with what is known of their phones.
 
@@ -39,13 +56,12 @@ def words_of_cut(
         LabelError: the cut has no text.
         MissingWordError, AlignmentError: see `words_of_text`.
     """
-    texts = labels.words_of(cut)
-    name = f"cut {cut.id}"
+    texts, name = labels.words_of(cut), f"cut {cut.id}"
     if head == "letters" or "phones" not in trained.inventories:
         return [Word(word) for word in texts]
     sounds, timed = labels.timed_phones(cut, trained.config.data.labels), timed_words(cut)
-    if not sounds or (not timed and lexicon is not None):
-        return words_of_text(trained, texts, lexicon, spell, name, head)
+    if not sounds or (not timed and pronounce is not None):
+        return words_of_text(trained, texts, pronounce, head, name)
     if len(timed) != len(texts):
         texts = [word.label.upper() for word in timed]
     groups: list[tuple[int | None, list[str]]] = []
@@ -61,24 +77,18 @@ def words_of_cut(
 
 def timed_words(cut: "Cut") -> list[Interval]:
     """Return the cut's words with their times; none if a part of the cut lacks them."""
-    words = []
-    for supervision in sorted(cut.supervisions, key=lambda s: s.start):
-        if not supervision.alignment or "word" not in supervision.alignment:
-            return []
-        items = supervision.alignment["word"]
-        words += [Interval(i.start, i.start + i.duration, i.symbol) for i in items]
-    return words
+    items = labels.aligned(cut, "word")
+    return [Interval(i.start, i.start + i.duration, i.symbol) for i in items]
 
 
 def words_of_text(
     trained: TrainedModel,
     words: str | Sequence[str],
-    lexicon: Lexicon | None,
-    spell: Spell | None,
-    name: str,
+    pronounce: Pronounce | None,
     head: str | None,
+    name: str,
 ) -> list[Word]:
-    """Return words with the pronunciations of the lexicon, or of `spell` if it lacks them.
+    """Return the words of a text with their pronunciations; `name` is for messages.
 
     Raises:
         LabelError: characters other than letters.
@@ -87,52 +97,27 @@ def words_of_text(
     """
     if isinstance(words, str):
         words = labels.words_in(words, name)
-    if head == "letters" or lexicon is None or "phones" not in trained.inventories:
+    if head == "letters" or pronounce is None or "phones" not in trained.inventories:
         return [Word(word) for word in words]
     pronounced = []
     for word in words:
-        alternatives: Sequence[tuple[str, ...]] = lexicon.pronounce([word])[0][0]
-        if not alternatives and spell is not None:
-            alternatives = spell(word)
-        if not alternatives:
-            raise MissingWordError(
-                name,
-                f"{word!r} is not in the lexicon",
-                "Add it, guess it from its spelling (--spelling), or align by letters",
-            )
         rows: dict[tuple[str, ...], None] = {}
-        for symbols in alternatives:
+        for symbols in pronounce(word):
             row = labels.pronounced(symbols, trained.config.data.labels, name)
             rows[tuple(_phone_of_run(trained, symbol, name) for symbol in row)] = None
+        if not rows:
+            remedy = "Add it, guess it from its spelling (--spelling), or align by letters"
+            raise MissingWordError(name, f"{word!r} is not in the lexicon", remedy)
         pronounced.append(Word(word, tuple(row for row in rows if row)))
     return pronounced
 
 
 def _phone_of_run(trained: TrainedModel, symbol: str, name: str) -> str:
-    """A phone in the letter case of the run."""
+    """Return a phone in the letter case of the run. Raises `AlignmentError`."""
     inventory = trained.inventories["phones"]
     for form in (symbol, symbol.lower(), symbol.upper()):
         if form in inventory:
             return form
-    raise AlignmentError(
-        name,
-        f"the run does not know the phone {symbol!r}; it knows {' '.join(inventory[:5])} ...",
-        "Use the phones that it was trained on",
-    )
-
-
-def speller(lexicon: Lexicon) -> Spell:
-    """Return a function that guesses pronunciations from spelling; it learns when first called."""
-    from speechasym.language import letter_to_sound
-
-    guessers: list[letter_to_sound.LetterToSound] = []
-
-    def spell(word: str) -> list[tuple[str, ...]]:
-        try:
-            if not guessers:
-                guessers.append(letter_to_sound.learn(lexicon))
-            return [guessers[0].pronounce(word)]
-        except LexiconError:  # nothing to learn from, or an unknown letter
-            return []
-
-    return spell
+    known = " ".join(inventory[:5])
+    problem = f"the run does not know the phone {symbol!r}; it knows {known} ..."
+    raise AlignmentError(name, problem, "Use the phones that it was trained on")

@@ -13,20 +13,25 @@ import soxr
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from speechasym.annotations.textgrid import write_textgrid
 from speechasym.audio import reading
+from speechasym.config import check_range
 from speechasym.errors import AudioError, ConfigError
 from speechasym.feature_extraction import extraction
-from speechasym.language import lexicon as lexicons
-from speechasym.language.lexicon import Lexicon
-from speechasym.recognition import alignment, pretrained, transcription
-from speechasym.recognition.activations import LevelActivations, activations_of
+from speechasym.language.lexicon import read_lexicon
+from speechasym.recognition import alignment, pretrained
 from speechasym.recognition.alignment import Alignment, AlignmentHead
 from speechasym.recognition.decoder import BY_LEXICON, Decoder, open_decoder
-from speechasym.recognition.decoding_config import config_of
-from speechasym.recognition.pronounced_words import speller
+from speechasym.recognition.pronounced_words import Pronounce, pronouncer
+from speechasym.recognition.search import config_of
 from speechasym.recognition.segments import LONGEST_S
-from speechasym.recognition.trained_model import Posteriors, TrainedModel, open_run
-from speechasym.recognition.transcription import Transcript
+from speechasym.recognition.trained_model import (
+    LevelActivations,
+    Posteriors,
+    TrainedModel,
+    open_run,
+)
+from speechasym.recognition.transcription import Transcript, transcribe_blocks
 from speechasym.training import environment
 
 Source = str | Path | ArrayLike | Tensor
@@ -90,9 +95,8 @@ class Recogniser:
         """The search for words by lexicon and language model; None without a language model."""
         if self.lm is None:
             return None
-        return open_decoder(
-            self.trained.inventories, self.lexicon, self.lm, self._config, spelling=self.spelling
-        )
+        heads = self.trained.inventories
+        return open_decoder(heads, self.lexicon, self.lm, self._config, spelling=self.spelling)
 
     @property
     def heads(self) -> list[str]:
@@ -133,7 +137,7 @@ class Recogniser:
         """
         chosen, decoder = self.choose(heads)
         blocks = self._blocks(source, sample_rate, channel)
-        return transcription.transcribe_blocks(self.trained, blocks, chosen, longest, decoder)
+        return transcribe_blocks(self.trained, blocks, chosen, longest, decoder)
 
     def posteriors(
         self, source: Source, sample_rate: int | None = None, head: str = "phones"
@@ -157,7 +161,7 @@ class Recogniser:
             >>> levels = Recogniser("out/mini/run").activations("speech.wav")
             >>> levels[0].units.shape, levels[0].times.shape  # (steps, units), (steps, 2)
         """
-        return activations_of(self.trained, self._features(source, sample_rate))
+        return self.trained.activations(self._features(source, sample_rate))
 
     def align(
         self,
@@ -178,15 +182,16 @@ class Recogniser:
                 all pronunciations are known.
         """
         x = np.concatenate(list(self._blocks(source, sample_rate)))
-        spell = speller(self._entries) if self.spelling and self._entries else None
+        name = str(source) if isinstance(source, str | Path) else "samples"
         return alignment.align(
-            self.trained, x, text, lexicon=self._entries, head=head, spell=spell,
-            name=str(source) if isinstance(source, str | Path) else "samples",
-        )  # fmt: skip
+            self.trained, x, text, pronounce=self._pronounce, head=head, name=name
+        )
 
     @cached_property
-    def _entries(self) -> Lexicon | None:
-        return None if self.lexicon is None else lexicons.read_lexicon(self.lexicon)
+    def _pronounce(self) -> Pronounce | None:
+        if self.lexicon is None:
+            return None
+        return pronouncer(read_lexicon(self.lexicon), self.spelling)
 
     def _blocks(
         self, source: Source, sample_rate: int | None, channel: str | int | None = None
@@ -200,8 +205,7 @@ class Recogniser:
             source = source.detach().cpu().numpy()
         x = reading.check_samples(source)
         if sample_rate not in (None, config.sample_rate):
-            if not sample_rate > 0:
-                raise ConfigError("sample_rate", f"must be > 0, got {sample_rate}", "Use 16000")
+            check_range("sample_rate", sample_rate, "16000", above=True)
             x = soxr.resample(x, sample_rate, config.sample_rate, quality="HQ")
         if not len(x):
             raise ConfigError("source", "too short at the rate of the model", "Give more samples")
@@ -278,20 +282,21 @@ def transcribe_files(
         AudioError: nothing was found, or the only file cannot be read.
         OutputError: a TextGrid cannot be written; and the errors of `Recogniser`.
     """
-    files = extraction.find(inputs)
+    paths = extraction.find(inputs)
     recogniser = recogniser_of(run, **options)
     recogniser.choose(heads)
-    for stem, path in files.items():
+    for stem, path in paths.items():
         try:
             transcript = recogniser.transcribe(path, heads=heads, longest=longest, channel=channel)
         except AudioError as error:
-            if len(files) == 1:
+            if len(paths) == 1:
                 raise
             yield FileTranscript(path, None, error, None)
             continue
         written = None
         if textgrids is not None:
-            written = transcription.write_textgrid(textgrids, stem, transcript)
+            written = Path(textgrids, f"{stem}.TextGrid")
+            write_textgrid(written, transcript.tiers(), transcript.seconds)
         yield FileTranscript(path, transcript, None, written)
 
 

@@ -3,17 +3,83 @@
 Shapes: S steps of the head, V classes (0 is CTC's blank).
 """
 
+import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from speechasym.config import check_choice, check_count, check_range
+from speechasym.errors import ConfigError
 from speechasym.language.ngrams import NgramModel
 from speechasym.ops import cpu_search
 from speechasym.ops.cpu_search import NOTHING, Chain
-from speechasym.recognition.decoding_config import DecodingConfig
 from speechasym.recognition.spellings import Spellings, chain_of, tree_of
+from speechasym.training.config import HEADS
+
+_SEARCHED = {"phones": ("phones",), "letters": ("letters",), "both": ("phones", "letters")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodingConfig:
+    """How words are searched for, and how the score is weighted."""
+
+    source: Literal["phones", "letters", "both"] = "phones"  # heads to search; both: merged
+    lm_weight: float = 0.7
+    word_score: float = 0.0  # added for each word; higher values give more and shorter words
+    # Weights of the heads. The searched head proposes with weight 1, then all heads rescore the
+    # proposed sequences; a head with weight 0 is not evaluated
+    phones_weight: float = 1.0
+    letters_weight: float = 0.0
+    words_weight: float = 0.0
+    # Subtracted from the blank's log p at each step: CTC is overconfident of blanks, and what its
+    # posteriors all but exclude is often what the words need
+    blank_penalty: float = 1.0
+    beam: int = 150  # hypotheses kept
+    width: float = 18.0  # how far below the best a hypothesis may be, log p
+    symbol_width: float = 9.0  # how far below a step's best a symbol may be to be tried, log p
+    histories: int = 3  # kept of those that the language model continues alike
+    nbest: int = 20  # sequences that all heads rescore
+
+    def __post_init__(self) -> None:
+        check_choice("source", self.source, _SEARCHED)
+        for name in ("lm_weight", "phones_weight", "letters_weight", "words_weight"):
+            check_range(name, getattr(self, name), "0.5 to 1")
+        for name in ("word_score", "blank_penalty"):
+            if not math.isfinite(value := getattr(self, name)):
+                raise ConfigError(name, f"must be finite, got {value}", "Use 0")
+        for name in ("beam", "histories", "nbest"):
+            check_count(name, getattr(self, name))
+        check_range("beam", self.beam, "100; more do not fit into memory", 1, 100_000)
+        for name in ("width", "symbol_width"):
+            check_range(name, getattr(self, name), "10 to 20", above=True)
+        if not any(self.weights[head] for head in self.searched):
+            problem = f"at least one for {self.source} must be > 0, got 0"
+            raise ConfigError("weights", problem, "Use 1")
+
+    @property
+    def searched(self) -> tuple[str, ...]:
+        """The heads whose posteriors are searched."""
+        return _SEARCHED[self.source]
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The weight of each head."""
+        return {head: getattr(self, f"{head}_weight") for head in HEADS}
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """The heads that are needed."""
+        return tuple(h for h in HEADS if h in self.searched or self.weights[h])
+
+
+def config_of(source: str, **options: Any) -> DecodingConfig:
+    """Return a configuration in which only the searched heads have weight, unless set here."""
+    searched = _SEARCHED.get(source, ())
+    weights = {f"{head}_weight": float(head in searched) for head in ("phones", "letters")}
+    return DecodingConfig(source=source, **weights | options)  # type: ignore[arg-type]
 
 
 class WordSpan(NamedTuple):
@@ -52,22 +118,21 @@ class WordSearch:
         Args:
             log_probs: (S, V) natural logarithms.
         """
-        lm = self.lm
-        parent, word, endings, sums, lm_sums = cpu_search.search(
+        lm, lm_weight, word_score = self.lm, config.lm_weight, config.word_score
+        parent, word, *endings = cpu_search.search(
             log_probs, *self.tree, lm.word, lm.first, lm.suffix, lm.probability, lm.backoff,
-            lm.state_of, lm.start, config.lm_weight, config.word_score, config.beam, config.width,
+            lm.state_of, lm.start, lm_weight, word_score, config.beam, config.width,
             config.symbol_width, config.histories,
         )  # fmt: skip
         rows = []
-        for history, acoustic, lm_score in zip(endings, sums, lm_sums, strict=True):
+        for history, acoustic, lm_score in zip(*endings, strict=True):
             numbers = []
             while history > 0:
                 numbers.append(int(word[history]))
                 history = parent[history]
             words = tuple(lm.words[number] for number in reversed(numbers))
             rows.append((words, float(acoustic), float(lm_score)))
-        score = config.word_score
-        rows.sort(key=lambda r: -(r[1] + config.lm_weight * r[2] + score * len(r[0])))
+        rows.sort(key=lambda row: -(row[1] + lm_weight * row[2] + word_score * len(row[0])))
         return rows[: config.nbest]
 
     def likelihood(self, log_probs: NDArray[np.float32], words: Sequence[str]) -> float:
@@ -80,10 +145,10 @@ class WordSearch:
         """Return where each word is in the best alignment; None if there is no alignment."""
         chain = self._chain(words)
         states = cpu_search.align(log_probs, *chain[:4])
-        number_of_step = np.where(states >= 0, chain.word[states], -1)
+        word_of_step = np.where(states >= 0, chain.word[states], -1)
         spans = []
         for number in range(len(words)):
-            steps = np.flatnonzero(number_of_step == number)
+            steps = np.flatnonzero(word_of_step == number)
             if not len(steps):
                 return None
             score = float(np.exp(log_probs[steps, chain.symbol[states[steps]]]).mean())

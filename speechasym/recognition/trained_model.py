@@ -1,11 +1,12 @@
-"""The model of a finished run: its features, its output, and when each step of a head happens.
+"""The model of a finished run: its features, its output, and what heads and levels compute.
 
-Shapes: T samples, F frames, D columns, S steps of a head, V classes (0 is CTC's blank).
+Shapes: T samples, F frames, D columns or the width of a level, S steps of a head or a level, U
+units, K slots of a head, V classes (0 is CTC's blank).
 """
 
 import json
-from collections.abc import Sequence
-from dataclasses import fields, is_dataclass, replace
+from collections.abc import Collection, Sequence
+from dataclasses import is_dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,6 +32,28 @@ class Posteriors(NamedTuple):
     log_probs: Tensor  # (S, V) natural logarithms
     times: NDArray[np.float64]  # (S, 2) start and end of each step, s
     symbols: tuple[str, ...]  # (V,) of the classes; "" is CTC's blank
+
+
+class LevelActivations(NamedTuple):
+    """What a level computes, at its own steps or, after `at_frames`, at every frame (S = F)."""
+
+    y: Tensor  # (S, D) what the level passes on
+    units: Tensor | None  # (S, U) activations; None for a level without units
+    log_posteriors: dict[str, Tensor]  # {head read from this level: (S, K, V)}
+    frames: Tensor  # (S, 2) first frame of each step, and the frame after its last
+    times: Tensor  # (S, 2) the same in s
+
+    def at_frames(self) -> "LevelActivations":
+        """Return the same with every step repeated for each frame that it spans.
+
+        So levels can be measured like features, and compared with one another.
+        """
+        step = torch.repeat_interleave(self.frames[:, 1] - self.frames[:, 0])
+        units = None if self.units is None else self.units[step]
+        posteriors = {head: log_probs[step] for head, log_probs in self.log_posteriors.items()}
+        return LevelActivations(
+            self.y[step], units, posteriors, self.frames[step], self.times[step]
+        )
 
 
 class TrainedModel(NamedTuple):
@@ -61,12 +84,8 @@ class TrainedModel(NamedTuple):
 
     def check_heads(self, heads: Sequence[str], option: str) -> None:
         """Raise `ConfigError` for a head that the run does not have."""
-        if missing := [head for head in heads if head not in self.inventories]:
-            raise ConfigError(
-                option,
-                f"{self.folder} has no head {missing[0]}; it has {', '.join(self.inventories)}",
-                "Choose one of those, or train with a weight for it (heads)",
-            )
+        for head in heads:
+            check_head(head, self.inventories, option, self.folder)
 
     def features(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the features (F, D) of samples (T,) at the rate that the model expects."""
@@ -76,10 +95,8 @@ class TrainedModel(NamedTuple):
     def output(self, rows: NDArray[np.float32]) -> ModelOutput:
         """Return the model's output, a batch of one on the CPU, for features (F, D)."""
         device = next(self.model.parameters()).device
-        features = torch.from_numpy(np.ascontiguousarray(rows, np.float32))[None]
-        output: ModelOutput = self.model(
-            features.to(device), torch.tensor([len(rows)], device=device)
-        )
+        features = torch.from_numpy(np.ascontiguousarray(rows, np.float32))[None].to(device)
+        output: ModelOutput = self.model(features, torch.tensor([len(rows)], device=device))
         return output if device.type == "cpu" else _moved(output, "cpu")
 
     def posteriors(self, output: ModelOutput, head: str, offset: float = 0.0) -> Posteriors:
@@ -87,6 +104,29 @@ class TrainedModel(NamedTuple):
         log_probs, frames = step_frames(output, head)
         times = np.maximum(0.0, frames / self.feature_config.rate + (offset - self.delay))
         return Posteriors(log_probs, times, ("", *self.inventories[head]))
+
+    def activations(self, rows: NDArray[np.float32]) -> list[LevelActivations]:
+        """Return what each level computes for features (F, D), lowest first.
+
+        Raises `ConfigError` for features with other columns, or a model without levels.
+        """
+        if not isinstance(self.model, hierarchy.Hierarchy):
+            raise ConfigError(self.folder, "its model has no levels", "Use a run of a hierarchy")
+        output = self.output(rows)
+        levels = []
+        for number, level in enumerate(output.levels):
+            steps = int(level.mask[0].sum())
+            posteriors = {}
+            for name, (log_probs, _) in output.heads.items():
+                head = getattr(self.model.config.heads, name)
+                if head.level == number:
+                    row = log_probs[0, : steps * head.slots]
+                    posteriors[name] = row.unflatten(0, (steps, head.slots))
+            units = None if level.activation is None else level.activation[0, :steps]
+            frames = torch.stack([level.start[0, :steps], level.end[0, :steps]], 1)
+            times = (frames / self.feature_config.rate - self.delay).clamp(min=0)
+            levels.append(LevelActivations(level.y[0, :steps], units, posteriors, frames, times))
+        return levels
 
 
 def open_run(run: str | Path | TrainedModel) -> TrainedModel:
@@ -100,21 +140,24 @@ def open_run(run: str | Path | TrainedModel) -> TrainedModel:
         return run
     folder = Path(run)
     if not (folder / checkpoints.MODEL).is_file():
+        problem, remedy = f"holds no {checkpoints.MODEL}", "Give the folder of a finished run"
         if not folder.is_dir():
-            raise CheckpointError(
-                folder, "is not the folder of a run", "Give the folder that train wrote (--out)"
-            )
-        if checkpoints.exists(folder):
-            raise CheckpointError(
-                folder, "holds an unfinished run", "Resume it first: train --resume"
-            )
-        raise CheckpointError(
-            folder, f"holds no {checkpoints.MODEL}", "Give the folder of a finished run"
-        )
+            problem, remedy = "is not the folder of a run", "Give the folder that train wrote"
+        elif checkpoints.exists(folder):
+            problem, remedy = "holds an unfinished run", "Resume it first: train --resume"
+        raise CheckpointError(folder, problem, remedy)
     model, config, inventories = models.open_model(folder)
     meta = json.loads((folder / checkpoints.MODEL_META).read_text("utf-8"))
     heads = {head: inventories[head] for head in HEADS if head in inventories}
     return TrainedModel(folder, model, config, heads, meta["sha256"])
+
+
+def check_head(head: str, known: Collection[str], option: str, run: object = "the run") -> None:
+    """Raise `ConfigError` for a head that the run does not have."""
+    if head not in known:
+        problem = f"{run} has no head {head}; it has {', '.join(known)}"
+        remedy = "Choose one of those, or train with a weight for it (heads)"
+        raise ConfigError(option, problem, remedy)
 
 
 def step_frames(output: ModelOutput, head: str) -> tuple[Tensor, NDArray[np.float64]]:
@@ -131,9 +174,8 @@ def shared_frames(first: NDArray, end: NDArray) -> NDArray[np.float64]:
         return np.zeros((0, 2))
     new = np.concatenate([[True], (first[1:] != first[:-1]) | (end[1:] != end[:-1])])
     group = np.cumsum(new) - 1
-    sharing = np.bincount(group)[group]
     rank = np.arange(len(first)) - np.flatnonzero(new)[group]
-    part = (end - first) / sharing
+    part = (end - first) / np.bincount(group)[group]
     return np.stack([first + rank * part, first + (rank + 1) * part], 1)
 
 
@@ -147,7 +189,5 @@ def _moved(value: Any, device: str) -> Any:
         parts = [_moved(part, device) for part in value]
         return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
     if is_dataclass(value) and not isinstance(value, type):
-        return replace(
-            value, **_moved({f.name: getattr(value, f.name) for f in fields(value)}, device)
-        )
+        return replace(value, **_moved(vars(value), device))
     return value

@@ -13,7 +13,7 @@ from torch import Tensor
 from speechasym.errors import ConfigError
 from speechasym.ops.cpu_search import NOTHING
 from speechasym.recognition.decoder import Decoder, Hypothesis
-from speechasym.recognition.decoding_config import DecodingConfig
+from speechasym.recognition.search import DecodingConfig
 
 LM_WEIGHTS = (0.2, 0.3, 0.45, 0.6, 0.8, 1.0, 1.3)
 WORD_SCORES = (-1.5, -0.75, 0.0, 0.75, 1.5, 2.5)

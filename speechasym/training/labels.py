@@ -5,7 +5,7 @@ Label 0 is CTC's blank; symbol k of an inventory, counted from 0, has label k + 
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from speechasym.annotations.intervals import Interval
 from speechasym.errors import LabelError
@@ -78,12 +78,16 @@ def timed_phones(cut: "Cut", config: LabelConfig) -> list[Interval]:
 
     Merged silences last from the start of the first to the end of the last. Raises `LabelError`.
     """
-    supervisions = sorted(cut.supervisions, key=lambda s: s.start)
-    if not supervisions or not all(s.alignment and "phone" in s.alignment for s in supervisions):
-        return []
-    items = [item for s in supervisions for item in s.alignment["phone"]]
-    intervals = [Interval(item.start, item.end, item.symbol) for item in items]
+    intervals = [Interval(item.start, item.end, item.symbol) for item in aligned(cut, "phone")]
     return _configured(intervals, config, f"cut {cut.id}")
+
+
+def aligned(cut: "Cut", kind: str) -> list[Any]:
+    """Return a cut's items of the kind "phone" or "word"; none unless all its speech has them."""
+    supervisions = sorted(cut.supervisions, key=lambda s: s.start)
+    if not all(s.alignment and kind in s.alignment for s in supervisions):
+        return []
+    return [item for s in supervisions for item in s.alignment[kind]]
 
 
 def _configured(intervals: Iterable[Interval], config: LabelConfig, name: str) -> list[Interval]:

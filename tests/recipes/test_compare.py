@@ -15,7 +15,7 @@ from recipes.compare.report import REPORT, RESULTS, counted, report
 from speechasym.errors import ConfigError, OutputError
 from speechasym.language import kneser_ney
 from speechasym.language.arpa import write_arpa
-from speechasym.recognition.decoding_config import config_of
+from speechasym.recognition.search import config_of
 from speechasym.scoring import error_rates
 from speechasym.scoring.error_rates import Counts
 

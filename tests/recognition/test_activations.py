@@ -10,7 +10,6 @@ from toy import RATE, toy, utterance
 
 from speechasym.errors import AudioError, CheckpointError, ConfigError
 from speechasym.levels.hierarchy import build_model
-from speechasym.recognition.activations import activations_of
 from speechasym.recognition.recogniser import activations
 from speechasym.recognition.trained_model import open_run
 
@@ -94,7 +93,7 @@ def test_bad_input(trained, samples, tmp_path):
     with pytest.raises(ConfigError, match="shape"):
         activations(np.zeros((2, 100)), trained, RATE)
     with pytest.raises(ConfigError, match="columns"):
-        activations_of(trained, np.zeros((10, 5), np.float32))
+        trained.activations(np.zeros((10, 5), np.float32))
     with pytest.raises(AudioError):
         activations(tmp_path / "none.wav", trained)
     with pytest.raises(CheckpointError, match="is not the folder of a run"):

@@ -11,7 +11,7 @@ from speechasym.annotations.tiers import read_tiers
 from speechasym.corpora import manifests
 from speechasym.errors import ConfigError, OutputError
 from speechasym.recognition import align_cuts as align_cuts_module
-from speechasym.recognition.align_cuts import align_cuts
+from speechasym.recognition.align_cuts import AlignedCuts, align_cuts
 from speechasym.recognition.trained_model import open_run
 
 LEXICON = {"AM": [("AA1", "S"), ("AA1", "M")], "MASS": [("M", "AA0", "S")], "A": [("AA1",)]}
@@ -124,7 +124,7 @@ def test_bad_calls(made, trained, tmp_path, capsys):
     (tmp_path / "empty.jsonl").write_text("")
     with pytest.raises(ConfigError, match="contains no cuts"):
         align_cuts(trained, tmp_path / "empty.jsonl", tmp_path / "out")
-    with pytest.raises(ConfigError, match="must be phones or letters"):
+    with pytest.raises(ConfigError, match="must be one of phones, letters"):
         align_cuts(trained, cuts, tmp_path / "out", head="words")
     (tmp_path / "odd").mkdir()
     (tmp_path / "odd" / align_cuts_module.LOG).write_text("no json\n")
@@ -137,3 +137,11 @@ def test_bad_calls(made, trained, tmp_path, capsys):
     )
     assert code == 2 and "has no phones" in err
     assert not (tmp_path / "out").exists()
+
+
+def test_shares_of_boundaries_within_limits(tmp_path):
+    result = AlignedCuts(folder=tmp_path, late={"words": [0.01, -0.02, 0.03, 0.2]}).within()
+    assert result["words"] == {
+        "boundaries": 4, "median_s": 0.025,
+        "within_0.02_s": 0.5, "within_0.05_s": 0.75, "within_0.1_s": 0.75,
+    }  # fmt: skip

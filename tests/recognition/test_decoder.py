@@ -12,8 +12,7 @@ from speechasym.language import kneser_ney
 from speechasym.language.arpa import write_arpa
 from speechasym.language.lexicon import Lexicon
 from speechasym.recognition.decoder import Decoder, open_decoder
-from speechasym.recognition.decoding_config import DecodingConfig, config_of
-from speechasym.recognition.search import WordSearch
+from speechasym.recognition.search import DecodingConfig, WordSearch, config_of
 from speechasym.recognition.spellings import pronunciations, spellings
 from speechasym.recognition.tuning import tune
 
@@ -288,10 +287,10 @@ def test_tune_finds_what_helps(lm):
         ({"lm_weight": -1}, "lm_weight: must be >= 0, got -1"),
         ({"letters_weight": math.nan}, "letters_weight: must be >= 0, got nan"),
         ({"word_score": math.inf}, "word_score: must be finite, got inf"),
-        ({"beam": 0}, "beam: must be >= 1, got 0"),
-        ({"beam": 10**7}, "beam: must be <= 100000 .* got 10000000"),
+        ({"beam": 0}, "beam: must be an integer >= 1, got 0"),
+        ({"beam": 10**7}, "beam: must be >= 1 and <= 100000, got 1e.07"),
         ({"width": 0}, "width: must be > 0, got 0"),
-        ({"source": "words"}, "source: 'words' is unknown. Use phones, letters or both"),
+        ({"source": "words"}, "source: must be one of phones, letters, both, got 'words'"),
         ({"phones_weight": 0}, "weights: at least one for phones"),
     ],
 )

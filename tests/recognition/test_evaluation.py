@@ -241,7 +241,10 @@ def test_transcribe_with_lexicon(made, files, tmp_path, capsys):
         (["--lm", "LM"], "lexicon: needed to read phones"),
         (["--lexicon", "LEXICON"], "--lexicon: has no effect without a language model"),
         (["--beam", "7"], "--beam: has no effect without a language model"),
-        (["--lm", "LM", "--lexicon", "LEXICON", "--from", "words"], "source: 'words' is unknown"),
+        (
+            ["--lm", "LM", "--lexicon", "LEXICON", "--from", "words"],
+            "source: must be one of phones, letters, both, got 'words'",
+        ),
         (
             ["--lm", "LM", "--lexicon", "LEXICON", "--lm-weight", "-1"],
             "lm_weight: must be >= 0, got -1",

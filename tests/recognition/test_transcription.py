@@ -8,16 +8,14 @@ import pytest
 from helpers import tone
 from toy import RATE, WORDS, toy, utterance
 
+from speechasym.annotations.textgrid import write_textgrid
 from speechasym.annotations.tiers import read_tiers
 from speechasym.audio import reading as audio
 from speechasym.recognition import segments as segments_module
 from speechasym.recognition import transcription
 from speechasym.recognition.recogniser import Recogniser
 from speechasym.recognition.trained_model import shared_frames
-from speechasym.recognition.transcription import (
-    ScoredInterval,
-    write_textgrid,
-)
+from speechasym.recognition.transcription import ScoredInterval
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +55,8 @@ def test_rate_and_channels_change_nothing(recogniser, tmp_path):
 def test_silence_says_nothing(recogniser, tmp_path, samples):
     found = recogniser.transcribe(tone(tmp_path / "x.wav", np.zeros(samples), RATE))
     assert found.symbols == {"phones": [], "letters": [], "words": []}
-    path = write_textgrid(tmp_path, "x", found)
+    path = tmp_path / "x.TextGrid"
+    write_textgrid(path, found.tiers(), found.seconds)
     tiers = read_tiers(path)
     assert list(tiers) == ["phones", "letters", "words"]
     assert [i.label for i in tiers["words"]] == [""]
@@ -87,7 +86,8 @@ def test_long_recordings(recogniser, tmp_path):
     real = [row for row in sounds if row[2] == "s"]
     near = [min(abs(i.start + i.end - a - b) / 2 for a, b, _ in real) for i in at]
     assert np.median(near) < 0.05
-    path = write_textgrid(tmp_path / "grids", "a/x", found)
+    path = tmp_path / "grids" / "a" / "x.TextGrid"
+    write_textgrid(path, found.tiers(), found.seconds)
     tiers = read_tiers(path)
     assert [i.label for i in tiers["phones"] if i.label] == own
     assert all(i.label != " " for i in tiers["letters"])

@@ -8,8 +8,7 @@ import torch
 from speechasym.errors import ConfigError
 from speechasym.feature_extraction import normalise
 from speechasym.levels import hierarchy
-from speechasym.recognition.activations import LevelActivations, activations_of
-from speechasym.recognition.trained_model import TrainedModel, open_run
+from speechasym.recognition.trained_model import LevelActivations, TrainedModel, open_run
 
 RATE = 100  # frames a second of all sets
 FROZEN = ("log-mel 80", "MFCC 39", "compact 33")  # of `sets.SETS`, compared with the levels
@@ -42,7 +41,7 @@ def matrices(trained: TrainedModel, rows: dict, prefix: str) -> dict[str, dict]:
     """Return {set: {file: (F, D)}} of every level: y, units, and the posteriors of its heads."""
     sets: dict[str, dict] = {}
     for file, features in rows.items():
-        for number, level in enumerate(activations_of(trained, features)):
+        for number, level in enumerate(trained.activations(features)):
             kinds = _kinds(level, bool(prefix))
             if not prefix:
                 kinds["means of features"] = means(features, step_of_frames(level))
@@ -53,7 +52,7 @@ def matrices(trained: TrainedModel, rows: dict, prefix: str) -> dict[str, dict]:
 
 def steps(trained: TrainedModel, rows: dict) -> list[float]:
     """Return the steps a second of each level."""
-    counts = [[len(level.y) for level in activations_of(trained, x)] for x in rows.values()]
+    counts = [[len(level.y) for level in trained.activations(x)] for x in rows.values()]
     seconds = sum(map(len, rows.values())) / RATE
     return [round(float(n) / seconds, 2) for n in np.sum(counts, 0)]
 

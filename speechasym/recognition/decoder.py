@@ -119,11 +119,10 @@ class Decoder:
             symbols = inventories["letters"]
             written = spellings(known, symbols)
             if not written:
+                example = f"none of its words, such as {lm_words[0]!r},"
+                problem = f"{example} can be written in the letters of the run"
                 raise DecodingError(
-                    "language model",
-                    f"none of its words, such as {lm_words[0]!r}, can be written in the letters of"
-                    " the run",
-                    "Estimate it from a text in capitals",
+                    "language model", problem, "Estimate it from a text in capitals"
                 )
             space = labels.classes(symbols).get(SPACE, 0)
             self.searches["letters"] = WordSearch(written, lm, separator=space, obliged=bool(space))
@@ -168,10 +167,8 @@ class Decoder:
             values = [self.searches[head].likelihood(log_probs, words) for words in missing]
         else:
             known = labels.classes(self.inventories[head])
-            rows = [
-                labels.encode(words if head == "words" else spell(words), known)
-                for words in missing
-            ]
+            texts = missing if head == "words" else map(spell, missing)
+            rows = [labels.encode(text, known) for text in texts]
             values = ctc.log_likelihoods(torch.from_numpy(log_probs), rows)
         for words, value in zip(missing, values, strict=True):
             scores[words][head] = value
@@ -218,26 +215,21 @@ class Decoder:
         return content | {
             "lm_ngrams": list(self.lm.sizes),
             "words": {
-                "known": known,
-                "only_in_lm": len(only_lm),
-                "only_in_lexicon": only_lexicon,
+                "known": known, "only_in_lm": len(only_lm), "only_in_lexicon": only_lexicon,
                 "guessed": guessed,
             },
-        }
+        }  # fmt: skip
 
 
 def ranked(hypotheses: Iterable[Hypothesis], config: DecodingConfig) -> list[Hypothesis]:
     """Return hypotheses scored by the weights of a configuration, best first."""
     weights = config.weights
-    scored = [
-        h._replace(
-            total=sum(weights[head] * value for head, value in h.heads.items())
-            + config.lm_weight * h.lm
-            + config.word_score * len(h.words)
-        )
-        for h in hypotheses
-    ]
-    return sorted(scored, key=lambda h: -h.total)
+
+    def total(h: Hypothesis) -> float:
+        by_heads = sum(weights[head] * value for head, value in h.heads.items())
+        return by_heads + config.lm_weight * h.lm + config.word_score * len(h.words)
+
+    return sorted((h._replace(total=total(h)) for h in hypotheses), key=lambda h: -h.total)
 
 
 def open_decoder(

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from speechasym import files
 from speechasym.annotations import transcripts
+from speechasym.config import check_count, check_range
 from speechasym.errors import ConfigError
 from speechasym.language.letters import spell
 from speechasym.levels import ctc
@@ -164,10 +165,8 @@ def evaluate(
     trained = recogniser.trained
     if not heads and decoder is None:
         raise ConfigError("heads", "none is given", f"Use {', '.join(trained.inventories)}")
-    if not 0 < batch_seconds < math.inf:
-        raise ConfigError("batch_seconds", f"must be > 0, got {batch_seconds:g}", "Use 120")
-    if seed < 0:
-        raise ConfigError("seed", f"must be >= 0, got {seed}", "Use 0, 1, 2")
+    check_range("batch_seconds", batch_seconds, "120", above=True)
+    check_count("seed", seed, 0)
     place = environment.select_device(device)
     # one process, so that scripts that call this need no `if __name__ == "__main__"`
     config, began = replace(trained.config.data, workers=1), time.monotonic()
@@ -252,28 +251,20 @@ def _scored(
     hypotheses: dict[str, Rows] = {}
     scores: dict[str, ErrorRate] = {}
     for head in rows:
-        reference, hypothesis = spoken[head], rows[head]
-        if head == "letters":
-            reference, hypothesis = _joined(reference), _joined(hypothesis)
+        pairs = {head: (spoken[head], rows[head])}
+        if head == "letters":  # as words, and as the letters of words joined by single spaces
+            reference, hypothesis = (
+                {name: "".join(letters).split() for name, letters in table.items()}
+                for table in pairs[head]
+            )
+            spelled = [{n: spell(ws) for n, ws in t.items()} for t in (reference, hypothesis)]
+            pairs = {head: (spelled[0], spelled[1]), FROM_LETTERS: (reference, hypothesis)}
+        reference, hypothesis = pairs.get(FROM_LETTERS, pairs[head])
         references.setdefault("words" if head == "letters" else head, reference)
         hypotheses[head] = hypothesis
-        pairs = {head: (reference, hypothesis)}
-        if head == "letters":
-            pairs[FROM_LETTERS] = pairs[head]
-            pairs[head] = (_spelled(reference), _spelled(hypothesis))
         for name, tables in pairs.items():
             scores[name] = error_rates.error_rate(*tables, speakers=speakers, seed=seed)
     return references, hypotheses, scores
-
-
-def _joined(rows: Rows) -> Rows:
-    """The words of letters."""
-    return {name: "".join(letters).split() for name, letters in rows.items()}
-
-
-def _spelled(rows: Rows) -> Rows:
-    """The letters of words that are joined by single spaces."""
-    return {name: spell(words) for name, words in rows.items()}
 
 
 def _level_sums(levels: Sequence[LevelOutput]) -> NDArray[np.float64]:

@@ -42,13 +42,10 @@ def pronunciations(entries: Lexicon, words: Iterable[str], inventory: Sequence[s
     for word in words:
         rows: dict[tuple[int, ...], None] = {}
         for symbols in entries[word]:
-            row = [phones.strip_stress(p) for p in symbols if p not in phones.SILENCES]
-            ways = [row]
+            ways = [[phones.strip_stress(p) for p in symbols if p not in phones.SILENCES]]
             if folded:
-                ways = [
-                    [phones.FOLD_ANY_TO_39.get(p.lower(), p) for p in way]
-                    for way in (row, *(_flapped(row) if FLAP in known else ()))
-                ]
+                ways += _flapped(ways[0]) if FLAP in known else []
+                ways = [[phones.FOLD_ANY_TO_39.get(p.lower(), p) for p in way] for way in ways]
             missing.update(p for p in ways[0] if p not in known)
             for way in ways:
                 if way and all(p in known for p in way):
@@ -57,11 +54,10 @@ def pronunciations(entries: Lexicon, words: Iterable[str], inventory: Sequence[s
             written[word] = list(rows)
     if missing:
         some = ", ".join(phone for phone, _ in missing.most_common(5))
-        raise DecodingError(
-            "lexicon",
-            f"the run's phones head does not write {some}; it writes {' '.join(inventory[:8])} ...",
-            "Give a lexicon in its phones, or train on speech that has them all",
-        )
+        examples = " ".join(inventory[:8])
+        problem = f"the run's phones head does not write {some}; it writes {examples} ..."
+        remedy = "Give a lexicon in its phones, or train on speech that has them all"
+        raise DecodingError("lexicon", problem, remedy)
     return written
 
 

@@ -3,15 +3,13 @@
 Shapes: T samples, S steps of a head, V classes.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import pairwise
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise, takewhile
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from speechasym.annotations import textgrid
 from speechasym.annotations.intervals import Interval
 from speechasym.levels import ctc
 from speechasym.levels.level import ModelOutput
@@ -31,6 +29,11 @@ class ScoredInterval(NamedTuple):
     end: float  # s
     label: str
     confidence: float  # 0 to 1
+
+    @property
+    def middle(self) -> float:
+        """Time in s halfway from start to end."""
+        return (self.start + self.end) / 2
 
 
 class Transcript(NamedTuple):
@@ -181,31 +184,16 @@ def join(
     middle of the widest gap between symbols of either side, so that none is lost or doubled where
     the two sides place it a little differently.
     """
-    near = sorted(
-        m
-        for i in (*_since(before, boundary - reach), *after)
-        if abs((m := _middle(i)) - boundary) < reach
-    )
+    recent = takewhile(lambda i: i.middle >= boundary - reach, reversed(before))
+    near = sorted(i.middle for i in (*recent, *after) if abs(i.middle - boundary) < reach)
     edges = [boundary - reach, *near, boundary + reach]
     _, change = max(((b - a, (a + b) / 2) for a, b in pairwise(edges)), default=(0.0, boundary))
-    while before and _middle(before[-1]) >= change:
+    while before and before[-1].middle >= change:
         before.pop()
     if before:
         before[-1] = before[-1]._replace(end=min(before[-1].end, change))
-    later = [i for i in after if _middle(i) >= change]
+    later = [i for i in after if i.middle >= change]
     before += [i._replace(start=max(i.start, change)) for i in later[:1]] + later[1:]
-
-
-def _since(symbols: Sequence[ScoredInterval], time: float) -> Iterator[ScoredInterval]:
-    """The last symbols, backwards, as far as `time`."""
-    for symbol in reversed(symbols):
-        if _middle(symbol) < time:
-            return
-        yield symbol
-
-
-def _middle(symbol: ScoredInterval) -> float:
-    return (symbol.start + symbol.end) / 2
 
 
 def spread(symbols: Sequence[ScoredInterval], reach: float, seconds: float) -> list[ScoredInterval]:
@@ -231,10 +219,3 @@ def recognised(
     symbols = {head: best_path(trained.posteriors(output, head)) for head in heads}
     spreads = {head: spread(rows, REACH_S[head], seconds) for head, rows in symbols.items()}
     return {head: [Interval(*i[:3]) for i in rows] for head, rows in spreads.items()}
-
-
-def write_textgrid(folder: str | Path, stem: str, transcript: Transcript) -> Path:
-    """Write STEM.TextGrid, a tier for each head, and return its path. Raises `OutputError`."""
-    path = Path(folder) / f"{stem}.TextGrid"
-    textgrid.write_textgrid(path, transcript.tiers(), transcript.seconds)
-    return path

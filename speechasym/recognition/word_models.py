@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from speechasym import files
+from speechasym.config import check_count
 from speechasym.corpora import manifests
 from speechasym.errors import ConfigError
 from speechasym.language import completion, kneser_ney, letter_to_sound, ngrams, texts
@@ -77,12 +78,10 @@ def estimate_lm(
     write_arpa(out, model)
     words = set(model.words)
     return LanguageModelSummary(
-        model=model,
-        sentences=len(sentences),
-        words=sum(map(len, sentences)),
+        model=model, sentences=len(sentences), words=sum(map(len, sentences)),
         unknown=sum(word not in words for sentence in sentences for word in sentence),
         tests={path: model.perplexity(rows) for path, rows in tests.items()},
-    )
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,8 +124,8 @@ def make_lexicon(
         LexiconError, TextError, OutputError: a file that cannot be read or written.
     """
     for name, value in (("most", most), ("learn_from", learn_from)):
-        if value is not None and value < 1:
-            raise ConfigError(name, f"must be >= 1, got {value}", "Give a number of words")
+        if value is not None:
+            check_count(name, value)
     known = read_lexicon(lexicon)
     paths = [sources] if isinstance(sources, str | Path) else sources
     counts = Counter(word for path in paths for row in read_sentences(path) for word in row)
@@ -148,13 +147,10 @@ def make_lexicon(
             file.write("".join(f"{word}\n" for word in lacking).encode())
     derived = sum(map(bool, origins.values()))
     return LexiconSummary(
-        words=len(wanted),
-        tokens=sum(counts[word] for word in wanted),
-        missing=lacking,
-        missing_tokens=sum(counts[word] for word in lacking),
-        derived=derived,
+        words=len(wanted), tokens=sum(counts[word] for word in wanted), missing=lacking,
+        missing_tokens=sum(counts[word] for word in lacking), derived=derived,
         guessed=len(origins) - derived,
-    )
+    )  # fmt: skip
 
 
 def read_sentences(path: str | Path) -> list[list[str]]:
@@ -174,19 +170,15 @@ def _vocabulary(
     if vocabulary is None and lexicon is None and least == 1:
         return None
     counts = Counter(word for sentence in sentences for word in sentence)
-    known = set(counts) if vocabulary is None else _first_words(Path(vocabulary))
+    known = set(counts)
+    if vocabulary is not None:  # the first word of each line
+        lines = files.read_text(vocabulary, ConfigError).split("\n")
+        known = {line.split()[0].upper() for line in lines if line.strip()}
     if least > 1:
         known = {word for word in known if counts[word] >= least}
     if lexicon is not None:
         known &= set(read_lexicon(lexicon))
     if not known:
-        raise ConfigError(
-            "vocabulary", "no word is left", "Check --vocabulary, --lexicon and --least"
-        )
+        remedy = "Check --vocabulary, --lexicon and --least"
+        raise ConfigError("vocabulary", "no word is left", remedy)
     return known
-
-
-def _first_words(path: Path) -> set[str]:
-    """Read the first word of each line, in capitals."""
-    lines = files.read_text(path, ConfigError).split("\n")
-    return {line.split()[0].upper() for line in lines if line.strip()}

@@ -290,10 +290,10 @@ def _different_vocabularies(lm_words: Sequence[str], entries: Lexicon, known: in
     if max(upper, lower) > known:
         case = f" (in {'capitals' if upper >= lower else 'small letters'} {max(upper, lower):,})"
     remedy = "Write both in the same case" if case else "Use those of one language"
-    return DecodingError(
-        "lexicon and language model",
+    problem = (
         f"of the {len(lm_words):,} words of the language model, such as"
         f" {lm_words[len(lm_words) // 2]!r}, the lexicon has {known:,}{case}; one of its"
-        f" {len(entries):,} is {example!r}",
-        f"{remedy}, or estimate the language model with the lexicon as its vocabulary",
+        f" {len(entries):,} is {example!r}"
     )
+    remedy += ", or estimate the language model with the lexicon as its vocabulary"
+    return DecodingError("lexicon and language model", problem, remedy)

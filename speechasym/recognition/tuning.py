@@ -47,9 +47,8 @@ def tune(
         ConfigError: no reference words, or not one reference for each utterance.
     """
     if not any(references) or len(utterances) != len(references):
-        raise ConfigError(
-            "references", f"{len(references)} for {len(utterances)} utterances", "Give words said"
-        )
+        problem = f"{len(references)} for {len(utterances)} utterances"
+        raise ConfigError("references", problem, "Give words said")
     initial = config = decoder.config
     fewest, total = -1, sum(map(len, references))
 
@@ -102,8 +101,7 @@ def _best_of_grid(
         # the nearest of equally good ones
         distance = abs(lm_weight - config.lm_weight) + abs(word_score - config.word_score)
         changed: dict[str, Any] = {f"{head}_weight": value for head, value in weights.items()}
-        trials.append(
-            (count, distance, {"lm_weight": lm_weight, "word_score": word_score} | changed)
-        )
+        changed |= {"lm_weight": lm_weight, "word_score": word_score}
+        trials.append((count, distance, changed))
     count, _, changed = min(trials, key=lambda trial: trial[:2])
     return replace(config, **changed), count

@@ -235,7 +235,7 @@ def test_systems_that_cannot_be(tmp_path, text, told):
         (None, "m", [], "--lexicon: is missing"),
         ("l", "m", ["beams=3"], "--decode beams"),
         ("l", "m", ["beam=many"], "--decode beam"),
-        ("l", "m", ["source=words"], "'words' is unknown"),
+        ("l", "m", ["source=words"], "got 'words'"),
         ("l", "m", [], "l: cannot be read"),
     ],
 )

@@ -322,7 +322,7 @@ def test_cuts_that_cannot_be_used(made, tmp_path):
     for options, message in (
         ({"heads": []}, "heads: none is given. Use phones"),
         ({"batch_seconds": 0}, "batch_seconds: must be > 0, got 0"),
-        ({"seed": -1}, "seed: must be >= 0, got -1"),
+        ({"seed": -1}, "seed: must be an integer >= 0, got -1"),
     ):
         with pytest.raises(ConfigError, match=message):
             evaluation.evaluate(run, made / "test_cuts.jsonl.gz", show_progress=False, **options)

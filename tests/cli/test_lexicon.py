@@ -58,8 +58,8 @@ def test_only_frequent_words(made, capsys):
     ("more", "says"),
     [
         (["--words", "none.txt"], "none.txt: cannot be read"),
-        (["--words", "book.txt", "--most", 0], "most: must be >= 1, got 0"),
-        (["--words", "book.txt", "--learn-from", 0], "learn_from: must be >= 1, got 0"),
+        (["--words", "book.txt", "--most", 0], "most: must be an integer >= 1, got 0"),
+        (["--words", "book.txt", "--learn-from", 0], "learn_from: must be an integer >= 1, got 0"),
         (["--words", "book.txt", "--least", 9], "no word"),
     ],
 )

@@ -74,17 +74,16 @@ def _package(name: str) -> Check:
 def _pair() -> Check:
     """Check the pair: torchaudio is built for one torch, and fails to import with another."""
     what = "torch and torchaudio together"
+    remedy = "pip install torch==2.11.0 torchaudio==2.11.0"
     if not (find_spec("torch") and find_spec("torchaudio")):
-        return Check(what, "not both installed", "pip install torch==2.11.0 torchaudio==2.11.0")
+        return Check(what, "not both installed", remedy)
     try:
         import torchaudio
 
         torchaudio.functional.create_dct(13, 40, norm=None)
     except Exception as error:  # whatever a mismatched binary raises
-        return Check(
-            what, f"{type(error).__name__}: {str(error).splitlines()[0]}",
-            "pip install torch==2.11.0 torchaudio==2.11.0",
-        )  # fmt: skip
+        lines = str(error).splitlines() or [""]  # an error may have no text
+        return Check(what, f"{type(error).__name__}: {lines[0]}", remedy)
     return Check(what, "work")
 
 
@@ -129,13 +128,11 @@ def _gpu() -> Check:
 def _cache() -> Check:
     """Check the cache of compiled kernels: beside the sources, or NUMBA_CACHE_DIR."""
     folder = Path(os.environ.get("NUMBA_CACHE_DIR") or Path(ops.__file__).parent / "__pycache__")
+    what = "cache for compiled kernels"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
-            return Check("cache for compiled kernels", str(folder))
+            return Check(what, str(folder))
     except OSError as error:
-        return Check(
-            "cache for compiled kernels",
-            f"{folder}: {error.strerror}",
-            "Set NUMBA_CACHE_DIR to a writable folder; without it each start compiles for 2 s",
-        )
+        remedy = "Set NUMBA_CACHE_DIR to a writable folder; without it each start compiles for 2 s"
+        return Check(what, f"{folder}: {error.strerror}", remedy)

@@ -8,8 +8,8 @@ import speechasym
 from speechasym.cli.options import names
 from speechasym.errors import ConfigError
 
-RUN = ("curves", "confusion", "units", "ranks", "levels")  # figures of a run
-RUN_ONLY = ("curves", "confusion", "units", "ranks")  # levels is a figure of a recording too
+RUN_ONLY = ("curves", "confusion", "units", "ranks")
+RUN = (*RUN_ONLY, "levels")  # figures of a run; levels is one of a recording too
 OF_RUN = ("cuts", "cut", "recording")
 OF_RECORDING = ("start", "duration", "channel", "at", "tiers")
 
@@ -66,12 +66,9 @@ def run(options: Namespace) -> int:
     # os.path.isdir does not raise where the name is too long
     if os.path.isdir(options.file) and not options.file.endswith(".npy"):
         if len(what) != 1:
-            raise ConfigError(
-                "--what",
-                f"{options.file} is a folder, so --what must be one figure of a run, got"
-                f" {','.join(what) or 'none'}",
-                f"Use one of {', '.join(RUN)}",
-            )
+            problem = f"{options.file} is a folder, so --what must be one figure of a run, got "
+            problem += ",".join(what) or "none"
+            raise ConfigError("--what", problem, f"Use one of {', '.join(RUN)}")
         if wrong := [name for name in OF_RECORDING if name in chosen]:
             raise ConfigError(f"--{wrong[0]}", "does not apply to a run", "Leave it out")
         keywords = {name: chosen[name] for name in OF_RUN if name in chosen}
@@ -80,11 +77,9 @@ def run(options: Namespace) -> int:
         wrong = [f"--{name}" for name in OF_RUN if name in chosen]
         wrong += [f"--what {','.join(what)}"] if set(what) & set(RUN_ONLY) else []
         if wrong:
-            raise ConfigError(
-                wrong[0],
-                f"applies to a trained run, but {options.file} is not a folder",
-                "Give the run's folder, and recordings to draw with --recording or --cuts",
-            )
+            problem = f"applies to a trained run, but {options.file} is not a folder"
+            remedy = "Give the run's folder, and recordings to draw with --recording or --cuts"
+            raise ConfigError(wrong[0], problem, remedy)
         keywords = {name: chosen[name] for name in OF_RECORDING if name in chosen}
         speechasym.plot(options.file, options.out, options.what, **keywords)
     print(options.out)

@@ -25,10 +25,7 @@ _MANNERS = {
     "approximant": "approximants", "lateral": "approximants",
 }  # fmt: skip
 _GROUPS = ("vowels", "diphthongs", *dict.fromkeys(_MANNERS.values()), "silence", "others")
-_PLACES = (
-    *("bilabial", "labiodental", "dental", "alveolar", "postalveolar", "palatal"),
-    *("labial-velar", "velar", "glottal"),
-)
+_PLACES = "bilabial labiodental dental alveolar postalveolar palatal labial-velar velar glottal"
 
 
 class ConfusionMatrix(NamedTuple):
@@ -58,7 +55,7 @@ def articulation(symbol: str) -> tuple[str, tuple[Any, ...]]:
         diphthong = f.glide and plain in ("AW", "AY", "OY", "EY", "OW")
         place = (_HEIGHTS.index(f.height), _BACKNESS.index(f.backness), not f.tense, symbol)
         return "diphthongs" if diphthong else "vowels", place
-    return _MANNERS[f.manner], (f.manner, _PLACES.index(f.place), f.voiced, symbol)
+    return _MANNERS[f.manner], (f.manner, _PLACES.split().index(f.place), f.voiced, symbol)
 
 
 def order_by_articulation(tokens: Sequence[str]) -> tuple[list[int], list[tuple[str, int, int]]]:

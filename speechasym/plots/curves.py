@@ -160,11 +160,9 @@ def errors(axes: Axes, metrics: Metrics) -> list[Line2D]:
     if lowest and min(value for _, value, _ in lowest) > 0:
         axes.set_yscale("log")
         plain_log_ticks(axes)
+    above: Any = {"xytext": (0, 5), "textcoords": "offset points", "ha": "right", "va": "bottom"}
     for epoch, value, colour in lowest:
-        axes.annotate(
-            f"{value:.1f} %", (epoch, value), (0, 5), textcoords="offset points", color=colour,
-            ha="right", va="bottom", fontsize="small",
-        )  # fmt: skip
+        axes.annotate(f"{value:.1f} %", (epoch, value), color=colour, fontsize="small", **above)
     axes.set_ylabel("dev error (%)")
     return lines
 

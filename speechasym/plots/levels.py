@@ -104,11 +104,10 @@ def levels_figure(
     panel(y, f"features: {kind}, {y.shape[1]} columns")
     fit = f"fitted to {len(others)} other cuts" if others else "fitted to this recording itself"
     for number in levels:
-        by_units = predicts and number == 0
-        how = "predicted by its units" if by_units else f"read out linearly, {fit}"
-        if by_units:
-            steps = predicted(trained, recording)
+        if by_units := predicts and number == 0:
+            how, steps = "predicted by its units", predicted(trained, recording)
         else:
+            how = f"read out linearly, {fit}"
             steps = read_out(others or [recording], recording, number)
         values = held(steps, *recording.step_frames(number), len(y))
         share = round(100 * explained(y, values))  # an integer has no -0

@@ -33,15 +33,6 @@ class Line(NamedTuple):
     points: bool = False
 
 
-class PointLabel(NamedTuple):
-    """A dot with a text above it."""
-
-    text: str
-    kind: str  # its class in the style sheet
-    x: float
-    y: float
-
-
 class AxisScale:
     """Maps values from `first` to `last` to positions from `low` to `high`."""
 
@@ -74,9 +65,12 @@ class AxisScale:
 
 def chart(
     lines: Sequence[Line], title: str, x: str, y: str, *, log_x: bool = False, log_y: bool = True,
-    labels: Sequence[PointLabel] = (), least: float | None = None,
+    labels: Sequence[tuple[str, str, float, float]] = (), least: float | None = None,
 ) -> Html:  # fmt: skip
-    """Draw lines over x, with a legend below; a logarithmic y axis starts at `least`, if given."""
+    """Draw lines over x, with a legend below; a logarithmic y axis starts at `least`, if given.
+
+    Labels are (text, class, x, y): a text above a dot.
+    """
     valid = [np.isfinite(ln.x) & np.isfinite(ln.y) & ((ln.y > 0) | (not log_y)) for ln in lines]
     drawn = [(line, good) for line, good in zip(lines, valid, strict=True) if good.any()]
     if not drawn:
@@ -99,10 +93,8 @@ def chart(
         "svg", *parts, viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img",
         aria_label=f"{title}. {y} against {x}.",
     )  # fmt: skip
-    keys = [
-        tag("li", tag("i", class_=f"key {line.kind}{_style(line)}"), line.label)
-        for line, _ in drawn
-    ]
+    kinds = [(line.label, f"key {line.kind}{_style(line)}") for line, _ in drawn]
+    keys = [tag("li", tag("i", class_=kind), label) for label, kind in kinds]
     caption = tag("figcaption", tag("b", title), f", {y}")
     return tag("figure", caption, drawing, tag("ul", *keys, class_="keys"), class_="chart")
 
@@ -144,19 +136,19 @@ def _line(line: Line, good: NDArray, across: AxisScale, up: AxisScale, low: floa
     return [tag("path", d=path, class_=f"line {line.kind}{_style(line)}")]
 
 
-def _point_labels(labels: Sequence[PointLabel], across: AxisScale, up: AxisScale) -> list[Html]:
+def _point_labels(
+    labels: Sequence[tuple[str, str, float, float]], across: AxisScale, up: AxisScale
+) -> list[Html]:
     """Draw dots with texts above them, or below where there is a text above already."""
     parts: list[Html] = []
     texts: list[tuple[float, float]] = []
-    for label in sorted(labels, key=lambda n: -n.y):
-        x, y = across(label.x), up(label.y)
+    for text, kind, at, value in sorted(labels, key=lambda label: -label[3]):
+        x, y = across(at), up(value)
         clash = any(abs(x - a) < 40 and abs(y - 7 - b) < 18 for a, b in texts)
         texts.append((x, y + 16 if clash else y - 7))
-        parts.append(tag("circle", cx=f"{x:.1f}", cy=f"{y:.1f}", r=3, class_=f"dot {label.kind}"))
-        parts.append(
-            tag("text", label.text, x=f"{min(x, WIDTH - 30):.1f}", y=f"{texts[-1][1]:.1f}",
-                class_=f"value middle {label.kind}")
-        )  # fmt: skip
+        parts.append(tag("circle", cx=f"{x:.1f}", cy=f"{y:.1f}", r=3, class_=f"dot {kind}"))
+        place = {"x": f"{min(x, WIDTH - 30):.1f}", "y": f"{texts[-1][1]:.1f}"}
+        parts.append(tag("text", text, **place, class_=f"value middle {kind}"))
     return parts
 
 
@@ -169,7 +161,7 @@ def curves(metrics: Metrics) -> Html:
     by_head = error_curves(metrics)
     errors = [Line(c.head, c.head, c.epochs, c.values) for c in by_head]
     lowest = [(c.head, *c.lowest) for c in by_head if c.lowest is not None]
-    labels = [PointLabel(f"{y:.1f}{THIN}%", head, x, y) for head, x, y in lowest if y > 0]
+    labels = [(f"{y:.1f}{THIN}%", head, x, y) for head, x, y in lowest if y > 0]
     log = bool(lowest) and min(y for _, _, y in lowest) > 0
     rate = rate_curve(metrics)
     rates = [Line("learning rate", "rate", rate.epochs, rate.values)]
@@ -225,10 +217,8 @@ def confusion(matrix: ConfusionMatrix) -> Html:
         parts.append(tag("text", name, x=left - 5, y=y, dy="0.35em", class_="tick end"))
     for column, name in enumerate([*names, "deleted"]):
         x = left + cell * (column + 0.5)
-        parts.append(
-            tag("text", name, transform=f"translate({x} {top - 5}) rotate(-90)", dy="0.35em",
-                class_="tick")
-        )  # fmt: skip
+        turned = f"translate({x} {top - 5}) rotate(-90)"
+        parts.append(tag("text", name, transform=turned, dy="0.35em", class_="tick"))
     for name, first, last in groups:
         y = top + cell * (first + last) / 2
         parts.append(tag("text", name, x=left + end + 6, y=y, dy="0.35em", class_="tick"))

@@ -68,10 +68,6 @@ def _flac(recording: RecognisedRecording) -> str:
     return "data:audio/flac;base64," + base64.b64encode(file.getvalue()).decode()
 
 
-def _picture(uri: str, text: str, kind: str, rows: str | None = None) -> Html:
-    return tag("img", src=uri, alt=text, class_=kind, data_rows=rows)
-
-
 def _signal(recording: RecognisedRecording) -> list[Html]:
     """Return rows of the sound, its spectrogram and its asymmetries."""
     d = asymmetry.design(recording.sample_rate)
@@ -87,7 +83,7 @@ def _signal(recording: RecognisedRecording) -> list[Html]:
     rows = [lane_row("sound", wave, kind="sound", height=44)]
     name = joined([tag("b", "gamma-"), tag("b", "tone"), tag("span", *ticks, class_="hz")])
     text = f"Gammatone spectrogram, {len(cam)} channels from {d.inner.frequency[0]:.0f} Hz"
-    picture = _picture(strips.spectrogram(frames.power), text, "ink smooth")
+    picture = tag("img", src=strips.spectrogram(frames.power), alt=text, class_="ink smooth")
     rows.append(lane_row(name, picture, kind="tall", height=140))
     for track in loops.DRAWN_TRACKS:
         for n, scale in enumerate(d.config.scales):
@@ -95,7 +91,7 @@ def _signal(recording: RecognisedRecording) -> list[Html]:
             name = joined([tag("b", f"{scale.time_ms:g} ms"), tag("small", width)])
             text = f"Asymmetry of {track}, scale {n + 1}: {scale.time_ms:g} ms, {width}"
             uri = strips.asymmetry(frames.asymmetry[track][n])
-            picture = _picture(uri, text, "signed smooth")
+            picture = tag("img", src=uri, alt=text, class_="signed smooth")
             rows.append(lane_row(name, picture, kind=f"kind {track}", height=58))
     return rows
 
@@ -122,7 +118,8 @@ def _levels(recording: RecognisedRecording) -> list[Html]:
         part = f"{len(tips)} of " if len(tips) < data.total else ""
         count = f"{part}{data.total} units"
         text = f"Level {number}: activation of {count}, in the order of their maxima"
-        picture = _picture(strips.units(data), text, "units", "|".join(tips[::-1]))
+        rows_text = "|".join(tips[::-1])
+        picture = tag("img", src=strips.units(data), alt=text, class_="units", data_rows=rows_text)
         name = joined([name, tag("small", count)])
         rows.append(lane_row(name, picture, kind="kept", height=2 * (4 + 3 * len(tips))))
     return rows

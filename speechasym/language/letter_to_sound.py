@@ -12,8 +12,6 @@ Shapes: W words, L letters of all words in a row, P phones of all, U joint units
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from itertools import product
 from typing import NamedTuple
 
@@ -140,15 +138,30 @@ def learn(
     return LetterToSound(kneser_ney.estimate(units, order))
 
 
-@dataclass(frozen=True, eq=False)
 class LetterToSound:
-    """Guesses the pronunciation of words; returned by `learn`."""
+    """Guesses the pronunciation of words; returned by `learn`.
 
-    model: NgramModel  # of joint units
+    Args:
+        model: of joint units.
+    """
 
-    @cached_property
-    def _units(self) -> "_Units":
-        return _units_by_spelling(self.model)
+    def __init__(self, model: NgramModel) -> None:
+        self.model = model
+        parts = [unit.rsplit(":", 1) for unit in model.words[len(SPECIAL) :]]
+        self.alphabet = sorted({letter for spelling, _ in parts for letter in spelling})
+        self._number = {letter: n for n, letter in enumerate(self.alphabet)}
+        size = len(self.alphabet)
+        keys = []  # what a unit spells: one letter a is a, two letters a b are size (a + 1) + b
+        for spelling, _ in parts:
+            first, *second = (self._number[letter] for letter in spelling)
+            keys.append(size * (first + 1) + second[0] if second else first)
+        order = np.argsort(keys, kind="stable")
+        self._units = order + len(SPECIAL)  # (U,) sorted by key
+        self._begins = np.searchsorted(np.array(keys)[order], np.arange(size * (size + 1) + 1))
+        self._phones: list[Pronunciation] = [  # of each unit
+            (), (), (), *(tuple(p.split("_")) if p else () for _, p in parts)
+        ]  # fmt: skip
+        self._audible = np.array([bool(p) for p in self._phones])
 
     def pronounce(self, word: str) -> Pronunciation:
         """Return the likeliest phones of a word, in capitals or not; at least one phone.
@@ -157,49 +170,21 @@ class LetterToSound:
             LexiconError: an empty word, a letter that the lexicon does not have, or only silent
                 letters.
         """
-        units = self._units
         capitals = word.upper()
-        unknown = [letter for letter in capitals if letter not in units.number]
+        unknown = [letter for letter in capitals if letter not in self._number]
         if not word or unknown:
             raise LexiconError(
                 f"word {word!r}",
                 f"{unknown[0]!r} is not among the letters learned" if unknown else "it is empty",
-                f"Write words with {''.join(units.alphabet)} only",
+                f"Write words with {''.join(self.alphabet)} only",
             )
         model = self.model
-        numbers = np.array([units.number[letter] for letter in capitals])
+        numbers = np.array([self._number[letter] for letter in capitals])
         best = cpu_letter_to_sound.search(
-            numbers, len(units.alphabet), units.begins, units.units, units.audible,
+            numbers, len(self.alphabet), self._begins, self._units, self._audible,
             model.word, model.first, model.suffix, model.probability, model.backoff,
             model.state_of, model.start, BEAM,
         )  # fmt: skip
         if not len(best):
             raise LexiconError(f"word {word!r}", "all its letters are silent", "Write it out")
-        return tuple(phone for u in best.tolist() for phone in units.phones[u])
-
-
-class _Units(NamedTuple):
-    """Units by what they spell: one letter a at a, two letters a b at A (a + 1) + b."""
-
-    alphabet: tuple[str, ...]
-    number: dict[str, int]
-    begins: NDArray[np.int64]  # (A + A A + 1,)
-    units: NDArray[np.int64]  # (U,)
-    audible: NDArray[np.bool_]  # by unit: has phones
-    phones: list[Pronunciation]  # by unit
-
-
-def _units_by_spelling(model: NgramModel) -> _Units:
-    parts = [unit.rsplit(":", 1) for unit in model.words[len(SPECIAL) :]]
-    alphabet = tuple(sorted({letter for spelling, _ in parts for letter in spelling}))
-    number = {letter: n for n, letter in enumerate(alphabet)}
-    keys = []
-    for spelling, _ in parts:
-        first, *second = (number[letter] for letter in spelling)
-        keys.append(len(alphabet) * (first + 1) + second[0] if second else first)
-    order = np.argsort(keys, kind="stable")
-    count = len(alphabet) * (len(alphabet) + 1)
-    begins = np.searchsorted(np.array(keys)[order], np.arange(count + 1))
-    phones = [(), (), (), *(tuple(p.split("_")) if p else () for _, p in parts)]
-    audible = np.array([bool(p) for p in phones])
-    return _Units(alphabet, number, begins, order + len(SPECIAL), audible, phones)
+        return tuple(phone for u in best.tolist() for phone in self._phones[u])

@@ -22,25 +22,14 @@ _KNOWN = frozenset(phones.ARPABET + phones.ARPABET_STRESSED)
 class Lexicon(dict[str, list[Pronunciation]]):
     """{word: its pronunciations, in the file's order}."""
 
-    def pronounce(self, words: Iterable[str]) -> tuple[list[list[Pronunciation]], dict[str, int]]:
-        """Look up words, as they are or else in capitals.
-
-        Returns:
-            The alternatives of each word, none for one that is missing; and {missing word: count}.
-        """
-        rows: list[list[Pronunciation]] = []
-        missing: dict[str, int] = {}
-        for word in words:
-            alternatives = self.get(word) or self.get(word.upper()) or []
-            if not alternatives:
-                missing[word] = missing.get(word, 0) + 1
-            rows.append(alternatives)
-        return rows, missing
+    def pronounce(self, word: str) -> list[Pronunciation]:
+        """Look up a word, as it is or else in capitals; none if it is missing."""
+        return self.get(word) or self.get(word.upper()) or []
 
     def without_stress(self, word: str) -> list[Pronunciation]:
         """Look up a word: its different pronunciations without stress; none if it is missing."""
-        alternatives = self.pronounce([word])[0][0]
-        return list(dict.fromkeys(tuple(map(phones.strip_stress, row)) for row in alternatives))
+        rows = self.pronounce(word)
+        return list(dict.fromkeys(tuple(map(phones.strip_stress, row)) for row in rows))
 
 
 def restrict(lexicon: Lexicon, words: Iterable[str]) -> Lexicon:

@@ -26,7 +26,7 @@ def pronouncer(lexicon: Lexicon, guess: bool = False) -> Pronounce:
     guesser = cache(lambda: letter_to_sound.learn(lexicon))
 
     def pronounce(word: str) -> Sequence[tuple[str, ...]]:
-        alternatives = lexicon.pronounce([word])[0][0]
+        alternatives = lexicon.pronounce(word)
         if alternatives or not guess:
             return alternatives
         try:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from speechasym.annotations.transcripts import Transcripts, read_transcripts
 from speechasym.errors import ScoringError
+from speechasym.language import phones
 from speechasym.language.letters import spell
 from speechasym.scoring import timit
 from speechasym.scoring.error_rates import (
@@ -157,14 +158,17 @@ def score(
             folded = timit.folded_symbol(references) or timit.folded_symbol(hypotheses)
             names = [name for name in timit.CONVENTIONS if not (folded and name == "strict")]
         rates = {
-            name: timit.timit_error_rate(references, hypotheses, name, **options) for name in names
+            name: error_rate(
+                timit.apply_convention(references, name),
+                timit.apply_convention(hypotheses, name),
+                optional=phones.SILENCE if timit.convention_of(name).optional else None,
+                **options,
+            )
+            for name in names
         }
+    utterances = len(references)
     return Scores(
-        measure=measure,
-        utterances=len(references),
-        rates=rates,
-        folded=folded,
-        confusions=confusions,
+        measure=measure, utterances=utterances, rates=rates, folded=folded, confusions=confusions
     )
 
 

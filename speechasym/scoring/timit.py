@@ -14,7 +14,6 @@ from typing import NamedTuple
 from speechasym.annotations.transcripts import place_of
 from speechasym.errors import ScoringError
 from speechasym.language import phones
-from speechasym.scoring.error_rates import ErrorRate, Speakers, error_rate, speaker_of
 
 
 class Convention(NamedTuple):
@@ -73,30 +72,6 @@ def apply_convention(
                 row.append(phone)
         prepared[name] = row
     return prepared
-
-
-def timit_error_rate(
-    references: Mapping[str, Sequence[str]],
-    hypotheses: Mapping[str, Sequence[str]],
-    convention: str,
-    *,
-    speakers: Speakers = speaker_of,
-    strict: bool = False,
-    seed: int = 0,
-) -> ErrorRate:
-    """Measure the phone error rate under one of `CONVENTIONS`.
-
-    Args and errors as `error_rate` and `apply_convention`; whether an utterance is empty is decided
-    after the convention has been applied.
-    """
-    return error_rate(
-        apply_convention(references, convention),
-        apply_convention(hypotheses, convention),
-        optional=phones.SILENCE if convention_of(convention).optional else None,
-        speakers=speakers,
-        strict=strict,
-        seed=seed,
-    )
 
 
 def folded_symbol(transcripts: Mapping[str, Sequence[str]]) -> str | None:

@@ -61,10 +61,13 @@ def _phones(cut: "Cut", config: LabelConfig, lexicon: Lexicon | None) -> list[st
     if lexicon is None:
         remedy = "Set data.labels.lexicon, or set heads.phones to 0"
         raise LabelError(name, "it has no phones", remedy)
-    pronunciations, missing = lexicon.pronounce(words_of(cut))
-    if missing:
-        raise LabelError(name, f"{next(iter(missing))!r} is not in the lexicon", "Add it there")
-    return pronounced([p for alternatives in pronunciations for p in alternatives[0]], config, name)
+    symbols: list[str] = []
+    for word in words_of(cut):
+        alternatives = lexicon.pronounce(word)
+        if not alternatives:
+            raise LabelError(name, f"{word!r} is not in the lexicon", "Add it there")
+        symbols += alternatives[0]
+    return pronounced(symbols, config, name)
 
 
 def pronounced(symbols: Iterable[str], config: LabelConfig, name: str) -> list[str]:

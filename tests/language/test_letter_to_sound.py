@@ -132,7 +132,7 @@ def test_the_search_finds_the_likeliest_units(guesser):
 
 def test_something_is_heard(guesser):
     assert guesser.model.score(["E:"]) != guesser.model.score(["E:EH"])
-    for letter in guesser._units.alphabet:
+    for letter in guesser.alphabet:
         if letter not in "H":  # only ever seen in TH
             assert guesser.pronounce(letter)
 

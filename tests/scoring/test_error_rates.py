@@ -10,7 +10,7 @@ import pytest
 
 from speechasym.errors import ScoringError
 from speechasym.language.letters import spell
-from speechasym.scoring import error_rates, tables, timit
+from speechasym.scoring import error_rates, tables
 from speechasym.scoring.error_rates import Counts
 
 SIL = "sil"
@@ -122,7 +122,7 @@ def test_all_references_empty():
         with pytest.raises(ScoringError, match=r"all \d are empty, so that no error"):
             error_rates.error_rate(references, {"a": ["x"]})
     with pytest.raises(ScoringError, match="no error rate is defined"):
-        timit.timit_error_rate({"a": ["q", "q"]}, {"a": ["aa"]}, "kaldi")
+        tables.score({"a": ["q", "q"]}, {"a": ["aa"]}, "per", "kaldi")
 
 
 def test_missing_and_extra():

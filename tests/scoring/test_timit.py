@@ -63,10 +63,10 @@ def test_silences_by_hand():
 
 def test_optional_silence_prefers_a_substitution():
     """As in sclite: not a silence deleted for nothing and a phone inserted, at the same cost."""
-    result = timit.timit_error_rate(
-        {"u": ["aa", "pau", "b"]}, {"u": ["aa", "d", "b"]}, "optional-silence"
-    )
-    assert result.counts == Counts(hits=2, substitutions=1)
+    rates = score(
+        {"u": ["aa", "pau", "b"]}, {"u": ["aa", "d", "b"]}, "per", "optional-silence"
+    ).rates
+    assert rates["optional-silence"].counts == Counts(hits=2, substitutions=1)
 
 
 def test_folded_transcripts_are_not_scored_strictly():
@@ -75,11 +75,11 @@ def test_folded_transcripts_are_not_scored_strictly():
         assert list(found) == ["kaldi", "optional-silence", "merged"]
         assert [result.rate for result in found.values()] == [0, 0, 0]
         with pytest.raises(ScoringError, match=rf"utterance u: '{hypothesis[0]}' is not one of"):
-            timit.timit_error_rate({"u": ["aa"]}, {"u": hypothesis}, "strict")
+            score({"u": ["aa"]}, {"u": hypothesis}, "per", "strict")
 
 
 def test_unknown_phones_and_conventions():
     with pytest.raises(ScoringError, match=r"utterance u: 'AA' is not one of TIMIT's 61, 48 or"):
-        timit.timit_error_rate({"u": ["AA"]}, {}, "kaldi")
+        score({"u": ["AA"]}, {}, "per", "kaldi")
     with pytest.raises(ScoringError, match=r"sclite: unknown convention. Use one of kaldi, opt"):
-        timit.timit_error_rate({"u": ["aa"]}, {}, "sclite")
+        score({"u": ["aa"]}, {}, "per", "sclite")

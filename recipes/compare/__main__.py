@@ -30,7 +30,7 @@ from recipes.compare.jobs import (
 from recipes.compare.report import REPORT, RESULTS, report
 from recipes.compare.systems import read_systems, run_system, word_decoding
 from speechasym import files
-from speechasym.errors import ConfigError
+from speechasym.config import check_count
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -68,8 +68,7 @@ def run(options: argparse.Namespace, command: str) -> int:
     systems = read_systems(options.systems)
     names = [system.name for system in systems]
     selected = select(systems, options.only, f"Use one of {', '.join(names)}")
-    if options.seeds < 1:
-        raise ConfigError("--seeds", f"must be >= 1, got {options.seeds}", "Use 5")
+    check_count("--seeds", options.seeds)
     with files.locked_folder(options.out):
         results, failed = options.out / RESULTS, 0
         if not options.report:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from recipes.compare.jobs import MEASURES, Job, WordDecoding, train_and_evaluate
-from speechasym import config as settings
 from speechasym import files
+from speechasym.config import build, override, read_yaml
 from speechasym.errors import ConfigError
 
 
@@ -24,7 +24,7 @@ class System(NamedTuple):
 def read_systems(path: Path) -> list[System]:
     """Read the systems of a file, ours first. Raises `ConfigError`."""
     systems = []
-    for name, entry in settings.read_yaml(path).items():
+    for name, entry in read_yaml(path).items():
         entry, where = {} if entry is None else entry, f"{path}: {name}"
         if not isinstance(name, str) or not re.fullmatch(r"\w[\w.-]*", name):
             raise ConfigError(where, "is not a name of a folder", "Use letters, digits and -")
@@ -66,11 +66,9 @@ def word_decoding(
         return None
     mapping: dict[str, Any] = {}
     for option in options:
-        settings.override(mapping, option)
+        override(mapping, option)
     spelling, source = bool(mapping.pop("spelling", False)), str(mapping.get("source", "phones"))
-    config = settings.build(
-        DecodingConfig, asdict(config_of(source)) | mapping, "--decode {}".format
-    )
+    config = build(DecodingConfig, asdict(config_of(source)) | mapping, "--decode {}".format)
     if lexicon is None and source != "letters":
         raise ConfigError(
             "--lexicon", "is missing", "Give pronunciations, or --decode source=letters"

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from recipes.compare import jobs
 from recipes.compare.jobs import Job, spread, table
 from speechasym import files
+from speechasym.config import check_count
 from speechasym.training import config
 
 MEASURES = ("PER", "LER", "WER", "WER of letters")
@@ -204,6 +205,7 @@ def run(options: argparse.Namespace) -> int:
     if options.list:
         print("".join(f"{v.name}: {v.shows}. {' '.join(v.words)}\n" for v in variants), end="")
         return 0
+    check_count("--seeds", options.seeds)
     with files.locked_folder(options.out):
         results, failed = options.out / RESULTS, 0
         if not options.report:

@@ -6,14 +6,14 @@ What is wrong with a single file goes to a list of problems, and the preparation
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 
 from speechasym.audio import reading
-from speechasym.corpora.manifests import Utterance
+from speechasym.corpora.manifests import Sets, Utterance
 from speechasym.corpora.report import Problems
 from speechasym.errors import AudioError, CorpusError
 
@@ -126,9 +126,7 @@ def read_text(
         return ""
 
 
-def check_sets(
-    sets: Mapping[str, list[Utterance]], problems: Problems
-) -> dict[str, list[Utterance]]:
+def check_sets(sets: Sets, problems: Problems) -> dict[str, list[Utterance]]:
     """Check {set: utterances} against each other; return those that are kept.
 
     Of several utterances with one id, or with identical samples, the first is kept. Problems of
@@ -151,7 +149,7 @@ def check_sets(
     return kept
 
 
-def _check_overlaps(sets: Mapping[str, list[Utterance]], problems: Problems) -> None:
+def _check_overlaps(sets: Sets, problems: Problems) -> None:
     """Add an error for each speaker in two sets, and a warning for sentences in two sets."""
     for one, other in combinations(sets, 2):
         pair = f"{one} and {other}"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from speechasym import files
 from speechasym.annotations.intervals import SampleInterval
-from speechasym.corpora.report import Count, PreparationReport, Problems
+from speechasym.corpora.report import Count, PreparationReport, Problems, Published
 from speechasym.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
@@ -46,6 +46,9 @@ class Utterance:
         return self.frames / self.sample_rate
 
 
+Sets = Mapping[str, list[Utterance]]  # of a corpus, by name
+
+
 class Manifests(NamedTuple):
     """One set of a corpus as lhotse manifests."""
 
@@ -65,11 +68,7 @@ class Corpus(NamedTuple):
 
 
 def corpus_of(
-    name: str,
-    split: str,
-    sets: Mapping[str, list[Utterance]],
-    problems: Problems,
-    published: Mapping[str, tuple[int, int]],
+    name: str, split: str, sets: Sets, problems: Problems, published: Published
 ) -> Corpus:
     """Return the manifests and the report of {set: utterances}; see `PreparationReport`."""
     counts = {}
@@ -183,14 +182,14 @@ def read_cuts(path: str | Path) -> Any:
     from lhotse.cut import Cut
 
     path = Path(path)
+    if not path.exists():
+        raise ConfigError(path, "no such manifest", "Run `speechasym prepare` first")
     if path.is_dir() or not path.name.removesuffix(".gz").endswith(MANIFEST_SUFFIXES):
-        problem = "is not a manifest of cuts" if path.exists() else "no such manifest"
-        raise ConfigError(path, problem, "Give a .jsonl.gz that `speechasym prepare` wrote")
+        remedy = "Give a .jsonl.gz that `speechasym prepare` wrote"
+        raise ConfigError(path, "is not a manifest of cuts", remedy)
     try:
         lazy = CutSet.from_file(path)
         cuts = [] if lazy is None else list(lazy)  # None: the file is empty
-    except FileNotFoundError as error:
-        raise ConfigError(path, "no such manifest", "Run `speechasym prepare` first") from error
     except Exception as error:  # lhotse, json and gzip each raise their own
         problem = f"cannot be read as a manifest of cuts ({error})"
         raise ConfigError(path, problem, "Prepare the corpus again") from error

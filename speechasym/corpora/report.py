@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from speechasym.errors import CorpusError
 
+Published = Mapping[str, tuple[int, int]]  # speakers and sentences of the official sets
 SEVERITIES = ("error", "warning", "note")
 MOST_PLACES = 3  # named on a screen for each kind of problem; report.txt and report.json name all
 
@@ -48,7 +49,7 @@ class PreparationReport:
     corpus: str
     split: str  # description of the split, official or local
     counts: Mapping[str, Count]
-    published: Mapping[str, tuple[int, int]]  # speakers and sentences of the official sets
+    published: Published
     problems: Problems
 
     def number(self, severity: str) -> int:
@@ -112,7 +113,7 @@ class PreparationReport:
             raise error
 
 
-def _table(counts: Mapping[str, Count], published: Mapping[str, tuple[int, int]]) -> list[str]:
+def _table(counts: Mapping[str, Count], published: Published) -> list[str]:
     rows: list[tuple[str, ...]] = [
         ("set", "speakers", "sentences", "minutes", "words", "phones", "published")
     ]

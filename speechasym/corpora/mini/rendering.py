@@ -112,9 +112,8 @@ def intervals_of(
     if starts[1][1] == 0:  # no silence comes before the first phone
         del starts[0]
     ends = [start for _, start, _ in starts[1:]] + [length]
-    phones = [
-        SampleInterval(at, end, symbol) for (symbol, at, _), end in zip(starts, ends, strict=True)
-    ]
+    rows = list(zip(starts, ends, strict=True))
+    phones = [SampleInterval(at, end, symbol) for (symbol, at, _), end in rows]
     words = []
     for number, text in enumerate(spoken.words):
         parts = [p for p, (_, _, word) in zip(phones, starts, strict=True) if word == number]
@@ -123,7 +122,7 @@ def intervals_of(
 
 
 def _symbol(phone: Phone, accent: str) -> str:
-    if phone.mnemonic in espeak.PAUSES:
+    if phone.word < 0:
         return SILENCE
     if phone.mnemonic not in PHONE_MAP[accent]:
         raise SynthesisError(

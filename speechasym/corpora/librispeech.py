@@ -30,6 +30,7 @@ ENDINGS = ("flac", "wav", "sph")  # in order of preference
 
 _AUDIO = re.compile(r"([0-9]+)-([0-9]+)-([0-9]+)\.(flac|wav|sph)", re.IGNORECASE)
 _TEXT = re.compile(r"[0-9]+-[0-9]+\.trans\.txt", re.IGNORECASE)
+_Texts = dict[tuple[str, str], tuple[str, str]]  # {(subset, id): (text, place)}
 
 
 def prepare(
@@ -51,7 +52,7 @@ def prepare(
     root, places = checks.files_below(root)
     problems = Problems()
     audio: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)  # (subset, id): {form: place}
-    texts: dict[tuple[str, str], tuple[str, str]] = {}  # (subset, id): text, place
+    texts: _Texts = {}
     tables = []
     for place in places:
         path = PurePosixPath(place)
@@ -97,13 +98,7 @@ def _subset(root: Path, path: PurePosixPath) -> str:
     return path.parts[-4] if len(path.parts) >= 4 else root.name
 
 
-def _transcripts(
-    root: Path,
-    place: str,
-    subset: str,
-    texts: dict[tuple[str, str], tuple[str, str]],
-    problems: Problems,
-) -> None:
+def _transcripts(root: Path, place: str, subset: str, texts: _Texts, problems: Problems) -> None:
     """Read a file of lines `ID TEXT` into `texts`, each line decoded by itself."""
     raw = checks.read_bytes(root / place, place, "transcript", problems)
     for number, line in enumerate(map(bytes.strip, raw.splitlines()), 1):

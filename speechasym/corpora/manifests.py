@@ -21,6 +21,7 @@ from speechasym.errors import ConfigError, OutputError
 if TYPE_CHECKING:
     from lhotse import CutSet, RecordingSet, SupervisionSet
 
+Tier = tuple[SampleInterval, ...]
 MANIFEST_SUFFIXES = (".jsonl", ".json", ".yaml")  # each may be followed by .gz
 
 
@@ -36,8 +37,8 @@ class Utterance:
     text: str
     speaker: str
     gender: str | None = None  # "female" or "male" where known
-    words: tuple[SampleInterval, ...] = ()
-    phones: tuple[SampleInterval, ...] = ()
+    words: Tier = ()
+    phones: Tier = ()
     custom: Mapping[str, str] = field(default_factory=dict)  # for example the dialect
 
     @property

@@ -6,10 +6,9 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
-from speechasym.annotations.intervals import SampleInterval
 from speechasym.annotations.timit import SAMPLE_RATE, parse_lines
 from speechasym.corpora import checks
-from speechasym.corpora.manifests import Utterance
+from speechasym.corpora.manifests import Tier, Utterance
 from speechasym.corpora.report import Problems
 from speechasym.language.phones import TIMIT_61
 
@@ -78,7 +77,7 @@ def read_sentence(root: Path, sentence: Sentence, problems: Problems) -> Utteran
             texts[kind] = checks.read_text(root / path, path, what, problems, severity)
     prompt = phones = words = None
     if text := texts.get("txt"):
-        prompt = _prompt(text, sentence, place, frames, problems)
+        prompt = _prompt(text, sentence.annotations["txt"], place, frames, problems)
     if text := texts.get("phn"):
         phones = _phones(text, sentence.annotations["phn"], frames, problems)
     if text := texts.get("wrd"):
@@ -109,14 +108,11 @@ def _recording(root: Path, sentence: Sentence, problems: Problems) -> tuple[str,
     return sentence.audio[0], 0
 
 
-def _prompt(
-    text: str, sentence: Sentence, place: str, frames: int, problems: Problems
-) -> str | None:
+def _prompt(text: str, path: str, place: str, frames: int, problems: Problems) -> str | None:
     """Return the sentence of a .TXT `begin end sentence`, or None if it has another form."""
     match = re.fullmatch(r"\s*-?[0-9]+\s+(-?[0-9]+)\s+(\S.*)", text, re.DOTALL)
     if not match:
         detail = f"{text.strip()[:40]!r} is not `begin end sentence`"
-        path = sentence.annotations["txt"]
         problems.add("error", "transcript that cannot be read", path, detail)
         return None
     if 0 < frames < int(match[1]):
@@ -125,7 +121,7 @@ def _prompt(
     return " ".join(match[2].split())
 
 
-def _intervals(text: str, place: str, faults: Problems) -> list[SampleInterval]:
+def _intervals(text: str, place: str, faults: Problems) -> Tier:
     """Return the lines of a .PHN or .WRD; malformed lines and reversed times are faults."""
     intervals = []
     for number, line, interval in parse_lines(text):
@@ -136,12 +132,10 @@ def _intervals(text: str, place: str, faults: Problems) -> list[SampleInterval]:
         if interval.start < 0 or interval.end <= interval.start:
             faults.add("error", "reversed times", f"{place}:{number}", line.strip())
         intervals.append(interval)
-    return intervals
+    return tuple(intervals)
 
 
-def _phones(
-    text: str, place: str, frames: int, problems: Problems
-) -> tuple[SampleInterval, ...] | None:
+def _phones(text: str, place: str, frames: int, problems: Problems) -> Tier | None:
     """Return the phones of a .PHN, or None after an error; frames is 0 if it is not known."""
     faults = Problems()
     phones = _intervals(text, place, faults)
@@ -161,12 +155,10 @@ def _phones(
         faults.add("warning", "phones that end before the audio", place, detail)
     phones = _clipped(phones, place, frames, faults)
     problems += faults
-    return None if any(fault.severity == "error" for fault in faults) else tuple(phones)
+    return None if any(fault.severity == "error" for fault in faults) else phones
 
 
-def _words(
-    text: str, place: str, frames: int, problems: Problems
-) -> tuple[SampleInterval, ...] | None:
+def _words(text: str, place: str, frames: int, problems: Problems) -> Tier | None:
     """Return the words of a .WRD, some of which overlap in TIMIT, or None after a fault."""
     faults = Problems()
     words = _clipped(_intervals(text, place, faults), place, frames, faults)
@@ -176,12 +168,10 @@ def _words(
         problems.append(fault._replace(severity="warning", detail=detail))
     if any(word.start < before.end for before, word in pairwise(words)):
         problems.add("note", "overlapping words, kept", place)
-    return None if unusable else tuple(words)
+    return None if unusable else words
 
 
-def _clipped(
-    intervals: list[SampleInterval], place: str, frames: int, faults: Problems
-) -> list[SampleInterval]:
+def _clipped(intervals: Tier, place: str, frames: int, faults: Problems) -> Tier:
     """Return intervals that end with the audio, if they ended shortly after it."""
     excess = max((interval.end for interval in intervals), default=0) - frames
     if excess <= 0 or not frames:
@@ -191,4 +181,4 @@ def _clipped(
         faults.add("error", "audio shorter than its labels", place, detail)
         return intervals
     faults.add("warning", "labels clipped to the audio", place, detail)
-    return [i._replace(end=min(i.end, frames)) for i in intervals if i.start < frames]
+    return tuple(i._replace(end=min(i.end, frames)) for i in intervals if i.start < frames)

@@ -134,6 +134,7 @@ PLAIN = str.maketrans("", "", "[],")
 
 def test_wrong_names_and_broken_results_are_told(base, tmp_path, capsys):
     assert ablations.main([str(base), "--out", str(tmp_path), "--only", "basis"]) == 2
+    assert ablations.main([str(base), "--out", str(tmp_path), "--seeds", "0"]) == 2
     assert "'basis' is not a variant" in capsys.readouterr().err
     assert ablations.main([str(base), "--out", str(tmp_path), "--list", "--only", "stride"]) == 0
     assert "events=stride" in capsys.readouterr().out

@@ -39,7 +39,9 @@ def run(options: Namespace) -> int:
     """Print the checks as a table. Exit code 1 if a check fails."""
     from rich.table import Table
 
-    rows = check_installation()
+    import speechasym
+
+    rows = speechasym.check_installation()
     table = Table("", "what", "result", "how to fix it")
     table.columns[2].overflow = table.columns[3].overflow = "fold"
     for row in rows:

@@ -7,6 +7,7 @@ Shapes: B batch, F frames, D width, H heads, M keys.
 """
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -14,9 +15,11 @@ from torch.nn import functional
 
 from speechasym.config import check_choice, check_count
 from speechasym.levels.base import Function, State, check_heads
-from speechasym.levels.config import BlockConfig
 from speechasym.ranks import laws
 from speechasym.ranks.activation import RankActivation
+
+if TYPE_CHECKING:
+    from speechasym.levels.config import BlockConfig
 
 WEIGHTS = ("softmax", "rank")
 LAWS = ("geometric", "pareto", "power")
@@ -36,7 +39,7 @@ class Attention(Function):
 
     undecayed = ("log_slope",)
 
-    def __init__(self, config: BlockConfig) -> None:
+    def __init__(self, config: "BlockConfig") -> None:
         super().__init__(config.width, config.causal)
         width, heads = config.width, config.heads
         check_heads(width, heads)

@@ -10,6 +10,7 @@ Shapes: B batch, F frames, D width, E inner width.
 """
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -18,14 +19,16 @@ from torch.nn import functional
 from speechasym.config import check_count
 from speechasym.levels.attention import Attention
 from speechasym.levels.base import Depthwise, Function, State, check_kernel, hide
-from speechasym.levels.config import BlockConfig
 from speechasym.levels.state_space import StateSpace
+
+if TYPE_CHECKING:
+    from speechasym.levels.config import BlockConfig
 
 
 class Linear(Function):
     """y = W x + w at each frame."""
 
-    def __init__(self, config: BlockConfig) -> None:
+    def __init__(self, config: "BlockConfig") -> None:
         super().__init__(config.width, causal=True)
         self.out = nn.Linear(config.width, config.width)
 
@@ -36,7 +39,7 @@ class Linear(Function):
 class FeedForward(Function):
     """Two linear maps with SiLU between them, at each frame."""
 
-    def __init__(self, config: BlockConfig) -> None:
+    def __init__(self, config: "BlockConfig") -> None:
         super().__init__(config.width, causal=True)
         check_count("expansion", config.expansion)
         inner = config.width * config.expansion
@@ -50,7 +53,7 @@ class FeedForward(Function):
 class Convolution(Function):
     """Depthwise separable: pointwise, gated linear unit [1], depthwise, pointwise [2]."""
 
-    def __init__(self, config: BlockConfig) -> None:
+    def __init__(self, config: "BlockConfig") -> None:
         super().__init__(config.width, config.causal)
         check_count("expansion", config.expansion)
         inner = config.width * config.expansion
@@ -71,7 +74,7 @@ class Gate(Function):
     this is the product alone.
     """
 
-    def __init__(self, config: BlockConfig) -> None:
+    def __init__(self, config: "BlockConfig") -> None:
         super().__init__(config.width, config.causal)
         width, kernel = config.width, config.kernel
         check_kernel(kernel, self.causal)
@@ -89,7 +92,7 @@ class Gate(Function):
 class Constant(Function):
     """y = c at every frame, whatever x is: a learned vector as bias or mask (C21)."""
 
-    def __init__(self, config: BlockConfig) -> None:
+    def __init__(self, config: "BlockConfig") -> None:
         super().__init__(config.width, causal=True)
         # not 0: followed by a gain of 0, neither would ever learn
         self.value = nn.Parameter(0.1 * torch.randn(config.width))
@@ -98,13 +101,13 @@ class Constant(Function):
         return self.value.expand_as(x), ()
 
 
-FUNCTIONS: dict[str, Callable[[BlockConfig], Function]] = {
+FUNCTIONS: "dict[str, Callable[[BlockConfig], Function]]" = {
     "linear": Linear, "feedforward": FeedForward, "convolution": Convolution,
     "statespace": StateSpace, "attention": Attention, "gate": Gate, "constant": Constant,
 }  # fmt: skip
 
 
-def check(config: BlockConfig) -> None:
+def check(config: "BlockConfig") -> None:
     """Raise the `ConfigError` of a configuration's function, without allocating anything."""
     with torch.device("meta"):
         FUNCTIONS[config.function](config)

@@ -6,6 +6,8 @@ Shapes: B batch, F frames, D width, E inner width, H heads, P channels per head,
     structured state space duality", ICML, 2024.
 """
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -13,8 +15,10 @@ from torch.nn import functional
 from speechasym.config import check_count
 from speechasym.errors import ConfigError
 from speechasym.levels.base import Depthwise, Function, State, check_heads, hide
-from speechasym.levels.config import BlockConfig
 from speechasym.ops.selective import selective_scan
+
+if TYPE_CHECKING:
+    from speechasym.levels.config import BlockConfig
 
 
 class StateSpace(Function):
@@ -26,7 +30,7 @@ class StateSpace(Function):
     future have separate heads at no extra cost.
     """
 
-    def __init__(self, config: BlockConfig) -> None:
+    def __init__(self, config: "BlockConfig") -> None:
         super().__init__(config.width, config.causal)
         check_count("expansion", config.expansion)
         inner, heads, states = config.width * config.expansion, config.heads, config.states

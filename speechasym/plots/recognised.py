@@ -87,7 +87,7 @@ def recognise(
     if drawn is None:
         index = next((n for n, c in enumerate(available) if cut in (None, c.id)), None)
         if index is None:
-            problem = f"{cut!r} is none of the {len(available)} cuts in {cuts}"
+            problem = f"{cut!r} is not one of the {len(available)} cuts in {cuts}"
             raise ConfigError("cut", problem, f"Use one of them, such as {available[0].id}")
         drawn = _from_cut(trained, available.pop(index))
     rest, seconds = [], 0.0

@@ -126,7 +126,7 @@ def align(
         except AlignmentError:
             if which == main:
                 raise
-            continue  # letters are an extra; too few steps for them are no reason to fail
+            continue  # letters are optional: too few steps for them are not an error
         points = np.clip(points - trained.delay * rate, 0, len(rows))
         spans = boundaries(rows, points, numbers, rate)
         timed = [

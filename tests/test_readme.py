@@ -67,3 +67,16 @@ COMMANDS = (
     "extract", "plot", "score", "prepare", "train", "evaluate", "transcribe", "align", "report",
     "lm", "lexicon", "doctor",
 )  # fmt: skip
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "docs/claims.md", "docs/dataflow.md"])
+def test_modules_named_in_pages_exist(page):
+    """`levels/units`, `ops/ref.py`, `tests/levels`, `audio.reading.blocks` lead to a file."""
+    text = (ROOT / page).read_text()
+    named = re.findall(r"`((?:[a-z_]+/)+[a-z_]*(?:\.py|\.md)?)`", text)
+    dotted = re.findall(r"`([a-z_]+\.[a-z_]+)\.\w+`", text)
+    named += [name.replace(".", "/") for name in dotted]
+    assert len(named) >= 10
+    for name in set(named) - {"speechasym/features"}:
+        places = [ROOT / name, ROOT / "speechasym" / name]
+        assert any(p.exists() or p.with_suffix(".py").exists() for p in places), name

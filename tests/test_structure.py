@@ -283,6 +283,12 @@ def test_the_core_is_light():
     assert run_python("-c", code, timeout=120).out == "[]\n"
 
 
+def test_importing_the_package_imports_nothing_heavy():
+    heavy = {"numpy", "torch", "numba", "lhotse", "matplotlib", "soundfile"}
+    code = f"import sys, speechasym; print(sorted(set(sys.modules) & {heavy}))"
+    assert run_python("-c", code).out == "[]\n"
+
+
 def test_nothing_stray_at_the_top_level():
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
     if tracked.returncode:

@@ -14,8 +14,9 @@ Shapes: S steps of a head, V classes (0 is CTC's blank).
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from operator import or_
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -71,7 +72,6 @@ class Decoder:
     Args:
         inventories: {head: symbols} of the run.
         entries: pronunciations; None if only letters are searched.
-        lm: the language model.
         guessed: how many of the pronunciations are guessed, for the report.
         paths: of lexicon and language model, for the report.
 
@@ -98,19 +98,16 @@ class Decoder:
         lm_words = [word for word in lm.words if word not in ngrams.SPECIAL]
         if not lm_words:
             raise DecodingError("language model", "it has no words", "Estimate one from a text")
-        if "phones" not in config.heads:
-            known, self.vocabulary = lm_words, Vocabulary(len(lm_words), [], 0, 0)
-        elif entries is None:
-            raise ConfigError("lexicon", "needed to read phones", "Give one, or search letters")
-        else:
+        self.searches: dict[str, WordSearch] = {}
+        known, self.vocabulary = lm_words, Vocabulary(len(lm_words), [], 0, 0)
+        if "phones" in config.heads:
+            if entries is None:
+                raise ConfigError("lexicon", "needed to read phones", "Give one, or search letters")
             known = [word for word in lm_words if word in entries]
-            only_lm = [word for word in lm_words if word not in entries]
-            only_lexicon = len(entries) - len(known)
-            self.vocabulary = Vocabulary(len(known), only_lm, only_lexicon, guessed)
             if len(known) < LEAST_COMMON * min(len(lm_words), len(entries)):
                 raise _different_vocabularies(lm_words, entries, len(known))
-        self.searches: dict[str, WordSearch] = {}
-        if "phones" in config.heads and entries is not None:
+            only_lm = [word for word in lm_words if word not in entries]
+            self.vocabulary = Vocabulary(len(known), only_lm, len(entries) - len(known), guessed)
             symbols = inventories["phones"]
             written = pronunciations(entries, known, symbols)
             silence = labels.classes(symbols).get(phones.SILENCE, 0)
@@ -121,9 +118,8 @@ class Decoder:
             if not written:
                 example = f"none of its words, such as {lm_words[0]!r},"
                 problem = f"{example} can be written in the letters of the run"
-                raise DecodingError(
-                    "language model", problem, "Estimate it from a text in capitals"
-                )
+                remedy = "Estimate it from a text in capitals"
+                raise DecodingError("language model", problem, remedy)
             space = labels.classes(symbols).get(SPACE, 0)
             self.searches["letters"] = WordSearch(written, lm, separator=space, obliged=bool(space))
         # compile now, so that the time of the first utterance is that of any other
@@ -193,17 +189,15 @@ class Decoder:
 
         That of the lexicon is None without one.
         """
-        words = [word for row in references for word in row]
-        lm, entries = self.lm.numbers, self.entries
+        words, entries = [word for row in references for word in row], self.entries
+        no_lm = [word not in self.lm.numbers for word in words]
+        no_entry = [entries is not None and word not in entries for word in words]
 
-        def share(unknown: Callable[[str], bool]) -> float | None:
-            return sum(map(unknown, words)) / len(words) if words else None
+        def share(flags: Iterable[bool]) -> float | None:
+            return sum(flags) / len(words) if words else None
 
-        return {
-            "lm": share(lambda w: w not in lm),
-            "lexicon": None if entries is None else share(lambda w: w not in entries),
-            "either": share(lambda w: w not in lm or (entries is not None and w not in entries)),
-        }
+        lexicon = None if entries is None else share(no_entry)
+        return {"lm": share(no_lm), "lexicon": lexicon, "either": share(map(or_, no_lm, no_entry))}
 
     def as_json(self) -> dict[str, Any]:
         """Return settings, files with their checksums, and numbers of words."""
@@ -212,13 +206,9 @@ class Decoder:
             content[name] = None if path is None else str(path)
             content[f"{name}_sha256"] = None if path is None else files.sha256(path)
         known, only_lm, only_lexicon, guessed = self.vocabulary
-        return content | {
-            "lm_ngrams": list(self.lm.sizes),
-            "words": {
-                "known": known, "only_in_lm": len(only_lm), "only_in_lexicon": only_lexicon,
-                "guessed": guessed,
-            },
-        }  # fmt: skip
+        counts = {"known": known, "only_in_lm": len(only_lm), "only_in_lexicon": only_lexicon}
+        words = counts | {"guessed": guessed}
+        return content | {"lm_ngrams": list(self.lm.sizes), "words": words}
 
 
 def ranked(hypotheses: Iterable[Hypothesis], config: DecodingConfig) -> list[Hypothesis]:
@@ -245,8 +235,7 @@ def open_decoder(
     Warns of words of the language model that the lexicon lacks.
 
     Args:
-        inventories: {head: symbols} of the run.
-        lexicon_file: pronunciations, see `lexicon.read`; None to search letters only.
+        lexicon_file: pronunciations; None to search letters only.
         lm_file: language model in ARPA format, may be compressed.
         spelling: guess the pronunciation of words that only the language model has.
 
@@ -268,10 +257,9 @@ def open_decoder(
     decoder = Decoder(inventories, entries, lm, config, guessed=guessed, paths=paths)
     if only_lm := decoder.vocabulary.only_lm:
         log.warning(
-            "%s words of the language model are not in the lexicon and cannot be recognised, such"
-            " as %s; --spelling guesses their pronunciation",
-            f"{len(only_lm):,}", ", ".join(only_lm[:3]),
-        )  # fmt: skip
+            f"{len(only_lm):,} words of the language model are not in the lexicon and cannot be"
+            f" recognised, such as {', '.join(only_lm[:3])}; --spelling guesses their pronunciation"
+        )
     return decoder
 
 
@@ -283,17 +271,16 @@ def _array(log_probs: Tensor | NDArray, blank_penalty: float) -> NDArray[np.floa
 
 
 def _different_vocabularies(lm_words: Sequence[str], entries: Lexicon, known: int) -> DecodingError:
-    example = next(iter(entries))
     upper = sum(word.upper() in entries for word in lm_words)
     lower = sum(word.lower() in entries for word in lm_words)
-    case = ""
+    case, remedy = "", "Use those of one language"
     if max(upper, lower) > known:
         case = f" (in {'capitals' if upper >= lower else 'small letters'} {max(upper, lower):,})"
-    remedy = "Write both in the same case" if case else "Use those of one language"
+        remedy = "Write both in the same case"
     problem = (
         f"of the {len(lm_words):,} words of the language model, such as"
         f" {lm_words[len(lm_words) // 2]!r}, the lexicon has {known:,}{case}; one of its"
-        f" {len(entries):,} is {example!r}"
+        f" {len(entries):,} is {next(iter(entries))!r}"
     )
     remedy += ", or estimate the language model with the lexicon as its vocabulary"
     return DecodingError("lexicon and language model", problem, remedy)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -41,8 +41,7 @@ MEASURES = {
 Rows = dict[str, list[str]]  # {utterance: tokens}
 
 
-@dataclass(frozen=True, kw_only=True)
-class LevelSummary:
+class LevelSummary(NamedTuple):
     """What passes through a level, averaged over all cuts."""
 
     level: int  # from 0, the lowest
@@ -66,7 +65,7 @@ class Evaluation:
     scores: dict[str, ErrorRate]  # by head; with letters also `FROM_LETTERS`; `BY_LEXICON`
     references: dict[str, Rows]  # of phones and words
     hypotheses: dict[str, Rows]  # by the names of scores; those of letters are their words
-    levels: list[LevelSummary]  # lowest first
+    levels: list[LevelSummary]  # from the lowest
     feature_seconds: float | None  # None: they may come from a cache
     model_seconds: float
     device: str
@@ -81,9 +80,11 @@ class Evaluation:
 
     def as_json(self) -> dict[str, Any]:
         """Return everything but the hypotheses; undefined numbers are null."""
-        spent = {"model": self.model_seconds / self.seconds, "features": None}
-        if self.feature_seconds is not None:
-            spent["features"] = self.feature_seconds / self.seconds
+        features = self.feature_seconds
+        spent = {
+            "model": self.model_seconds / self.seconds,
+            "features": None if features is None else features / self.seconds,
+        }
         return {
             "run": str(self.trained.folder),
             "checkpoint_sha256": self.trained.fingerprint,
@@ -97,28 +98,28 @@ class Evaluation:
             "threads": torch.get_num_threads(),
             "versions": environment.versions(),
             "labels": asdict(self.trained.config.data.labels),
-            "levels": [asdict(level) for level in self.levels],
+            "levels": [level._asdict() for level in self.levels],
             "decoding": self.decoding,
             "scores": {name: self._score(name) for name in self.scores},
         }
 
     def _score(self, name: str) -> dict[str, Any]:
         result = self.scores[name]
-        low, high = (None if math.isnan(v) else v for v in (result.low, result.high))
         return {
             "measure": MEASURES[name],
             **_as_json(result.counts),
-            "interval_95": [low, high],
+            "interval_95": [_defined(result.low), _defined(result.high)],
             "speakers": {who: _as_json(c) for who, c in self.by_speaker(name).items()},
         }
 
 
 def _as_json(counts: Counts) -> dict[str, Any]:
-    return {
-        "rate": None if math.isnan(counts.rate) else counts.rate,
-        "N": counts.length, "S": counts.substitutions, "D": counts.deletions,
-        "I": counts.insertions,
-    }  # fmt: skip
+    _, s, d, i, _ = counts
+    return {"rate": _defined(counts.rate), "N": counts.length, "S": s, "D": d, "I": i}
+
+
+def _defined(value: float) -> float | None:
+    return None if math.isnan(value) else value
 
 
 def evaluate(
@@ -180,10 +181,11 @@ def evaluate(
     too_much = ConfigError(
         "batch_seconds", f"{batch_seconds:g} s need more memory than {place} has", "Lower it"
     )
-    rows: dict[str, Rows] = {head: {} for head in heads}
-    by_lexicon: Rows = {}
-    decoding_seconds = 0.0
-    sums = np.zeros((0, 3))
+    spoken = {head: dict(zip(data.ids, data.references[head], strict=True)) for head in heads}
+    if decoder is not None:
+        spoken[BY_LEXICON] = {cut.id: labels.words_of(cut) for cut in data.cuts}
+    rows: dict[str, Rows] = {name: {} for name in spoken}
+    decoding_seconds, sums = 0.0, np.zeros((1, 3))
     began = time.monotonic()
     with torch.no_grad(), progress(len(data), "recognise", show_progress) as step:
         for batch in data.in_order(batch_seconds):
@@ -194,29 +196,22 @@ def evaluate(
                     rows[head][name] = ctc.symbols(row, inventories[head])
             if decoder is not None:
                 start = time.monotonic()
-                by_lexicon |= _words(decoder, batch.ids, output)
+                rows[BY_LEXICON] |= _words(decoder, batch.ids, output)
                 decoding_seconds += time.monotonic() - start
-            batch_sums = _level_sums(output.levels)
-            sums = sums + batch_sums if len(sums) else batch_sums
+            sums = sums + _level_sums(output.levels)
             for _ in batch.ids:
                 step()
     model_seconds = time.monotonic() - began - decoding_seconds
-    trained.model.to(home)
+    model.to(home)
     speakers = {
         name: who or error_rates.speaker_of(name)
         for name, who in zip(data.ids, data.speakers, strict=True)
     }
-    spoken = {head: dict(zip(data.ids, data.references[head], strict=True)) for head in heads}
     references, hypotheses, scores = _scored(spoken, rows, speakers, seed)
-    seconds = sum(data.seconds)
-    decoding = None
+    seconds, decoding = sum(data.seconds), None
     if decoder is not None:
-        words = {cut.id: labels.words_of(cut) for cut in data.cuts}
-        references.setdefault("words", words)
-        hypotheses[BY_LEXICON] = by_lexicon
-        scores[BY_LEXICON] = error_rates.error_rate(words, by_lexicon, speakers=speakers, seed=seed)
         decoding = decoder.as_json() | {
-            "unknown_words": decoder.unknown_rates(words.values()),
+            "unknown_words": decoder.unknown_rates(spoken[BY_LEXICON].values()),
             "real_time_factor": decoding_seconds / seconds,
         }
     evaluation = Evaluation(
@@ -249,21 +244,20 @@ def _scored(
     """References and hypotheses as phones and words, and the scores."""
     references: dict[str, Rows] = {}
     hypotheses: dict[str, Rows] = {}
-    scores: dict[str, ErrorRate] = {}
-    for head in rows:
-        pairs = {head: (spoken[head], rows[head])}
+    pairs = {}
+    for head, hypothesis in rows.items():
+        tables, name = [spoken[head], hypothesis], head
         if head == "letters":  # as words, and as the letters of words joined by single spaces
-            reference, hypothesis = (
-                {name: "".join(letters).split() for name, letters in table.items()}
-                for table in pairs[head]
-            )
-            spelled = [{n: spell(ws) for n, ws in t.items()} for t in (reference, hypothesis)]
-            pairs = {head: (spelled[0], spelled[1]), FROM_LETTERS: (reference, hypothesis)}
-        reference, hypothesis = pairs.get(FROM_LETTERS, pairs[head])
-        references.setdefault("words" if head == "letters" else head, reference)
-        hypotheses[head] = hypothesis
-        for name, tables in pairs.items():
-            scores[name] = error_rates.error_rate(*tables, speakers=speakers, seed=seed)
+            tables = [{u: "".join(row).split() for u, row in t.items()} for t in tables]
+            pairs[head] = [{u: spell(row) for u, row in t.items()} for t in tables]
+            name = FROM_LETTERS
+        pairs[name] = tables
+        references.setdefault("phones" if head == "phones" else "words", tables[0])
+        hypotheses[head] = tables[1]
+    scores = {
+        name: error_rates.error_rate(*tables, speakers=speakers, seed=seed)
+        for name, tables in pairs.items()
+    }
     return references, hypotheses, scores
 
 
@@ -283,14 +277,10 @@ def _summaries(
     """What passes through each level, from sums over `seconds` of audio."""
     summaries = []
     for number, (steps, events, selective) in enumerate(sums.tolist()):
-        units, beta, resolution = law_of(trained, number)
-        summaries.append(
-            LevelSummary(
-                level=number, steps=steps / seconds, events=events / seconds, units=units,
-                selectivity=selective / max(1.0, steps) if units else None, beta=beta,
-                resolution=resolution,
-            )
-        )  # fmt: skip
+        units, *law = law_of(trained, number)
+        selectivity = selective / max(1.0, steps) if units else None
+        rates = steps / seconds, events / seconds
+        summaries.append(LevelSummary(number, *rates, units, selectivity, *law))
     return summaries
 
 

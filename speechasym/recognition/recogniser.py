@@ -125,8 +125,7 @@ class Recogniser:
         """Recognise what is said in a recording of any length; see `transcribe_blocks`.
 
         Args:
-            source: file or samples.
-            sample_rate: of the samples, Hz; default: that of the model.
+            sample_rate: of samples, Hz; default: that of the model.
             heads: which of `heads` to read; default: all.
             longest: s that are read at once; longer recordings are cut where they are quietest.
             channel: of a file, "mean" or a number from 0; default: as in training.
@@ -177,21 +176,18 @@ class Recogniser:
 
         Args:
             source, sample_rate: see `transcribe`.
-            text: what is said.
-            head: phones or letters, whichever determines the times of words; default: phones if
-                all pronunciations are known.
+            head: the head that determines the times of words; default: phones if all
+                pronunciations are known.
         """
         x = np.concatenate(list(self._blocks(source, sample_rate)))
         name = str(source) if isinstance(source, str | Path) else "samples"
-        return alignment.align(
-            self.trained, x, text, pronounce=self._pronounce, head=head, name=name
-        )
+        pronounce = self._pronounce
+        return alignment.align(self.trained, x, text, pronounce=pronounce, head=head, name=name)
 
     @cached_property
     def _pronounce(self) -> Pronounce | None:
-        if self.lexicon is None:
-            return None
-        return pronouncer(read_lexicon(self.lexicon), self.spelling)
+        lexicon = self.lexicon
+        return None if lexicon is None else pronouncer(read_lexicon(lexicon), self.spelling)
 
     def _blocks(
         self, source: Source, sample_rate: int | None, channel: str | int | None = None
@@ -293,9 +289,8 @@ def transcribe_files(
                 raise
             yield FileTranscript(path, None, error, None)
             continue
-        written = None
-        if textgrids is not None:
-            written = Path(textgrids, f"{stem}.TextGrid")
+        written = None if textgrids is None else Path(textgrids, f"{stem}.TextGrid")
+        if written is not None:
             write_textgrid(written, transcript.tiers(), transcript.seconds)
         yield FileTranscript(path, transcript, None, written)
 

@@ -44,16 +44,12 @@ class LevelActivations(NamedTuple):
     times: Tensor  # (S, 2) the same in s
 
     def at_frames(self) -> "LevelActivations":
-        """Return the same with every step repeated for each frame that it spans.
-
-        So levels can be measured like features, and compared with one another.
-        """
+        """Return the same with every step repeated for each frame it spans, as features have."""
         step = torch.repeat_interleave(self.frames[:, 1] - self.frames[:, 0])
         units = None if self.units is None else self.units[step]
         posteriors = {head: log_probs[step] for head, log_probs in self.log_posteriors.items()}
-        return LevelActivations(
-            self.y[step], units, posteriors, self.frames[step], self.times[step]
-        )
+        y, frames, times = self.y[step], self.frames[step], self.times[step]
+        return LevelActivations(y, units, posteriors, frames, times)
 
 
 class TrainedModel(NamedTuple):

@@ -66,7 +66,7 @@ class Gammatone(nn.Module):
         else:
             self.register_buffer("log_frequency", log_frequency)
             self.register_buffer("log_bandwidth", log_bandwidth)
-        self._design = None if learnable else design
+        self._derived = (self._logarithms(), design)
 
     def _apply(self, fn, recurse: bool = True):  # type: ignore[no-untyped-def]
         """Move, but never round: half precision would detune the filters, float32 slightly."""
@@ -91,12 +91,19 @@ class Gammatone(nn.Module):
         return self.coefficients().latency
 
     def coefficients(self) -> filterbank.Coefficients:
-        """Return the coefficients as numpy arrays, from the current parameters."""
-        if self._design is not None:
-            return self._design
-        frequency = self.frequency.detach().cpu().numpy()
-        bandwidth = self.bandwidth.detach().cpu().numpy()
-        return filterbank.derive(self.config, frequency, bandwidth)
+        """Return the coefficients as numpy arrays, from the current parameters or buffers."""
+        logarithms, coefficients = self._derived
+        current = self._logarithms()
+        # by value: training, state dicts and averages of weights change them in place
+        if not np.array_equal(current, logarithms):
+            coefficients = filterbank.derive(self.config, *np.exp(current))
+            self._derived = current, coefficients
+        return coefficients
+
+    def _logarithms(self) -> NDArray[np.float64]:
+        """Return a copy of log frequency and log bandwidth, (2, C)."""
+        both = torch.stack([self.log_frequency.detach(), self.log_bandwidth.detach()])
+        return both.to("cpu", torch.float64, copy=True).numpy()
 
     def _pole(self) -> Tensor:
         rate = 2 * math.pi / self.config.sample_rate

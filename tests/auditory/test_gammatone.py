@@ -174,6 +174,51 @@ def test_moving_and_halving_keeps_the_design():
     assert torch.equal(again.frequency, before)
 
 
+def load(b, a):
+    b.load_state_dict(a.state_dict())
+
+
+def assign(b, a):
+    b.load_state_dict(a.state_dict(), assign=True)
+
+
+def write_in_place(b, a):
+    b.log_frequency.data.copy_(a.log_frequency.data)
+    b.log_bandwidth.data.numpy()[:] = a.log_bandwidth.data.numpy()
+
+
+def average(b, a):
+    for mine, other in zip(b.state_dict().values(), a.state_dict().values(), strict=True):
+        mine.lerp_(other, 0.5)
+
+
+@pytest.mark.parametrize("change", [load, assign, write_in_place, average])
+@pytest.mark.parametrize("learnable", [False, True])
+@pytest.mark.parametrize("align", [False, True])
+def test_changed_filters_are_those_of_every_path(change, learnable, align):
+    options = dict(channels=8, align=align, learnable=learnable)
+    a = speechasym.Gammatone(RATE, low_hz=50, **options)
+    b = speechasym.Gammatone(RATE, low_hz=300, **options)
+    with torch.no_grad():
+        b(X)  # before the change
+    change(b, a)
+    with torch.no_grad():
+        fast, slow = b(X)[0], b(X.double())[0]
+        channels, slow_channels = b.channels(X)[0], b.channels(X.double())[0]
+    np.testing.assert_allclose(b.coefficients().frequency, b.frequency.detach().numpy())
+    np.testing.assert_allclose(b.coefficients().bandwidth, b.bandwidth.detach().numpy())
+    for compiled, exact in zip((*fast, channels), (*slow, slow_channels), strict=True):
+        assert_close(compiled.to(torch.complex128), exact.to(torch.complex128))
+    if change is not average:
+        assert_close(fast.power, a(X)[0].power)
+
+
+def test_unchanged_filters_are_the_design_to_the_bit():
+    b = speechasym.Gammatone(RATE)
+    design = filterbank.design(b.config)
+    assert np.array_equal(b.coefficients().pole, design.pole)
+
+
 def test_double_precision():
     b = speechasym.Gammatone(RATE, channels=4)
     y, _ = b(X.double())

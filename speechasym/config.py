@@ -59,20 +59,17 @@ def override(mapping: dict[str, Any], word: str) -> str:
     *steps, last = key.split(".")
     here: Any = mapping
     for step in steps:
-        if isinstance(here, dict):
-            if here.get(step) is None:
-                here[step] = {}
-            here = here[step]
-        else:
-            here = here[_number(key, here, step)]
-    if isinstance(here, dict):
-        here[last] = value
-    else:
-        here[_number(key, here, last)] = value
+        if isinstance(here, dict) and here.get(step) is None:
+            here[step] = {}
+        here = here[_index(key, here, step)]
+    here[_index(key, here, last)] = value
     return key
 
 
-def _number(key: str, here: Any, step: str) -> int:
+def _index(key: str, here: Any, step: str) -> Any:
+    """Return what indexes a mapping or a list."""
+    if isinstance(here, dict):
+        return step
     if not isinstance(here, list):
         raise ConfigError(key, f"{here!r} has no element {step!r}", "Fix the key")
     if not step.isdecimal() or int(step) >= len(here):
@@ -91,51 +88,42 @@ def build(cls: type[C], mapping: Any, place: Any = str, key: str = "", base: Any
     """
     if not isinstance(mapping, Mapping):
         raise ConfigError(place(key), f"must be a mapping, got {mapping!r}", "Write key: value")
+    prefix = f"{key}." if key else ""
     if hasattr(cls, "subclass_for"):  # an abstract class: the mapping names the subclass
         try:
             cls = cls.subclass_for(mapping, base)  # type: ignore[attr-defined]
         except ConfigError as error:
-            subject, problem, remedy = error.args
-            subject = place(f"{key}.{subject}" if key else subject)
-            raise ConfigError(subject, problem, remedy) from error
+            raise ConfigError(place(prefix + error.args[0]), *error.args[1:]) from error
     known = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
     hints = typing.get_type_hints(cls)
-    values = {name: getattr(base, name) for name in known if hasattr(base, name)} if base else {}
+    values = {}
+    for name, entry in known.items():
+        if hasattr(base, name):
+            values[name] = getattr(base, name)
+        elif entry.default_factory is not dataclasses.MISSING:
+            values[name] = entry.default_factory()
+        elif entry.default is not dataclasses.MISSING:
+            values[name] = entry.default
     for name, value in mapping.items():
-        full = f"{key}.{name}" if key else str(name)
         if name not in known:
             near = difflib.get_close_matches(str(name), known, 1, 0.5)
             remedy = f"Did you mean {near[0]}?" if near else f"Known keys: {', '.join(known)}"
-            raise ConfigError(place(full), "unknown key", remedy)
-        values[name] = _value(hints[name], value, place, full, _default(known[name], base))
-    for name, entry in known.items():
-        if name not in values and _required(entry):
-            full = f"{key}.{name}" if key else name
-            if dataclasses.is_dataclass(hints[name]):  # names the key that it lacks
-                values[name] = _value(hints[name], {}, place, full, None)
-            else:
-                raise ConfigError(place(full), "is missing", f"Set {full}")
+            raise ConfigError(place(f"{prefix}{name}"), "unknown key", remedy)
+        values[name] = _value(hints[name], value, place, prefix + name, values.get(name))
+    for name in known:
+        if name not in values:
+            if not dataclasses.is_dataclass(hints[name]):
+                raise ConfigError(place(prefix + name), "is missing", f"Set {prefix}{name}")
+            values[name] = build(hints[name], {}, place, prefix + name)  # names a key that it lacks
     try:
         return cls(**values)
     except ConfigError as error:
-        subject, problem, remedy = error.args
+        subject = error.args[0]
         if all(part in known for part in subject.split(", ")):
-            subject = place(f"{key}.{subject}" if key else subject)
+            subject = place(prefix + subject)
         elif key:  # raised by a check of another class, called from this one
             subject = f"{place(key)}: {subject}"
-        raise ConfigError(subject, problem, remedy) from error
-
-
-def _required(entry: dataclasses.Field) -> bool:
-    return entry.default is dataclasses.MISSING is entry.default_factory
-
-
-def _default(entry: dataclasses.Field, base: Any) -> Any:
-    if base is not None and hasattr(base, entry.name):
-        return getattr(base, entry.name)
-    if entry.default_factory is not dataclasses.MISSING:
-        return entry.default_factory()
-    return None if entry.default is dataclasses.MISSING else entry.default
+        raise ConfigError(subject, *error.args[1:]) from error
 
 
 def _value(hint: Any, value: Any, place: Any, key: str, default: Any) -> Any:
@@ -163,8 +151,7 @@ def _value(hint: Any, value: Any, place: Any, key: str, default: Any) -> Any:
         raise ConfigError(place(key), f"unknown value {value!r}", f"Use one of {', '.join(args)}")
     if origin is tuple:
         parts = value.split(",") if isinstance(value, str) else value
-        if not isinstance(parts, list | tuple):
-            parts = [parts]
+        parts = parts if isinstance(parts, list | tuple) else [parts]
         if args[-1] is not Ellipsis and len(parts) != len(args):
             problem = f"must have {len(args)} values, got {value!r}"
             raise ConfigError(place(key), problem, f"Give {len(args)} values")
@@ -182,8 +169,9 @@ def _value(hint: Any, value: Any, place: Any, key: str, default: Any) -> Any:
 
 def _variant(classes: Any, value: Any, place: Any, key: str) -> Any:
     """Return the class of a union that the key `kind` of a mapping names; default: the first."""
-    kinds = {cls.kind: cls for cls in classes}
-    kind = value.get("kind", classes[0].kind) if isinstance(value, Mapping) else classes[0].kind
+    kinds, kind = {cls.kind: cls for cls in classes}, classes[0].kind
+    if isinstance(value, Mapping):
+        kind = value.get("kind", kind)
     if str(kind) not in kinds:
         remedy = f"Use one of {', '.join(kinds)}"
         raise ConfigError(place(f"{key}.kind"), f"unknown value {kind!r}", remedy)
@@ -209,7 +197,12 @@ def _plain(hint: Any, value: Any, place: Any, key: str) -> Any:
 
 
 def to_dict(config: Any) -> Any:
-    """Convert a configuration to plain JSON and YAML types; `build` reads it back."""
+    """Convert a configuration to plain JSON and YAML types; `build` reads it back.
+
+    Numbers that are not finite become None.
+    """
+    if isinstance(config, float) and not math.isfinite(config):
+        return None
     if dataclasses.is_dataclass(config) and not isinstance(config, type):
         return {f.name: to_dict(getattr(config, f.name)) for f in dataclasses.fields(config)}
     if isinstance(config, Mapping):

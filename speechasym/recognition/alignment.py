@@ -29,7 +29,6 @@ from speechasym.levels import ctc
 from speechasym.recognition.pronounced_words import (
     Pronounce,
     Word,
-    timed_words,
     words_of_cut,
     words_of_text,
 )
@@ -302,7 +301,7 @@ def deviations(trained: TrainedModel, alignment: Alignment, cut: "Cut") -> dict[
     a dropped silence between them; if the cut's own phones were aligned.
     """
     late: dict[str, list[float]] = {}
-    reference, words = timed_words(cut), alignment.tiers.get("words", [])
+    reference, words = labels.aligned(cut, "word"), alignment.tiers.get("words", [])
     if len(reference) == len(words):
         pairs = zip(words, reference, strict=True)
         late["words"] = [t for a, b in pairs for t in (a.start - b.start, a.end - b.end)]

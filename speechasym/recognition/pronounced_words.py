@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from speechasym.annotations.intervals import Interval
 from speechasym.errors import AlignmentError, LexiconError, MissingWordError
 from speechasym.language.lexicon import Lexicon
 from speechasym.recognition.trained_model import TrainedModel
@@ -59,7 +58,8 @@ def words_of_cut(
     texts, name = labels.words_of(cut), f"cut {cut.id}"
     if head == "letters" or "phones" not in trained.inventories:
         return [Word(word) for word in texts]
-    sounds, timed = labels.timed_phones(cut, trained.config.data.labels), timed_words(cut)
+    sounds = labels.timed_phones(cut, trained.config.data.labels)
+    timed = labels.aligned(cut, "word")
     if not sounds or (not timed and pronounce is not None):
         return words_of_text(trained, texts, pronounce, head, name)
     if len(timed) != len(texts):
@@ -73,12 +73,6 @@ def words_of_cut(
             groups.append((number, []))
         groups[-1][1].append(_phone_of_run(trained, symbol, name))
     return [Word(None if n is None else texts[n], (tuple(row),)) for n, row in groups]
-
-
-def timed_words(cut: "Cut") -> list[Interval]:
-    """Return the cut's words with their times; none if a part of the cut lacks them."""
-    items = labels.aligned(cut, "word")
-    return [Interval(i.start, i.start + i.duration, i.symbol) for i in items]
 
 
 def words_of_text(

@@ -9,7 +9,6 @@ model.safetensors and model.json are the result. Pickle is neither read nor writ
 
 import hashlib
 import json
-import math
 import os
 import shutil
 from collections.abc import Mapping
@@ -17,10 +16,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from speechasym import files
+from speechasym.config import to_dict
 from speechasym.errors import CheckpointError, OutputError
 
 FORMAT = 1
@@ -50,15 +49,14 @@ def save(
         part.mkdir(parents=True)
         digest = _write(part / TENSORS, tensors)
         description = {**meta, "format": FORMAT, "step": step, "sha256": digest}
-        files.write_json(part / META, plain(description))
+        files.write_json(part / META, to_dict(description))
         _sync(part)
         _remove(target)
         part.rename(target)
         _sync(folder)
     except (OSError, OutputError) as error:
-        problem = error.args[1]
-        if isinstance(error, OSError):
-            problem = f"cannot be written ({error.strerror})"
+        why = error.args[1]
+        problem = f"cannot be written ({why})" if isinstance(error, OSError) else why
         remedy = "Free space there, and use train --resume: the last save is intact"
         raise OutputError(target, problem, remedy) from error
     finally:
@@ -97,7 +95,7 @@ def load(folder: Path, which: str = LAST) -> tuple[dict[str, Tensor], dict[str, 
 def save_model(folder: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
     """Write model.safetensors, and its model.json. Raises `OutputError`."""
     digest = _write(folder / MODEL, tensors)
-    files.write_json(folder / MODEL_META, plain({**meta, "format": FORMAT, "sha256": digest}))
+    files.write_json(folder / MODEL_META, to_dict({**meta, "format": FORMAT, "sha256": digest}))
 
 
 def load_model(folder: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -114,11 +112,6 @@ def with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]
     return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
 
 
-def module_state(module: nn.Module, prefix: str = "") -> dict[str, Tensor]:
-    """Return a module's parameters and buffers by name, on the CPU."""
-    return {prefix + name: value.detach().cpu() for name, value in module.state_dict().items()}
-
-
 def restore(
     module: nn.Module, tensors: Mapping[str, Tensor], source: object, prefix: str = ""
 ) -> None:
@@ -127,18 +120,13 @@ def restore(
     Raises:
         CheckpointError: about `source`, if one is missing, left over or of another shape.
     """
-    state = module.state_dict()
-    values = with_prefix(tensors, prefix)
-    remedy = "Build the model with the configuration that it was trained with"
-    for name, value in state.items():
-        if name not in values:
-            raise CheckpointError(source, f"has no {name}: it is of another model", remedy)
-        if values[name].shape != value.shape:
-            shapes = f"{list(values[name].shape)}, but the model has {list(value.shape)}"
-            raise CheckpointError(source, f"{name} is {shapes}", remedy)
-    if more := [name for name in values if name not in state]:
-        raise CheckpointError(source, f"contains {more[0]}, which the model lacks", remedy)
-    module.load_state_dict(values)
+    try:
+        module.load_state_dict(with_prefix(tensors, prefix))
+    except RuntimeError as error:  # torch names what is missing, left over, or of another shape
+        reasons = " ".join(str(error).partition("\n")[2].split())
+        problem = f"does not fit the model: {reasons[:300]}"
+        remedy = "Build the model with the configuration that it was trained with"
+        raise CheckpointError(source, problem, remedy) from error
 
 
 def _read_pointer(folder: Path, which: str) -> str | None:
@@ -200,14 +188,3 @@ def _sync(folder: Path) -> None:
 def _remove(folder: Path) -> None:
     with suppress(FileNotFoundError):
         shutil.rmtree(folder)
-
-
-def plain(value: Any) -> Any:
-    """Return a value for JSON: numbers that are not finite become None."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, Mapping):
-        return {str(key): plain(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(part) for part in value]
-    return value.item() if isinstance(value, torch.Tensor) else value

@@ -176,19 +176,14 @@ def load(
     cuts = read_cuts(Path(path))
     words = None if config.labels.lexicon is None else lexicon.read_lexicon(config.labels.lexicon)
     with _naming(path):
-        references = {
-            head: [labels.tokens(cut, head, config.labels, words) for cut in cuts] for head in heads
-        }
+        texts = {h: [labels.tokens(cut, h, config.labels, words) for cut in cuts] for h in heads}
         if inventories is None:
-            inventories = {
-                head: labels.inventory(head, rows, config.labels)
-                for head, rows in references.items()
-            }
+            inventories = {h: labels.inventory(h, rows, config.labels) for h, rows in texts.items()}
         times = [labels.timed_phones(cut, config.labels) for cut in cuts] if timed else []
         if missing := [cut.id for cut, row in zip(cuts, times, strict=False) if not row]:
             remedy = "Set framewise and data.augment.splice to 0"
             raise LabelError(f"cut {missing[0]}", "its phones have no times", remedy)
-    encoded = {h: _encode(rows, inventories[h], f"{name}: {h}") for h, rows in references.items()}
+    encoded = {h: _encode(rows, inventories[h], f"{name}: {h}") for h, rows in texts.items()}
     noises = read_noises(augment.noise) if augment.noise else []
     tasks = []
     for cut in cuts:
@@ -198,27 +193,27 @@ def load(
             tasks.append(FeatureTask(cut, config.features, variant, noise, config.cache))
     with _naming(path):
         what = f"features of {name.split('.')[0]}"
-        rows = features_of_all(tasks, config.workers, what, show_progress)
-        features = [torch.from_numpy(x) for x in rows]
+        features = list(features_of_all(tasks, config.workers, what, show_progress))
     count, rate = augment.variants, config.features.rate
-    known = labels.classes(inventories["phones"]) if timed else {}
-    phone_frames = [
-        _phone_frames(times[n // count], known, len(x), rate / task.variant.speed)
-        for n, (x, task) in enumerate(zip(features, tasks, strict=True))
-        if timed
-    ]
+    frames = None
+    if timed:
+        known = labels.classes(inventories["phones"])
+        frames = [
+            _phone_frames(times[n // count], known, len(x), rate / task.variant.speed)
+            for n, (x, task) in enumerate(zip(features, tasks, strict=True))
+        ]
     return Dataset(
         cuts=cuts,
         ids=[cut.id for cut in cuts],
         speakers=[next((s.speaker for s in c.supervisions if s.speaker), "") for c in cuts],
         seconds=[cut.duration for cut in cuts],
-        features=_by_cut(features, count),
+        features=_by_cut([torch.from_numpy(x) for x in features], count),
         labels=encoded,
-        references=references,
+        references=texts,
         inventories={head: tuple(inventories[head]) for head in heads},
         fingerprint=files.sha256(Path(path)),
         rate=rate,
-        phone_frames=_by_cut(phone_frames, count) if timed else None,
+        phone_frames=_by_cut(frames, count) if frames else None,
     )
 
 
@@ -258,5 +253,4 @@ def _naming(path: str) -> Iterator[None]:
     try:
         yield
     except (LabelError, AudioError) as error:
-        subject, problem, remedy = error.args
-        raise type(error)(f"{path}: {subject}", problem, remedy) from error
+        raise type(error)(f"{path}: {error.args[0]}", *error.args[1:]) from error

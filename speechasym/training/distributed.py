@@ -42,11 +42,6 @@ def process_group(device: torch.device) -> Iterator[ProcessGroup]:
             dist.destroy_process_group()
 
 
-def share(items: Sequence[int], group: ProcessGroup) -> list[int]:
-    """Return this process's part of a batch; empty if the batch has fewer items than processes."""
-    return list(items[group.rank :: group.size])
-
-
 def broadcast(tensors: Iterable[Tensor], group: ProcessGroup) -> None:
     """Copy tensors of the first process to all, in place."""
     if group.size > 1:

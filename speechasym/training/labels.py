@@ -5,7 +5,7 @@ Label 0 is CTC's blank; symbol k of an inventory, counted from 0, has label k + 
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from speechasym.annotations.intervals import Interval
 from speechasym.errors import LabelError
@@ -81,25 +81,27 @@ def timed_phones(cut: "Cut", config: LabelConfig) -> list[Interval]:
 
     Merged silences last from the start of the first to the end of the last. Raises `LabelError`.
     """
-    intervals = [Interval(item.start, item.end, item.symbol) for item in aligned(cut, "phone")]
-    return _configured(intervals, config, f"cut {cut.id}")
+    return _configured(aligned(cut, "phone"), config, f"cut {cut.id}")
 
 
-def aligned(cut: "Cut", kind: str) -> list[Any]:
-    """Return a cut's items of the kind "phone" or "word"; none unless all its speech has them."""
+def aligned(cut: "Cut", kind: str) -> list[Interval]:
+    """Return a cut's intervals of kind "phone" or "word"; none unless all its speech has them."""
     supervisions = sorted(cut.supervisions, key=lambda s: s.start)
     if not all(s.alignment and kind in s.alignment for s in supervisions):
         return []
-    return [item for s in supervisions for item in s.alignment[kind]]
+    return [Interval(i.start, i.end, i.symbol) for s in supervisions for i in s.alignment[kind]]
 
 
 def _configured(intervals: Iterable[Interval], config: LabelConfig, name: str) -> list[Interval]:
     """Fold phones, and drop, merge or keep silences."""
     phones: list[Interval] = []
     for interval in intervals:
-        symbol = interval.label
+        symbol: str | None = interval.label
         if config.fold == "timit39":
-            symbol = _folded(symbol, name)
+            symbol = FOLDED.get(interval.label.lower())
+        if symbol is None:
+            problem = f"{interval.label!r} is not a symbol of TIMIT"
+            raise LabelError(name, problem, "Set labels.fold: none")
         silent = symbol in SILENCES
         if not symbol or (silent and config.silence == "drop"):
             continue
@@ -108,14 +110,6 @@ def _configured(intervals: Iterable[Interval], config: LabelConfig, name: str) -
         else:
             phones.append(interval._replace(label=SILENCE if silent else symbol))
     return phones
-
-
-def _folded(symbol: str, name: str) -> str:
-    """Return one of TIMIT's 39 phones, or nothing."""
-    folded = FOLDED.get(symbol.lower())
-    if folded is None:
-        raise LabelError(name, f"{symbol!r} is not a symbol of TIMIT", "Set labels.fold: none")
-    return folded
 
 
 def inventory(head: str, rows: Iterable[Sequence[str]], config: LabelConfig) -> tuple[str, ...]:

@@ -197,7 +197,7 @@ def _step(
     """Take one step of the optimiser; updates the state, and returns the line for the metrics."""
     config, model, device = run.config, run.model, run.device
     start = time.monotonic()
-    local = distributed.share(numbers, run.group)
+    local = numbers[run.group.rank :: run.group.size]  # none if there are more processes than cuts
     augment, seed = config.data.augment, (config.seed, state.step)
     batch = run.train.batch(local, state.epoch, augment, seed).to(device) if local else None
     counts = run.train.count_labels(numbers, state.epoch, augment, seed)
@@ -206,7 +206,7 @@ def _step(
     share = sum(run.train.seconds[n] for n in local) / audio
 
     def compute_loss() -> losses.BatchLoss:
-        torch.manual_seed(_step_seed(config.seed, state.step, run.group.rank))
+        torch.manual_seed((config.seed * 1_000_003 + state.step) * 4096 + run.group.rank)
         return losses.batch_loss(model, batch, config, totals, share, device)
 
     model.zero_grad(set_to_none=True)
@@ -247,10 +247,6 @@ def _step(
         "audio_hours_per_hour": round(audio / max(1e-9, time.monotonic() - start), 1),
         "stop": stop > 0,
     }  # fmt: skip
-
-
-def _step_seed(seed: int, step: int, rank: int) -> int:
-    return (seed * 1_000_003 + step) * 4096 + rank
 
 
 def _log_left_out(state: RunState, left_out: Mapping[str, list[str]]) -> None:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from speechasym.errors import TrainingError
+from speechasym.training.checkpoints import with_prefix
 
 
 def adamw(model: nn.Module, learning_rate: float, weight_decay: float) -> torch.optim.AdamW:
@@ -67,12 +68,11 @@ def set_moments(
 ) -> None:
     """Set the optimiser's state to the result of `moments`."""
     for name, parameter in model.named_parameters():
-        state = {}
-        for key in ("step", "exp_avg", "exp_avg_sq"):
-            if (value := tensors.get(f"{name}.{key}")) is not None:
-                state[key] = value.clone() if key == "step" else value.to(parameter)
-        if state:
-            optimiser.state[parameter] = state
+        if state := with_prefix(tensors, f"{name}."):
+            optimiser.state[parameter] = {
+                key: value.clone() if key == "step" else value.to(parameter)
+                for key, value in state.items()
+            }
 
 
 class Average:
@@ -97,17 +97,11 @@ class Average:
     def applied(self, model: nn.Module) -> Iterator[None]:
         """Give the model the averaged parameters within the block."""
         kept = {name: p.detach().clone() for name, p in model.named_parameters()}
-        _copy_parameters(model, self.values)
+        model.load_state_dict(self.values, strict=False)
         try:
             yield
         finally:
-            _copy_parameters(model, kept)
-
-
-@torch.no_grad()
-def _copy_parameters(model: nn.Module, values: Mapping[str, Tensor]) -> None:
-    for name, parameter in model.named_parameters():
-        parameter.copy_(values[name])
+            model.load_state_dict(kept, strict=False)
 
 
 def clip_gradients(model: nn.Module, most: float) -> Tensor:

@@ -8,7 +8,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -77,31 +77,26 @@ class Run(NamedTuple):
 def write_config(config: TrainConfig, out: Path, resume: bool) -> None:
     """Write config.json. Raises `OutputError` if the folder holds another run."""
     path = out / CONFIG
-    new = checkpoints.plain(to_dict(config))
+    new = to_dict(config)
     if path.exists():
         try:
-            old = _with_defaults(json.loads(path.read_text("utf-8"))["config"])
+            old = json.loads(path.read_text("utf-8"))["config"]
+            with suppress(ConfigError):  # as this version writes it, if it can read it
+                old = to_dict(config_from_dict(old))
         except (OSError, ValueError, LookupError, TypeError) as error:
             remedy = "Restore it, or choose another folder"
             raise OutputError(path, "is not the configuration of a run", remedy) from error
+        started = checkpoints.exists(out)
         changes = [f"{k} {a} -> {b}" for k, a, b in _differences(old, new) if k not in FREE]
-        if changes and (resume or checkpoints.exists(out)):
+        if changes and (resume or started):
             problem = f"holds a run of another configuration ({', '.join(changes[:3])})"
             raise OutputError(out, problem, "Choose another folder, or use the same configuration")
-        if not resume and checkpoints.exists(out):
+        if started and not resume:
             remedy = "Resume it (--resume), or choose another folder"
             raise OutputError(out, "already holds a run", remedy)
     elif checkpoints.exists(out) or (out / checkpoints.MODEL).exists():
         raise OutputError(out, "holds a run without its config.json", "Choose another folder")
     files.write_json(path, {"config": new, "versions": versions()})
-
-
-def _with_defaults(mapping: Any) -> Any:
-    """Return a run's configuration as this version writes it, if it can read it."""
-    try:
-        return checkpoints.plain(to_dict(config_from_dict(mapping)))
-    except ConfigError:
-        return mapping
 
 
 def _differences(old: Any, new: Any) -> Iterator[tuple[str, Any, Any]]:
@@ -123,8 +118,8 @@ def _meta(run: Run) -> dict[str, Any]:
 
 
 def _model_tensors(run: Run) -> dict[str, Tensor]:
-    averages = {f"average.{name}": value for name, value in run.average.values.items()}
-    return checkpoints.module_state(run.model, "model.") | averages
+    state = {f"model.{name}": value for name, value in run.model.state_dict().items()}
+    return state | {f"average.{name}": value for name, value in run.average.values.items()}
 
 
 def save(run: Run, state: RunState, best: bool) -> None:
@@ -238,7 +233,7 @@ def metrics(out: Path, size: int, group: ProcessGroup) -> Iterator[WriteMetrics]
 
         def write(line: Mapping[str, Any]) -> int:
             with _writing(path):
-                file.write((json.dumps(checkpoints.plain(line)) + "\n").encode())
+                file.write((json.dumps(to_dict(line)) + "\n").encode())
                 file.flush()
                 return file.seek(0, os.SEEK_END)
 

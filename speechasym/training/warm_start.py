@@ -47,8 +47,7 @@ def start_from(
     axes: Mapping[str, tuple[str, int]] = getattr(model, "symbol_axes", {})
     for name, target in model.state_dict().items():
         total += target.numel()
-        source = tensors.get(name)
-        if source is None:
+        if (source := tensors.get(name)) is None:
             continue
         head, axis = axes.get(name, (None, 0))
         if head is not None and known.get(head) != inventories.get(head):
@@ -66,15 +65,13 @@ def _copy_symbols(
     target: Tensor, source: Tensor, axis: int, old: Sequence[str], new: Sequence[str]
 ) -> int:
     """Copy what belongs to the blank and to symbols of the same name; return how many numbers."""
-    shape = list(target.shape)
-    if shape[axis] != len(new) + 1:
-        return 0  # several slots a step
-    shape[axis] = len(old) + 1
-    if not old or list(source.shape) != shape:
+    expected = list(target.shape)
+    expected[axis] = len(old) + 1
+    several_slots = target.shape[axis] != len(new) + 1  # in a step
+    if several_slots or not old or list(source.shape) != expected:
         return 0
     numbers = {symbol.lower(): number for number, symbol in enumerate(old, 1)}
-    pairs = [(0, 0)]
-    pairs += [(n, numbers[s.lower()]) for n, s in enumerate(new, 1) if s.lower() in numbers]
-    for number, known in pairs:
+    pairs = [(n, numbers[s.lower()]) for n, s in enumerate(new, 1) if s.lower() in numbers]
+    for number, known in [(0, 0), *pairs]:
         target.select(axis, number).copy_(source.select(axis, known))
-    return len(pairs) * (target.numel() // target.shape[axis])
+    return (1 + len(pairs)) * (target.numel() // target.shape[axis])

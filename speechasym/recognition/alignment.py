@@ -15,7 +15,8 @@ Shapes: T samples, F frames, D columns, S steps of a head, V classes, L symbols.
 """
 
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import groupby, pairwise
+from operator import itemgetter
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
@@ -26,12 +27,8 @@ from speechasym.annotations.intervals import Interval
 from speechasym.errors import AlignmentError, ConfigError
 from speechasym.language.letters import SPACE, spell
 from speechasym.levels import ctc
-from speechasym.recognition.pronounced_words import (
-    Pronounce,
-    Word,
-    words_of_cut,
-    words_of_text,
-)
+from speechasym.recognition import pronounced_words
+from speechasym.recognition.pronounced_words import Pronounce, Word
 from speechasym.recognition.trained_model import TrainedModel, step_frames
 from speechasym.training import feature_cache, labels
 
@@ -47,6 +44,7 @@ ADJACENT_S = 1e-3  # phones that are so near are neighbours
 MOST = 1 << 28  # steps times symbols that can be aligned at once: 30 min of speech
 
 AlignmentHead = Literal["phones", "letters"]
+_Steps = tuple[Tensor, NDArray[np.float64]]  # log p (S, V); (S,) frame in the middle of each step
 
 
 class Alignment(NamedTuple):
@@ -97,9 +95,9 @@ def align(
         name, seconds = f"cut {source.id}", source.duration
         rows = feature_cache.features_of(feature_cache.FeatureTask(source, config))
     if words is not None:
-        known_words = words_of_text(trained, words, pronounce, head, name)
+        known_words = pronounced_words.words_of_text(trained, words, pronounce, head, name)
     else:
-        known_words = words_of_cut(trained, source, pronounce, head)
+        known_words = pronounced_words.words_of_cut(trained, source, pronounce, head)
     if not known_words:
         raise AlignmentError(name, "it has no words", "Leave it out")
     main = _head_for(trained, known_words, head, name)
@@ -114,7 +112,7 @@ def align(
     for which in heads:
         inventory, posteriors = trained.inventories[which], shifted[which]
         if which == "phones":
-            chosen = _likeliest_pronunciations(inventory, posteriors[0], known_words)
+            chosen = _likeliest_pronunciations(inventory, posteriors[0][0], known_words)
             symbols = [symbol for row in chosen for symbol in row]
             numbers = [number for number, row in enumerate(chosen) for _ in row]
         else:
@@ -162,20 +160,12 @@ def _words_around(
     symbols: Sequence[Interval], numbers: Sequence[int], texts: Sequence[str | None]
 ) -> list[Interval]:
     """Return words from the start of their first symbol to the end of their last."""
-    of_word: dict[int, list[Interval]] = {}
-    for symbol, number in zip(symbols, numbers, strict=True):
-        if symbol.label != SPACE:
-            of_word.setdefault(number, []).append(symbol)
-    return [
-        Interval(of_word[number][0].start, of_word[number][-1].end, text)
-        for number, text in enumerate(texts)
-        if text is not None and number in of_word
-    ]
-
-
-class _Steps(NamedTuple):
-    log_probs: Tensor  # (S, V)
-    centre: NDArray[np.float64]  # (S,) frame in the middle of each step
+    words = []
+    for number, pairs in groupby(zip(numbers, symbols, strict=True), key=itemgetter(0)):
+        row, text = [s for _, s in pairs if s.label != SPACE], texts[number]
+        if row and text is not None:
+            words.append(Interval(row[0].start, row[-1].end, text))
+    return words
 
 
 def _shifted_posteriors(
@@ -187,12 +177,12 @@ def _shifted_posteriors(
         output = trained.output(rows[shift:])
         for head in heads:
             log_probs, frames = step_frames(output, head)
-            steps[head].append(_Steps(log_probs, (frames[:, 0] + frames[:, 1]) / 2 + shift))
+            steps[head].append((log_probs, (frames[:, 0] + frames[:, 1]) / 2 + shift))
     return steps
 
 
 def _likeliest_pronunciations(
-    inventory: Sequence[str], steps: _Steps, words: Sequence[Word]
+    inventory: Sequence[str], log_probs: Tensor, words: Sequence[Word]
 ) -> list[tuple[str, ...]]:
     """Return the most likely pronunciation of each word while all others have their first one."""
     chosen = [word.pronunciations[0] for word in words]
@@ -202,7 +192,7 @@ def _likeliest_pronunciations(
     sequences = [chosen, *([*chosen[:n], row, *chosen[n + 1 :]] for n, row in others)]
     known = labels.classes(inventory)
     classes = [labels.encode([p for row in rows for p in row], known) for rows in sequences]
-    first, *scores = ctc.log_likelihoods(steps.log_probs, classes)
+    first, *scores = ctc.log_likelihoods(log_probs, classes)
     best = [first] * len(words)
     for (number, row), score in zip(others, scores, strict=True):
         if score > best[number]:
@@ -215,7 +205,7 @@ def _points(
 ) -> tuple[NDArray[np.float64], float]:
     """Mean point of each symbol (L,) in frames, and mean log posterior at their best steps."""
     row = labels.encode(symbols, labels.classes(inventory))
-    needed, steps = ctc.steps_needed(row), len(shifted[0].log_probs)
+    needed, steps = ctc.steps_needed(row), len(shifted[0][0])
     if needed > steps:
         problem = f"{len(row)} symbols need {needed} steps of the model, and it has {steps}"
         raise AlignmentError(name, problem, "Check that this text is what is said, or leave it out")

@@ -147,7 +147,12 @@ class Decoder:
             return [Hypothesis((), 0.0, {}, 0.0)]
         for head in config.heads:
             self._rescore(head, arrays[head], scores)
-        return ranked([Hypothesis(w, 0.0, scores[w], lm) for w, lm in lm_scores.items()], config)
+        hypotheses = []
+        for words, lm in lm_scores.items():
+            total = sum(config.weights[head] * value for head, value in scores[words].items())
+            total += config.lm_weight * lm + config.word_score * len(words)
+            hypotheses.append(Hypothesis(words, total, scores[words], lm))
+        return sorted(hypotheses, key=lambda h: -h.total)
 
     def _rescore(
         self,
@@ -209,17 +214,6 @@ class Decoder:
         counts = {"known": known, "only_in_lm": len(only_lm), "only_in_lexicon": only_lexicon}
         words = counts | {"guessed": guessed}
         return content | {"lm_ngrams": list(self.lm.sizes), "words": words}
-
-
-def ranked(hypotheses: Iterable[Hypothesis], config: DecodingConfig) -> list[Hypothesis]:
-    """Return hypotheses scored by the weights of a configuration, best first."""
-    weights = config.weights
-
-    def total(h: Hypothesis) -> float:
-        by_heads = sum(weights[head] * value for head, value in h.heads.items())
-        return by_heads + config.lm_weight * h.lm + config.word_score * len(h.words)
-
-    return sorted((h._replace(total=total(h)) for h in hypotheses), key=lambda h: -h.total)
 
 
 def open_decoder(

@@ -4,10 +4,11 @@ Classes are those of a head: 0 is CTC's blank, symbol k of its inventory is k + 
 """
 
 import math
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from speechasym.errors import DecodingError
 from speechasym.language import phones
@@ -53,8 +54,7 @@ def pronunciations(entries: Lexicon, words: Iterable[str], inventory: Sequence[s
         if rows:
             written[word] = list(rows)
     if missing:
-        some = ", ".join(phone for phone, _ in missing.most_common(5))
-        examples = " ".join(inventory[:8])
+        some, examples = ", ".join(p for p, _ in missing.most_common(5)), " ".join(inventory[:8])
         problem = f"the run's phones head does not write {some}; it writes {examples} ..."
         remedy = "Give a lexicon in its phones, or train on speech that has them all"
         raise DecodingError("lexicon", problem, remedy)
@@ -62,21 +62,20 @@ def pronunciations(entries: Lexicon, words: Iterable[str], inventory: Sequence[s
 
 
 def _flapped(row: Sequence[str]) -> list[list[str]]:
-    """A pronunciation with flaps, which ARPAbet lexica do not mark.
+    """The ways to say a pronunciation with flaps, which ARPAbet lexica do not mark.
 
-    T or D is a flap between a vowel or R and a vowel, and at the end as before a vowel of the next
-    word.
+    T or D is a flap between a vowel or R and a vowel, and at the end if the next word begins with a
+    vowel.
     """
-    vowels = (*phones.VOWELS, "R")
+
+    def flapped(i: int) -> bool:
+        return i > 0 and row[i] in ("T", "D") and row[i - 1] in (*phones.VOWELS, "R")
+
     inner = [
-        FLAP
-        if p in ("T", "D") and 0 < i < len(row) - 1 and row[i - 1] in vowels
-        and row[i + 1] in phones.VOWELS
-        else p
-        for i, p in enumerate(row)
-    ]  # fmt: skip
-    final = len(row) > 1 and row[-1] in ("T", "D") and row[-2] in vowels
-    ways = [inner, [*inner[:-1], FLAP]] if final else [inner]
+        FLAP if flapped(i) and after in phones.VOWELS else p
+        for i, (p, after) in enumerate(zip(row, [*row[1:], ""], strict=True))
+    ]
+    ways = [inner, [*inner[:-1], FLAP]] if row and flapped(len(row) - 1) else [inner]
     return [way for way in ways if way != list(row)]
 
 
@@ -93,21 +92,19 @@ def spellings(words: Iterable[str], inventory: Sequence[str]) -> Spellings:
 def tree_of(written: Spellings, lm: NgramModel, separator: int, obliged: bool) -> Tree:
     """Return the tree of words that share beginnings; see `search.WordSearch` for the separator."""
     children: list[dict[int, int]] = [{}]
-    ends: list[list[int]] = [[]]
-    ahead = [NOTHING]
-    unigram = {w: float(lm.probability[1 + lm.numbers[w]]) * math.log(10) for w in written}
+    ends: dict[int, list[int]] = defaultdict(list)
+    ahead: dict[int, float] = defaultdict(lambda: NOTHING)
     for word, ways in written.items():
+        unigram = float(lm.probability[1 + lm.numbers[word]]) * math.log(10)
         for row in ways:
             node = 0
-            ahead[0] = max(ahead[0], unigram[word])
+            ahead[0] = max(ahead[0], unigram)
             for symbol in row:
                 if symbol not in children[node]:
                     children[node][symbol] = len(children)
                     children.append({})
-                    ends.append([])
-                    ahead.append(NOTHING)
                 node = children[node][symbol]
-                ahead[node] = max(ahead[node], unigram[word])
+                ahead[node] = max(ahead[node], unigram)
             ends[node].append(lm.numbers[word])
     after = 0
     if separator:
@@ -115,18 +112,14 @@ def tree_of(written: Spellings, lm: NgramModel, separator: int, obliged: bool) -
         if obliged:
             after = len(children)
             children.append({separator: 0})
-            ends.append([])
-            ahead.append(ahead[0])
-    rows = [sorted(arcs.items()) for arcs in children]
-    return Tree(
-        first=np.cumsum([0, *map(len, rows)], dtype=np.int32),
-        symbol=np.array([symbol for row in rows for symbol, _ in row], np.int32),
-        to=np.array([node for row in rows for _, node in row], np.int32),
-        first_word=np.cumsum([0, *map(len, ends)], dtype=np.int32),
-        word=np.array([number for row in ends for number in row], np.int32),
-        ahead=np.array(ahead, np.float32),
-        after=after,
-    )
+            ahead[after] = ahead[0]
+    arcs = [dict(sorted(row.items())) for row in children]
+    nodes = range(len(children))
+    first, symbols = _packed(arcs)
+    _, to = _packed([row.values() for row in arcs])
+    first_word, words = _packed([ends[node] for node in nodes])
+    best = np.array([ahead[node] for node in nodes], np.float32)
+    return Tree(first, symbols, to, first_word, words, best, after)
 
 
 def chain_of(ways: Sequence[Sequence[tuple[int, ...]]], separator: int, obliged: bool) -> Chain:
@@ -158,10 +151,10 @@ def chain_of(ways: Sequence[Sequence[tuple[int, ...]]], separator: int, obliged:
     ends = separated(ends, False)
     final = np.zeros(len(symbol), np.bool_)
     final[ends] = True
-    return Chain(
-        symbol=np.array(symbol, np.int32),
-        first=np.cumsum([0, *map(len, before)], dtype=np.int32),
-        before=np.array([q for row in before for q in row], np.int32),
-        final=final,
-        word=np.array(word, np.int32),
-    )
+    return Chain(np.array(symbol, np.int32), *_packed(before), final, np.array(word, np.int32))
+
+
+def _packed(rows: Sequence[Collection[int]]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Where each row begins, and the total; the numbers of all rows in one."""
+    first = np.cumsum([0, *map(len, rows)], dtype=np.int32)
+    return first, np.array([number for row in rows for number in row], np.int32)

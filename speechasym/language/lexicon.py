@@ -22,9 +22,21 @@ _KNOWN = frozenset(phones.ARPABET + phones.ARPABET_STRESSED)
 class Lexicon(dict[str, list[Pronunciation]]):
     """{word: its pronunciations, in the file's order}."""
 
+    _folded: dict[str, list[Pronunciation]]  # {word without case: pronunciations}, see `_any_case`
+    _folded_size = -1  # number of words when `_folded` was computed
+
     def pronounce(self, word: str) -> list[Pronunciation]:
-        """Look up a word, as it is or else in capitals; none if it is missing."""
-        return self.get(word) or self.get(word.upper()) or []
+        """Look up a word, as it is, else in capitals, else in any case; none if it is missing."""
+        return self.get(word) or self.get(word.upper()) or self._any_case(word)
+
+    def _any_case(self, word: str) -> list[Pronunciation]:
+        """Return the pronunciations of all words that differ from this one only in case."""
+        if self._folded_size != len(self):
+            self._folded, self._folded_size = {}, len(self)
+            for name, rows in self.items():
+                merged = self._folded.setdefault(name.casefold(), [])
+                merged += [row for row in rows if row not in merged]
+        return self._folded.get(word.casefold(), [])
 
     def without_stress(self, word: str) -> list[Pronunciation]:
         """Look up a word: its different pronunciations without stress; none if it is missing."""

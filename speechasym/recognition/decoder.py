@@ -240,6 +240,9 @@ def open_decoder(
     entries = None if lexicon_file is None else lexicon.read_lexicon(lexicon_file, phones.SILENCES)
     lm = read_arpa(lm_file)
     guessed = 0
+    if entries is not None:  # in capitals, as words of texts are, whatever the lexicon's case
+        capitals = [word for word in lm.words if word.isupper() and word not in entries]
+        entries |= {word: rows for word in capitals if (rows := entries.pronounce(word))}
     if spelling and entries is not None:
         from speechasym.language import completion, letter_to_sound
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from speechasym import files
 from speechasym.config import check_count
 from speechasym.corpora import manifests
-from speechasym.errors import ConfigError
+from speechasym.errors import ConfigError, LexiconError
 from speechasym.language import completion, kneser_ney, letter_to_sound, ngrams, texts
 from speechasym.language.arpa import write_arpa
 from speechasym.language.lexicon import read_lexicon, restrict, write_lexicon
@@ -121,7 +121,8 @@ def make_lexicon(
 
     Raises:
         ConfigError: a count below 1, or no word left.
-        LexiconError, TextError, OutputError: a file that cannot be read or written.
+        LexiconError: a lexicon that cannot be read or has none of the words.
+        TextError, OutputError: a text that cannot be read, a file that cannot be written.
     """
     for name, value in (("most", most), ("learn_from", learn_from)):
         if value is not None:
@@ -141,6 +142,9 @@ def make_lexicon(
         guesser = letter_to_sound.learn(known, most=learn_from)
         complete, origins = completion.complete(known, wanted, guesser)
         entries = restrict(complete, wanted)
+    if not entries:
+        problem = f"has none of the {len(wanted):,} words, such as {wanted[0]!r}"
+        raise LexiconError(lexicon, problem, "Give a lexicon of their language, or use --guess")
     write_lexicon(out, entries, origins)
     if missing is not None:
         with files.atomic(Path(missing)) as file:
@@ -177,7 +181,8 @@ def _vocabulary(
     if least > 1:
         known = {word for word in known if counts[word] >= least}
     if lexicon is not None:
-        known &= set(read_lexicon(lexicon))
+        entries = read_lexicon(lexicon)
+        known = {word for word in known if entries.pronounce(word)}
     if not known:
         remedy = "Check --vocabulary, --lexicon and --least"
         raise ConfigError("vocabulary", "no word is left", remedy)

@@ -13,6 +13,7 @@ def made(tmp_path, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     rows = [f"{word}  {' '.join(rule_phones(word))}\n" for word in rule_words(300)]
     (tmp_path / "own.txt").write_text("".join(rows) + "TOM  T AA1 M\n")
+    (tmp_path / "other.txt").write_text("MOON SUN\n")
     (tmp_path / "book.txt").write_text("Tom mixed. Bacace said: Tom!\n")
     manifest(tmp_path / "cuts.jsonl", ["tom's than", "tom"])
     return tmp_path
@@ -46,6 +47,18 @@ def said2(word):
     return tuple(phone.rstrip("012") for phone in rule_phones(word))
 
 
+def test_a_lexicon_in_small_letters(made, capsys):
+    rows = (line.split("  ") for line in (made / "own.txt").read_text().splitlines())
+    (made / "small.txt").write_text("".join(f"{word.lower()} {row}\n" for word, row in rows))
+    for more in ([], ["--guess"]):
+        texts = []
+        for name in ("own.txt", "small.txt"):
+            call = ["lexicon", name, "--words", "book.txt", "--out", "out.txt", *more]
+            assert called(capsys, *call)[0] == 0
+            texts.append((made / "out.txt").read_text())
+        assert texts[0] == texts[1] and "TOM  T AA M\n" in texts[1]
+
+
 def test_only_frequent_words(made, capsys):
     call = ["lexicon", "own.txt", "--words", "book.txt,cuts.jsonl", "--out", "out.txt"]
     for more in (["--most", 1], ["--least", 3]):
@@ -61,6 +74,7 @@ def test_only_frequent_words(made, capsys):
         (["--words", "book.txt", "--most", 0], "most: must be an integer >= 1, got 0"),
         (["--words", "book.txt", "--learn-from", 0], "learn_from: must be an integer >= 1, got 0"),
         (["--words", "book.txt", "--least", 9], "no word"),
+        (["--words", "other.txt"], "own.txt: has none of the 2 words, such as 'MOON'. Give"),
     ],
 )
 def test_lexicon_with_what_cannot_be(made, capsys, more, says):

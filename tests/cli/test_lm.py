@@ -14,6 +14,7 @@ def made(tmp_path):
     manifest(tmp_path / "dev.jsonl", ["the rain rained"])
     (tmp_path / "words.txt").write_text("the\nsun 12\nRAIN\n")
     (tmp_path / "lexicon.txt").write_text("THE  DH AH0\nRAINED  R EY1 N D\nMOON  M UW1 N\n")
+    (tmp_path / "small.txt").write_text("the DH AH0\nRained R EY1 N D\nmoon M UW1 N\n")
     return tmp_path
 
 
@@ -41,6 +42,7 @@ def test_lm(made, capsys, monkeypatch):
         (["--least", 2], {"THE", "SUN"}),
         (["--vocabulary", "words.txt"], {"THE", "SUN", "RAIN"}),
         (["--lexicon", "lexicon.txt"], {"THE", "RAINED"}),
+        (["--lexicon", "small.txt"], {"THE", "RAINED"}),
         (["--lexicon", "lexicon.txt", "--vocabulary", "words.txt"], {"THE"}),
     ],
 )

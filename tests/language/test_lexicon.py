@@ -51,6 +51,19 @@ def test_pronounce():
     assert [lexicon.pronounce(word) for word in words] == [FIRE, [], FIRE, []]
 
 
+def test_words_are_found_in_any_case():
+    rows = {w: [("S", s)] for w, s in (("the", "A"), ("Polish", "B"), ("polish", "C"), ("I", "D"))}
+    lexicon = Lexicon(rows)
+    assert lexicon.pronounce("THE") == lexicon.pronounce("The") == rows["the"]
+    assert lexicon.pronounce("polish") == rows["polish"]  # as it is written
+    assert lexicon.pronounce("POLISH") == rows["Polish"] + rows["polish"]
+    assert lexicon.pronounce("i") == rows["I"] and lexicon.pronounce("MOON") == []
+    lexicon["moon"] = [("M",)]
+    assert lexicon.pronounce("MOON") == [("M",)]
+    assert list(lexicon) == ["the", "Polish", "polish", "I", "moon"]
+    assert restrict(lexicon, ["THE", "SUN"]) == {"THE": rows["the"]}
+
+
 def test_extra_symbols(tmp_path):
     path = tmp_path / "lexicon.txt"
     path.write_text("!SIL SIL\n<UNK> SPN\n", "utf-8")

@@ -10,7 +10,7 @@ import torch
 from speechasym.errors import ArpaError, ConfigError, DecodingError
 from speechasym.language import kneser_ney
 from speechasym.language.arpa import write_arpa
-from speechasym.language.lexicon import Lexicon
+from speechasym.language.lexicon import Lexicon, write_lexicon
 from speechasym.recognition.decoder import Decoder, open_decoder
 from speechasym.recognition.search import DecodingConfig, WordSearch, config_of
 from speechasym.recognition.spellings import pronunciations, spellings
@@ -304,6 +304,17 @@ def test_words_that_only_one_of_them_has(lm):
     decoder = Decoder(HEADS, fewer, lm, config_of("phones"))
     assert decoder.vocabulary == (2, ["AB", "B"], 1, 0)
     assert {w for h in decoder.decode(SAID) for w in h.words} <= {"A", "BA"}
+
+
+def test_a_lexicon_in_small_letters(lm, tmp_path):
+    small = Lexicon({word.lower(): rows for word, rows in SOUNDS.items()})
+    write_lexicon(tmp_path / "small.txt", small)
+    write_arpa(tmp_path / "lm.arpa", lm)
+    config = config_of("phones")
+    decoder = open_decoder(HEADS, tmp_path / "small.txt", tmp_path / "lm.arpa", config)
+    assert decoder.vocabulary.only_lm == []
+    words = [h.words for h in Decoder(HEADS, SOUNDS, lm, config).decode(SAID)]
+    assert [h.words for h in decoder.decode(SAID)] == words
 
 
 def test_lexicon_and_model_that_are_strangers(lm):

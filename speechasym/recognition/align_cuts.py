@@ -1,6 +1,7 @@
 """Forced alignment of all cuts of a manifest, into a folder that an interrupted call resumes."""
 
 import json
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -56,12 +57,9 @@ class AlignedCuts:
         result = {}
         for tier, late in self.late.items():
             off = np.abs(late)
-            result[tier] = {
-                "boundaries": len(late),
-                "median_s": round(float(np.median(off)), 6),
-                # 1 ns for rounding
-                **{f"within_{s:g}_s": float(np.mean(off <= s + 1e-9)) for s in LIMITS},
-            }
+            shares = {f"within_{s:g}_s": float(np.mean(off <= s + 1e-9)) for s in LIMITS}  # 1 ns
+            median = round(float(np.median(off)), 6)
+            result[tier] = {"boundaries": len(late), "median_s": median, **shares}
         return result
 
 
@@ -124,7 +122,10 @@ def align_cuts(
         for cut in rows:
             try:
                 path = _path(out, cut.id)
-                tiers = _read(path) if cut.id in log.entries else None
+                tiers = None
+                if cut.id in log.entries:
+                    with suppress(AnnotationError):  # missing or truncated
+                        tiers = read_textgrid(path)
                 if tiers is None:
                     try:
                         aligned = align(trained, cut, pronounce=pronounce, head=head)
@@ -134,8 +135,10 @@ def align_cuts(
                         aligned = align(trained, cut, head="letters")
                     tiers = aligned.tiers
                     write_textgrid(path, tiers, aligned.seconds)
-                    entry = {"id": cut.id, "score": round(aligned.score, 4), "by": aligned.head}
-                    log.add(entry | {"late": deviations(trained, aligned, cut)})
+                    score, late = round(aligned.score, 4), deviations(trained, aligned, cut)
+                    entry = {"id": cut.id, "score": score, "by": aligned.head, "late": late}
+                    log.write(entry)
+                    log.entries[cut.id] = entry
                 else:
                     result.kept += 1
             except OutputError:
@@ -170,24 +173,16 @@ def _path(out: Path, name: str) -> Path:
     return out / f"{name}.TextGrid"
 
 
-def _read(path: Path) -> dict[str, list[Interval]] | None:
-    try:
-        return read_textgrid(path)
-    except AnnotationError:  # missing or truncated
-        return None
-
-
 class _Log:
     """A file with a line of JSON for each aligned cut, after one for run, cuts and options."""
 
     def __init__(self, path: Path, key: dict[str, Any]) -> None:
         self.path = path
-        self.entries: dict[str, Any] = {}
         try:
             raw = path.read_bytes() if path.exists() else b""
             whole = raw[: raw.rfind(b"\n") + 1]  # a kill may leave half a line
             lines = [json.loads(line) for line in whole.splitlines()]
-            self.entries = {entry["id"]: entry for entry in lines[1:]}
+            self.entries: dict[str, Any] = {entry["id"]: entry for entry in lines[1:]}
             path.parent.mkdir(parents=True, exist_ok=True)
             if len(whole) < len(raw):
                 path.write_bytes(whole)
@@ -201,14 +196,10 @@ class _Log:
             problem = "holds alignments by another run, of other cuts, or with other options"
             raise ConfigError(path.parent, problem, "Choose another folder, or remove it")
         if not lines:
-            self._write(key)
+            self.write(key)
 
-    def add(self, entry: dict[str, Any]) -> None:
-        """Add the line of a cut. Raises `OutputError`."""
-        self._write(entry)
-        self.entries[entry["id"]] = entry
-
-    def _write(self, line: dict[str, Any]) -> None:
+    def write(self, line: dict[str, Any]) -> None:
+        """Append a line. Raises `OutputError`."""
         try:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line, sort_keys=True) + "\n")

@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from functools import cache
+from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
+from speechasym.annotations.intervals import Interval
 from speechasym.errors import AlignmentError, LexiconError, MissingWordError
 from speechasym.language.lexicon import Lexicon
 from speechasym.recognition.trained_model import TrainedModel
@@ -64,15 +66,16 @@ def words_of_cut(
         return words_of_text(trained, texts, pronounce, head, name)
     if len(timed) != len(texts):
         texts = [word.label.upper() for word in timed]
-    groups: list[tuple[int | None, list[str]]] = []
-    for start, end, symbol in sounds:
-        middle = (start + end) / 2
-        numbers = (n for n, word in enumerate(timed) if word.start <= middle < word.end)
-        number = next(numbers, None)
-        if not groups or groups[-1][0] != number:
-            groups.append((number, []))
-        groups[-1][1].append(_phone_of_run(trained, symbol, name))
-    return [Word(None if n is None else texts[n], (tuple(row),)) for n, row in groups]
+
+    def number(sound: Interval) -> int | None:
+        middle = (sound.start + sound.end) / 2
+        return next((n for n, w in enumerate(timed) if w.start <= middle < w.end), None)
+
+    words = []
+    for n, group in groupby(sounds, key=number):
+        row = tuple(_phone_of_run(trained, sound.label, name) for sound in group)
+        words.append(Word(None if n is None else texts[n], (row,)))
+    return words
 
 
 def words_of_text(
@@ -95,14 +98,12 @@ def words_of_text(
         return [Word(word) for word in words]
     pronounced = []
     for word in words:
-        rows: dict[tuple[str, ...], None] = {}
-        for symbols in pronounce(word):
-            row = labels.pronounced(symbols, trained.config.data.labels, name)
-            rows[tuple(_phone_of_run(trained, symbol, name) for symbol in row)] = None
+        rows = [labels.pronounced(p, trained.config.data.labels, name) for p in pronounce(word)]
         if not rows:
             remedy = "Add it, guess it from its spelling (--spelling), or align by letters"
             raise MissingWordError(name, f"{word!r} is not in the lexicon", remedy)
-        pronounced.append(Word(word, tuple(row for row in rows if row)))
+        ways = dict.fromkeys(tuple(_phone_of_run(trained, p, name) for p in row) for row in rows)
+        pronounced.append(Word(word, tuple(way for way in ways if way)))
     return pronounced
 
 

@@ -125,7 +125,7 @@ def transcribe_blocks(
     symbols: dict[str, list[ScoredInterval]] = {name: [] for name in names}
     count, seconds, after_silence = 0, 0.0, True
     for segment in segments(blocks, config, longest):
-        read: dict[str, list[ScoredInterval]] = {name: [] for name in names}
+        read: dict[str, list[ScoredInterval]] = {}
         begin = segment.start / config.rate
         if not segment.silent:
             output = trained.output(normalised(segment.rows, config))
@@ -138,7 +138,7 @@ def transcribe_blocks(
                 read[BY_LEXICON] = words_by_lexicon(posteriors, decoder)
         for head in names:
             reach = 0.0 if after_silence or segment.silent else MARGIN_S / 2
-            join(symbols[head], read[head], begin, reach)
+            join(symbols[head], read.get(head, []), begin, reach)
             if segment.silent and head == "letters" and symbols[head]:
                 # no word extends over silence
                 symbols[head].append(ScoredInterval(begin, begin, " ", 1.0))
@@ -150,15 +150,12 @@ def transcribe_blocks(
 def best_path(posteriors: Posteriors) -> list[ScoredInterval]:
     """Return the symbols of CTC's best path, each from its first to its last step."""
     log_probs, times, symbols = posteriors
-    return [
-        ScoredInterval(
-            float(times[a, 0]),
-            float(times[b - 1, 1]),
-            symbols[k],
-            min(1.0, float(log_probs[a:b, k].exp().mean())),
-        )
-        for a, b, k in ctc.runs(log_probs.argmax(-1))
-    ]
+    rows = []
+    for a, b, k in ctc.runs(log_probs.argmax(-1)):
+        confidence = min(1.0, float(log_probs[a:b, k].exp().mean()))
+        start, end = float(times[a, 0]), float(times[b - 1, 1])
+        rows.append(ScoredInterval(start, end, symbols[k], confidence))
+    return rows
 
 
 def words_by_lexicon(

@@ -2,8 +2,8 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from speechasym import files
 from speechasym.config import check_count
@@ -15,8 +15,7 @@ from speechasym.language.lexicon import read_lexicon, restrict, write_lexicon
 from speechasym.training import labels
 
 
-@dataclass(frozen=True, kw_only=True)
-class LanguageModelSummary:
+class LanguageModelSummary(NamedTuple):
     """Counts of `estimate_lm`."""
 
     model: ngrams.NgramModel
@@ -76,24 +75,22 @@ def estimate_lm(
     known = _vocabulary(sentences, vocabulary, lexicon, least)
     model = kneser_ney.estimate(sentences, order, vocabulary=known, least=least_ngram)
     write_arpa(out, model)
-    words = set(model.words)
-    return LanguageModelSummary(
-        model=model, sentences=len(sentences), words=sum(map(len, sentences)),
-        unknown=sum(word not in words for sentence in sentences for word in sentence),
-        tests={path: model.perplexity(rows) for path, rows in tests.items()},
-    )  # fmt: skip
+    known = set(model.words)
+    unknown = sum(word not in known for sentence in sentences for word in sentence)
+    perplexities = {path: model.perplexity(rows) for path, rows in tests.items()}
+    words = sum(map(len, sentences))
+    return LanguageModelSummary(model, len(sentences), words, unknown, perplexities)
 
 
-@dataclass(frozen=True, kw_only=True)
-class LexiconSummary:
+class LexiconSummary(NamedTuple):
     """Counts of `make_lexicon`."""
 
     words: int  # distinct words asked for
     tokens: int  # their occurrences
     missing: list[str]  # words that the lexicon lacks, most frequent first
     missing_tokens: int
-    derived: int = 0  # missing words pronounced by rule from words of the lexicon
-    guessed: int = 0  # missing words pronounced from their spelling
+    derived: int  # missing words pronounced by rule from words of the lexicon
+    guessed: int  # missing words pronounced from their spelling
 
 
 def make_lexicon(
@@ -150,11 +147,8 @@ def make_lexicon(
         with files.atomic(Path(missing)) as file:
             file.write("".join(f"{word}\n" for word in lacking).encode())
     derived = sum(map(bool, origins.values()))
-    return LexiconSummary(
-        words=len(wanted), tokens=sum(counts[word] for word in wanted), missing=lacking,
-        missing_tokens=sum(counts[word] for word in lacking), derived=derived,
-        guessed=len(origins) - derived,
-    )  # fmt: skip
+    tokens, lost = (sum(counts[word] for word in words) for words in (wanted, lacking))
+    return LexiconSummary(len(wanted), tokens, lacking, lost, derived, len(origins) - derived)
 
 
 def read_sentences(path: str | Path) -> list[list[str]]:

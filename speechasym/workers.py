@@ -59,11 +59,8 @@ def run_tasks(
                 for future in as_completed(futures):
                     yield from future.result()
         except BrokenProcessPool as error:
-            guard = "`if __name__ == '__main__':`"
-            problem = (
-                f"a worker process died: out of memory, or started by a script without {guard}"
-            )
-            remedy = "Use fewer workers or guard the script, then run it again"
+            problem = "a worker process died: out of memory, or started by an unguarded script"
+            remedy = "Use fewer workers, or put the script under `if __name__ == '__main__':`"
             raise OutputError("workers", problem, remedy) from error
         finally:
             end.close()

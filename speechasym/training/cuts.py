@@ -58,21 +58,18 @@ def _read_fault(cut: "Cut", error: Exception) -> str:
     """Say in one line why a cut's recording cannot be read."""
     import soundfile
 
-    for track in getattr(cut, "tracks", None) or [cut]:
-        recording = getattr(getattr(track, "cut", track), "recording", None)
-        if recording is None:  # padding
-            continue
-        for source in recording.sources:
-            if source.type != "file":
-                continue
-            if not Path(source.source).is_file():
-                return f"{source.source} does not exist"
+    cuts = [getattr(track, "cut", track) for track in getattr(cut, "tracks", None) or [cut]]
+    recordings = [cut.recording for cut in cuts if getattr(cut, "recording", None)]  # not padding
+    for recording in recordings:
+        for path in [s.source for s in recording.sources if s.type == "file"]:
+            if not Path(path).is_file():
+                return f"{path} does not exist"
             try:
-                info = soundfile.info(str(source.source))
+                info = soundfile.info(str(path))
             except (RuntimeError, OSError):
-                return f"{source.source} is not an audio file, or is truncated"
+                return f"{path} is not an audio file, or is truncated"
             actual = f"{info.frames} samples at {info.samplerate} Hz"
             expected = f"{recording.num_samples} samples at {recording.sampling_rate} Hz"
             if actual != expected and not recording.transforms:
-                return f"{source.source} has {actual}, but its manifest says {expected}"
+                return f"{path} has {actual}, but its manifest says {expected}"
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

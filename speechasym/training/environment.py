@@ -5,7 +5,6 @@ import signal
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from threading import current_thread, main_thread
 from typing import Any
 
@@ -17,7 +16,6 @@ from speechasym.files import package_versions
 PACKAGES = ("speechasym", "torch", "numpy", "lhotse", "safetensors")
 
 
-@cache
 def versions() -> dict[str, str]:
     """Return the versions of the packages that results depend on."""
     return package_versions(PACKAGES)

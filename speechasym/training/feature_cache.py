@@ -49,12 +49,9 @@ def features_of_all(
     tasks: Sequence[FeatureTask], workers: int, what: str, show_progress: bool
 ) -> Iterator[NDArray[np.float32]]:
     """Yield the features (F, D) of each task, in order. Raises `AudioError` naming the cut."""
-    several = workers > 1 and len(tasks) >= 2 * workers
-    results = (
-        run_tasks(features_of, tasks, workers, in_order=True, chunk=4)
-        if several
-        else map(features_of, tasks)
-    )
+    results: Iterator[NDArray[np.float32]] = map(features_of, tasks)
+    if workers > 1 and len(tasks) >= 2 * workers:
+        results = run_tasks(features_of, tasks, workers, in_order=True, chunk=4)
     with progress(len(tasks), what, show_progress) as step:
         for rows in results:
             yield rows
@@ -63,19 +60,18 @@ def features_of_all(
 
 def features_of(task: FeatureTask) -> NDArray[np.float32]:
     """Return the features (F, D) of a task, from the cache if it has them."""
-    path = None
-    if task.cache is not None:
-        key = _cache_key(task)
-        path = Path(task.cache) / key[:2] / f"{key}.npy"
-        with suppress(OSError, ValueError, EOFError):  # missing or truncated
-            kept = np.load(path, allow_pickle=False)
-            if kept.ndim == 2 and kept.dtype == np.float32:
-                return kept
+    if task.cache is None:
+        return _compute(task)
+    key = _cache_key(task)
+    path = Path(task.cache) / key[:2] / f"{key}.npy"
+    with suppress(OSError, ValueError, EOFError):  # missing or truncated
+        kept = np.load(path, allow_pickle=False)
+        if kept.ndim == 2 and kept.dtype == np.float32:
+            return kept
     rows = _compute(task)
-    if path is not None:
-        part = path.with_name(f"{path.stem}-{uuid4().hex}")  # other runs may share the cache
-        files.write_rows(part, iter([rows]), rows.shape[1])
-        part.replace(path)
+    part = path.with_name(f"{path.stem}-{uuid4().hex}")  # other runs may share the cache
+    files.write_rows(part, iter([rows]), rows.shape[1])
+    part.replace(path)
     return rows
 
 
@@ -83,12 +79,10 @@ def _compute(task: FeatureTask) -> NDArray[np.float32]:
     cut, variant, rate = task.cut, task.variant, task.config.sample_rate
     x = load_samples(cut, rate / variant.speed, task.config.channel)
     if task.noise is not None:
-        seconds = len(x) / rate
-        spare = max(0.0, task.noise.duration - seconds)
-        stretch = task.noise.truncate(
-            offset=variant.place * spare, duration=min(seconds, task.noise.duration)
-        )
-        noise = load_samples(stretch, rate)
+        longest = task.noise.duration
+        seconds = min(len(x) / rate, longest)
+        offset = variant.place * (longest - seconds)
+        noise = load_samples(task.noise.truncate(offset=offset, duration=seconds), rate)
         if noise.any() and x.any():  # silence has no ratio
             x = reading.add_noise(x, noise, variant.snr_db)
     try:
@@ -102,7 +96,7 @@ def _compute(task: FeatureTask) -> NDArray[np.float32]:
 
 def _cache_key(task: FeatureTask) -> str:
     """Return a hash of everything that a task's features depend on."""
-    cuts = [_identity(cut) for cut in (task.cut, task.noise) if cut is not None]
+    cuts = [_identity(cut.to_dict()) for cut in (task.cut, task.noise) if cut is not None]
     variant = [task.variant.speed, task.variant.place, task.variant.snr_db]
     home = Path(__file__).parents[1]
     content = [FORMAT, code_version(home), to_dict(task.config), cuts, variant]
@@ -123,17 +117,15 @@ def code_version(home: Path, sources: tuple[str, ...] = SOURCES) -> str:
     return f"{files.package_versions(['speechasym'])['speechasym']} {digest.hexdigest()}"
 
 
-def _identity(cut: "Cut") -> Any:
-    """Return a cut without its supervisions, with size and time of its files."""
-
-    def plain(part: Any) -> Any:
-        if isinstance(part, dict):
-            kept = {k: plain(v) for k, v in part.items() if k not in ("supervisions", "custom")}
-            if isinstance(part.get("source"), str):
-                with suppress(OSError):
-                    stat = os.stat(part["source"])
-                    kept["stat"] = [stat.st_size, stat.st_mtime_ns]
-            return kept
-        return [plain(item) for item in part] if isinstance(part, list | tuple) else part
-
-    return plain(cut.to_dict())
+def _identity(part: Any) -> Any:
+    """Return a cut's dictionary without its supervisions, with size and time of its files."""
+    if isinstance(part, list | tuple):
+        return [_identity(item) for item in part]
+    if not isinstance(part, dict):
+        return part
+    kept = {k: _identity(v) for k, v in part.items() if k not in ("supervisions", "custom")}
+    if isinstance(part.get("source"), str):
+        with suppress(OSError):
+            stat = os.stat(part["source"])
+            kept["stat"] = [stat.st_size, stat.st_mtime_ns]
+    return kept

@@ -12,13 +12,7 @@ from speechasym.errors import LabelError
 from speechasym.language.letters import LETTERS, normalise, spell
 from speechasym.language.lexicon import Lexicon
 from speechasym.language.ngrams import UNKNOWN
-from speechasym.language.phones import (
-    FOLD_ANY_TO_39,
-    GLOTTAL_STOP,
-    SILENCE,
-    SILENCES,
-    strip_stress,
-)
+from speechasym.language.phones import FOLD_ANY_TO_39, GLOTTAL_STOP, SILENCE, SILENCES, strip_stress
 from speechasym.training.config import LabelConfig
 
 if TYPE_CHECKING:

@@ -34,10 +34,9 @@ def build_model(
                 raise ConfigError("model.kind", "a custom model needs a build function", "Pass it")
             return hierarchy.build_model(config.model, columns, sizes)
     except ConfigError as error:
-        subject, problem, remedy = error.args
-        if subject.startswith("model"):
+        if error.args[0].startswith("model"):
             raise
-        raise ConfigError(f"model: {subject}", problem, remedy) from error
+        raise ConfigError(f"model: {error.args[0]}", *error.args[1:]) from error
 
 
 def initialise_model(model: nn.Module, data: Dataset, config: TrainConfig) -> None:
@@ -67,10 +66,9 @@ def open_model(
         model = build_model(config, int(meta["columns"]), inventories, build)
         checkpoints.restore(model, tensors, folder)
     except (LookupError, TypeError, ValueError, AttributeError, CheckpointError) as error:
+        problem = f"it lacks {error}" if isinstance(error, KeyError) else str(error).rstrip(".")
         if isinstance(error, CheckpointError):
             problem = error.args[1]
-        else:
-            problem = f"it lacks {error}" if isinstance(error, KeyError) else str(error).rstrip(".")
         packages = meta.get("versions")
         version = packages.get("speechasym") if isinstance(packages, dict) else None
         path = Path(folder) / checkpoints.MODEL_META

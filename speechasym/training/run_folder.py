@@ -6,7 +6,6 @@ to the checkpoint when a run resumes. Checkpoints and the model: see `checkpoint
 
 import json
 import math
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
@@ -226,16 +225,15 @@ def metrics(out: Path, size: int, group: ProcessGroup) -> Iterator[WriteMetrics]
         return
     path = out / METRICS
     with _writing(path):
-        path.touch()
-        os.truncate(path, min(size, path.stat().st_size))
         file = path.open("ab")
+        file.truncate(min(size, file.tell()))
     with file:
 
         def write(line: Mapping[str, Any]) -> int:
             with _writing(path):
                 file.write((json.dumps(to_dict(line)) + "\n").encode())
                 file.flush()
-                return file.seek(0, os.SEEK_END)
+                return file.tell()
 
         yield write
 

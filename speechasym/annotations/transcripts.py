@@ -1,4 +1,4 @@
-"""Transcripts: the tokens of each utterance, from text, CTM, TextGrid, .PHN and .WRD files."""
+"""Transcripts: tokens of each utterance, from text, .trn, CTM, TextGrid, .PHN and .WRD files."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -6,8 +6,9 @@ from pathlib import Path
 from speechasym.annotations import ctm, timit
 from speechasym.annotations.intervals import Interval
 from speechasym.annotations.tiers import SUFFIXES, read_tiers
+from speechasym.annotations.transcript_lines import read_lines
 from speechasym.errors import ScoringError
-from speechasym.files import atomic, read_text
+from speechasym.files import atomic
 
 
 class Transcripts(dict[str, list[str]]):
@@ -39,14 +40,16 @@ def read_transcripts(path: str | Path, tier: str = "phones") -> Transcripts:
     - .TextGrid, .PHN, .WRD: one utterance, named by the file's stem; empty labels are left out.
     - A folder: all of these below it, .PHN for the tier "phones", .WRD for "words", named by their
       path below the folder without suffix.
-    - Any other file: lines `id token token ...`; an id alone has an empty transcript.
+    - .trn: sclite's lines `token token ... (id)`.
+    - Any other file: lines `id token token ...`; an id alone has an empty transcript. Other known
+      formats, such as .rttm or JSON, are refused.
 
     Args:
         tier: which tier of a TextGrid.
 
     Raises:
-        ScoringError: a path that cannot be read, text that is not UTF-8 or is empty, a missing
-            tier, a duplicate id.
+        ScoringError: a path that cannot be read, text that is not UTF-8 or is empty, another
+            format, a missing tier, a duplicate id.
         AnnotationError: a CTM, TextGrid, .PHN or .WRD that cannot be read.
     """
     path = Path(path)
@@ -58,9 +61,8 @@ def read_transcripts(path: str | Path, tier: str = "phones") -> Transcripts:
     elif path.suffix.lower() == ".ctm":
         _add_ctm(transcripts, path)
     else:
-        for number, line in enumerate(read_text(path, ScoringError).split("\n"), 1):
-            if parts := line.split():
-                transcripts.add(parts[0], parts[1:], f"{path}:{number}")
+        for name, tokens, place in read_lines(path):
+            transcripts.add(name, tokens, place)
     return transcripts
 
 
@@ -109,12 +111,15 @@ def write_text(path: str | Path, transcripts: Mapping[str, Sequence[str]]) -> No
     """Write lines `id token token ...`, in the order given; `read_transcripts` reads them back.
 
     Raises:
-        ScoringError: an id or a token is empty or contains spaces.
+        ScoringError: an id or a token is empty or contains spaces, or an id begins with `;;`.
         OutputError: the file cannot be written.
     """
     for name, tokens in transcripts.items():
         if bad := [token for token in (name, *tokens) if token.split() != [token]]:
             problem = f"{bad[0]!r} is empty or contains spaces, which separate tokens"
+            raise ScoringError(place_of(transcripts, name), problem, "Rename it")
+        if name.startswith(";;"):
+            problem = "an id that begins with `;;` reads as a comment"
             raise ScoringError(place_of(transcripts, name), problem, "Rename it")
     with atomic(Path(path)) as file:
         for name, tokens in transcripts.items():

@@ -1,5 +1,7 @@
 """Transcripts from every format, and what is wrong with others."""
 
+import gzip
+
 import pytest
 from praatio import textgrid
 from praatio.utilities.constants import Interval as Written
@@ -37,6 +39,8 @@ def test_text_goes_round(tmp_path, encoding, end):
 def test_text_that_would_not_come_back(tmp_path, said):
     with pytest.raises(ScoringError, match="is empty or contains spaces"):
         transcripts.write_text(tmp_path / "x.txt", said)
+    with pytest.raises(ScoringError, match="reads as a comment"):
+        transcripts.write_text(tmp_path / "x.txt", {";;a": ["x"]})
     assert not list(tmp_path.iterdir())
 
 
@@ -94,6 +98,69 @@ def test_bad_transcripts(tmp_path, name, raw, says):
     error = AnnotationError if name == "x.ctm" and b"a 2" not in raw else ScoringError
     with pytest.raises(error, match=says):
         transcripts.read_transcripts(path)
+
+
+def test_trn(tmp_path):
+    """Ids at the end, with or without a space before them; an utterance may be empty."""
+    text = ";; by hand\nTHE CAT SAT (s1-1)\n\n(s1-2)\nA DOG(s2-1) \r\n"
+    found = transcripts.read_transcripts(write(tmp_path / "x.TRN", text, "utf-8-sig"))
+    assert found == {"s1-1": ["THE", "CAT", "SAT"], "s1-2": [], "s2-1": ["A", "DOG"]}
+    assert found.places["s2-1"] == f"{tmp_path / 'x.TRN'}:5"
+    packed = tmp_path / "x.trn.gz"
+    packed.write_bytes(gzip.compress(text.encode()))
+    assert transcripts.read_transcripts(packed) == found
+
+
+def test_comments(tmp_path):
+    found = transcripts.read_transcripts(write(tmp_path / "x.txt", ";; by hand\nu a b\n"))
+    assert found == {"u": ["a", "b"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("x.trn", "THE CAT\n", r"x.trn:1: 'THE CAT' does not end with the utterance's id"),
+        ("x.trn", "THE { CAT / CAP } (u1)\n", r"x.trn:1: '{': alternatives and optional words"),
+        ("x.trn", "THE (UH) CAT (u1)\n", r"x.trn:1: '\(UH\)': alternatives and optional words"),
+        ("x.trn", "A (u1)\nB (u1)\n", r"x.trn:2: utterance 'u1' is a duplicate"),
+        ("x.txt", "THE CAT (s1-1)\nA DOG (s2-1)\n", r"looks like sclite's.*Name it \.trn"),
+        ("x.rttm", "SPEAKER u 1 0 1 <NA> <NA> a <NA>\n", r"x.rttm: is speaker turns \(RTTM\)"),
+        ("x.txt", "SPEAKER u 1 0 1 <NA> <NA> a <NA> <NA>\n", r"looks like speaker turns"),
+        ("x.stm", "u 1 a 0 1 <o,f0> the cat\n", r"is sclite's segment time marks"),
+        ("x.lab", "0 100 a\n", r"is a label file"),
+        ("x.mlf.gz", "x", r"is an HTK master label file"),
+        ("x", '#!MLF!#\n"*/u.lab"\na\n.\n', r"looks like an HTK master label file"),
+        ("x.Json", '{"u": "the cat"}\n', r"is JSON, which is not supported. Convert it"),
+        ("x.txt", '[\n  {"u": "the cat"}\n]\n', r"looks like JSON"),
+        ("x.txt", '{"u": "the cat"}\n', r"looks like JSON"),
+        ("x.srt", "1\n00:00:00,000 --> 00:00:01,000\nThe cat\n", r"is subtitles"),
+        ("x.txt", "1\n00:00:00,000 --> 00:00:01,000\nThe cat\n", r"looks like subtitles"),
+        ("x.vtt", "WEBVTT\n", r"is subtitles"),
+        ("x.csv", "u,the cat\n", r"is a table"),
+        ("x.tsv", "u\t1\tthe cat\n", r"is a table of more than two columns"),
+        ("x.txt", "u 1 0.50 0.10 cat\n", r"looks like a CTM file; name it \.ctm"),
+        ("x.txt", "0.10\t0.52\tcat\n", r"looks like a label file"),
+        ("x.eaf", "<a/>\n", r"is an ELAN file"),
+        ("x.xhtml", "<?xml version='1.0'?>\n", r"looks like XML"),
+    ],
+)
+def test_other_formats_are_refused_by_name(tmp_path, name, text, says):
+    with pytest.raises(ScoringError, match=says):
+        transcripts.read_transcripts(write(tmp_path / name, text))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "tokens"),
+    [
+        ("text", "u the (laughs) cat\n", ["the", "(laughs)", "cat"]),
+        ("hyp.10.0", "u 1 2\n", ["1", "2"]),
+        ("x.ref", "u [noise] {uh} <s>\n", ["[noise]", "{uh}", "<s>"]),
+        ("x.tsv", "u\tthe cat\n", ["the", "cat"]),
+        ("1.trans.txt", "u cat (laughs)\n", ["cat", "(laughs)"]),
+    ],
+)
+def test_lines_of_any_other_name(tmp_path, name, text, tokens):
+    assert transcripts.read_transcripts(write(tmp_path / name, text)) == {"u": tokens}
 
 
 def test_not_there(tmp_path):

@@ -1,5 +1,6 @@
 """The command `speechasym`: parse, call one public function, print its result."""
 
+import io
 import logging
 import os
 import sys
@@ -45,6 +46,26 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         Exit code: 0 success, 1 some recordings failed, 2 bad input, 130 interrupted.
     """
+    _escape_output()
+    try:
+        try:
+            return _run(arguments)
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()  # at exit it would be too late to notice a closed pipe
+    except BrokenPipeError:  # the reader of our output has gone, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _escape_output() -> None:
+    """Let characters that the terminal's code page lacks be printed as escapes: \\u0283."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _run(arguments: list[str] | None) -> int:
     resumes = False
     try:
         options = build_parser().parse_args(arguments)
@@ -56,9 +77,6 @@ def main(arguments: list[str] | None = None) -> int:
     except SpeechAsymError as error:
         warn(error)
         return 2
-    except BrokenPipeError:  # the reader of our output has gone, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
     except KeyboardInterrupt:
         warn("interrupted" + ("; the same command resumes here" if resumes else ""))
         return 130

@@ -157,7 +157,7 @@ def from_features(path: Path, start: float, duration: float | None) -> SignalTra
         problem = f"there is no {INDEX} beside or above it to describe it"
         raise ConfigError(path, problem, "Extract it again")
     try:
-        head = json.loads(index.read_text())
+        head = json.loads(index.read_text("utf-8"))
         config = feature_config(**head["config"])
         values = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, KeyError, TypeError, EOFError) as error:

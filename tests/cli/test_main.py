@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import subprocess
 import sys
 
 import numpy as np
@@ -89,6 +90,44 @@ def test_stopped_by_the_user(tmp_path, capsys, monkeypatch):
     code, out, err = called(capsys, "extract", tmp_path, "--out", tmp_path / "out")
     assert (code, out) == (130, "")
     assert err == "speechasym: interrupted; the same command resumes here\n"
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "ascii:surrogateescape", "utf-8"])
+def test_characters_that_the_terminal_lacks_are_escaped(tmp_path, encoding):
+    transcript = tmp_path / "t.txt"
+    transcript.write_text("u1 ʃ p p\nu2 ʃ p\n", "utf-8")
+    env = environment() | {"PYTHONIOENCODING": encoding}
+    command = ("-m", "speechasym", "score", "per", transcript, transcript, "--confusions", "1")
+    done = run_python(*command, env=env)
+    assert done.code == 0
+    assert ("ʃ" if encoding == "utf-8" else r"\u0283") in done.out
+    assert re.search("^(p|ʃ|.u0283) ", done.out, re.M)
+    command = ("-m", "speechasym", "extract", tmp_path / "ʃ.wav", "--out", tmp_path / "o")
+    done = run_python(*command, env=env)
+    assert done.code == 1 and ("ʃ" if encoding == "utf-8" else r"\u0283") in done.err
+
+
+def test_a_handler_that_the_user_chose_stays(tmp_path):
+    transcript = tmp_path / "t.txt"
+    transcript.write_text("u1 ʃ\n", "utf-8")
+    env = environment() | {"PYTHONIOENCODING": "ascii:replace"}
+    command = ("-m", "speechasym", "score", "per", transcript, transcript, "--confusions", "1")
+    assert "\n? " in run_python(*command, env=env).out
+
+
+@pytest.mark.parametrize(
+    "arguments", [["extract", "--print-config"], ["score", "per", "t.txt", "t.txt"]]
+)
+def test_a_closed_pipe_ends_quietly(tmp_path, arguments):
+    (tmp_path / "t.txt").write_text("u1 a\n")
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "speechasym", *arguments]
+    done = subprocess.run(
+        command, stdout=writer, stderr=subprocess.PIPE, text=True, env=environment(), cwd=tmp_path
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, "")
 
 
 # --- extract ------------------------------------------------------------------------------------

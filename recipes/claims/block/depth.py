@@ -460,7 +460,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             )
     if lines := read(args.out):
         text = report(lines, args.out.parent)
-        args.out.with_suffix(".md").write_text(text)
+        args.out.with_suffix(".md").write_text(text, "utf-8")
         print(text)
     else:
         parser.error(f"{args.out} contains no results; run without --report")

@@ -191,7 +191,7 @@ def main(arguments: list[str] | None = None) -> None:
         text = measure_levels(corpus, known, path, options.only, options.run)
     else:
         text = measure(corpus, known, path, options.only)
-    (out / "report.md").write_text(text)
+    (out / "report.md").write_text(text, "utf-8")
     print(out / "report.md", f"{time.process_time():.0f} s of processor time", sep="\n")
 
 

@@ -3,14 +3,12 @@
 import os
 import platform
 import sys
-import tempfile
 from argparse import Namespace
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from speechasym import ops
 from speechasym.cli.options import print_rich
 
 NEEDED = ("torch", "torchaudio", "numpy", "numba", "soundfile", "soxr", "matplotlib", "rich")
@@ -128,13 +126,18 @@ def _gpu() -> Check:
 
 
 def _cache() -> Check:
-    """Check the cache of compiled kernels: beside the sources, or NUMBA_CACHE_DIR."""
-    folder = Path(os.environ.get("NUMBA_CACHE_DIR") or Path(ops.__file__).parent / "__pycache__")
-    what = "cache for compiled kernels"
+    """Check the folder of compiled kernels: the one that numba chooses, as far as it may write."""
+    what, wanted = "cache for compiled kernels", os.environ.get("NUMBA_CACHE_DIR")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return Check(what, str(folder))
-    except OSError as error:
-        remedy = "Set NUMBA_CACHE_DIR to a writable folder; without it each start compiles for 2 s"
-        return Check(what, f"{folder}: {error.strerror}", remedy)
+        from speechasym.ops.compiling import cache_folder
+
+        folder = cache_folder()
+    except Exception as error:  # a broken numba: the package's own row says so
+        return Check(what, str(error), "pip install --force-reinstall numba llvmlite")
+    if folder is None:
+        remedy = "Set NUMBA_CACHE_DIR to a writable folder; without it each start compiles again"
+        return Check(what, "no writable folder", remedy)
+    if wanted and not Path(folder).is_relative_to(wanted):
+        problem = f"NUMBA_CACHE_DIR={wanted} is not writable; {folder} is used"
+        return Check(what, problem, "Set NUMBA_CACHE_DIR to a writable folder, or unset it")
+    return Check(what, folder)

@@ -5,14 +5,15 @@ Shapes: N sequences, R frames in all of them, D dimensions.
 
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-_jit = numba.njit(nogil=True, cache=True, error_model="numpy")
+from speechasym.ops.compiling import njit
+
+_jit = njit(nogil=True, error_model="numpy")
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract", "nsz"})
+@njit(nogil=True, error_model="numpy", fastmath={"contract", "nsz"})
 def _angles(cosine: Any) -> None:
     """Replace cosines by arccos / pi, in [0, 1]; absolute error below 1e-7 [1].
 
@@ -115,7 +116,7 @@ def distances(
     return out
 
 
-@numba.njit(nogil=True, cache=True)
+@njit(nogil=True)
 def cell_errors(distance: Any, a: Any, b: Any, x: Any) -> tuple[float, int]:
     """Return the errors and the number of triples of one cell; a token is never its own A."""
     wrong, count = 0.0, 0

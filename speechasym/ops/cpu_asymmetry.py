@@ -7,13 +7,14 @@ Shapes: T inner samples, F frames, C channels, K widths, D columns.
 
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from speechasym.ops.compiling import njit
+
 # sums of moves below this are set to 0: denormal numbers are five times slower, and negligible
 SILENCE = 1e-30
-_jit = numba.njit(nogil=True, cache=True, error_model="numpy")
+_jit = njit(nogil=True, error_model="numpy")
 
 
 @_jit

@@ -30,6 +30,8 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from speechasym.ops.compiling import njit
+
 GROWTH = 1e20  # maximum of |pole|^-block: leaves float32 (3e38) room for loud input, four sums
 LONGEST = 160  # maximum samples per block: its table stays in the first-level cache
 SILENCE = 1e-30  # stages below this are set to 0: denormal numbers are slow, and negligible
@@ -93,7 +95,7 @@ def _kernels(order: int, lanes: int, aligned: bool) -> tuple[Any, Any]:
     """
     size = order * lanes
     top = size - lanes
-    jit = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
+    jit = njit(nogil=True, error_model="numpy", fastmath={"contract"})
 
     @jit
     def pooled(x, offset, hop, table, step, stages, position, power, lag1, sample):  # type: ignore[no-untyped-def]

@@ -7,11 +7,12 @@ Shapes: T samples, C channels, K widths, F frames, B batch, U units.
 
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-_jit = numba.njit(nogil=True, cache=True, error_model="numpy")
+from speechasym.ops.compiling import njit
+
+_jit = njit(nogil=True, error_model="numpy")
 
 
 @_jit

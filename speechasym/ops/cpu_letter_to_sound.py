@@ -7,12 +7,12 @@ Shapes: W words, L letters of all words in a row, P phones of all, U joint units
 """
 
 import numpy as np
-from numba import njit
 
+from speechasym.ops.compiling import njit
 from speechasym.ops.cpu_ngrams import next_state
 
 
-@njit(cache=True)
+@njit()
 def _unit(x, i, letters, y, j, phones, a, p):  # type: ignore[no-untyped-def]
     """Return the number of the unit of letters x[i:] and phones y[j:]; `a` letters, `p` phones."""
     if letters == 2:
@@ -24,7 +24,7 @@ def _unit(x, i, letters, y, j, phones, a, p):  # type: ignore[no-untyped-def]
     return a * (1 + p) + (x[i] * p + y[j]) * p + y[j + 1]
 
 
-@njit(cache=True)
+@njit()
 def expected_counts(letters, phones, lb, pb, probability, a, p, kinds):  # type: ignore[no-untyped-def]
     """Return how often each unit is expected, and the log likelihood of all alignable words."""
     counts = np.zeros(len(probability))
@@ -56,7 +56,7 @@ def expected_counts(letters, phones, lb, pb, probability, a, p, kinds):  # type:
     return counts, total
 
 
-@njit(cache=True)
+@njit()
 def best_alignment(letters, phones, lb, pb, probability, a, p, kinds):  # type: ignore[no-untyped-def]
     """Return the likeliest units (L,) of each word, from its first letter on, and their number."""
     units, lengths = np.zeros(len(letters), np.int64), np.zeros(len(lb) - 1, np.int64)
@@ -89,7 +89,7 @@ def best_alignment(letters, phones, lb, pb, probability, a, p, kinds):  # type: 
     return units, lengths
 
 
-@njit(cache=True)
+@njit()
 def search(  # type: ignore[no-untyped-def]
     x, a, begins, units, audible, word, first, suffix, probability, backoff, state_of, start, beam
 ):

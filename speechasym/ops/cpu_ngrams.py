@@ -6,10 +6,11 @@ is number 2 in every model.
 """
 
 import numpy as np
-from numba import njit
+
+from speechasym.ops.compiling import njit
 
 
-@njit(cache=True)
+@njit()
 def _child(word, first, node, number):  # type: ignore[no-untyped-def]
     """Return the child of a node for a word, or -1 if it has none."""
     if node == 0:
@@ -24,7 +25,7 @@ def _child(word, first, node, number):  # type: ignore[no-untyped-def]
     return low if low < first[node + 1] and word[low] == number else -1
 
 
-@njit(cache=True)
+@njit()
 def next_state(word, first, suffix, probability, backoff, state, number):  # type: ignore[no-untyped-def]
     """Return log10 p(word | state) and the node of the longest n-gram that ends with the word."""
     total = 0.0
@@ -36,7 +37,7 @@ def next_state(word, first, suffix, probability, backoff, state, number):  # typ
     return total + probability[child], child
 
 
-@njit(cache=True)
+@njit()
 def sentence_scores(word, first, suffix, probability, backoff, start, numbers):  # type: ignore[no-untyped-def]
     """Return log10 p of each word of concatenated sentences, each of which ends with </s>."""
     scores = np.empty(len(numbers))
@@ -50,7 +51,7 @@ def sentence_scores(word, first, suffix, probability, backoff, start, numbers): 
     return scores
 
 
-@njit(cache=True)
+@njit()
 def shortest_states(first, suffix, backoff):  # type: ignore[no-untyped-def]
     """Return, for each node, its longest suffix that has children or a backoff weight."""
     out = np.zeros(len(suffix), np.int32)

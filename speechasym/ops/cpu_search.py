@@ -15,14 +15,14 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from speechasym.ops.compiling import njit
 from speechasym.ops.cpu_ngrams import next_state
 
 NOTHING = -math.inf
 _END = 2  # number of </s> in every n-gram model
-_jit = njit(nogil=True, cache=True, error_model="numpy")
+_jit = njit(nogil=True, error_model="numpy")
 
 
 class Tree(NamedTuple):

@@ -1,0 +1,62 @@
+"""Compile with numba, and keep the result on disk where there is a folder for it.
+
+numba's own `cache=True` raises if it can write neither beside the sources, nor to the user's cache
+folder, nor to NUMBA_CACHE_DIR, and if the disk is full or another user owns the files. Here each of
+these only costs the time to compile again.
+"""
+
+import pickle
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import numba
+from numba.core.caching import FunctionCache
+
+
+class KernelCache(FunctionCache):
+    """A cache that never fails: what it cannot read or write is compiled again."""
+
+    def load_overload(self, *args: Any) -> Any:
+        """Return the compiled function, or None if there is none that can be read."""
+        try:
+            return super().load_overload(*args)
+        except OSError:
+            return None
+        except (EOFError, pickle.UnpicklingError):  # damaged: start a new index
+            with suppress(OSError):
+                self.flush()
+            return None
+
+    def save_overload(self, *args: Any) -> None:
+        """Save the compiled function if possible."""
+        try:
+            super().save_overload(*args)
+        except OSError:
+            self.disable()
+
+
+def _cache(function: Callable[..., Any]) -> KernelCache | None:
+    try:
+        return KernelCache(function)
+    except (OSError, RuntimeError):  # no writable folder; sources that are not files
+        return None
+
+
+def njit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """Return a decorator that compiles as `numba.njit(**options)`, cached on disk if possible."""
+
+    def compile_(function: Callable[..., Any]) -> Any:
+        dispatcher = numba.njit(**options)(function)
+        cache = _cache(function)
+        if cache is not None:
+            dispatcher._cache = cache  # what `cache=True` does
+        return dispatcher
+
+    return compile_
+
+
+def cache_folder() -> str | None:
+    """Return the folder of the compiled kernels; None: each process compiles its own."""
+    cache = _cache(njit)
+    return None if cache is None else str(cache.cache_path)

@@ -126,10 +126,8 @@ def align(
             continue  # letters are optional: too few steps for them are not an error
         points = np.clip(points - trained.delay * rate, 0, len(rows))
         spans = boundaries(rows, points, numbers, rate)
-        timed = [
-            Interval(min(a / rate, seconds), min(b / rate, seconds), symbol)
-            for (a, b), symbol in zip(spans, symbols, strict=True)
-        ]
+        limited = np.minimum(np.array(spans) / rate, seconds).tolist()
+        timed = [Interval(a, b, s) for (a, b), s in zip(limited, symbols, strict=True)]
         tiers[which] = [i for i in timed if i.label != SPACE]
         if which == main:
             score = mean

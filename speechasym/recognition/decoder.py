@@ -46,6 +46,7 @@ BY_LEXICON = "words by lexicon"
 # Share of the smaller vocabulary that lexicon and language model must have in common
 LEAST_COMMON = 0.1
 FLOOR = 20.0  # log p below the worst for a sequence that a head cannot have written
+Scores = dict[tuple[str, ...], dict[str, float]]  # {words: {head: log p}}
 
 
 class Hypothesis(NamedTuple):
@@ -93,8 +94,7 @@ class Decoder:
         self.inventories, self.entries, self.lm, self.config = inventories, entries, lm, config
         self.paths = paths
         for head in config.heads:
-            option = "from" if head in config.searched else f"{head}_weight"
-            check_head(head, inventories, option)
+            check_head(head, inventories, "from" if head in config.searched else f"{head}_weight")
         lm_words = [word for word in lm.words if word not in ngrams.SPECIAL]
         if not lm_words:
             raise DecodingError("language model", "it has no words", "Estimate one from a text")
@@ -116,8 +116,10 @@ class Decoder:
             symbols = inventories["letters"]
             written = spellings(known, symbols)
             if not written:
-                example = f"none of its words, such as {lm_words[0]!r},"
-                problem = f"{example} can be written in the letters of the run"
+                problem = (
+                    f"none of its words, such as {lm_words[0]!r}, can be written in the letters"
+                )
+                problem += " of the run"
                 remedy = "Estimate it from a text in capitals"
                 raise DecodingError("language model", problem, remedy)
             space = labels.classes(symbols).get(SPACE, 0)
@@ -126,16 +128,14 @@ class Decoder:
         self.decode({h: np.zeros((2, len(inventories[h]) + 1), np.float32) for h in config.heads})
 
     def decode(self, posteriors: Mapping[str, Tensor | NDArray]) -> list[Hypothesis]:
-        """Return the possible sequences of words of an utterance, best first.
-
-        There is at least one; its words are () if nothing was said.
+        """Return the possible sequences of words, best first; at least one, () if nothing was said.
 
         Args:
-            posteriors: {head: (S, V) natural log p}.
+            posteriors: {head: (S, V) natural log p} of an utterance.
         """
         config = self.config
         arrays = {head: _array(posteriors[head], config.blank_penalty) for head in config.heads}
-        scores: dict[tuple[str, ...], dict[str, float]] = {}
+        scores: Scores = {}
         lm_scores: dict[tuple[str, ...], float] = {}
         for head in config.searched:
             if not len(arrays[head]):
@@ -154,13 +154,8 @@ class Decoder:
             hypotheses.append(Hypothesis(words, total, scores[words], lm))
         return sorted(hypotheses, key=lambda h: -h.total)
 
-    def _rescore(
-        self,
-        head: str,
-        log_probs: NDArray[np.float32],
-        scores: dict[tuple[str, ...], dict[str, float]],
-    ) -> None:
-        """Add the head's log p to the {words: {head: log p}} that lack it."""
+    def _rescore(self, head: str, log_probs: NDArray[np.float32], scores: Scores) -> None:
+        """Add the head's log p to the scores that lack it."""
         missing = [words for words in scores if head not in scores[words]]
         if not len(log_probs):
             values = [0.0] * len(missing)

@@ -31,13 +31,8 @@ from speechasym.scoring.error_rates import Counts, ErrorRate
 from speechasym.training import dataset, environment, labels
 
 FROM_LETTERS = "letters as words"
-MEASURES = {
-    "phones": "PER",
-    "letters": "LER",
-    "words": "WER",
-    FROM_LETTERS: "WER",
-    BY_LEXICON: "WER",
-}
+MEASURES = {"phones": "PER", "letters": "LER"}
+MEASURES |= dict.fromkeys(("words", FROM_LETTERS, BY_LEXICON), "WER")
 Rows = dict[str, list[str]]  # {utterance: tokens}
 
 
@@ -80,11 +75,8 @@ class Evaluation:
 
     def as_json(self) -> dict[str, Any]:
         """Return everything but the hypotheses; undefined numbers are null."""
-        features = self.feature_seconds
-        spent = {
-            "model": self.model_seconds / self.seconds,
-            "features": None if features is None else features / self.seconds,
-        }
+        spent = {"model": self.model_seconds, "features": self.feature_seconds}
+        factors = {what: None if s is None else s / self.seconds for what, s in spent.items()}
         return {
             "run": str(self.trained.folder),
             "checkpoint_sha256": self.trained.fingerprint,
@@ -93,7 +85,7 @@ class Evaluation:
             "utterances": len(self.speakers),
             "audio_seconds": round(self.seconds, 3),
             "parameters": self.trained.parameters,
-            "real_time_factor": spent,
+            "real_time_factor": factors,
             "device": self.device,
             "threads": torch.get_num_threads(),
             "versions": environment.versions(),
@@ -178,9 +170,8 @@ def evaluate(
     feature_seconds = None if config.cache else time.monotonic() - began
     home = next(trained.model.parameters()).device
     model = trained.model.to(place)
-    too_much = ConfigError(
-        "batch_seconds", f"{batch_seconds:g} s need more memory than {place} has", "Lower it"
-    )
+    problem = f"{batch_seconds:g} s need more memory than {place} has"
+    too_much = ConfigError("batch_seconds", problem, "Lower it")
     spoken = {head: dict(zip(data.ids, data.references[head], strict=True)) for head in heads}
     if decoder is not None:
         spoken[BY_LEXICON] = {cut.id: labels.words_of(cut) for cut in data.cuts}
@@ -271,9 +262,7 @@ def _level_sums(levels: Sequence[LevelOutput]) -> NDArray[np.float64]:
     return np.array(rows).reshape(-1, 3)
 
 
-def _summaries(
-    trained: TrainedModel, sums: NDArray[np.float64], seconds: float
-) -> list[LevelSummary]:
+def _summaries(trained: TrainedModel, sums: NDArray, seconds: float) -> list[LevelSummary]:
     """What passes through each level, from sums over `seconds` of audio."""
     summaries = []
     for number, (steps, events, selective) in enumerate(sums.tolist()):
@@ -297,8 +286,8 @@ def law_of(trained: TrainedModel, number: int) -> tuple[int, float | None, float
 def write_hypotheses(folder: str | Path, result: Evaluation) -> list[Path]:
     """Write hypotheses and references for `speechasym score`; return the paths.
 
-    HEAD.txt (for letters their words, for wer and ler), words-by-lexicon.txt, phones.ref.txt and
-    words.ref.txt as far as there are such labels, and speakers.txt for --speakers.
+    They are HEAD.txt (of letters the words, for wer and ler), words-by-lexicon.txt, phones.ref.txt,
+    words.ref.txt, and speakers.txt for --speakers.
 
     Raises:
         ScoringError: ids that contain a space.

@@ -143,18 +143,16 @@ class Recogniser:
     ) -> Posteriors:
         """Return log-probabilities (S, V) of a head, the times (S, 2) of its steps, its symbols.
 
-        The recording is read as a whole, as in training: seconds to minutes. Args and errors as
-        `transcribe`.
+        The recording is read as a whole: seconds to minutes. Args and errors as `transcribe`.
         """
         self.trained.check_heads([head], "head")
         output = self.trained.output(self._features(source, sample_rate))
         return self.trained.posteriors(output, head)
 
     def activations(self, source: Source, sample_rate: int | None = None) -> list[LevelActivations]:
-        """Return what each level computes for a recording, lowest first, with times of its steps.
+        """Return what each level computes for a recording read as a whole, lowest first.
 
-        The recording is read as a whole. Args and errors as `transcribe`, and `ConfigError` for a
-        run without levels.
+        Args and errors as `transcribe`, and `ConfigError` for a run without levels.
 
         Example:
             >>> levels = Recogniser("out/mini/run").activations("speech.wav")
@@ -244,9 +242,7 @@ def transcribe(
 ) -> Transcript:
     """Recognise what is said in one recording, by default with the pretrained model.
 
-    Args:
-        run, options: see `Recogniser`.
-        source, sample_rate, heads, longest, channel: see `Recogniser.transcribe`.
+    `run` and `options` are those of `Recogniser`, the others those of `Recogniser.transcribe`.
 
     Example:
         >>> print(speechasym.transcribe("speech.wav").text)

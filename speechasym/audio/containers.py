@@ -3,23 +3,29 @@
 libsndfile reads truncated files without complaint; comparing the header with the size reveals them.
 """
 
+import mmap
 import struct
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
+from speechasym.audio import ogg
+from speechasym.audio.parts import COPY_AGAIN, Layout
 from speechasym.errors import AudioError
 
 # Size of the samples as written by streaming writers: by the standard, sox, arecord
 UNKNOWN_SIZES = (0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000, 0x80000000)
 FORMATS = "WAV, RF64, FLAC, Ogg (Vorbis, Opus), MP3, AIFF and NIST SPHERE"
 _MAGIC = {b"fLaC": "FLAC", b"OggS": "Ogg", b"NIST": "NIST SPHERE"}
-_COPY = "Copy it again from its source"
 
 
-def check(path: Path) -> str:
-    """Return the container of a file. Raises `AudioError` unless it is a complete audio file."""
+def check(path: Path) -> Layout:
+    """Return the container of a file and its parts.
+
+    Raises `AudioError` unless it is a complete audio file.
+    """
     try:
         if path.is_dir():
             raise AudioError(path, "a folder, not an audio file", "Give a file")
@@ -30,8 +36,11 @@ def check(path: Path) -> str:
             file.seek(0)
             container = _container(path, file.read(44), size)
             file.seek(0)
+            if container in _WALKS:
+                with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                    return _WALKS[container](path, data)
             if container in _CHECKS:
-                _CHECKS[container](path, file, size)
+                return _CHECKS[container](path, file, size) or Layout(container)
     except FileNotFoundError as error:
         raise AudioError(path, "no such file", "Check the path") from error
     except PermissionError as error:
@@ -39,12 +48,12 @@ def check(path: Path) -> str:
         raise AudioError(path, "no permission to read it", remedy) from error
     except OSError as error:
         raise AudioError(path, f"cannot be read ({error.strerror})", "Check the disk") from error
-    return container
+    return Layout(container)
 
 
 def _container(path: Path, head: bytes, size: int) -> str:
     if size == 0:
-        raise AudioError(path, "an empty file (0 bytes)", _COPY)
+        raise AudioError(path, "an empty file (0 bytes)", COPY_AGAIN)
     if head[:4] in (b"RIFF", b"RF64", b"RIFX") and head[8:12] == b"WAVE":
         return "RF64" if head[:4] == b"RF64" else "WAV"
     if head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC"):
@@ -56,7 +65,7 @@ def _container(path: Path, head: bytes, size: int) -> str:
     if head[:3] == b"ID3" or mpeg:
         return "MP3"
     if head[:4] in (b"RIFF", b"RF64", b"FORM") or size < 12:
-        raise AudioError(path, f"only {size} bytes, a truncated header", _COPY)
+        raise AudioError(path, f"only {size} bytes, a truncated header", COPY_AGAIN)
     if head.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
         problem = "a web page, not audio: a failed download?"
         raise AudioError(path, problem, "Download the recording again")
@@ -67,7 +76,7 @@ def _container(path: Path, head: bytes, size: int) -> str:
 def _check_size(path: Path, expected: int, actual: int) -> None:
     if expected > actual:
         problem = f"truncated: {expected} bytes of samples by its header, but {actual} in the file"
-        raise AudioError(path, problem, _COPY)
+        raise AudioError(path, problem, COPY_AGAIN)
 
 
 def _check_flac(path: Path, file: BinaryIO, size: int) -> None:
@@ -93,15 +102,7 @@ def _check_chunks(path: Path, file: BinaryIO, size: int) -> None:
             body = file.read(length)
             long_length = struct.unpack_from("<Q", body, 8)[0] if len(body) >= 16 else 0
         file.seek(start + length + length % 2)
-    raise AudioError(path, f"a header without samples ({size} bytes)", _COPY)
-
-
-def _check_ogg(path: Path, file: BinaryIO, size: int) -> None:
-    """Check that the last page is complete: libsndfile takes a truncated file for a whole one."""
-    page = _last_page(file, size)
-    sizes = page[27 : 27 + page[26]] if len(page) > 27 else b""
-    if not sizes or len(sizes) < page[26] or len(page) < 27 + page[26] + sum(sizes):
-        raise AudioError(path, "truncated: its last page is incomplete", _COPY)
+    raise AudioError(path, f"a header without samples ({size} bytes)", COPY_AGAIN)
 
 
 def _check_sphere(path: Path, file: BinaryIO, size: int) -> None:
@@ -115,31 +116,18 @@ def _check_sphere(path: Path, file: BinaryIO, size: int) -> None:
         width = int(fields.get(b"sample_n_bytes", b"2")) * int(fields.get(b"channel_count", b"1"))
         expected = int(fields[b"sample_count"]) * width
     except (IndexError, KeyError, ValueError) as error:
-        raise AudioError(path, "not a valid NIST SPHERE header", _COPY) from error
+        raise AudioError(path, "not a valid NIST SPHERE header", COPY_AGAIN) from error
     if b"shorten" in fields.get(b"sample_coding", b""):
         problem = "NIST SPHERE compressed with shorten"
         raise AudioError(path, problem, "Unpack it with sph2pipe -f wav")
     _check_size(path, expected, size - header)
 
 
-_CHECKS = {"FLAC": _check_flac, "Ogg": _check_ogg, "NIST SPHERE": _check_sphere}
-_CHECKS |= dict.fromkeys(("WAV", "RF64", "AIFF"), _check_chunks)
-
-
-def missing_end(path: Path) -> str:
-    """Return a warning unless the last page of an Ogg file is marked; libsndfile ignores that."""
-    with path.open("rb") as file:
-        page = _last_page(file, path.stat().st_size)
-    if page and page[5] & 4:
-        return ""
-    return "truncated? Its last page is not marked as the end: compare it with its source"
-
-
-def _last_page(file: BinaryIO, size: int) -> bytes:
-    """Return an Ogg file from its last page on, which has 65307 bytes at most."""
-    file.seek(max(0, size - (1 << 16)))
-    tail = file.read()
-    return tail[tail.rfind(b"OggS") :] if b"OggS" in tail else b""
+_CHECKS: dict[str, Callable[[Path, BinaryIO, int], Layout | None]] = {
+    "FLAC": _check_flac, "NIST SPHERE": _check_sphere,
+    "WAV": _check_chunks, "RF64": _check_chunks, "AIFF": _check_chunks,
+}  # fmt: skip
+_WALKS = {"Ogg": ogg.layout}
 
 
 def text_mode_damage(path: Path) -> str:

@@ -5,15 +5,15 @@ faults that they ignore (truncated files, wrong extensions, NaN) raise errors he
 """
 
 import logging
-import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from speechasym.audio import containers
+from speechasym.audio.parts import Layout, opened
 from speechasym.config import check_range
 from speechasym.errors import AudioError, ConfigError
 
@@ -40,22 +40,33 @@ def info(path: str | Path) -> AudioInfo:
 
     Raises `AudioError` if there is no such file, it is not audio, or shorter than its header says.
     """
+    path = Path(path)
+    return _info(path, containers.check(path))
+
+
+def _info(path: Path, layout: Layout) -> AudioInfo:
     import soundfile
 
-    path = Path(path)
-    container = containers.check(path)
+    parts = []
     try:
-        with _open(path) as file:
-            frames = max(0, file.frames) if file.frames < 1 << 60 else 0
-            warning = containers.missing_end(path) if container == "Ogg" else ""
-            if file.subtype == "PCM_16" and container != "FLAC":
-                warning = containers.text_mode_damage(path)
-            rate, channels, subtype = file.samplerate, file.channels, file.subtype
+        for span in layout.spans:
+            with opened(path, span) as file:
+                parts.append((file.samplerate, file.channels, file.subtype, file.frames))
     except (soundfile.LibsndfileError, RuntimeError) as error:
-        raise _undecodable(path, container, error) from error
+        raise _undecodable(path, layout.container, error) from error
+    rate, channels, subtype, _ = parts[0]
     if rate <= 0:
         raise AudioError(path, f"sample rate must be > 0 Hz, got {rate}", "Convert it again")
-    return AudioInfo(rate, channels, frames, container, subtype, warning)
+    for part in parts:
+        if part[:2] != (rate, channels):
+            problem = f"changes from {rate} Hz, {channels} channels to {part[0]} Hz, {part[1]}"
+            raise AudioError(path, problem, "Split it into files of one format each")
+    lengths = [part[3] for part in parts]
+    frames = sum(lengths) if all(0 < n < 1 << 60 for n in lengths) else 0
+    warning = layout.warning
+    if subtype == "PCM_16" and layout.container != "FLAC":
+        warning = warning or containers.text_mode_damage(path)
+    return AudioInfo(rate, channels, frames, layout.container, subtype, warning)
 
 
 def blocks(
@@ -80,7 +91,8 @@ def blocks(
 
     path = Path(path)
     check_range("sample_rate", sample_rate, "16000", above=True)
-    header = info(path)
+    layout = containers.check(path)
+    header = _info(path, layout)
     number = _channel(path, channel, header.channels)
     rate = header.sample_rate
     resample = None
@@ -89,21 +101,16 @@ def blocks(
     size = max(1, round(seconds * rate))
     decoded = yielded = clipped = 0
     try:
-        with _open(path) as file:
-            while True:
-                raw = file.read(size, dtype="float32", always_2d=True)
-                _check_finite(path, raw, decoded, rate)
-                clipped += int((np.abs(raw) >= 1).sum()) if raw.size else 0
-                decoded += len(raw)
-                mono = raw.mean(1) if number is None else np.ascontiguousarray(raw[:, number])
-                last = len(raw) < size
-                if resample is not None:
-                    mono = resample.resample_chunk(mono, last=last)
-                if len(mono):
-                    yielded += len(mono)
-                    yield mono
-                if last:
-                    break
+        for raw in _decoded(path, layout, size, header.channels):
+            _check_finite(path, raw, decoded, rate)
+            clipped += int((np.abs(raw) >= 1).sum()) if raw.size else 0
+            decoded += len(raw)
+            mono = raw.mean(1) if number is None else np.ascontiguousarray(raw[:, number])
+            if resample is not None:
+                mono = resample.resample_chunk(mono, last=len(raw) < size)
+            if len(mono):
+                yielded += len(mono)
+                yield mono
     except (soundfile.LibsndfileError, RuntimeError) as error:
         raise _undecodable(path, header.container, error) from error
     if decoded == 0:
@@ -208,11 +215,20 @@ def _check_finite(path: Path, raw: NDArray, before: int, rate: int) -> None:
         raise AudioError(path, problem, "Repair the recording, or the program that wrote it")
 
 
-def _open(path: Path) -> Any:
-    """Open a `soundfile.SoundFile` by the bytes of its name, which may not be UTF-8."""
-    import soundfile
-
-    return soundfile.SoundFile(os.fsencode(path) if os.name == "posix" else str(path))
+def _decoded(path: Path, layout: Layout, size: int, channels: int) -> Iterator[NDArray]:
+    """Yield blocks (size, channels) across all parts of a file; the last one is shorter."""
+    rest = np.zeros((0, channels), np.float32)
+    for span in layout.spans:
+        with opened(path, span) as file:
+            while True:
+                raw = file.read(size - len(rest), dtype="float32", always_2d=True)
+                raw = np.concatenate([rest, raw]) if len(rest) else raw
+                rest = raw[len(raw) :]
+                if len(raw) < size:
+                    break
+                yield raw
+        rest = raw
+    yield rest
 
 
 def _undecodable(path: Path, container: str, error: Exception) -> AudioError:

@@ -7,6 +7,7 @@ import re
 import types
 import typing
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -35,12 +36,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         problem = " ".join(str(error).split())
         raise ConfigError(path, f"is not valid YAML ({problem})", "Fix the syntax") from error
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
+    if not isinstance(content, dict | None):
         problem = f"holds a {type(content).__name__}, not a mapping"
         raise ConfigError(path, problem, "Write key: value")
-    return content
+    return content or {}
 
 
 def override(mapping: dict[str, Any], word: str) -> str:
@@ -49,8 +48,8 @@ def override(mapping: dict[str, Any], word: str) -> str:
 
     key, equals, text = word.partition("=")
     if not equals or not all(key.split(".")):
-        remedy = "Write epochs=10 or data.features.rate=50"
-        raise ConfigError(word, "is not of the form key=value", remedy)
+        example = "Write epochs=10 or data.features.rate=50"
+        raise ConfigError(word, "is not of the form key=value", example)
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -137,9 +136,7 @@ def _value(hint: Any, value: Any, place: Any, key: str, default: Any) -> Any:
         if all(dataclasses.is_dataclass(arg) for arg in args):
             return build(_variant(args, value, place, key), value, place, key)
         errors = []
-        for arg in args:
-            if arg is type(None):
-                continue
+        for arg in (arg for arg in args if arg is not type(None)):
             try:
                 return _value(arg, value, place, key, default)
             except ConfigError as error:
@@ -181,10 +178,8 @@ def _variant(classes: Any, value: Any, place: Any, key: str) -> Any:
 def _plain(hint: Any, value: Any, place: Any, key: str) -> Any:
     whole = isinstance(value, int) and not isinstance(value, bool)
     if hint is float and isinstance(value, str):  # 1e-3 is a string in YAML
-        try:
+        with suppress(ValueError):
             return float(value)
-        except ValueError:
-            pass
     if hint is float and (whole or isinstance(value, float)):
         return float(value)
     if hint is int and isinstance(value, float) and value.is_integer():

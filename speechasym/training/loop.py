@@ -34,7 +34,6 @@ from speechasym.training import (
     warm_start,
 )
 from speechasym.training.config import TrainConfig, read_config
-from speechasym.training.dataset import Dataset
 from speechasym.training.models import Build
 from speechasym.training.run_folder import Run, RunState, WriteMetrics
 
@@ -107,8 +106,15 @@ def train(
         if resumes and (end := run_folder.finished(out, config.target_head)) is not None:
             return end
         show_progress = show_progress and group.is_first
-        train_set, dev_set = _load_data(config, show_progress)
+        data, heads = config.data, list(config.heads.used)
+        train_set = dataset.load(
+            data, data.train, heads, augment=data.augment, seed=config.seed,
+            show_progress=show_progress, timed=config.framewise > 0 or data.augment.splice > 0,
+        )  # fmt: skip
         inventories = train_set.inventories
+        dev_set = dataset.load(
+            data, data.dev, heads, inventories=inventories, show_progress=show_progress
+        )
         batches.check_longest(train_set.cuts, config.batch_seconds)
         model = models.build_model(config, train_set.columns, inventories, build)
         if not resumes:
@@ -126,10 +132,8 @@ def train(
             optimiser.adamw(model, config.learning_rate, config.weight_decay),
             optimiser.Average(model, config.averaging), device, group,
         )  # fmt: skip
-        if resumes:
-            state = run_folder.restore(run)
-        else:
-            state = RunState()
+        state = run_folder.restore(run) if resumes else RunState()
+        if not resumes:
             batch = next(train_set.in_order(config.batch_seconds)).to(device)
             validation.check_model(model, batch, {h: len(s) for h, s in inventories.items()})
         state.parameters = sum(p.numel() for p in model.parameters())
@@ -137,18 +141,6 @@ def train(
         advance = stack.enter_context(progress_bar("train", show_progress))
         write = stack.enter_context(run_folder.metrics(out, state.metrics, group))
         return _loop(run, state, stopped, advance, write)
-
-
-def _load_data(config: TrainConfig, show_progress: bool) -> tuple[Dataset, Dataset]:
-    data, heads = config.data, list(config.heads.used)
-    train_set = dataset.load(
-        data, data.train, heads, augment=data.augment, seed=config.seed,
-        show_progress=show_progress, timed=config.framewise > 0 or data.augment.splice > 0,
-    )  # fmt: skip
-    dev_set = dataset.load(
-        data, data.dev, heads, inventories=train_set.inventories, show_progress=show_progress
-    )
-    return train_set, dev_set
 
 
 def _loop(

@@ -4,8 +4,7 @@ Shapes: B utterances, F frames, F' steps of a head's output, V classes.
 """
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as nnf
@@ -26,11 +25,10 @@ class BatchLoss(NamedTuple):
     left_out: dict[str, list[str]]  # {head: cuts with more labels than steps}
 
 
-def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:
+def autocast(device: torch.device, precision: str) -> torch.autocast:
     """Compute in bfloat16 if asked to; `auto` does on CUDA."""
-    if precision == "bfloat16" or (precision == "auto" and device.type == "cuda"):
-        return torch.autocast(device.type, torch.bfloat16)
-    return nullcontext()
+    enabled = precision == "bfloat16" or (precision == "auto" and device.type == "cuda")
+    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
 
 
 def framewise(

@@ -1,6 +1,6 @@
 """Augmentation: variants of recordings, spliced cuts, masked features; all repeatable by a seed.
 
-Shapes: F frames, D columns, L labels.
+Shapes: F frames, D columns.
 
 [1] D. S. Park et al., "SpecAugment", Interspeech 2019.
 """
@@ -72,8 +72,7 @@ def draw_splice(
 ) -> list[Excerpt]:
     """Draw stretches of a cut and of one or two others, to be joined; none: the cut stays whole.
 
-    Args:
-        phone_frames: as of `Dataset`.
+    `phone_frames`: as of `Dataset`.
     """
     rng = np.random.default_rng(_mixed_seed(*seed, SPLICED))
     if rng.random() >= augment.splice:

@@ -31,12 +31,8 @@ def epoch_batches(
 
     lhotse's sampler draws cuts of similar duration from the seed and the epoch alone, so that an
     interrupted run resumes at the same batch. All processes of a run see the same batches, and
-    share each among themselves.
-
-    Args:
-        cuts: at least one.
-        max_seconds: in a batch, padding included. lhotse checks that one more cut like the longest
-            so far would fit: if it draws a longer one, the batch exceeds the limit.
+    share each among themselves. `max_seconds` includes padding. lhotse checks that one more cut
+    like the longest so far would fit: if it draws a longer one, the batch exceeds the limit.
     """
     from lhotse.dataset import DynamicBucketingSampler
 

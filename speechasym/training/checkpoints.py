@@ -33,13 +33,8 @@ def save(
 ) -> Path:
     """Write the state of a step, and return its own folder; remove all but the last and the best.
 
-    If the process is killed at any moment, the previous state or this one is intact.
-
-    Args:
-        folder: of the run; best: this is also the best state so far.
-
-    Raises:
-        OutputError: it cannot be written; the previous state stays.
+    If the process is killed at any moment, the previous state or this one is intact; likewise if
+    the state cannot be written, which raises `OutputError`.
     """
     in_use = {_read_pointer(folder, LAST), _read_pointer(folder, BEST)}  # never replaced in place
     name = next(n for mark in ("", "b", "c") if (n := f"step-{step:06d}{mark}") not in in_use)
@@ -117,8 +112,7 @@ def restore(
 ) -> None:
     """Set all parameters and buffers of a module, from tensors whose names start with `prefix`.
 
-    Raises:
-        CheckpointError: about `source`, if one is missing, left over or of another shape.
+    Raises `CheckpointError` about `source` if one is missing, left over or of another shape.
     """
     try:
         module.load_state_dict(with_prefix(tensors, prefix))

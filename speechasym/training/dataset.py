@@ -86,9 +86,7 @@ class Dataset:
     ) -> Batch:
         """Return the cuts of these indices, each in the variant whose turn it is in an epoch.
 
-        Args:
-            augment: which masks, gain, shift and splices to draw; default: none.
-            seed: of the run, and the step; what is drawn depends on these and the cut only.
+        Masks, gain, shift and splices depend on `seed` (of the run, the step) and the cut only.
         """
         features, phones, frame_labels = [], [], []
         for number in numbers:

@@ -147,11 +147,12 @@ def _loop(
     run: Run, state: RunState, stopped: list[int], advance: Advance, write: WriteMetrics
 ) -> dict[str, Any]:
     config, saved, start = run.config, state.step, time.monotonic() - state.seconds
+    stop = False
 
     def clock() -> float:
         return time.monotonic() - start
 
-    while not state.done:
+    while not (state.done or stop):
         for numbers in batches.epoch_batches(
             run.train.cuts, config.batch_seconds, config.seed, state.epoch, state.batch
         ):
@@ -174,12 +175,11 @@ def _loop(
             if stop or due or state.step - saved >= config.save_every:
                 run_folder.save(run, state, best)
                 saved = state.step
-            if state.done:
+            if state.done or stop:
                 break
-            if stop:
-                return run_folder.summary(run.out, state, config.target_head)
-        assert state.done or state.batch == 0  # the sampler yields every cut once
-    run_folder.export(run, state)
+        assert state.done or stop or state.batch == 0  # the sampler yields every cut once
+    if state.done:
+        run_folder.export(run, state)
     return run_folder.summary(run.out, state, config.target_head)
 
 

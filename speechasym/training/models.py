@@ -56,8 +56,7 @@ def open_model(
 ) -> tuple[nn.Module, TrainConfig, Inventory]:
     """Return the model of a finished run in evaluation mode, its configuration, and inventories.
 
-    Raises:
-        CheckpointError: there is no model, it is incomplete, or was built by another version.
+    Raises `CheckpointError` if there is none, or it is incomplete or of another version.
     """
     tensors, meta = checkpoints.load_model(folder)
     try:

@@ -78,8 +78,7 @@ def set_moments(
 class Average:
     """Exponential average of parameters over steps [2]; early steps weigh less.
 
-    Args:
-        decay: per step, below 1; 0 keeps the parameters themselves.
+    `decay`: per step, below 1; 0 keeps the parameters themselves.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
@@ -116,11 +115,7 @@ def clip_gradients(model: nn.Module, most: float) -> Tensor:
 
 
 def find_non_finite(model: nn.Module, compute_loss: Callable[[], Any]) -> str:
-    """Repeat a step, and say what is first not finite: a parameter, an output, a gradient.
-
-    Args:
-        compute_loss: returns the loss of the same batch.
-    """
+    """Compute the loss again, and say what is first not finite: a parameter, output or gradient."""
     for name, parameter in model.named_parameters():
         if not bool(parameter.isfinite().all()):
             return f"parameter {name} is not finite"

@@ -78,12 +78,11 @@ def check_model(model: nn.Module, batch: Batch, sizes: Mapping[str, int]) -> Non
             problem = f"head {head} has {shape[1]} steps, but reports {int(lengths.max())}"
             raise ConfigError("model", problem, "Fix its lengths")
         _, fits = ctc.loss(log_probs, lengths, *batch.targets[head])
-        if 2 * int((~fits).sum()) > len(fits):
-            first = int(fits.long().argmin())
-            problem = (
-                f"{int((~fits).sum())} of {len(fits)} cuts have more labels than steps, such as "
-                f"{batch.ids[first]}: {int(batch.targets[head][1][first])} labels, "
-                f"{int(lengths[first])} steps"
-            )
+        left_out = [n for n, fit in enumerate(fits) if not fit]
+        if 2 * len(left_out) > len(fits):
+            n = left_out[0]
+            example = f"{int(batch.targets[head][1][n])} labels, {int(lengths[n])} steps"
+            short = f"{len(left_out)} of {len(fits)} cuts have more labels than steps"
+            problem = f"{short}, such as {batch.ids[n]}: {example}"
             remedy = "Let the model keep more steps (stride, events), or raise data.features.rate"
             raise TrainingError(head, problem, remedy)

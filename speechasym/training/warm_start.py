@@ -21,14 +21,8 @@ def start_from(
     """Set a new model's tensors from those of a finished run that have the same name and shape.
 
     In a head, what belongs to a symbol goes to the symbol of that name, whatever its case (AA, aa);
-    symbols that the run did not know keep their initial values.
-
-    Args:
-        columns: of the model's features; inventories: {head: symbols}.
-        folder: of the finished run.
-
-    Returns:
-        How many numbers were copied, and of how many.
+    symbols that the run did not know keep their initial values. Returns how many numbers were
+    copied, and of how many. `columns`: of the model's features.
 
     Raises:
         CheckpointError: the run is missing or incomplete.

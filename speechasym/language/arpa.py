@@ -28,6 +28,10 @@ from speechasym.language.ngrams import (
 )
 
 _SIZE = re.compile(r"ngram\s+(\d+)\s*=\s*(\d+)")
+_FLOAT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|-inf")
+_BLANKS = re.compile(r"[ \t]+")  # others, such as U+00A0, may occur in a word
+# how toolkits write <unk>: SRILM, HTK (!!UNK), and others
+_UNKNOWN = re.compile(r"<unk>|!!unk|\[unk\]|<oov>|<unknown>", re.IGNORECASE)
 
 
 def write_arpa(path: str | Path, model: NgramModel) -> None:
@@ -62,7 +66,10 @@ def _write(model: NgramModel, file: "IO[bytes] | gzip.GzipFile") -> None:
 
 
 def read_arpa(path: str | Path) -> NgramModel:
-    """Read a model. <s> may have the log probability 0 or -99; <unk> may be missing.
+    """Read a model. <s> may have the log probability 0 or -99; -inf is read as -99.
+
+    <unk> may be missing, or be written <UNK>, !!UNK (HTK), [UNK], <OOV> or <unknown>, in any case.
+    A back-off of the highest order has no meaning, and is ignored.
 
     Raises:
         ArpaError: the file cannot be read or is truncated; a count that differs from its section;
@@ -142,10 +149,11 @@ def _read_section(lines: _Lines, order: int, size: int, last: int) -> _Section:
     lines.expect(f"\\{order}-grams:")
     lines.next()
     section = _Section([], [], [], [])
-    most = order + (2 if order < last else 1)
     while (line := lines.line) is not None and not (line[0] == "\\" and line[-1] in ":\\"):
-        fields = line.split()
-        if not order < len(fields) <= most:
+        fields = _BLANKS.split(line)
+        if order == last and len(fields) == order + 2 and _FLOAT.fullmatch(fields[-1]):
+            fields.pop()
+        if not order < len(fields) <= order + (2 if order < last else 1):
             fields_expected = f"a number, {order} words{' and maybe a number' * (order < last)}"
             raise lines.error(f"expected {fields_expected}, got {lines.quoted}", "Fix the line")
         probability = _number(lines, fields[0])
@@ -171,6 +179,8 @@ def _number(lines: _Lines, text: str) -> float:
         value = float(text)
     except ValueError:
         value = math.nan
+    if value == -math.inf:
+        return NEVER
     if not math.isfinite(value):
         raise lines.error(f"{text!r} is not a finite number", "Fix the line")
     return value
@@ -201,14 +211,19 @@ def _link(lines: _Lines, sections: list[_Section]) -> NgramModel:
     for word in (START, END):
         if [word] not in unigrams.words:
             raise ArpaError(lines.path, f"has no unigram {word}", "Use a model of whole sentences")
-    if [UNKNOWN] not in unigrams.words:
+    names = {word for (word,) in unigrams.words}
+    spellings = [UNKNOWN] if UNKNOWN in names else sorted(filter(_UNKNOWN.fullmatch, names))
+    if len(spellings) > 1:
+        problem = f"{' and '.join(spellings)} are both unigrams for unknown words"
+        raise ArpaError(lines.path, problem, f"Rename the right one {UNKNOWN}")
+    if not spellings:
         unigrams.words.append([UNKNOWN])
         unigrams.probability.append(NEVER)
         unigrams.backoff.append(0.0)
         unigrams.line.append(0)
-    names = {word for (word,) in unigrams.words}
-    words = SPECIAL + tuple(sorted(names - set(SPECIAL)))
-    numbers = {word: number for number, word in enumerate(words)}
+        names.add(UNKNOWN)
+    words = SPECIAL + tuple(sorted(names.difference(SPECIAL, spellings)))
+    numbers = {word: number for number, word in enumerate(words)} | dict.fromkeys(spellings, 0)
     orders: list[Order] = []
     keys_of: list[NDArray[np.int64]] = []  # of each order, see `_find`
     for order, section in enumerate(sections, 1):

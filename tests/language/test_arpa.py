@@ -66,6 +66,66 @@ def test_a_file_of_others(tmp_path):
     assert model.log10("<s>") == model.log10("X") == ngrams.NEVER
 
 
+@pytest.mark.parametrize("unknown", ["<unk>", "<UNK>", "<Unk>", "!!UNK", "[UNK]", "<OOV>"])
+def test_the_unknown_word_of_others(tmp_path, unknown):
+    text = SMALL.replace("1=4", "1=5").replace("2=2", "2=3")
+    text = text.replace("-0.60206 B", f"-1 {unknown} -0.3\n-0.60206 B")
+    text = text.replace("-0.1 <s> A", f"-0.1 <s> A\n-0.7 {unknown} A")
+    path = tmp_path / "x.arpa"
+    path.write_text(text)
+    model = read_arpa(path)
+    assert model.words == ("<unk>", "<s>", "</s>", "A", "B")
+    assert model.log10("ZEBRA") == -1
+    assert model.log10("A", ["ZEBRA"]) == pytest.approx(-0.7)
+    assert model.log10("B", ["ZEBRA"]) == pytest.approx(-0.3 - 0.60206)
+    write_arpa(path, model)
+    same(model, read_arpa(path))
+
+
+def test_a_word_beside_the_unknown_one(tmp_path):
+    path = tmp_path / "x.arpa"
+    path.write_text(SMALL.replace("1=4", "1=6").replace("0 <s>", "-1 <unk>\n-2 <UNK>\n0 <s>"))
+    model = read_arpa(path)
+    assert model.log10("ZEBRA") == -1 and model.log10("<UNK>") == -2
+    path.write_text(path.read_text().replace("<unk>", "!!UNK"))
+    with pytest.raises(ArpaError, match=r"x.arpa: !!UNK and <UNK> are both unigrams for unknown"):
+        read_arpa(path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("-0.30103 A B\n", "-0.30103 A B -0.1\n"),  # a back-off where none has a meaning
+        ("-0.30103 A B\n", "-0.30103\tA B\t0\n"),
+        ("0 <s> -0.2", "-inf <s> -0.2"),
+    ],
+)
+def test_what_other_tools_write(tmp_path, old, new):
+    assert old in SMALL
+    models = []
+    for text in (SMALL, SMALL.replace(old, new)):
+        (tmp_path / "x.arpa").write_text(text)
+        models.append(read_arpa(tmp_path / "x.arpa"))
+    same(*models)
+
+
+def test_a_probability_of_zero(tmp_path):
+    (tmp_path / "x.arpa").write_text(SMALL.replace("-0.30103 A B", "-inf A B"))
+    assert read_arpa(tmp_path / "x.arpa").log10("B", ["A"]) == ngrams.NEVER
+
+
+def test_unicode_blanks_are_parts_of_words(tmp_path):
+    words = ["A\u00a0B", "\u3000", "\u2009x\u0085"]
+    text = SMALL.replace("1=4", "1=7")
+    text = text.replace("0 <s>", "".join(f"-0.9 {word}\n" for word in words) + "0 <s>")
+    (tmp_path / "x.arpa").write_text(text, "utf-8")
+    model = read_arpa(tmp_path / "x.arpa")
+    assert set(words) <= set(model.words)
+    assert [model.log10(word) for word in words] == pytest.approx([-0.9] * 3)
+    write_arpa(tmp_path / "x.arpa", model)
+    same(model, read_arpa(tmp_path / "x.arpa"))
+
+
 def test_an_ngram_whose_suffix_lacks(tmp_path):
     text = SMALL.replace("ngram 2=2\n", "ngram 2=2\nngram 3=1\n")
     text = text.replace("-0.1 <s> A\n", "-0.1 <s> A -0.7\n\n\\3-grams:\n-0.2 <s> A A\n")
@@ -93,7 +153,7 @@ def test_an_ngram_whose_suffix_lacks(tmp_path):
         ("-0.30103 A -0.1", "-0.30103 A inf", 7, "'inf' is not a finite number"),
         ("-0.30103 A B", "-0.30103 A C", 13, "'C' is not a unigram"),
         ("-0.30103 A B", "-0.30103 A", 13, "expected a number, 2 words"),
-        ("-0.30103 A B", "-0.30103 A B -0.1", 13, "expected a number, 2 words"),
+        ("-0.30103 A B", "-0.30103 A B B", 13, "expected a number, 2 words"),
         ("-0.1 <s> A", "-0.1 A B", 14, "'A B' is a duplicate"),
         ("-0.60206 B -0.05", "-0.60206 A -0.05", 10, "'A' is a duplicate"),
         ("0 <s> -0.2", "0 <S> -0.2", None, "no unigram <s>"),

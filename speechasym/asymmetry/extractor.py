@@ -89,7 +89,7 @@ class Asymmetry(nn.Module):
             after.tracks.append(track_state)
             after.cepstra.append(before)
         if not parts:
-            return x.new_zeros((*x.shape[:-1], len(self.columns), 0)), after
+            return x.new_zeros((*x.shape[:-1], len(self.columns), 0), dtype=torch.float32), after
         y = torch.from_numpy(np.stack(parts)).transpose(-1, -2)
         return y.reshape(*x.shape[:-1], *y.shape[1:]).to(x.device), after
 
@@ -99,6 +99,8 @@ class Asymmetry(nn.Module):
         for before in state.cepstra:
             rows = cepstra.flush(before, self.config.kinds)
             parts.append(np.zeros((0, len(self.columns)), np.float32) if rows is None else rows)
+        if not parts:
+            return torch.zeros(0, len(self.columns), self.latency)
         return torch.from_numpy(np.stack(parts)).transpose(-1, -2)
 
     def extra_repr(self) -> str:

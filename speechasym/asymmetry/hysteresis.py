@@ -2,7 +2,8 @@
 
 All take a track x (..., T) and return `y, state`; passed to the next call, the state continues the
 track. They work on any track in any unit, in torch, with gradients to the track, the widths and
-the weights; relays are piecewise constant, so that only weights can learn through them.
+the weights; relays are piecewise constant, so that only weights can learn through them. Half
+precision is computed in float32, also under autocast.
 
 Shapes: T samples of the track, K operators, M thresholds.
 
@@ -21,13 +22,14 @@ from speechasym.ops import scan
 
 
 def _track(x: Tensor) -> Tensor:
+    """Check a track, and return it in float32 or float64."""
     if not x.is_floating_point() or x.ndim == 0:
         problem = f"must be a floating-point track (..., T), got {x.dtype}"
         raise ConfigError("x", problem, "Use x.float()")
     if not bool(x.isfinite().all()):
         first = int((~x.isfinite()).flatten().nonzero()[0])
         raise ConfigError("x", f"element {first} is not finite", "Use a track without NaN")
-    return x
+    return x if x.dtype == torch.float64 else x.float()
 
 
 class Play(nn.Module):
@@ -37,7 +39,7 @@ class Play(nn.Module):
         widths: (K,) half-widths r, positive and rising, in the track's unit.
         learnable: make the logarithms of the widths trainable parameters.
 
-    Without a state, p starts at x(0).
+    Without a state, p starts at x(0); after chunks without samples the state is still None.
     """
 
     def __init__(self, widths: Sequence[float], learnable: bool = False) -> None:
@@ -54,9 +56,10 @@ class Play(nn.Module):
         """(K,) half-widths."""
         return self.log_width.exp()
 
-    def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """x (..., T) -> p (..., K, T), state (..., K). Raises `ConfigError` on NaN."""
-        return scan.play(_track(x), self.widths.to(x.dtype), state)
+        x = _track(x)
+        return scan.play(x, self.widths.to(x.dtype), state)
 
 
 class Stop(Play):
@@ -71,11 +74,11 @@ class Stop(Play):
         super().__init__(widths, learnable)
         self.signed = signed
 
-    def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """x (..., T) -> s or s / r (..., K, T), state (..., K) of the plays."""
         p, state = super().forward(x, state)
-        s = x[..., None, :] - p
-        return (s / self.widths.to(x.dtype)[:, None] if self.signed else s), state
+        s = x[..., None, :].to(p.dtype) - p
+        return (s / self.widths.to(p.dtype)[:, None] if self.signed else s), state
 
 
 class Relay(nn.Module):
@@ -100,7 +103,8 @@ class Relay(nn.Module):
 
     def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """x (..., T) -> +1 or -1 (..., K, T), state (..., K)."""
-        return scan.relay(_track(x), self.up.to(x.dtype), self.down.to(x.dtype), state)
+        x = _track(x)
+        return scan.relay(x, self.up.to(x.dtype), self.down.to(x.dtype), state)
 
 
 class PrandtlIshlinskii(Play):
@@ -116,11 +120,12 @@ class PrandtlIshlinskii(Play):
         super().__init__(widths, learnable)
         self.weight = nn.Parameter(torch.full((len(widths) + 1,), 1 / (len(widths) + 1)))
 
-    def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """x (..., T) -> y (..., T), state (..., K)."""
         p, state = super().forward(x, state)
-        weight = self.weight.to(x.dtype)
-        return weight[0] * x + torch.einsum("k,...kt->...t", weight[1:], p), state
+        weight = self.weight.to(p.dtype)
+        with scan.full_precision(p):
+            return weight[0] * x.to(p.dtype) + torch.einsum("k,...kt->...t", weight[1:], p), state
 
 
 class Preisach(Relay):
@@ -147,4 +152,5 @@ class Preisach(Relay):
     def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """x (..., T) -> y (..., T), state (..., M (M - 1) / 2)."""
         relays, state = super().forward(x, state)
-        return torch.einsum("k,...kt->...t", self.weight.to(x.dtype), relays), state
+        with scan.full_precision(relays):
+            return torch.einsum("k,...kt->...t", self.weight.to(relays.dtype), relays), state

@@ -157,7 +157,7 @@ def pool(
 
     if state is None:
         state = FilterbankState(None, np.zeros((len(x), c.latency), np.float32))
-    samples = np.concatenate([state.waiting, x], 1) if state.waiting.size else x
+    samples = np.concatenate([state.waiting, x], 1) if state.waiting.shape[1] else x
     used = (samples.shape[1] - c.latency) // c.hop * c.hop
     ready = samples[:, : c.latency + used]
     power, lag1, sample, cascade = cpu_gammatone.gammatone_pooled(

@@ -121,7 +121,7 @@ class Gammatone(nn.Module):
         However a signal is split into chunks, the frames are those of the whole.
 
         Args:
-            x: (..., T), full scale 1.
+            x: (..., T), full scale 1. Half precision is computed in float32, also under autocast.
             state: returned by the previous call, to continue from there; None: silence before.
             lengths: (B,) valid samples of each row of x (B, T). Those beyond count as silence, and
                 frames that begin there are 0.
@@ -209,12 +209,16 @@ class Gammatone(nn.Module):
 
 
 def flat_rows(x: Tensor) -> Tensor:
-    """Reshape samples (..., T) to (B, T). Raises `ConfigError` unless they are floating point."""
+    """Reshape samples (..., T) to (B, T), in float32 or float64.
+
+    Raises `ConfigError` unless they are floating point.
+    """
     if not x.is_floating_point() or x.ndim == 0:
         problem = f"must be floating-point samples (..., T), got {x.dtype} {tuple(x.shape)}"
         remedy = "Scale integers to full scale 1: x = x.float() / 32768 for 16 bits"
         raise ConfigError("x", problem, remedy)
-    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+    flat = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+    return flat if x.dtype == torch.float64 else flat.float()
 
 
 def _check_lengths(lengths: Tensor, x: Tensor) -> None:

@@ -19,6 +19,11 @@ GROUP = 16  # chunks of chunks solved by one product
 SEGMENT = 1 << 19  # samples x channels at a time without gradients: they stay in the cache
 
 
+def full_precision(x: Tensor) -> torch.autocast:
+    """Return a context in which autocast does not round products on the device of x."""
+    return torch.autocast(x.device.type, enabled=False)
+
+
 @lru_cache
 def _binomials(length: int, order: int) -> Tensor:
     """Return the binomials of j + d over d for d < order, j < length: (order, length), float64."""
@@ -121,9 +126,9 @@ class _Cascade(NamedTuple):
         channels, batch = len(self.step), len(x)
         count = x.shape[1] // self.chunk
         flat = x.reshape(1, batch * count, self.chunk).expand(channels, -1, -1)
-        u = torch.bmm(flat, self.to_stages).reshape(channels, batch, count, -1)
+        u = torch.bmm(flat, self.to_stages).unflatten(1, (batch, count))
         states = _scan(u, self.step, state)
-        before = states[:, :, :-1].reshape(channels, batch * count, -1)
+        before = states[:, :, :-1].flatten(1, 2)
         z = torch.bmm(flat, self.x_to_z).baddbmm_(before, self.stages_to_z)
         z = torch.view_as_complex(z.reshape(channels, batch, count, self.chunk, 2))
         return z, states[:, :, -1]
@@ -161,7 +166,8 @@ def gammatone(
     parts = []
     for part, chunk in ((x[:, :whole], CHUNK), (x[:, whole:], x.shape[1] - whole)):
         if part.shape[1]:
-            z, carried = _design(pole, order, chunk, x.dtype).run(part, carried)
+            with full_precision(x):
+                z, carried = _design(pole, order, chunk, x.dtype).run(part, carried)
             parts.append(z.flatten(2).transpose(0, 1))
     if not parts:
         parts.append(torch.complex(x, x)[:, None].expand(-1, len(pole), -1))
@@ -183,18 +189,18 @@ def gammatone_pooled(
     chunk = max(d for d in range(1, min(hop, CHUNK) + 1) if hop % d == 0)
     cascade = _design(pole, order, chunk, x.dtype)
     carried = _enter(state, x, channels, order)
-    segment = max(1, SEGMENT // (batch * channels * hop)) * (64 if x.is_cuda else 1)
+    segment = max(1, SEGMENT // (max(1, batch) * channels * hop)) * (64 if x.is_cuda else 1)
     if torch.is_grad_enabled() and (x.requires_grad or pole.requires_grad):
         segment = max(1, frames)  # everything is kept for the backward pass
     tracks = []
     for first in range(0, frames, segment):
         here = slice(first * hop, min(first + segment, frames) * hop)
         last = torch.view_as_complex(carried[:, :, -2:].contiguous())  # (C, B): z(t-1)
-        if lead:
-            assert delay is not None
-            z, carried = _aligned(cascade, x, here, lead - delay, carried)
-        else:
-            z, carried = cascade.run(x[:, here], carried)
+        with full_precision(x):
+            if delay is not None and lead:
+                z, carried = _aligned(cascade, x, here, lead - delay, carried)
+            else:
+                z, carried = cascade.run(x[:, here], carried)
         tracks.append(_pool(z, last, hop))
     if not tracks:
         nothing = x.new_zeros(channels, batch, 0)
@@ -227,13 +233,16 @@ def _pool(z: Tensor, last: Tensor, hop: int) -> tuple[Tensor, Tensor, Tensor]:
     return power / hop, lag1 / hop, sample
 
 
-def play(x: Tensor, width: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def play(x: Tensor, width: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
     """Compute `ref.play` of a batch: x (..., T), width (K,) -> p (..., K, T), state (..., K).
 
+    Without samples the state stays, also None, which is to start at the next chunk's first sample.
     Two successive clamps are a clamp, so that the clamps up to each t are combined in log(T) steps.
     They only take minima and maxima, so that the values are exactly those of the loop.
     """
     low, high = (x[..., None, :] - width[:, None], x[..., None, :] + width[:, None])
+    if not x.shape[-1]:
+        return low, state
     first = x[..., None, 0].expand(*x.shape[:-1], len(width)) if state is None else state
     reach = 1
     while reach < x.shape[-1]:
@@ -249,7 +258,7 @@ def play(x: Tensor, width: Tensor, state: Tensor | None = None) -> tuple[Tensor,
         high = torch.cat([high[..., head], joined_high], -1)
         reach *= 2
     p = torch.minimum(torch.maximum(first[..., None], low), high)
-    return p, p[..., -1] if x.shape[-1] else first
+    return p, p[..., -1]
 
 
 def relay(
@@ -263,7 +272,7 @@ def relay(
     x = x[..., None, :]
     event = (x >= up[:, None]).to(x.dtype) - (x <= down[:, None]).to(x.dtype)
     if state is None:
-        state = torch.full_like(event[..., 0], -1) if x.shape[-1] else -torch.ones_like(up)
+        state = x.new_full((*event.shape[:-1],), -1)
     if not x.shape[-1]:
         return event, state
     time = torch.arange(1, x.shape[-1] + 1, device=x.device)

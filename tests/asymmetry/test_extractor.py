@@ -59,3 +59,13 @@ def test_bad_signals():
             module(x, after)
     with pytest.raises(speechasym.ConfigError, match="strictly rising"):
         speechasym.Asymmetry(RATE, scales=(Scale(5, 2, 1, 1), Scale(10, 1, 2, 2)))
+
+
+@pytest.mark.parametrize("compact", [False, True])
+@pytest.mark.parametrize("shape", [(0, 1600), (2, 0), (0, 0)])
+def test_empty_batches_and_chunks(compact, shape):
+    asymmetry = speechasym.Asymmetry(16000, channels=8, compact=compact)
+    y, state = asymmetry(torch.zeros(shape, dtype=torch.float16))
+    assert y.dtype == torch.float32 and y.shape == (shape[0], len(asymmetry.columns), 0)
+    end = asymmetry.flush(state)
+    assert end.shape[:2] == y.shape[:2]

@@ -134,6 +134,42 @@ def test_streaming(x, cut):
         assert torch.equal(state, end)
 
 
+OPERATORS = [
+    hysteresis.Play([0.5, 2, 7]),
+    hysteresis.Stop([0.5, 2], signed=True),
+    hysteresis.Relay(UP.tolist(), DOWN.tolist()),
+    hysteresis.PrandtlIshlinskii([1, 3]),
+    hysteresis.Preisach([-3, 0, 1, 5]),
+]
+
+
+@pytest.mark.parametrize("operator", OPERATORS, ids=lambda operator: type(operator).__name__)
+def test_empty_batches_and_chunks(operator):
+    x = torch.from_numpy(walk(2, 20))
+    whole, end = operator(x)
+    # before the first sample, and between others
+    nothing, state = operator(x[:, :0])
+    assert nothing.shape == (*whole.shape[:-1], 0)
+    first, state = operator(x[:, :9], state)
+    nothing, state = operator(x[:, :0], state)
+    assert nothing.shape == (*whole.shape[:-1], 0)
+    rest, state = operator(x[:, 9:], state)
+    assert torch.equal(torch.cat([first, rest], -1), whole) and torch.equal(state, end)
+    y, state = operator(x[:0])
+    assert y.shape == (0, *whole.shape[1:]) and state.shape == (0, *end.shape[1:])
+
+
+@pytest.mark.parametrize("operator", OPERATORS, ids=lambda operator: type(operator).__name__)
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_autocast_and_half_types_are_computed_in_float32(operator, dtype):
+    x = torch.from_numpy(walk(2, 20)).to(dtype)
+    want, end = operator(x.float())
+    for autocast in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            y, state = operator(x)
+        assert y.dtype == torch.float32 and torch.equal(y, want) and torch.equal(state, end)
+
+
 def test_gradients_against_finite_differences():
     x = torch.from_numpy(walk(2, 30)).double().requires_grad_()
     width = torch.tensor([0.7, 1.9], dtype=torch.float64, requires_grad=True)

@@ -219,6 +219,44 @@ def test_unchanged_filters_are_the_design_to_the_bit():
     assert np.array_equal(b.coefficients().pole, design.pole)
 
 
+@pytest.mark.parametrize("align", [False, True])
+@pytest.mark.parametrize("learnable", [False, True])
+def test_autocast_and_half_types_are_computed_in_float32(align, learnable):
+    b = speechasym.Gammatone(RATE, channels=8, align=align, learnable=learnable)
+    for dtype in (torch.float16, torch.bfloat16):
+        x = X.to(dtype)
+        want, full = b(x.float())[0], b.channels(x.float())[0]
+        for autocast in (False, True):
+            given = x.clone().requires_grad_(autocast)
+            with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+                (frames, _), (z, _) = b(given), b.channels(given)
+                assert b.level_db(frames).dtype == b.deviation(frames).dtype == torch.float32
+            for got, right in zip((*frames, z), (*want, full), strict=True):
+                assert got.dtype == right.dtype
+                assert_close(got, right)
+        frames.power.sum().backward()
+        assert given.grad.dtype == dtype and bool((given.grad != 0).any())
+
+
+@pytest.mark.parametrize("align", [False, True])
+@pytest.mark.parametrize("grad", [False, True])
+@pytest.mark.parametrize("shape", [(0, 1600), (2, 0), (0, 0), (3, 0, 1600), (0,)])
+def test_empty_batches_and_chunks(shape, grad, align):
+    b = speechasym.Gammatone(RATE, channels=8, align=align)
+    x = torch.zeros(shape, requires_grad=grad)
+    count = shape[-1] // 160
+    y, state = b(x)
+    assert all(part.shape == (*shape[:-1], 8, count) for part in y)
+    y, _ = b(torch.zeros(*shape[:-1], 1600, requires_grad=grad), state)
+    assert y.power.shape == (*shape[:-1], 8, 10)
+    z, state = b.channels(x)
+    assert z.shape == (*shape[:-1], 8, shape[-1])
+    assert b.channels(x, state)[0].shape == z.shape
+    if len(shape) == 2:
+        lengths = torch.full(shape[:1], shape[1])
+        assert b(x, lengths=lengths)[0].power.shape == (*shape[:-1], 8, count)
+
+
 def test_double_precision():
     b = speechasym.Gammatone(RATE, channels=4)
     y, _ = b(X.double())

@@ -106,10 +106,8 @@ def align_cuts(
     trained_with = trained.config.data.labels.lexicon
     if lexicon is None and trained_with is not None and Path(trained_with).is_file():
         lexicon = trained_with
-    pronounce = checksum = None
-    if lexicon is not None:
-        pronounce = pronouncer(read_lexicon(lexicon), spelling)
-        checksum = files.sha256(Path(lexicon))
+    pronounce = None if lexicon is None else pronouncer(read_lexicon(lexicon), spelling)
+    checksum = None if lexicon is None else files.sha256(Path(lexicon))
     key = {
         "format": FORMAT, "run": trained.fingerprint, "cuts": files.sha256(Path(cuts)),
         "lexicon": checksum, "head": head, "spelling": spelling,
@@ -192,11 +190,11 @@ class _Log:
         except OSError as error:
             problem = f"cannot be used ({error.strerror})"
             raise OutputError(path, problem, "Choose a writable folder") from error
-        if lines and lines[0] != key:
-            problem = "holds alignments by another run, of other cuts, or with other options"
-            raise ConfigError(path.parent, problem, "Choose another folder, or remove it")
         if not lines:
             self.write(key)
+        elif lines[0] != key:
+            problem = "holds alignments by another run, of other cuts, or with other options"
+            raise ConfigError(path.parent, problem, "Choose another folder, or remove it")
 
     def write(self, line: dict[str, Any]) -> None:
         """Append a line. Raises `OutputError`."""

@@ -116,11 +116,8 @@ class Decoder:
             symbols = inventories["letters"]
             written = spellings(known, symbols)
             if not written:
-                problem = (
-                    f"none of its words, such as {lm_words[0]!r}, can be written in the letters"
-                )
-                problem += " of the run"
-                remedy = "Estimate it from a text in capitals"
+                example, remedy = lm_words[0], "Estimate it from a text in capitals"
+                problem = f"the run's letters can write none of its words, such as {example!r}"
                 raise DecodingError("language model", problem, remedy)
             space = labels.classes(symbols).get(SPACE, 0)
             self.searches["letters"] = WordSearch(written, lm, separator=space, obliged=bool(space))

@@ -18,13 +18,10 @@ Pronounce = Callable[[str], Sequence[tuple[str, ...]]]  # word -> its pronunciat
 
 
 def pronouncer(lexicon: Lexicon, guess: bool = False) -> Pronounce:
-    """Return a function that looks words up, and may guess the others from their spelling.
-
-    It learns to guess at the first word that the lexicon lacks.
-    """
+    """Return a function that looks words up, and may guess the others from their spelling."""
     from speechasym.language import letter_to_sound
 
-    guesser = cache(lambda: letter_to_sound.learn(lexicon))
+    guesser = cache(lambda: letter_to_sound.learn(lexicon))  # when the first word is missing
 
     def pronounce(word: str) -> Sequence[tuple[str, ...]]:
         alternatives = lexicon.pronounce(word)
@@ -51,11 +48,8 @@ def words_of_cut(
     """Return the words of a cut with what is known of their phones.
 
     Phones of the cut's own alignment belong to the word that contains their middle; those outside
-    of all words, such as silences, stay alone. Their times are not used otherwise.
-
-    Raises:
-        LabelError: the cut has no text.
-        MissingWordError, AlignmentError: see `words_of_text`.
+    of all words, such as silences, stay alone. Their times are not used otherwise. Raises
+    `LabelError` for a cut without text, and the errors of `words_of_text`.
     """
     texts, name = labels.words_of(cut), f"cut {cut.id}"
     if head == "letters" or "phones" not in trained.inventories:
@@ -113,6 +107,5 @@ def _phone_of_run(trained: TrainedModel, symbol: str, name: str) -> str:
     for form in (symbol, symbol.lower(), symbol.upper()):
         if form in inventory:
             return form
-    known = " ".join(inventory[:5])
-    problem = f"the run does not know the phone {symbol!r}; it knows {known} ..."
+    problem = f"the run does not know the phone {symbol!r}; it knows {' '.join(inventory[:5])} ..."
     raise AlignmentError(name, problem, "Use the phones that it was trained on")

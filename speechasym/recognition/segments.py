@@ -22,8 +22,7 @@ from speechasym.feature_extraction import normalise
 from speechasym.feature_extraction.sets import FeatureConfig
 
 LONGEST_S = 30.0  # of a segment, without margins
-# A segment ends at the quietest point between half and this share of the longest, so that no
-# crumb is left for the next
+# A segment ends between half and this share of the longest, so that no crumb is left for the next
 LATEST_SHARE = 0.95
 # Segments begin with a frame number divisible by this: strides of 2, 3, 4 keep their steps
 GRID = 12
@@ -47,10 +46,8 @@ def segments(
 ) -> Iterator[Segment]:
     """Cut blocks of samples (T,) into segments of at most `longest` s where it is quietest.
 
-    Filters and extractors run on across the boundaries: rows are those of the whole recording,
-    except for the normalisation over an utterance, which is left to `normalised`. At most one
-    segment with its margins, and one block, are in memory. Raises `ConfigError` for a `longest`
-    below 1 s.
+    Rows are those of the whole recording, except for the normalisation over an utterance, which is
+    left to `normalised`. Raises `ConfigError` for a `longest` below 1 s.
     """
     if not 1 <= longest < np.inf:
         raise ConfigError("longest", f"must be at least 1 s, got {longest}", "Use 30")

@@ -41,18 +41,16 @@ def pronunciations(entries: Lexicon, words: Iterable[str], inventory: Sequence[s
     missing: Counter[str] = Counter()
     written: Spellings = {}
     for word in words:
-        rows: dict[tuple[int, ...], None] = {}
+        rows = []
         for symbols in entries[word]:
             ways = [[phones.strip_stress(p) for p in symbols if p not in phones.SILENCES]]
             if folded:
                 ways += _flapped(ways[0]) if FLAP in known else []
                 ways = [[phones.FOLD_ANY_TO_39.get(p.lower(), p) for p in way] for way in ways]
             missing.update(p for p in ways[0] if p not in known)
-            for way in ways:
-                if way and all(p in known for p in way):
-                    rows[tuple(known[p] for p in way)] = None
+            rows += [tuple(known[p] for p in way) for way in ways if way and known.keys() >= {*way}]
         if rows:
-            written[word] = list(rows)
+            written[word] = list(dict.fromkeys(rows))
     if missing:
         some, examples = ", ".join(p for p, _ in missing.most_common(5)), " ".join(inventory[:8])
         problem = f"the run's phones head does not write {some}; it writes {examples} ..."

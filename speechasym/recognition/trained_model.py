@@ -129,8 +129,8 @@ def open_run(run: str | Path | TrainedModel) -> TrainedModel:
     """Open the model of a finished run; an open one is returned unchanged.
 
     Raises:
-        CheckpointError: there is no such folder, the run is not finished, or the model is damaged
-            or comes from an incompatible version of this package.
+        CheckpointError: the run does not exist or is not finished, or its model is damaged or comes
+            from an incompatible version of this package.
     """
     if isinstance(run, TrainedModel):
         return run

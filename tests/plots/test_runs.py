@@ -49,7 +49,7 @@ def test_errors(toy_folder, trained, tmp_path):
         ("units", {}, "nothing to recognise"),
         ("confusion", {}, "needs cuts"),
         ("loops", {"cuts": cuts}, "not known"),
-        ("units", {"cuts": cuts, "cut": "test-99"}, "none of the 6"),
+        ("units", {"cuts": cuts, "cut": "test-99"}, "not one of the 6"),
         ("units", {"recording": toy_folder / "x.wav", "cut": "test-01"}, "Give one of the two"),
         ("ranks", {"cuts": tmp_path / "no.jsonl.gz"}, "no such manifest"),
     ):

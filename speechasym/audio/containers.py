@@ -12,12 +12,13 @@ from typing import BinaryIO
 import numpy as np
 
 from speechasym.audio import ogg
-from speechasym.audio.parts import COPY_AGAIN, Layout
+from speechasym.audio.parts import COPY_AGAIN, Layout, Span
 from speechasym.errors import AudioError
 
 # Size of the samples as written by streaming writers: by the standard, sox, arecord
 UNKNOWN_SIZES = (0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000, 0x80000000)
 FORMATS = "WAV, RF64, FLAC, Ogg (Vorbis, Opus), MP3, AIFF and NIST SPHERE"
+_WAV = {b"RIFF": "WAV", b"RIFX": "WAV", b"RF64": "RF64"}
 _MAGIC = {b"fLaC": "FLAC", b"OggS": "Ogg", b"NIST": "NIST SPHERE"}
 
 
@@ -54,8 +55,8 @@ def check(path: Path) -> Layout:
 def _container(path: Path, head: bytes, size: int) -> str:
     if size == 0:
         raise AudioError(path, "an empty file (0 bytes)", COPY_AGAIN)
-    if head[:4] in (b"RIFF", b"RF64", b"RIFX") and head[8:12] == b"WAVE":
-        return "RF64" if head[:4] == b"RF64" else "WAV"
+    if head[:4] in _WAV and head[8:12] == b"WAVE":
+        return _WAV[head[:4]]
     if head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC"):
         return "AIFF"
     if head[:4] in _MAGIC:
@@ -87,9 +88,10 @@ def _check_flac(path: Path, file: BinaryIO, size: int) -> None:
         raise AudioError(path, problem, "Encode it as a file")
 
 
-def _check_chunks(path: Path, file: BinaryIO, size: int) -> None:
+def _check_chunks(path: Path, file: BinaryIO, size: int) -> Layout | None:
     """Walk through the chunks of WAV or AIFF up to the samples, and compare their length."""
-    order = "<" if file.read(4) in (b"RIFF", b"RF64") else ">"
+    form = file.read(4)
+    order = "<" if form in (b"RIFF", b"RF64") else ">"
     file.seek(12)
     long_length = 0
     while len(head := file.read(8)) == 8:
@@ -97,7 +99,15 @@ def _check_chunks(path: Path, file: BinaryIO, size: int) -> None:
         start = file.tell()
         if name in (b"data", b"SSND"):
             streamed = name == b"data" and length in UNKNOWN_SIZES
-            return _check_size(path, long_length if streamed else length, size - start)
+            expected = long_length if streamed else length
+            _check_size(path, expected, size - start)
+            empty = expected <= 8 * (name == b"SSND")  # which begins with two numbers
+            streamed = streamed and form != b"RF64"  # libsndfile reads these to the end
+            at = start + expected
+            if empty and not streamed and size > at and not _is_chunk(file, at, size):
+                return _unfilled(path, file, form, start, size)
+            surplus = "" if empty or streamed else _surplus(file, at, size)
+            return Layout("AIFF" if form == b"FORM" else _WAV[form], warning=surplus)
         if name == b"ds64":
             body = file.read(length)
             long_length = struct.unpack_from("<Q", body, 8)[0] if len(body) >= 16 else 0
@@ -105,7 +115,38 @@ def _check_chunks(path: Path, file: BinaryIO, size: int) -> None:
     raise AudioError(path, f"a header without samples ({size} bytes)", COPY_AGAIN)
 
 
-def _check_sphere(path: Path, file: BinaryIO, size: int) -> None:
+def _is_chunk(file: BinaryIO, start: int, size: int) -> bool:
+    """Return whether a chunk starts here, rather than samples, which hardly ever look like one."""
+    file.seek(start)
+    head = file.read(8)
+    length = min(int.from_bytes(head[4:], "little"), int.from_bytes(head[4:], "big"))
+    named = all(32 <= byte < 127 for byte in head[:4])
+    return len(head) == 8 and named and length <= size - start - 8
+
+
+def _unfilled(path: Path, file: BinaryIO, form: bytes, start: int, size: int) -> Layout:
+    """Return a layout with all that follows as samples, whose length was never written."""
+    problem = f"its length was never filled in, but {size - start} bytes of samples follow"
+    if form == b"FORM":
+        remedy = "Convert it with a program that ignores the length, such as ffmpeg"
+        raise AudioError(path, problem, remedy)
+    file.seek(4)
+    head = (b"RIFX" if form == b"RIFX" else b"RIFF") + file.read(start - 8) + b"\xff" * 4
+    return Layout("WAV", (Span(start, size, head),), f"{problem}: they are read to the end")
+
+
+def _surplus(file: BinaryIO, end: int, size: int) -> str:
+    """Return a warning if more follows the samples than chunks and zeros."""
+    file.seek(end)
+    if size - end < 8 or _is_chunk(file, end, size) or _is_chunk(file, end + 1, size):
+        return ""
+    file.seek(end)
+    if not any(file.read(1 << 16)):
+        return ""
+    return f"{size - end} bytes follow the samples by its header: they are not read"
+
+
+def _check_sphere(path: Path, file: BinaryIO, size: int) -> Layout | None:
     """Check the text header: fields `name -type value`, padded to the length in its second line."""
     lines = file.read(1024).split(b"\n")
     try:
@@ -121,6 +162,12 @@ def _check_sphere(path: Path, file: BinaryIO, size: int) -> None:
         problem = "NIST SPHERE compressed with shorten"
         raise AudioError(path, problem, "Unpack it with sph2pipe -f wav")
     _check_size(path, expected, size - header)
+    if expected == 0 and size > header:
+        problem = f"its length was never filled in, but {size - header} bytes of samples follow"
+        return Layout("NIST SPHERE", warning=f"{problem}: they are read to the end")
+    end = header + expected  # libsndfile would take what follows for samples
+    spans = (Span(0, end) if size > end else None,)
+    return Layout("NIST SPHERE", spans, _surplus(file, end, size))
 
 
 _CHECKS: dict[str, Callable[[Path, BinaryIO, int], Layout | None]] = {

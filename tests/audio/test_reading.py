@@ -195,11 +195,67 @@ def test_wav_from_a_stream_has_no_length(tmp_path, size):
     path.write_bytes(streamed(size))
     x, _ = speechasym.load(path)
     np.testing.assert_allclose(x, NOISE, atol=2**-14)
+    assert reading.info(path).warning == ""
     path.write_bytes(streamed(2 * len(NOISE) + 2))
     with pytest.raises(
         speechasym.AudioError, match="9604 bytes of samples by its header, but 9602"
     ):
         speechasym.load(path)
+
+
+@pytest.mark.parametrize("riff", [0, 36, 2 * len(NOISE) + 36, 0xFFFFFFFF])
+def test_wav_whose_length_was_never_filled_in(tmp_path, riff, caplog):
+    path = tmp_path / "x.wav"
+    for order, form in (("<", b"RIFF"), (">", b"RIFX")):
+        body = np.round(NOISE * 32767).astype(order + "i2").tobytes()
+        head = struct.pack(order + "IHHIIHH", 16, 1, 1, RATE, 2 * RATE, 2, 16)
+        head = form + struct.pack(order + "I", riff) + b"WAVEfmt " + head + b"data\0\0\0\0"
+        path.write_bytes(head + body)
+        caplog.clear()
+        np.testing.assert_allclose(speechasym.load(path)[0], NOISE, atol=2**-14)
+        assert "never filled in, but 9602 bytes of samples follow" in caplog.text
+        path.write_bytes(head + b"LIST" + struct.pack(order + "I", 4) + b"abcd")  # really empty
+        with pytest.raises(speechasym.AudioError, match="0 samples"):
+            speechasym.load(path)
+
+
+def test_other_containers_whose_length_was_never_filled_in(tmp_path):
+    path = tone(tmp_path / "x.wav", NOISE, format="RF64")
+    data = bytearray(path.read_bytes())
+    at = data.find(b"ds64")
+    data[at + 8 : at + 32] = bytes(24)
+    path.write_bytes(data)
+    np.testing.assert_allclose(speechasym.load(path)[0], NOISE, atol=2**-14)
+    path = tone(tmp_path / "x.aiff", NOISE, format="AIFF")
+    data = bytearray(path.read_bytes())
+    at = data.find(b"SSND")
+    for length in (0, 8):
+        data[at + 4 : at + 8] = struct.pack(">I", length)
+        path.write_bytes(data)
+        with pytest.raises(speechasym.AudioError, match=r"never filled in, but 96\d\d bytes"):
+            speechasym.load(path)
+    path = tone(tmp_path / "x.sph", NOISE, format="NIST")
+    path.write_bytes(path.read_bytes().replace(b"-i 4801", b"-i 0000"))
+    assert len(speechasym.load(path)[0]) == len(NOISE)
+    assert "never filled in, but 9602 bytes" in reading.info(path).warning
+
+
+@pytest.mark.parametrize("form", ["WAV", "AIFF", "NIST"])
+def test_what_follows_the_samples_is_not_read(tmp_path, form):
+    path = tone(tmp_path / "x", NOISE, format=form)
+    whole = path.read_bytes()
+    for rest, warning in ((b"\1\2\3\4" * 500, "2000 bytes follow"), (bytes(2000), "")):
+        path.write_bytes(whole + rest)
+        assert reading.info(path).frames == len(NOISE)
+        found = reading.info(path).warning
+        assert found.startswith(warning) and bool(found) == bool(warning)
+        np.testing.assert_allclose(speechasym.load(path)[0], NOISE, atol=2**-14)
+
+
+def test_chunks_after_the_samples_are_no_fault(tmp_path):
+    path = tone(tmp_path / "x.wav", np.append(NOISE, 0), subtype="PCM_U8")
+    path.write_bytes(path.read_bytes() + b"LIST" + struct.pack("<I", 4) + b"abcd")
+    assert reading.info(path).warning == ""
 
 
 def test_flac_from_a_stream_is_named(tmp_path):

@@ -163,9 +163,8 @@ def evaluate(
     place = environment.select_device(device)
     # one process, so that scripts that call this need no `if __name__ == "__main__"`
     config, began = replace(trained.config.data, workers=1), time.monotonic()
-    inventories = {head: trained.inventories[head] for head in heads}
     data = dataset.load(
-        config, str(cuts), heads, inventories=inventories, show_progress=show_progress
+        config, str(cuts), heads, inventories=trained.inventories, show_progress=show_progress
     )
     feature_seconds = None if config.cache else time.monotonic() - began
     home = next(trained.model.parameters()).device
@@ -184,7 +183,7 @@ def evaluate(
                 output = model(batch.features.to(place), batch.lengths.to(place))
             for head in heads:
                 for name, row in zip(batch.ids, ctc.greedy(*output.heads[head]), strict=True):
-                    rows[head][name] = ctc.symbols(row, inventories[head])
+                    rows[head][name] = ctc.symbols(row, data.inventories[head])
             if decoder is not None:
                 start = time.monotonic()
                 rows[BY_LEXICON] |= _words(decoder, batch.ids, output)

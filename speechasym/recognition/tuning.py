@@ -1,6 +1,7 @@
 """Weights of word decoding: a grid search over n-best lists of utterances outside the test set."""
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from itertools import product
 from typing import Any, NamedTuple
@@ -49,29 +50,26 @@ def tune(
     if not any(references) or len(utterances) != len(references):
         problem = f"{len(references)} for {len(utterances)} utterances"
         raise ConfigError("references", problem, "Give words said")
-    initial = config = decoder.config
-    fewest, total = -1, sum(map(len, references))
+    config, fewest, total = decoder.config, -1, sum(map(len, references))
 
     def decode(config: DecodingConfig) -> tuple[list[list[Hypothesis]], list[list[int]]]:
         """The n-best list of each utterance, and the errors of each hypothesis."""
-        decoder.config = config
-        lists = [decoder.decode(posteriors) for posteriors in utterances]
+        trial = copy(decoder)
+        trial.config = config
+        lists = [trial.decode(posteriors) for posteriors in utterances]
         errors = [
             [Levenshtein.distance(list(row), list(h.words)) for h in hypotheses]
             for row, hypotheses in zip(references, lists, strict=True)
         ]
         return lists, errors
 
-    try:
-        before = sum(row[0] for row in decode(initial)[1])
-        for number in range(rounds):
-            penalties = (config.blank_penalty,) if number else BLANK_PENALTIES
-            for trial in [replace(config, blank_penalty=penalty) for penalty in penalties]:
-                best, count = _best_of_grid(trial, *decode(trial), lm_weights)
-                if fewest < 0 or count < fewest:
-                    config, fewest = best, count
-    finally:
-        decoder.config = initial
+    before = sum(row[0] for row in decode(config)[1])
+    for number in range(rounds):
+        penalties = (config.blank_penalty,) if number else BLANK_PENALTIES
+        for trial in [replace(config, blank_penalty=penalty) for penalty in penalties]:
+            best, count = _best_of_grid(trial, *decode(trial), lm_weights)
+            if fewest < 0 or count < fewest:
+                config, fewest = best, count
     return Tuned(config, before / total, fewest / total)
 
 

@@ -147,16 +147,14 @@ def _value(hint: Any, value: Any, place: Any, key: str, default: Any) -> Any:
             return value
         raise ConfigError(place(key), f"unknown value {value!r}", f"Use one of {', '.join(args)}")
     if origin is tuple:
-        parts = value.split(",") if isinstance(value, str) else value
+        parts = [p.strip() for p in value.split(",")] if isinstance(value, str) else value
         parts = parts if isinstance(parts, list | tuple) else [parts]
         if args[-1] is not Ellipsis and len(parts) != len(args):
             problem = f"must have {len(args)} values, got {value!r}"
             raise ConfigError(place(key), problem, f"Give {len(args)} values")
-        parts = [part.strip() if isinstance(part, str) else part for part in parts]
         nested = dataclasses.is_dataclass(args[0])
         keys = [f"{key}.{number}" if nested else key for number in range(len(parts))]
-        pairs = zip(parts, keys, strict=True)
-        return tuple(_value(args[0], part, place, full, None) for part, full in pairs)
+        return tuple(_value(args[0], p, place, k, None) for p, k in zip(parts, keys, strict=True))
     if isinstance(origin, type) and issubclass(origin, Mapping):
         if not isinstance(value, Mapping):
             raise ConfigError(place(key), f"must be a mapping, got {value!r}", "Write key: value")
@@ -268,6 +266,8 @@ def check_range(
 
 def to_yaml(config: Any, top: bool = True) -> str:
     """Write a configuration as YAML; the comment beside each field becomes its explanation."""
+    import yaml
+
     meanings = _field_comments(type(config))
     rows = []
     for name, value in to_dict(config).items():
@@ -280,7 +280,8 @@ def to_yaml(config: Any, top: bool = True) -> str:
             rows.append(f"{name}:")
             rows += [_indented(to_yaml(part, False), "  - ") for part in field]
         else:
-            rows.append(f"{name}: {_flow(value)}")
+            text = yaml.safe_dump(value, default_flow_style=True, width=1000, sort_keys=False)
+            rows.append(f"{name}: " + text.removesuffix("...\n").strip())
         if top:
             rows.append("")
     return "\n".join(rows).rstrip() + "\n"
@@ -289,13 +290,6 @@ def to_yaml(config: Any, top: bool = True) -> str:
 def _indented(text: str, first: str) -> str:
     """Indent lines; the first one begins with `first`, such as the dash of a list."""
     return first + text.rstrip("\n").replace("\n", "\n" + " " * len(first))
-
-
-def _flow(value: Any) -> str:
-    import yaml
-
-    text = yaml.safe_dump(value, default_flow_style=True, width=1000, sort_keys=False)
-    return text.removesuffix("...\n").strip()
 
 
 def _field_comments(cls: type) -> dict[str, str]:

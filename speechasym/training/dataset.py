@@ -193,7 +193,8 @@ def load(
         what = f"features of {name.split('.')[0]}"
         features = list(features_of_all(tasks, config.workers, what, show_progress))
     count, rate = augment.variants, config.features.rate
-    frames = None
+    by_cut = [slice(n, n + count) for n in range(0, len(tasks), count)]
+    frames = []
     if timed:
         known = labels.classes(inventories["phones"])
         frames = [
@@ -205,18 +206,14 @@ def load(
         ids=[cut.id for cut in cuts],
         speakers=[next((s.speaker for s in c.supervisions if s.speaker), "") for c in cuts],
         seconds=[cut.duration for cut in cuts],
-        features=_by_cut([torch.from_numpy(x) for x in features], count),
+        features=[[torch.from_numpy(x) for x in features[part]] for part in by_cut],
         labels=encoded,
         references=texts,
         inventories={head: tuple(inventories[head]) for head in heads},
         fingerprint=files.sha256(Path(path)),
         rate=rate,
-        phone_frames=_by_cut(frames, count) if frames else None,
+        phone_frames=[frames[part] for part in by_cut] if timed else None,
     )
-
-
-def _by_cut(tensors: list[Tensor], variants: int) -> list[list[Tensor]]:
-    return [tensors[n : n + variants] for n in range(0, len(tensors), variants)]
 
 
 def _encode(rows: Sequence[Sequence[str]], inventory: Sequence[str], what: str) -> list[list[int]]:

@@ -105,16 +105,14 @@ def train(
         resumes = resume and checkpoints.exists(out)
         if resumes and (end := run_folder.finished(out, config.target_head)) is not None:
             return end
-        show_progress = show_progress and group.is_first
+        show = show_progress and group.is_first
         data, heads = config.data, list(config.heads.used)
         train_set = dataset.load(
             data, data.train, heads, augment=data.augment, seed=config.seed,
-            show_progress=show_progress, timed=config.framewise > 0 or data.augment.splice > 0,
+            show_progress=show, timed=config.framewise > 0 or data.augment.splice > 0,
         )  # fmt: skip
         inventories = train_set.inventories
-        dev_set = dataset.load(
-            data, data.dev, heads, inventories=inventories, show_progress=show_progress
-        )
+        dev_set = dataset.load(data, data.dev, heads, inventories=inventories, show_progress=show)
         batches.check_longest(train_set.cuts, config.batch_seconds)
         model = models.build_model(config, train_set.columns, inventories, build)
         if not resumes:
@@ -138,7 +136,7 @@ def train(
             validation.check_model(model, batch, {h: len(s) for h, s in inventories.items()})
         state.parameters = sum(p.numel() for p in model.parameters())
         stopped = stack.enter_context(environment.stop_signals())
-        advance = stack.enter_context(progress_bar("train", show_progress))
+        advance = stack.enter_context(progress_bar("train", show))
         write = stack.enter_context(run_folder.metrics(out, state.metrics, group))
         return _loop(run, state, stopped, advance, write)
 
@@ -146,17 +144,13 @@ def train(
 def _loop(
     run: Run, state: RunState, stopped: list[int], advance: Advance, write: WriteMetrics
 ) -> dict[str, Any]:
-    config, saved, start = run.config, state.step, time.monotonic() - state.seconds
+    config, saved, began = run.config, state.step, time.monotonic() - state.seconds
     stop = False
-
-    def clock() -> float:
-        return time.monotonic() - start
-
     while not (state.done or stop):
         for numbers in batches.epoch_batches(
             run.train.cuts, config.batch_seconds, config.seed, state.epoch, state.batch
         ):
-            line = _step(run, state, numbers, stopped, clock)
+            line = _step(run, state, numbers, stopped, began)
             stop = line.pop("stop")
             state.metrics = write(line)
             advance(state.share(config, len(run.train)), f"loss {line['loss']:.3f}")
@@ -184,7 +178,7 @@ def _loop(
 
 
 def _step(
-    run: Run, state: RunState, numbers: list[int], stopped: list[int], clock: Callable[[], float]
+    run: Run, state: RunState, numbers: list[int], stopped: list[int], began: float
 ) -> dict[str, Any]:
     """Take one step of the optimiser; updates the state, and returns the line for the metrics."""
     config, model, device = run.config, run.model, run.device
@@ -197,7 +191,7 @@ def _step(
     audio = sum(run.train.seconds[n] for n in numbers)
     share = sum(run.train.seconds[n] for n in local) / audio
 
-    def compute_loss() -> losses.BatchLoss:
+    def compute_loss() -> tuple[torch.Tensor, dict[str, torch.Tensor], dict[str, list[str]]]:
         torch.manual_seed((config.seed * 1_000_003 + state.step) * 4096 + run.group.rank)
         return losses.batch_loss(model, batch, config, totals, share, device)
 
@@ -206,22 +200,22 @@ def _step(
     if loss.requires_grad:
         loss.backward()
     sums = torch.stack([loss.detach(), *parts.values()]).float()
-    signs = torch.tensor([float(bool(stopped)), clock() * run.group.is_first], device=device)
+    seconds = (time.monotonic() - began) * run.group.is_first
+    signs = torch.tensor([float(bool(stopped)), seconds], device=device)
     sums = distributed.sum_gradients(model, torch.cat([sums, signs]), run.group)
     norm = optimiser.clip_gradients(model, config.clip)
     total, *values, stop, seconds = sums.tolist()
     if not (math.isfinite(total) and math.isfinite(float(norm))):
         cause = "in another process"
         if batch:
-            cause = optimiser.find_non_finite(model, lambda: compute_loss().total)
+            cause = optimiser.find_non_finite(model, lambda: compute_loss()[0])
             cause = f"{cause}; cuts {', '.join(batch.ids[:3])}"
         problem = f"loss {total:g}, gradient norm {float(norm):g}: {cause}"
         kept = f"the checkpoint in {run.out} is intact; " if checkpoints.exists(run.out) else ""
         remedy = f"{kept}lower learning_rate or clip, or use precision=float32"
         raise TrainingError(f"step {state.step + 1}", problem, remedy)
-    rate = config.learning_rate * optimiser.rate_factor(
-        state.share(config, len(run.train)), config.warm_up, config.schedule
-    )
+    done = state.share(config, len(run.train))
+    rate = config.learning_rate * optimiser.rate_factor(done, config.warm_up, config.schedule)
     for parameters in run.optimiser.param_groups:
         parameters["lr"] = rate
     run.optimiser.step()

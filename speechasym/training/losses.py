@@ -4,7 +4,6 @@ Shapes: B utterances, F frames, F' steps of a head's output, V classes.
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as nnf
@@ -15,14 +14,6 @@ from speechasym.training.config import TrainConfig
 from speechasym.training.dataset import Batch
 
 SMOOTHING = 0.1  # of the framewise loss; without it the loss learns the training speakers by heart
-
-
-class BatchLoss(NamedTuple):
-    """The loss of one process's share of a batch."""
-
-    total: Tensor
-    parts: dict[str, Tensor]  # unweighted: {head: nats per label}, "local", "frames"
-    left_out: dict[str, list[str]]  # {head: cuts with more labels than steps}
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
@@ -61,18 +52,22 @@ def batch_loss(
     totals: Mapping[str, int],
     share: float,
     device: torch.device,
-) -> BatchLoss:
+) -> tuple[Tensor, dict[str, Tensor], dict[str, list[str]]]:
     """Compute the loss of this process's share of a batch, if any.
 
     Args:
         totals: {head: labels} of the whole batch.
         share: of the whole batch's seconds.
+
+    Returns:
+        The loss; its parts, unweighted: {head: nats per label}, "local", "frames"; and {head: cuts
+        left out because they have more labels than steps}.
     """
     names = (*config.heads.used, "local", *(["frames"] if config.framewise else []))
     parts = {name: torch.zeros((), device=device) for name in names}
     loss = torch.zeros((), device=device)
     if batch is None:
-        return BatchLoss(loss, parts, {})
+        return loss, parts, {}
     with autocast(device, config.precision):
         output = model(batch.features, batch.lengths)
     left_out = {}
@@ -92,4 +87,4 @@ def batch_loss(
     for value in output.losses.values():
         loss = loss + share * value
         parts["local"] = parts["local"] + share * value.detach()
-    return BatchLoss(loss, parts, left_out)
+    return loss, parts, left_out

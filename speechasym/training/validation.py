@@ -45,11 +45,10 @@ def evaluate(
                     errors[head] += Levenshtein.distance(known[head][name], symbols)
     finally:
         model.train(training)
-    totals = {head: sum(map(len, rows)) for head, rows in data.references.items()}
-    return (
-        {head: losses[head] / max(1, labels[head]) for head in losses},
-        {head: errors[head] / max(1, totals[head]) for head in losses},
-    )
+    for head, rows in data.references.items():
+        losses[head] /= max(1, labels[head])
+        errors[head] /= max(1, sum(map(len, rows)))
+    return losses, errors
 
 
 @torch.no_grad()

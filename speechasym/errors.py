@@ -17,8 +17,7 @@ class SpeechAsymError(Exception):
 
     def __str__(self) -> str:
         subject, problem, remedy = self.args
-        stop = "" if problem.endswith("?") else "."
-        end = "" if remedy.endswith("?") else "."
+        stop, end = ("" if text.endswith("?") else "." for text in (problem, remedy))
         return f"{subject}: {problem}{stop} {remedy}{end}"
 
 

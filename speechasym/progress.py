@@ -34,14 +34,10 @@ def progress_bar(what: str, show_progress: bool = True) -> Iterator[Callable[[fl
         return
     if sys.stderr.isatty():
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
-        from rich.progress import TimeRemainingColumn as TimeLeft
+        from rich.progress import Progress, TextColumn
 
-        bar = Progress(
-            TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeLeft(),
-            TextColumn("{task.fields[text]}"), console=Console(stderr=True),
-        )  # fmt: skip
-        with bar:
+        columns = (*Progress.get_default_columns(), TextColumn("{task.fields[text]}"))
+        with Progress(*columns, console=Console(stderr=True)) as bar:
             task = bar.add_task(what, total=1.0, text="")
 
             def move(fraction: float, text: str) -> None:

@@ -126,14 +126,12 @@ def with_noise(
         snr: signal-to-noise ratio in dB, or the two ends of a range to draw from.
         seed: of the choice of the noise, its place and the ratio.
     """
-    from lhotse import CutSet
-
     ends = list(snr) if isinstance(snr, Sequence) else [snr]
     if len(ends) not in (1, 2) or not all(map(math.isfinite, ends)) or ends != sorted(ends):
         raise ConfigError("snr", f"must be a ratio or range in dB, got {snr}", "Use 10, or (5, 30)")
     check_count("seed", seed, 0)
-    noise = list(noise_cuts)
-    if not noise:
+    noise = noise_cuts.to_eager()
+    if not len(noise):
         raise ConfigError("noise_cuts", "must not be empty", "Give at least one cut of noise")
     rates = {cut.sampling_rate for cut in noise}
     for cut in cuts:
@@ -141,7 +139,5 @@ def with_noise(
             problem = f"{sorted(rates)} Hz, but cut {cut.id} has {cut.sampling_rate} Hz"
             remedy = f"Use noise_cuts.resample({cut.sampling_rate})"
             raise ConfigError("noise_cuts", problem, remedy)
-    mixed = cuts.mix(
-        CutSet.from_cuts(noise), snr=snr, seed=seed, preserve_id="left", random_mix_offset=True
-    )
-    return CutSet.from_cuts(mixed)  # drawn once: iterating twice gives the same
+    mixed = cuts.mix(noise, snr=snr, seed=seed, preserve_id="left", random_mix_offset=True)
+    return mixed.to_eager()  # drawn once: iterating twice gives the same

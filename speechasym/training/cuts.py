@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def read_noises(path: str | Path) -> "list[Cut]":
     """Return cuts of a manifest, or of every recording in a folder. Raises `ConfigError`."""
-    from lhotse import CutSet, Recording
+    from lhotse import Recording
 
     path = Path(path)
     if not path.is_dir():
@@ -27,8 +27,7 @@ def read_noises(path: str | Path) -> "list[Cut]":
     files = sorted(p for p in path.rglob("*") if p.suffix.lower() in reading.EXTENSIONS)
     if not files:
         raise ConfigError(path, "no recordings in this folder", "Give a folder of noise recordings")
-    noises = [Recording.from_file(p, recording_id=p.relative_to(path).as_posix()) for p in files]
-    return list(CutSet.from_cuts(recording.to_cut() for recording in noises))
+    return [Recording.from_file(p, p.relative_to(path).as_posix()).to_cut() for p in files]
 
 
 def load_samples(cut: "Cut", rate: float, channel: str | int = "mean") -> NDArray[np.float32]:

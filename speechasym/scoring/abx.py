@@ -13,7 +13,7 @@ speakers, then over pairs of phones [1, 2].
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import permutations, product
@@ -176,23 +176,20 @@ def token_distances(
 
     Args:
         items: those that contain no frame's centre are left out and counted.
-        features: (F, D) for each file.
+        features: (F, D) for each file; an item's file may be the end of one path among them.
         rate: frames a second.
         distance: of two frames.
 
     Raises:
-        ItemError: a file without features, or features that end before an item.
+        ItemError: a file without features or with several, or features that end before an item.
         ConfigError: no items, more than a matrix of distances can hold, or an unknown distance.
     """
     if distance not in ("angular", "euclidean"):
         raise ConfigError("distance", f"unknown: {distance!r}", "Use angular or euclidean")
     kept, parts, too_short = [], [], 0
+    paths = _paths_by_ending({item.file for item in items}, features)
     for item in items:
-        if item.file not in features:
-            known = ", ".join(sorted(features)[:2]) or "none"
-            problem = f"no features of this recording among the {len(features)} loaded: {known}"
-            raise ItemError(item.file, problem, "Extract and score the same folder")
-        track = features[item.file]
+        track = features[paths[item.file]]
         first, last = frames_of(item, rate)
         if last > len(track):
             raise ItemError(
@@ -214,6 +211,31 @@ def token_distances(
     starts = np.concatenate([[0], np.cumsum([len(p) for p in parts])])
     matrix = cpu_abx.distances(np.concatenate(parts), starts, distance == "angular")
     return Tokens(kept, matrix, too_short)
+
+
+def _paths_by_ending(names: Iterable[str], features: Mapping[str, NDArray]) -> dict[str, str]:
+    """Return {name of a recording: the only path among the features that ends with it}.
+
+    Raises `ItemError` for a name that no path or several paths end with.
+    """
+    endings: dict[str, list[str]] = defaultdict(list)
+    for path in sorted(features):
+        parts = path.split("/")
+        for i in range(1, len(parts)):
+            endings["/".join(parts[i:])].append(path)
+    paths = {}
+    for name in sorted(names):
+        matches = [name] if name in features else endings.get(name, [])
+        if not matches:
+            known = ", ".join(sorted(features)[:2]) or "none"
+            problem = f"no features of this recording among the {len(features)} loaded: {known}"
+            remedy = "Extract its recording too, or name it in the items as these are named"
+            raise ItemError(name, problem, remedy)
+        if len(matches) > 1:
+            problem = f"{len(matches)} recordings have this name: {', '.join(matches[:2])}"
+            raise ItemError(name, problem, "Name them in the items by these paths")
+        paths[name] = matches[0]
+    return paths
 
 
 Cell = tuple[str, str, str, str]  # phones of A and B; speakers of A and B, and of X

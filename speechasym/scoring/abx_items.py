@@ -16,7 +16,8 @@ HEADER = "#file onset offset #phone prev-phone next-phone speaker"
 class Item(NamedTuple):
     """One token of a phone."""
 
-    file: str  # path of its recording and features below their folders, without suffix
+    file: str  # path of its recording and features below their folders, without suffix; or the
+    # end of this path, such as the name alone, where only one recording has it
     onset: str  # s, as written: a decimal or a fraction, so that rounding cannot move a frame
     offset: str  # s
     phone: str
@@ -33,13 +34,11 @@ def read_items(path: str | Path) -> list[Item]:
             not increasing.
     """
     lines = files.read_text(path, ItemError).split("\n")
-    if lines[0].split() != HEADER.split():
+    rows = [(number, line.split()) for number, line in enumerate(lines, 1) if line.strip()]
+    if rows[0][1] != HEADER.split():
         raise ItemError(path, f"the first line must be the header {HEADER!r}", "Check the file")
     items = []
-    for number, line in enumerate(lines[1:], 2):
-        row = line.split()
-        if not row and number == len(lines):
-            continue  # after the last line feed
+    for number, row in rows[1:]:
         if len(row) != 7:
             problem = f"expected 7 columns, got {len(row)}"
             raise ItemError(f"{path}:{number}", problem, f"They are: {HEADER}")

@@ -185,8 +185,11 @@ def test_item_file(tmp_path):
     header = "#file onset offset #phone prev-phone next-phone speaker\n"
     path.write_text(header + "f 0.1 0.25 AA B K 17\n")
     assert read_items(path) == [Item("f", "0.1", "0.25", "AA", "B", "K", "17")]
+    path.write_text(f"\ufeff\n{header}\nf 0.1 0.25 AA B K 17\n\n \n".replace("\n", "\r\n"), "utf-8")
+    assert read_items(path) == [Item("f", "0.1", "0.25", "AA", "B", "K", "17")]
     for text, words in (
         ("", "is empty"),
+        (header + "\n\n", "no items below the header"),
         ("f 0.1 0.2\n", "first line must be the header"),
         (header + "f 0.1 0.2 AA B K\n", "a.item:2.*expected 7 columns, got 6"),
         (header + "f 0.3 0.2 AA B K 1\n", "a.item:2.*not increasing times"),
@@ -203,6 +206,28 @@ def test_item_file(tmp_path):
     (tmp_path / "x.PHN").write_text("0 10 xx\n")
     with pytest.raises(errors_module.ItemError, match="'xx' is not one of TIMIT's 61"):
         timit_items(tmp_path)
+
+
+def test_items_named_by_the_ends_of_paths():
+    """As in libri-light, whose items name recordings without their folders."""
+    items, features = items_and_features(8)
+    expected = abx.token_distances(items, features, 100)
+    for folder, name in (("84/121/", "{}"), ("dev/84/121/", "121/{}"), ("84/", "84/{}")):
+        inside = {folder + path: values for path, values in features.items()}
+        named = [item._replace(file=name.format(item.file)) for item in items]
+        tokens = abx.token_distances(named, inside, 100)
+        np.testing.assert_array_equal(tokens.distance, expected.distance)
+    twice = features | {"other/f1": features["f1"]}  # f1 is a path itself, and first
+    assert len(abx.token_distances(items, twice, 100).items) == 8
+    inside["other/f1"] = features["f1"]
+    with pytest.raises(
+        errors_module.ItemError, match="f1: 2 recordings have this name: 84/f1, oth"
+    ):
+        abx.token_distances(items, inside, 100)
+    with pytest.raises(errors_module.ItemError, match=r"no features.*Extract its recording too"):
+        abx.token_distances([items[0]._replace(file="/f0")], inside, 100)
+    with pytest.raises(errors_module.ItemError, match="0: no features"):
+        abx.token_distances([items[0]._replace(file="0")], inside, 100)
 
 
 def test_items_that_do_not_fit_the_features():

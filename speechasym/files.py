@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from speechasym.errors import ConfigError, OutputError, SpeechAsymError
 
 SUFFIX = ".part"
+WRITTEN = ".speechasym.json"  # in a folder: {name: sha256} of the files that commands wrote there
 
 
 def read_text(
@@ -98,6 +99,49 @@ def atomic(path: Path) -> Iterator[BinaryIO]:
             raise  # by the block, perhaps for a file that it reads
         remedy = "Free some space, or choose a folder that you can write to"
         raise OutputError(path, f"cannot be written ({error.strerror})", remedy) from error
+
+
+@contextmanager
+def replacing(*paths: str | Path | None, overwrite: bool) -> Iterator[None]:
+    """Protect the work of others from a block that writes these files; None stands for no file.
+
+    Raises `OutputError`, before the block, for a file that `record_written` does not know.
+    """
+    targets = [Path(path) for path in paths if path is not None]
+    if not overwrite:
+        check_replaceable(targets)
+    yield
+    for path in targets:
+        record_written(path)
+
+
+def check_replaceable(paths: Iterable[Path]) -> None:
+    """Raise `OutputError` unless each file is absent, or still as `record_written` found it.
+
+    A file that was edited since, or of which nothing is known, is the work of somebody.
+    """
+    for path in paths:
+        if not path.is_file():
+            continue
+        remedy = "Choose another file, or give --overwrite to replace it"
+        if _written(path.parent).get(path.name) != sha256(path, OutputError, remedy):
+            raise OutputError(path, "exists, and was not written or was changed since", remedy)
+
+
+def record_written(path: Path) -> None:
+    """Record a file that was just written, so that the next run of the command may replace it."""
+    if path.is_file():
+        with suppress(OutputError):  # then the next run asks for --overwrite
+            digest = sha256(path, OutputError)
+            write_json(path.parent / WRITTEN, _written(path.parent) | {path.name: digest})
+
+
+def _written(folder: Path) -> dict[str, str]:
+    try:
+        record = json.loads((folder / WRITTEN).read_bytes())
+    except (OSError, ValueError):  # ValueError: not JSON, or not UTF-8
+        return {}
+    return record if isinstance(record, dict) else {}
 
 
 @contextmanager

@@ -4,8 +4,8 @@ import gzip
 
 import pytest
 
-from speechasym.errors import TextError
-from speechasym.files import read_text
+from speechasym.errors import OutputError, TextError
+from speechasym.files import WRITTEN, read_text, replacing
 
 
 @pytest.mark.parametrize(
@@ -43,3 +43,43 @@ def test_not_text(tmp_path, raw, options, problem):
         (tmp_path / "x.txt").write_bytes(raw)
     with pytest.raises(TextError, match=problem):
         read_text(tmp_path / "x.txt", TextError, **options)
+
+
+def write(path, text, overwrite=False):
+    with replacing(path, None, overwrite=overwrite):
+        path.write_text(text)
+
+
+def test_only_what_was_recorded_is_replaced(tmp_path):
+    path, other = tmp_path / "ü.txt", tmp_path / "other.txt"
+    write(path, "a")
+    write(other, "a")
+    write(path, "b")
+    path.write_text("mine")
+    with pytest.raises(OutputError, match=r"exists.*--overwrite"):
+        write(path, "c")
+    assert path.read_text() == "mine"
+    write(other, "b")
+    write(path, "c", overwrite=True)
+    write(path, "d")
+    assert path.read_text() == "d"
+    path.rename(tmp_path / "moved.txt")
+    with pytest.raises(OutputError, match="exists"):
+        write(tmp_path / "moved.txt", "e")
+
+
+@pytest.mark.parametrize("record", [b"", b"[1]", b"\xff", b"{"])
+def test_a_damaged_record_protects(tmp_path, record):
+    write(tmp_path / "x.txt", "a")
+    (tmp_path / WRITTEN).write_bytes(record)
+    with pytest.raises(OutputError, match="exists"):
+        write(tmp_path / "x.txt", "b")
+    write(tmp_path / "x.txt", "b", overwrite=True)
+    write(tmp_path / "x.txt", "c")
+
+
+def test_a_block_that_fails_records_nothing(tmp_path):
+    with pytest.raises(KeyError), replacing(tmp_path / "x.txt", overwrite=False):
+        (tmp_path / "x.txt").write_text("half")
+        raise KeyError
+    assert not (tmp_path / WRITTEN).exists()

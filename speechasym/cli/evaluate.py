@@ -4,7 +4,14 @@ from argparse import Namespace
 from typing import Any
 
 import speechasym
-from speechasym.cli.options import command_line, names, optional, print_table
+from speechasym.cli.options import (
+    add_overwrite,
+    command_line,
+    names,
+    optional,
+    print_table,
+    replacing,
+)
 from speechasym.errors import ConfigError
 
 BY_LEXICON = "words by lexicon"  # the head of the decoder
@@ -29,6 +36,7 @@ def add_parser(commands: Any) -> None:
     text = "comma-separated: phones, letters, words (default: all heads of the run)"
     add("--heads", type=names, metavar="LIST", help=text)
     add("--out", metavar="JSON", help="also write all results to this file")
+    add_overwrite(add)
     text = "write hypotheses and references to this folder, for `speechasym score`"
     add("--hypotheses", metavar="DIR", help=text)
     add("--batch-seconds", type=float, default=120.0, metavar="S", help="audio per batch, in s")
@@ -74,12 +82,13 @@ def run(options: Namespace) -> int:
     if options.lm is not None:
         heads = None if heads is None else (*heads, BY_LEXICON)
         recorded += ["lexicon", "lm", "from", *WEIGHTS, "spelling"]
-    result = speechasym.evaluate(
-        options.run, options.cuts, heads=heads,
-        batch_seconds=options.batch_seconds, device=options.device, seed=options.seed,
-        out=options.out, hypotheses_dir=options.hypotheses,
-        command=command_line(options, recorded), **decoder_options(options),
-    )  # fmt: skip
+    with replacing(options, "out"):
+        result = speechasym.evaluate(
+            options.run, options.cuts, heads=heads,
+            batch_seconds=options.batch_seconds, device=options.device, seed=options.seed,
+            out=options.out, hypotheses_dir=options.hypotheses,
+            command=command_line(options, recorded), **decoder_options(options),
+        )  # fmt: skip
     print_evaluation(result)
     for path in (options.out, options.hypotheses):
         if path is not None:

@@ -4,7 +4,14 @@ from argparse import Namespace
 from typing import Any
 
 import speechasym
-from speechasym.cli.options import SEVERAL, optional, print_table, split_all
+from speechasym.cli.options import (
+    SEVERAL,
+    add_overwrite,
+    optional,
+    print_table,
+    replacing,
+    split_all,
+)  # fmt: skip
 
 LISTED = 40  # missing words that are printed
 
@@ -24,6 +31,7 @@ def add_parser(commands: Any) -> None:
     text = "manifests, texts or lists to take words from"
     add("--words", **SEVERAL, required=True, metavar="CUTS|TEXT|LIST", help=text)
     add("--out", required=True, metavar="FILE", help="lexicon to write")
+    add_overwrite(add)
     add("--guess", action="store_true", help="guess the missing words; the file marks them")
     add("--missing", metavar="FILE", help="write the missing words to this file")
     text = "keep only the N most frequent words (default: all)"
@@ -35,11 +43,12 @@ def add_parser(commands: Any) -> None:
 
 def run(options: Namespace) -> int:
     """Write the lexicon, and print a summary."""
-    result = speechasym.make_lexicon(
-        options.lexicon, split_all(options.words), options.out, guess=options.guess,
-        missing=options.missing, most=options.most, least=options.least,
-        learn_from=options.learn_from,
-    )  # fmt: skip
+    with replacing(options, "out", "missing"):
+        result = speechasym.make_lexicon(
+            options.lexicon, split_all(options.words), options.out, guess=options.guess,
+            missing=options.missing, most=options.most, least=options.least,
+            learn_from=options.learn_from,
+        )  # fmt: skip
     missing = result.missing
     share = f"{result.missing_tokens / result.tokens:.2%} of the text" if result.tokens else "none"
     rows = [

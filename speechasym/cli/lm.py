@@ -4,7 +4,7 @@ from argparse import Namespace
 from typing import Any
 
 import speechasym
-from speechasym.cli.options import SEVERAL, print_table, split_all
+from speechasym.cli.options import SEVERAL, add_overwrite, print_table, replacing, split_all
 
 
 def add_parser(commands: Any) -> None:
@@ -20,6 +20,7 @@ def add_parser(commands: Any) -> None:
     add = parser.add_argument
     add("texts", nargs="*", metavar="TEXT", help="plain texts, such as books")
     add("--out", required=True, metavar="ARPA", help="file to write; compressed if it ends in .gz")
+    add_overwrite(add)
     add("--order", type=int, default=3, help="length of the longest n-grams")
     text = "manifests of cuts whose transcripts are added"
     add("--transcripts", **SEVERAL, metavar="CUTS", help=text)
@@ -35,12 +36,13 @@ def add_parser(commands: Any) -> None:
 
 def run(options: Namespace) -> int:
     """Estimate and write the model, and print a summary."""
-    result = speechasym.estimate_lm(
-        options.texts, options.out, order=options.order,
-        transcripts=split_all(options.transcripts), vocabulary=options.vocabulary,
-        lexicon=options.lexicon, least=options.least, least_ngram=options.least_ngram,
-        test=split_all(options.test),
-    )  # fmt: skip
+    with replacing(options, "out"):
+        result = speechasym.estimate_lm(
+            options.texts, options.out, order=options.order,
+            transcripts=split_all(options.transcripts), vocabulary=options.vocabulary,
+            lexicon=options.lexicon, least=options.least, least_ngram=options.least_ngram,
+            test=split_all(options.test),
+        )  # fmt: skip
     rows = [
         ("sentences", f"{result.sentences:,}"),
         ("words", f"{result.words:,}, of which {result.unknown:,} unknown"),

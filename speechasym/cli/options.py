@@ -6,6 +6,7 @@ import shlex
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
@@ -150,6 +151,20 @@ def numbers(text: str) -> tuple[float, ...]:
         raise argparse.ArgumentTypeError(
             f"{text!r} is not a list of numbers such as 1,3,10"
         ) from error
+
+
+def add_overwrite(add: Callable[..., Any]) -> None:
+    """Add `--overwrite`, which `replacing` obeys."""
+    text = "replace files that this command did not write, or that were changed since"
+    add("--overwrite", action="store_true", default=False, help=text)
+
+
+def replacing(options: argparse.Namespace, *names: str) -> AbstractContextManager[None]:
+    """Return `files.replacing` for the files that the options of these names give."""
+    from speechasym import files
+
+    paths = [getattr(options, name) for name in names]
+    return files.replacing(*paths, overwrite=options.overwrite)
 
 
 def split_all(words: Iterable[str]) -> list[str]:

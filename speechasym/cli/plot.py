@@ -5,7 +5,7 @@ from argparse import SUPPRESS, Namespace
 from typing import Any
 
 import speechasym
-from speechasym.cli.options import names
+from speechasym.cli.options import add_overwrite, names, replacing
 from speechasym.errors import ConfigError
 
 RUN_ONLY = ("curves", "confusion", "units", "ranks")
@@ -29,6 +29,7 @@ def add_parser(commands: Any) -> None:
     add = parser.add_argument
     add("file", metavar="FILE|RUN", help="a recording, a .npy beside its features.json, or a run")
     add("--out", required=True, metavar="PNG", help="figure to write (.png, .pdf or .svg)")
+    add_overwrite(add)
     add(
         "--what", type=names, default=None, metavar="LIST",
         help="comma-separated panels of a recording: waveform, gammatone, frequency, phase"
@@ -72,7 +73,8 @@ def run(options: Namespace) -> int:
         if wrong := [name for name in OF_RECORDING if name in chosen]:
             raise ConfigError(f"--{wrong[0]}", "does not apply to a run", "Leave it out")
         keywords = {name: chosen[name] for name in OF_RUN if name in chosen}
-        speechasym.plot_run(options.file, options.out, what[0], **keywords)
+        with replacing(options, "out"):
+            speechasym.plot_run(options.file, options.out, what[0], **keywords)
     else:
         wrong = [f"--{name}" for name in OF_RUN if name in chosen]
         wrong += [f"--what {','.join(what)}"] if set(what) & set(RUN_ONLY) else []
@@ -81,6 +83,7 @@ def run(options: Namespace) -> int:
             remedy = "Give the run's folder, and recordings to draw with --recording or --cuts"
             raise ConfigError(wrong[0], problem, remedy)
         keywords = {name: chosen[name] for name in OF_RECORDING if name in chosen}
-        speechasym.plot(options.file, options.out, options.what, **keywords)
+        with replacing(options, "out"):
+            speechasym.plot(options.file, options.out, options.what, **keywords)
     print(options.out)
     return 0

@@ -4,7 +4,7 @@ from argparse import Namespace
 from typing import Any
 
 import speechasym
-from speechasym.cli.options import SEVERAL, command_line, names
+from speechasym.cli.options import SEVERAL, add_overwrite, command_line, names, replacing
 from speechasym.errors import ConfigError
 
 
@@ -22,6 +22,7 @@ def add_parser(commands: Any) -> None:
     add = parser.add_argument
     add("run", metavar="RUN", help="folder of a finished run")
     add("--out", required=True, metavar="HTML", help="page to write")
+    add_overwrite(add)
     text = "manifest to evaluate on (default: that of --evaluation, else the run's dev cuts)"
     add("--cuts", metavar="CUTS", help=text)
     text = "results of the run, as written by evaluate --out (default: computed)"
@@ -44,10 +45,11 @@ def run(options: Namespace) -> int:
             raise ConfigError("--baseline", f"must be NAME=JSON, got {word!r}", "Use gru=gru.json")
         baselines[name] = path
     recorded = ("run", "out", "cuts", "evaluation", "recordings", "baseline")
-    speechasym.write_report(
-        options.run, options.out, cuts=options.cuts, evaluation=options.evaluation,
-        baselines=baselines, recordings=options.recordings or (),
-        command=command_line(options, recorded),
-    )  # fmt: skip
+    with replacing(options, "out"):
+        speechasym.write_report(
+            options.run, options.out, cuts=options.cuts, evaluation=options.evaluation,
+            baselines=baselines, recordings=options.recordings or (),
+            command=command_line(options, recorded),
+        )  # fmt: skip
     print(options.out)
     return 0

@@ -7,7 +7,7 @@ from typing import Any
 
 import speechasym
 from speechasym.cli.evaluate import BY_LEXICON, add_decoder, decoder_options
-from speechasym.cli.options import optional, warn
+from speechasym.cli.options import add_overwrite, optional, warn
 from speechasym.errors import ConfigError
 
 
@@ -27,8 +27,9 @@ def add_parser(commands: Any) -> None:
     add = parser.add_argument
     text = "folder of a finished run, if any; then recordings, folders or globs"
     add("inputs", nargs="+", metavar="[RUN] FILE", help=text)
-    text = "folder for STEM.TextGrid with one tier for each head; none: write no TextGrid"
-    add("--textgrid", type=optional(str), default=".", metavar="DIR", help=text)
+    text = "also write STEM.TextGrid with one tier for each head to this folder"
+    add("--textgrid", type=optional(str), metavar="DIR", help=text)
+    add_overwrite(add)
     text = "phones, letters or words only (default: all)"
     add("--heads", "--level", dest="heads", type=optional(str), metavar="HEAD", help=text)
     text = "mean, or a number from 0 (default: as in training)"
@@ -57,8 +58,9 @@ def run(options: Namespace) -> int:
         heads.append(BY_LEXICON)
     failed = 0
     for result in speechasym.transcribe_files(
-        inputs, run, textgrids=options.textgrid, heads=heads, longest=options.longest,
-        channel=options.channel, **decoder_options(options, needs_lm=run is not None),
+        inputs, run, textgrids=options.textgrid, overwrite=options.overwrite, heads=heads,
+        longest=options.longest, channel=options.channel,
+        **decoder_options(options, needs_lm=run is not None),
     ):  # fmt: skip
         if result.transcript is None:
             failed += 1

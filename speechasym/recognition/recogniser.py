@@ -13,6 +13,7 @@ import soxr
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from speechasym import files
 from speechasym.annotations.textgrid import write_textgrid
 from speechasym.audio import reading
 from speechasym.config import check_range
@@ -256,6 +257,7 @@ def transcribe_files(
     run: str | Path | TrainedModel | Recogniser | None = None,
     *,
     textgrids: str | Path | None = None,
+    overwrite: bool = False,
     heads: Sequence[str] | None = None,
     longest: float = LONGEST_S,
     channel: str | int | None = None,
@@ -268,13 +270,18 @@ def transcribe_files(
     Args:
         inputs: files, folders or glob patterns.
         textgrids: folder for STEM.TextGrid; default: none are written.
+        overwrite: replace TextGrids that were not written here, or were changed since.
         run, options, heads, longest, channel: see `Recogniser` and `Recogniser.transcribe`.
 
     Raises:
         AudioError: nothing was found, or the only file cannot be read.
-        OutputError: a TextGrid cannot be written; and the errors of `Recogniser`.
+        OutputError: a TextGrid cannot be written, or must not be replaced; and the errors of
+            `Recogniser`.
     """
     paths = extraction.find(inputs)
+    folder = None if textgrids is None else Path(textgrids)
+    if folder is not None and not overwrite:
+        files.check_replaceable(folder / f"{stem}.TextGrid" for stem in paths)
     recogniser = recogniser_of(run, **options)
     recogniser.choose(heads)
     for stem, path in paths.items():
@@ -285,9 +292,10 @@ def transcribe_files(
                 raise
             yield FileTranscript(path, None, error, None)
             continue
-        written = None if textgrids is None else Path(textgrids, f"{stem}.TextGrid")
+        written = None if folder is None else folder / f"{stem}.TextGrid"
         if written is not None:
             write_textgrid(written, transcript.tiers(), transcript.seconds)
+            files.record_written(written)
         yield FileTranscript(path, transcript, None, written)
 
 

@@ -80,3 +80,18 @@ def test_only_frequent_words(made, capsys):
 def test_lexicon_with_what_cannot_be(made, capsys, more, says):
     code, _, err = called(capsys, "lexicon", "own.txt", "--out", "out.txt", *more)
     assert code == 2 and says in err and not (made / "out.txt").exists()
+
+
+def test_a_lexicon_corrected_by_hand_stays(made, capsys):
+    call = ["lexicon", "own.txt", "--words", "book.txt", "--out", "out.txt"]
+    call += ["--missing", "missing.txt"]
+    for _ in range(2):  # what the command wrote itself, it may replace
+        assert called(capsys, *call)[0] == 0
+    for name in ("out.txt", "missing.txt"):
+        before = (made / name).read_text()
+        (made / name).write_text(before + "MINE  M AY N\n")
+        code, out, err = called(capsys, *call)
+        assert (code, out) == (2, "") and f"{name}: exists" in err
+        assert (made / name).read_text().endswith("MINE  M AY N\n")
+        assert called(capsys, *call, "--overwrite")[0] == 0
+        assert (made / name).read_text() == before

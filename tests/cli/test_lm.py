@@ -67,3 +67,13 @@ def test_lm_with_what_cannot_be(made, capsys, monkeypatch, arguments, says):
     monkeypatch.chdir(made)
     code, _, err = called(capsys, "lm", *arguments, "--out", "lm.arpa")
     assert code == 2 and says in err and not (made / "lm.arpa").exists()
+
+
+def test_a_model_of_somebody_stays(made, capsys, monkeypatch):
+    monkeypatch.chdir(made)
+    (made / "lm.arpa").write_text("of somebody")
+    call = ["lm", "book.txt", "--out", "lm.arpa"]
+    code, out, err = called(capsys, *call)
+    assert (code, out) == (2, "") and "lm.arpa: exists" in err
+    assert (made / "lm.arpa").read_text() == "of somebody"
+    assert called(capsys, *call, "--overwrite")[0] == called(capsys, *call)[0] == 0

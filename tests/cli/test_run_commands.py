@@ -131,14 +131,55 @@ def test_transcribe(made, tmp_path, capsys):
     assert code == 2 and "heads: " in err and "it has phones, letters, words" in err
 
 
+def test_transcribe_writes_nothing_unless_asked(made, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tone(tmp_path / "a.wav", utterance(["a"])[0], RATE)
+    code, said, _ = called(capsys, "transcribe", made / "run", "a.wav")
+    assert code == 0 and "->" not in said
+    assert list(tmp_path.iterdir()) == [tmp_path / "a.wav"]
+
+
+def test_transcribe_keeps_textgrids_of_others(made, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "b"):
+        tone(tmp_path / f"{name}.wav", utterance(["a"])[0], RATE)
+    grid = tmp_path / "b.TextGrid"
+    grid.write_text("made by hand")
+    call = ["transcribe", made / "run", "a.wav", "b.wav", "--textgrid", "."]
+    code, said, err = called(capsys, *call)
+    assert (code, said) == (2, "") and "b.TextGrid: exists" in err and "--overwrite" in err
+    assert grid.read_text() == "made by hand" and not (tmp_path / "a.TextGrid").exists()
+    assert called(capsys, *call, "--overwrite")[0] == 0
+    assert called(capsys, *call)[0] == 0  # both are as we wrote them
+    corrected = grid.read_text() + "\n"
+    grid.write_text(corrected)
+    assert called(capsys, *call)[0] == 2 and grid.read_text() == corrected
+
+
+def test_results_of_others_stay(made, tmp_path, capsys):
+    path = tone(tmp_path / "a.wav", utterance(["a"])[0], RATE)
+    out = tmp_path / "out"
+    for arguments in (
+        ("evaluate", made / "run", "--cuts", made / "dev.jsonl.gz", "--out", out),
+        ("report", made / "run", "--out", out),
+        ("plot", made / "run", "--out", tmp_path / "out.png", "--what", "curves"),
+        ("plot", path, "--out", tmp_path / "out.png"),
+    ):
+        target = arguments[arguments.index("--out") + 1]
+        target.write_text("of somebody")
+        code, said, err = called(capsys, *arguments)
+        assert (code, said) == (2, "") and f"{target}: exists" in err
+        assert target.read_text() == "of somebody"
+
+
 def test_transcribe_what_cannot_be_heard(made, tmp_path, capsys, monkeypatch):
-    monkeypatch.chdir(tmp_path)  # tiers are written where one is
+    monkeypatch.chdir(tmp_path)
     good = tone(tmp_path / "a.wav", utterance(["a"])[0], RATE)
     bad = tmp_path / "b.wav"
     bad.write_bytes(b"no sound at all")
     code, said, err = called(capsys, "transcribe", made / "run", bad)
     assert (code, said) == (2, "") and str(bad) in err
-    code, said, err = called(capsys, "transcribe", made / "run", bad, good)
+    code, said, err = called(capsys, "transcribe", made / "run", bad, good, "--textgrid", ".")
     assert code == 1 and "A" in said and str(bad) in err
     code, _, err = called(capsys, "transcribe", made / "run", tmp_path)  # a folder
     assert code == 1 and str(bad) in err

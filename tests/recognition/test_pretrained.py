@@ -39,7 +39,8 @@ def test_what_data_says_is_mostly_heard(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     said = spoken()
     names = [name for name in said if name.startswith("librivox")]
-    code, out, _ = called(capsys, "transcribe", *(DATA / f"{name}.flac" for name in names))
+    paths = [DATA / f"{name}.flac" for name in names]
+    code, out, _ = called(capsys, "transcribe", *paths, "--textgrid", tmp_path)
     assert code == 0
     lines = [line for line in out.splitlines() if "words by lexicon:" in line]
     heard = [line.split(":", 1)[1].split() for line in lines]

@@ -293,13 +293,17 @@ def _indented(text: str, first: str) -> str:
 
 
 def _field_comments(cls: type) -> dict[str, str]:
-    """Return {field: the comment beside its declaration}."""
+    """Return {field: the comment beside its declaration, or on the line above}."""
     import inspect
 
     comments: dict[str, str] = {}
     for parent in reversed(cls.__mro__):
         if dataclasses.is_dataclass(parent):
-            for line in inspect.getsource(parent).splitlines():
-                if match := re.match(r"    (\w+): [^#]*#\s*(.+)$", line):
-                    comments[match[1]] = match[2]
+            source = inspect.getsource(parent)
+            above = r"^    # (?P<above>.+)\n    (?P<name>\w+): "
+            beside = r"^    (?P<name>\w+): [^#\n]*# *(?P<beside>.+)$"
+            for match in re.finditer(above, source, re.M):
+                comments[match["name"]] = match["above"]
+            for match in re.finditer(beside, source, re.M):
+                comments[match["name"]] = match["beside"]
     return comments

@@ -28,8 +28,9 @@ class FilterbankOptions:
 
     channels: int = 64
     low_hz: float = 50.0  # lowest centre frequency
-    high_hz: float | None = None  # highest; None: the lower of 7600 Hz and 0.95 Nyquist
-    align: bool = False  # delay the faster channels so that all envelopes peak together
+    # highest centre frequency; default: lower of 7600 Hz and 0.95 Nyquist
+    high_hz: float | None = None
+    align: bool = False  # compensate the different delays of the channels
 
 
 @dataclass(frozen=True, kw_only=True)

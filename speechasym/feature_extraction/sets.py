@@ -44,11 +44,11 @@ class FeatureConfig(ABC):
     Raises `ConfigError` on values out of range.
     """
 
-    features: str  # the set: gammatone, asymmetry, logmel or mfcc
-    rate: float = 100.0  # frames a second
-    sample_rate: int = 16000  # Hz; recordings at other rates are resampled to it
-    channel: str | int = "mean"  # of multichannel recordings: mean, or a number from 0
-    normalise: str = "none"  # each column: none; over the recording: utterance; so far: running
+    features: str  # feature set: gammatone, asymmetry, logmel or mfcc
+    rate: float = 100.0  # frames per second
+    sample_rate: int = 16000  # Hz; recordings are resampled to it
+    channel: str | int = "mean"  # channel of multichannel recordings: mean, or a number from 0
+    normalise: str = "none"  # normalise columns: none, over the utterance, or running
 
     def __post_init__(self) -> None:
         if SETS.get(self.features) is not type(self):
@@ -155,12 +155,12 @@ class AsymmetryFeatures(FilterbankFeatures):
     features: Literal["asymmetry"] = "asymmetry"
     kinds: tuple[str, ...] = AsymmetryConfig.kinds  # any of amplitude, frequency, phase
     outputs: tuple[str, ...] = AsymmetryConfig.outputs  # any of track, stop, asymmetry, rise, fall
-    compact: bool = AsymmetryConfig.compact  # few decorrelated columns instead
+    compact: bool = AsymmetryConfig.compact  # 33 decorrelated columns instead of all
     level_ms: tuple[float, ...] = tuple(scale.time_ms for scale in SCALES)  # time constants, ms
     level_db: tuple[float, ...] = tuple(scale.decibel for scale in SCALES)  # half-widths, dB
     level_erb: tuple[float, ...] = tuple(scale.erb for scale in SCALES)  # half-widths, ERB
     level_cycles: tuple[float, ...] = tuple(scale.cycle for scale in SCALES)  # half-widths
-    noise_test: int = 0  # in `extract`: number of noises to compare each recording with
+    noise_test: int = 0  # in `extract`: noises to compare each recording with
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -49,17 +49,20 @@ class BlockOptions:
     """
 
     norm: str = "theory"  # theory, pre, post, sandwich, rezero, layerscale or none
-    activation: str | None = None  # of ScaleIn: compress (C5) or none; default: by the norm
-    gain: float | None = None  # initial, of the branch; default: by the norm
+    activation: str | None = (
+        None  # activation in ScaleIn: compress (C5) or none; default: by the norm
+    )
+    gain: float | None = None  # initial gain of the branch; default: by the norm
     dropout: float = 0.0  # share of the branch's values set to 0 in training
     causal: bool = False  # use no later frames
-    kernel: int = 5  # frames, odd unless causal (convolution, statespace, gate)
-    expansion: int = 1  # inner width / width (feedforward, convolution, statespace)
-    heads: int = 4  # a divisor of the width (attention) or the inner width (statespace)
-    states: int = 16  # per channel (statespace)
+    kernel: int = 5  # kernel in frames, odd unless causal (convolution, statespace, gate)
+    # inner width as a multiple of the width (feedforward, convolution, statespace)
+    expansion: int = 1
+    heads: int = 4  # number of heads; divides the width (attention) or inner width (statespace)
+    states: int = 16  # states per channel (statespace)
     window: int | None = None  # frames visible on either side; default: all (attention)
-    weights: str = "softmax"  # or rank (attention)
-    law: str = "geometric"  # of rank: geometric, pareto or power (attention)
+    weights: str = "softmax"  # attention weights: softmax or rank
+    law: str = "geometric"  # law of rank attention: geometric, pareto or power
 
     def __post_init__(self) -> None:
         check_choice("norm", self.norm, NORMS)
@@ -117,19 +120,21 @@ class LevelConfig:
     """A level of the hierarchy."""
 
     width: int = 128  # channels D
-    functions: tuple[str, ...] = ("convolution", "feedforward")  # of the blocks, in order
+    functions: tuple[str, ...] = ("convolution", "feedforward")  # functions of the blocks, in order
     repeat: int = 1  # times that this sequence of blocks is repeated
-    dilations: tuple[int, ...] = (1,)  # of the convolutions in each repeat; cycled
+    dilations: tuple[int, ...] = (1,)  # dilations of the convolutions in each repeat, cycled
     block: BlockOptions = BlockOptions()  # options that all blocks share
-    stride: int = 1  # input steps per step; if > 1, neighbouring steps enter too
+    stride: int = 1  # input steps per step; above 1, neighbouring steps enter too
     context: int = 0  # channels of context from the level above; 0: none
-    units: int = 64  # number U of units that compete; 0: none
+    units: int = 64  # number of competing units; 0: none
     law: str = "geometric"  # rank law of the units, one of `RankActivation.LAWS`
     resolution: float | None = None  # initial N of the law; default: all units
-    passes: Literal["both", "units", "error", "none"] = "both"  # added to the blocks' output
-    predict: float = 0.1  # weight of the local error: the units' prediction of the input
-    events: Literal["hysteresis", "stride", "none"] = "none"  # what steps are pooled over
-    keep: float = 0.5  # target events per step; for stride: its inverse, rounded
+    # what is added to the blocks' output: both, units, error or none
+    passes: Literal["both", "units", "error", "none"] = "both"
+    predict: float = 0.1  # weight of the local loss, the units' prediction of the input
+    # what steps are pooled over: hysteresis events, strides, or none
+    events: Literal["hysteresis", "stride", "none"] = "none"
+    keep: float = 0.5  # target events per step; for stride: 1 / window length
 
     def __post_init__(self) -> None:
         from speechasym.ranks.activation import RankActivation
@@ -211,9 +216,9 @@ class RecurrentConfig:
     width: int = 64  # channels of the convolution
     hidden: int = 96  # channels of each direction of each layer
     layers: int = 2
-    stride: int = 3  # frames per step
+    stride: int = 3  # input steps per step; above 1, neighbouring steps enter too
     dropout: float = 0.2
-    intermediate: bool = False  # heads at different depths, or all on top
+    intermediate: bool = False  # read the heads at different depths, not all on top
 
     def __post_init__(self) -> None:
         for name in ("width", "hidden", "layers", "stride"):

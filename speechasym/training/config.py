@@ -30,15 +30,15 @@ class AugmentConfig:
     Masks, gain, shift and splices are drawn again in each step.
     """
 
-    copies: int = 0  # variants of each cut; 0: one for each speed, twice that with noise
-    speeds: tuple[float, ...] = (1.0,)  # 1.1 is faster; pitch changes too
-    noise: str | None = None  # folder of recordings, or a manifest of cuts, to mix in
-    noise_share: float = 0.5  # of the variants that have noise
+    copies: int = 0  # number of variants of each cut; 0: one per speed, or two with noise
+    speeds: tuple[float, ...] = (1.0,)  # factors of speed; 1.1 is faster and higher
+    noise: str | None = None  # folder of recordings, or manifest of cuts, to add as noise
+    noise_share: float = 0.5  # share of the variants with noise
     snr_db: tuple[float, float] = (5.0, 30.0)  # range of the signal-to-noise ratio
-    time_masks: int = 0  # stretches of frames set to 0
-    time_mask_s: float = 0.1  # longest of them, s
-    column_masks: int = 0  # ranges of neighbouring columns set to 0
-    column_mask_share: float = 0.15  # widest of them, as a share of the columns
+    time_masks: int = 0  # number of stretches of frames set to 0
+    time_mask_s: float = 0.1  # longest masked stretch, s
+    column_masks: int = 0  # number of ranges of neighbouring columns set to 0
+    column_mask_share: float = 0.15  # widest masked range, as a share of the columns
     gain: float = 0.0  # standard deviation of log gain, by utterance and column
     shift: float = 0.0  # standard deviation of an offset, by utterance and column
     splice: float = 0.0  # share of cuts replaced by joined stretches of two or three
@@ -70,11 +70,12 @@ class AugmentConfig:
 class LabelConfig:
     """How symbols are read from the cuts."""
 
-    silence: Literal["drop", "merge", "keep"] = "drop"  # among phones; merge: neighbours are one
-    fold: Literal["none", "timit39"] = "none"  # TIMIT's 61 or 48 phones to 39
-    lexicon: str | None = None  # pronunciations, for cuts without phones
-    word_least: int = 2  # words seen less often are <unk>
-    word_most: int = 10000  # words, the most frequent ones
+    # silences among the phones: drop, merge neighbours, or keep
+    silence: Literal["drop", "merge", "keep"] = "drop"
+    fold: Literal["none", "timit39"] = "none"  # timit39 folds TIMIT's 61 or 48 phones to 39
+    lexicon: str | None = None  # lexicon that gives the phones of cuts without phones
+    word_least: int = 2  # words seen fewer times are <unk>
+    word_most: int = 10000  # largest number of words; rarer ones are <unk>
 
     def __post_init__(self) -> None:
         for name in ("word_least", "word_most"):
@@ -85,13 +86,13 @@ class LabelConfig:
 class DataConfig:
     """Manifests, features and labels."""
 
-    train: str  # manifest of cuts, as `speechasym prepare` writes
-    dev: str
+    train: str  # manifest of cuts to train on, as written by `speechasym prepare`
+    dev: str  # manifest of cuts to validate on
     features: FeatureConfig = field(default_factory=lambda: LogMelFeatures(normalise="utterance"))
     labels: LabelConfig = LabelConfig()
     augment: AugmentConfig = AugmentConfig()
-    cache: str | None = None  # folder to keep features in between runs
-    workers: int = 1  # processes that compute features
+    cache: str | None = None  # folder that keeps features between runs
+    workers: int = 1  # number of processes that compute features
 
     def __post_init__(self) -> None:
         check_range("workers", self.workers, "1 or more", low=1)
@@ -134,26 +135,28 @@ class TrainConfig:
     data: DataConfig
     model: ModelSettings = field(default_factory=lambda: presets.model_config({}))
     heads: HeadWeights = HeadWeights()
-    framewise: float = 0.0  # weight of the loss of each step's phone; needs timed phones
-    start: str | None = None  # a finished run whose parameters are the initial ones where they fit
+    framewise: float = 0.0  # weight of the framewise loss of phones; needs phones with times
+    start: str | None = None  # finished run to take initial parameters from, where they fit
     epochs: int = 30
-    steps: int | None = None  # in place of epochs
-    minutes: float | None = None  # in place of both; such a run cannot be repeated to the bit
-    batch_seconds: float = 60.0  # in a batch, padding included, at the original speed
-    learning_rate: float = 2e-3  # the highest
-    warm_up: float = 0.05  # share of the run during which it rises
-    schedule: Literal["cosine", "linear", "constant"] = "cosine"  # how it falls to 0
+    steps: int | None = None  # length of the run in steps, instead of epochs
+    minutes: float | None = None  # length in minutes, instead of both; not repeatable to the bit
+    batch_seconds: float = 60.0  # audio per batch in s, padding included, at original speed
+    learning_rate: float = 2e-3  # highest learning rate
+    warm_up: float = 0.05  # share of the run in which the learning rate rises
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"  # how the learning rate falls to 0
     weight_decay: float = 0.01
     clip: float = 5.0  # largest norm of the gradient
-    averaging: float = 0.998  # decay per step of the exponential average of parameters; 0: none
-    validate_every: int | None = None  # steps; default: once an epoch
-    save_every: int = 500  # steps; also at each validation
-    target: str | None = None  # head whose dev error decides which is best; default: the first
-    patience: int | None = None  # validations without improvement before an early stop
+    averaging: float = 0.998  # decay per step of the averaged parameters; 0: no average
+    validate_every: int | None = None  # steps between validations; default: once an epoch
+    save_every: int = 500  # steps between checkpoints, besides those at validations
+    target: str | None = None  # head whose dev error selects the best model; default: the first
+    # validations without improvement before stopping early; default: never
+    patience: int | None = None
     seed: int = 0
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bfloat16 on CUDA
+    # auto: bfloat16 on CUDA, float32 on the CPU
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
     device: str = "auto"
-    threads: int | None = None  # of torch on the CPU
+    threads: int | None = None  # torch's threads on the CPU; default: torch's default
 
     def __post_init__(self) -> None:
         for name in ("epochs", "steps", "validate_every", "save_every", "patience", "threads"):

@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from speechasym.audio import ogg
+from speechasym.audio import mp3, ogg
 from speechasym.audio.parts import COPY_AGAIN, Layout, Span
 from speechasym.errors import AudioError
 
@@ -174,7 +174,7 @@ _CHECKS: dict[str, Callable[[Path, BinaryIO, int], Layout | None]] = {
     "FLAC": _check_flac, "NIST SPHERE": _check_sphere,
     "WAV": _check_chunks, "RF64": _check_chunks, "AIFF": _check_chunks,
 }  # fmt: skip
-_WALKS = {"Ogg": ogg.layout}
+_WALKS = {"Ogg": ogg.layout, "MP3": mp3.layout}
 
 
 def text_mode_damage(path: Path) -> str:

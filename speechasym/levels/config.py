@@ -49,9 +49,8 @@ class BlockOptions:
     """
 
     norm: str = "theory"  # theory, pre, post, sandwich, rezero, layerscale or none
-    activation: str | None = (
-        None  # activation in ScaleIn: compress (C5) or none; default: by the norm
-    )
+    # activation in ScaleIn: compress (C5) or none; default: by the norm
+    activation: str | None = None
     gain: float | None = None  # initial gain of the branch; default: by the norm
     dropout: float = 0.0  # share of the branch's values set to 0 in training
     causal: bool = False  # use no later frames

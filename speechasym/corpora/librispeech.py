@@ -4,6 +4,7 @@
     domain audio books", ICASSP 2015.
 """
 
+import codecs
 import re
 from collections import defaultdict
 from collections.abc import Collection
@@ -99,18 +100,22 @@ def _subset(root: Path, path: PurePosixPath) -> str:
 
 
 def _transcripts(root: Path, place: str, subset: str, texts: _Texts, problems: Problems) -> None:
-    """Read a file of lines `ID TEXT` into `texts`, each line decoded by itself."""
+    """Read a file of lines `ID TEXT` into `texts`, each line decoded by itself.
+
+    Id and text are separated by spaces or tabs.
+    """
     raw = checks.read_bytes(root / place, place, "transcript", problems)
+    raw = raw.removeprefix(codecs.BOM_UTF8)
     for number, line in enumerate(map(bytes.strip, raw.splitlines()), 1):
         if not line:
             continue
         where = f"{place}:{number}"
-        name = line.partition(b" ")[0].decode("utf-8", "replace")
+        name = line.split(None, 1)[0].decode("utf-8", "replace")
         if (subset, name) in texts:
             problems.add("error", "two texts for one id", where, name)
             continue
         try:
-            texts[subset, name] = line.decode().partition(" ")[2], where
+            texts[subset, name] = line.decode()[len(name) :].strip(), where
         except UnicodeDecodeError as error:
             detail = f"byte {error.start} of the line is {line[error.start]:#04x}"
             problems.add("error", "transcript not UTF-8", where, detail)

@@ -1,7 +1,7 @@
 """Pronunciation lexica: CMUdict's and LibriSpeech's text formats.
 
 [1] The CMU Pronouncing Dictionary 0.7a: `WORD  P1 P2`, alternatives `WORD(1)`, comments `;;;`.
-    NLTK distributes it as `WORD 1 P1 P2`, with a counter.
+    NLTK distributes it as `WORD 1 P1 P2`, with a counter. Kaldi and MFA write probabilities there.
 [2] LibriSpeech lexicon, openslr.org/11: `WORD<tab>P1 P2`, alternatives repeat the word.
 """
 
@@ -16,6 +16,11 @@ from speechasym.language import phones
 Pronunciation = tuple[str, ...]
 
 _ALTERNATIVE = re.compile(r"(.+)\(\d+\)")
+_NUMBER = re.compile(r"\d+(\.\d*)?([eE][-+]?\d+)?|\.\d+")
+# in place of phones in Kaldi's, MFA's and sphinx's lexica: silence, noises, unknown words
+_NOISES = phones.SILENCES.union(
+    ("SPN", "NSN", "LAU", "spn", "nsn", "lau", "+SPN+", "+NSN+", "+NOISE+", "++NOISE++")
+)
 _KNOWN = frozenset(phones.ARPABET + phones.ARPABET_STRESSED)
 
 
@@ -54,10 +59,11 @@ def read_lexicon(path: str | Path, extra: Iterable[str] = ()) -> Lexicon:
     """Read a lexicon of ARPAbet phones, with or without stress, in UTF-8 or Latin-1.
 
     The format may be [1], with `WORD(1)` or with NLTK's counter, or [2]. Comments begin with `;;;`,
-    or with ` #` after a pronunciation. Duplicates are dropped.
+    or with ` #` after a pronunciation. Probabilities after the word are ignored, duplicates
+    dropped, and so are entries of nothing but silence or noise, such as `<UNK> SPN`.
 
     Args:
-        extra: symbols to accept besides ARPAbet's, such as SIL or SPN.
+        extra: symbols to accept besides ARPAbet's, such as SIL or SPN; also where they are alone.
 
     Raises:
         LexiconError: the file cannot be read, is not text or has no entries; a word without
@@ -69,13 +75,15 @@ def read_lexicon(path: str | Path, extra: Iterable[str] = ()) -> Lexicon:
         if line.startswith(";;;") or not line.strip():
             continue
         word, *symbols = line.split()
-        if symbols and symbols[0].isdecimal():
-            del symbols[0]  # NLTK's counter
+        while symbols and _NUMBER.fullmatch(symbols[0]):
+            del symbols[0]  # NLTK's counter, or probabilities
         if "#" in symbols:
             del symbols[symbols.index("#") :]
         if not symbols:
             problem = f"{line.strip()!r} has no phones, expected `WORD  P1 P2`"
             raise LexiconError(f"{path}:{number}", problem, "Fix or remove the line")
+        if _NOISES.issuperset(symbols) and not known.issuperset(symbols):
+            continue
         if unknown := [symbol for symbol in symbols if symbol not in known]:
             raise LexiconError(
                 f"{path}:{number}",

@@ -457,6 +457,17 @@ def test_official_subset_names_show_the_published_counts(books):
     assert "40 speakers, 2703 sentences" in report.text() and "own subsets" in report.split
 
 
+@pytest.mark.parametrize("gap", ["\t", "  ", " \t"])
+def test_librispeech_separated_by_any_blanks(books, libri, gap):
+    for table in books.rglob("*.trans.txt"):
+        lines = table.read_text().splitlines()
+        table.write_text(
+            "\ufeff" + "\r\n".join(line.replace(" ", gap, 1) for line in lines), "utf-8"
+        )
+    found, expected = librispeech.prepare(books), librispeech.prepare(libri)
+    assert facts(found) == facts(expected) and not found.report.problems
+
+
 def test_every_fault_of_librispeech(books):
     chapter = books / "stub-dev" / "21" / "121"
     table = chapter / "21-121.trans.txt"

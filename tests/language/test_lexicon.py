@@ -5,6 +5,7 @@ import re
 import pytest
 
 from speechasym.errors import LexiconError
+from speechasym.language import phones
 from speechasym.language.lexicon import Lexicon, read_lexicon, restrict, write_lexicon
 
 CMUDICT = """;;; a comment
@@ -66,9 +67,23 @@ def test_words_are_found_in_any_case():
 
 def test_extra_symbols(tmp_path):
     path = tmp_path / "lexicon.txt"
-    path.write_text("!SIL SIL\n<UNK> SPN\n", "utf-8")
+    path.write_text("!SIL SIL\n<UNK> SPN\n<sil> sil\nA AH0\n", "utf-8")
     assert read_lexicon(path, ("SIL", "SPN"))["<UNK>"] == [("SPN",)]
-    with pytest.raises(LexiconError, match=r"lexicon.txt:1: 'SIL' of '!SIL' is not one of the 39"):
+    assert read_lexicon(path) == {"A": [("AH0",)]}  # what is not a word is left out
+    assert set(read_lexicon(path, phones.SILENCES)) == {"!SIL", "<sil>", "A"}
+    path.write_text("A AH0 SPN\n")
+    with pytest.raises(LexiconError, match=r"lexicon.txt:1: 'SPN' of 'A' is not one of the 39"):
+        read_lexicon(path)
+
+
+@pytest.mark.parametrize("columns", ["1.0", "0.99\t0.12\t1.3e-2\t1.0", "1", "1. .5"])
+def test_probabilities_are_ignored(tmp_path, columns):
+    """Kaldi's lexiconp.txt has one column, MFA's dictionaries up to four."""
+    path = tmp_path / "lexicon.txt"
+    path.write_text(LIBRISPEECH.replace("FIRE\t", f"FIRE\t{columns}\t"))
+    assert read_lexicon(path)["FIRE"] == FIRE
+    path.write_text(f"FIRE {columns}\n")
+    with pytest.raises(LexiconError, match=r":1: .* has no phones"):
         read_lexicon(path)
 
 

@@ -30,8 +30,9 @@ def quiet_first(x, seconds=0.5):
     return np.concatenate([noise(int(seconds * RATE), 1e-4), x + noise(len(x), 1e-4, 1)])
 
 
-def designed(**options):
-    return tracks.design(AsymmetryConfig(bank=FilterbankConfig(**{"sample_rate": RATE} | options)))
+def designed(compact=False, **options):
+    bank = FilterbankConfig(**{"sample_rate": RATE} | options)
+    return tracks.design(AsymmetryConfig(bank=bank, compact=compact))
 
 
 def pooled(x, **options):

@@ -62,12 +62,12 @@ def slope(track: list[float]) -> list[float]:
     ]
 
 
-def tracks(power, turn, phase, floor, own, scale, hop, same, per_frame):
+def tracks(power, turn, phase, floor, own, scale, hop, share, per_frame, settle):
     """Steps of the asymmetry tracks of each channel, from inner samples as lists [t][channel].
 
     power; turn: cycles a sample; phase: cycles; floor: power, [frame][channel]; own: cycles a
-    sample at the centre; scale: ERB per cycle a sample; hop: samples an inner sample; same:
-    cycles a sample by which neighbours differ that follow two components.
+    sample at the centre; scale: ERB per cycle a sample; hop: samples an inner sample; share: of
+    an inner sample in the mean direction of the lead; settle: inner samples without amplitude.
     """
 
     def short(cycles):
@@ -75,6 +75,8 @@ def tracks(power, turn, phase, floor, own, scale, hop, same, per_frame):
 
     count = len(power[0])
     out = {"weight": [], "amplitude": [], "frequency": [], "carrier": [], "lead": []}
+    height = [0.0] * count
+    mean, reading = [0j] * (count - 1), [None] * (count - 1)
     for t in range(len(power)):
         least = floor[t // per_frame]
         above = [max(power[t][c], least[c]) for c in range(count)]
@@ -83,12 +85,15 @@ def tracks(power, turn, phase, floor, own, scale, hop, same, per_frame):
         below = floor[before // per_frame]
         was = [max(power[before][c], below[c]) for c in range(count)]
         w0 = out["weight"][before] if t else [0.0] * count
-        out["amplitude"].append(
-            [
-                10 * math.log10(a / b) * max(v, w)
-                for a, b, v, w in zip(above, was, out["weight"][t], w0, strict=True)
-            ]
-        )
+        climbs = [0.0] * count
+        for c in range(count):
+            step = 10 * math.log10(above[c] / was[c])
+            if out["weight"][t][c] == w0[c] == 0:
+                climbs[c] = -height[c]
+            elif t >= settle:
+                climbs[c] = max(step, -height[c])
+            height[c] += climbs[c]
+        out["amplitude"].append(climbs)
         sure = [min(a, b) for a, b in zip(out["weight"][t], w0, strict=True)]
         moved = [
             (short(turn[t][c] - own[c]) - short(turn[before][c] - own[c])) * scale[c]
@@ -99,22 +104,23 @@ def tracks(power, turn, phase, floor, own, scale, hop, same, per_frame):
             short(phase[t][c] - phase[before][c] - turn[before][c] * hop) for c in range(count)
         ]
         out["carrier"].append([m * s for m, s in zip(missed, sure, strict=True)])
-        lead = [short(phase[t][c + 1] - phase[t][c]) for c in range(count - 1)]
-        led = [short(phase[before][c + 1] - phase[before][c]) for c in range(count - 1)]
-        out["lead"].append(
-            [
-                short(lead[c] - led[c])
-                * min(sure[c], sure[c + 1])
-                * max(0, 1 - abs(turn[t][c + 1] - turn[t][c]) / same)
-                for c in range(count - 1)
-            ]
-        )
+        leads = [0.0] * (count - 1)
+        for c in range(count - 1):
+            now = cmath.exp(2j * math.pi * (phase[t][c + 1] - phase[t][c]))
+            both = min(out["weight"][t][c], out["weight"][t][c + 1])
+            mean[c] = (1 - share * both) * mean[c] + share * both * now
+            if abs(mean[c]) >= 0.5:
+                angle = cmath.phase(mean[c]) / (2 * math.pi)
+                if reading[c] is not None:
+                    leads[c] = short(angle - reading[c])
+                reading[c] = angle
+        out["lead"].append(leads)
     return out
 
 
-def stops(steps, width, decay, per_frame):
+def stops(steps, width, decay, per_frame, start=0.0):
     """Stop at every inner sample; rise and fall work at every frame's end, of one track."""
-    s, up, down, all_s, rises, falls = 0.0, 0.0, 0.0, [], [], []
+    s, up, down, all_s, rises, falls = start, 0.0, 0.0, [], [], []
     for t, step in enumerate(steps):
         if t % per_frame == 0:
             up, down = up * decay, down * decay

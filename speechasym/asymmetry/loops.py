@@ -4,34 +4,50 @@ their areas, and work per second.
 Shapes: T samples, N inner samples, F frames, C channels, S scales.
 """
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from speechasym.asymmetry import tracks
+from speechasym.asymmetry.columns import CHUNK
 from speechasym.asymmetry.tracks import Design, Tracks
 from speechasym.auditory import filterbank
 
 DRAWN_TRACKS = ("amplitude", "frequency", "lead")  # one track of each kind
 
 
-def all_frames(x: NDArray[np.float32], d: Design) -> Tracks:
-    """Samples x (T,) -> its `filterbank.frame_count` frames, with alignment delays removed."""
-    pooled, _ = tracks.pool(_padded(x, d), d, tracks.start(d), DRAWN_TRACKS)
-    parts: list[Any] = []
-    for part in pooled:
-        if isinstance(part, dict):
-            parts.append({track: work[:, d.late :] for track, work in part.items()})
-        else:
-            parts.append(part[d.late :])
-    return Tracks(*parts)
+def all_frames(x: NDArray[np.float32], d: Design, selection: slice = slice(None)) -> Tracks:
+    """Return the `filterbank.frame_count` frames of samples x (T,), or some of them."""
+    first, stop, _ = selection.indices(filterbank.frame_count(len(x), d.hop))
+    state, count, parts = tracks.start(d), 0, []
+    for chunk in _chunks(x, d):
+        pooled, state = tracks.pool(chunk, d, state, DRAWN_TRACKS)
+        part = slice(max(0, first - count), max(0, stop - count))
+        parts.append([_frames(value, part) for value in pooled])
+        count += len(pooled.power)
+    return Tracks(*map(_joined, zip(*parts, strict=True)))
 
 
-def _padded(x: NDArray[np.float32], d: Design) -> NDArray[np.float32]:
-    """Truncate x, or let silence follow it, so that all its frames come out."""
-    size = filterbank.frame_count(len(x), d.hop) * d.hop + d.latency
-    return np.concatenate([x, np.zeros(max(0, size - len(x)), np.float32)])[:size]
+def _frames(value: Any, part: slice) -> Any:
+    if isinstance(value, dict):
+        return {track: work[:, part] for track, work in value.items()}
+    return value[part]
+
+
+def _joined(values: Sequence[Any]) -> Any:
+    if isinstance(values[0], dict):
+        return {track: np.concatenate([v[track] for v in values], 1) for track in values[0]}
+    return np.concatenate(values)
+
+
+def _chunks(x: NDArray[np.float32], d: Design) -> Iterator[NDArray[np.float32]]:
+    """Yield x, truncated or followed by silence, so that all its frames come out."""
+    size = filterbank.frame_count(len(x), d.hop) * d.hop + d.late * d.hop
+    x = np.concatenate([x, np.zeros(max(0, size - len(x)), np.float32)])[:size]
+    for i in range(0, max(1, size), CHUNK):
+        yield x[i : i + CHUNK]
 
 
 def work_rates(
@@ -71,14 +87,19 @@ def inner_tracks(
     lead (cycles; over the channel below, or for the lowest channel, of the one above) start at 0
     and are free to drift.
     """
-    inner, _ = tracks.inner(_padded(x, d), d, tracks.start(d))
-    sums = {}
-    for track in DRAWN_TRACKS:
-        column = max(0, channel - 1) if track == "lead" else channel
-        sums[track] = np.cumsum(inner.moves[track][:, column], dtype=np.float64)
-    sums["amplitude"] += inner.level_db[0, channel]
-    first = d.late * d.per_frame
-    return {track: y[first:] for track, y in sums.items()}, inner.weight[first:, channel] > 0
+    state = tracks.start(d)
+    moves: dict[str, list[NDArray]] = {track: [] for track in DRAWN_TRACKS}
+    levels, audible = [], []
+    for chunk in _chunks(x, d):
+        inner, state = tracks.inner(chunk, d, state)
+        for track, parts in moves.items():
+            column = max(0, channel - 1) if track == "lead" else channel
+            parts.append(inner.moves[track][:, column].astype(np.float64))
+        levels.append(inner.level_db[:, channel])
+        audible.append(inner.weight[:, channel] > 0)
+    sums = {track: np.cumsum(np.concatenate(parts)) for track, parts in moves.items()}
+    sums["amplitude"] += np.concatenate(levels)[:1]
+    return sums, np.concatenate(audible)
 
 
 def origins(track: str, y: NDArray[np.float64], audible: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -93,11 +114,17 @@ def origins(track: str, y: NDArray[np.float64], audible: NDArray[np.bool_]) -> N
     return np.zeros(len(y))
 
 
-def play(y: NDArray[np.float64], width: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A track y (N,) and half-widths (S,) -> the plays' outputs (S, N)."""
+def play(
+    y: NDArray[np.float64], width: NDArray[np.float64], at_rest: bool = False
+) -> NDArray[np.float64]:
+    """A track y (N,) and half-widths (S,) -> the plays' outputs (S, N).
+
+    At rest, as that of the amplitude, an output starts a half-width above the track, else on it.
+    """
     from speechasym.ops import cpu_hysteresis as cpu
 
-    return cpu.play(y[:, None], width)[0][..., 0]
+    start = (y[0] + width)[:, None] if at_rest else None
+    return cpu.play(y[:, None], width, start)[0][..., 0]
 
 
 def loop_area(x: NDArray, p: NDArray) -> NDArray[np.float64]:

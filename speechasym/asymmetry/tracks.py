@@ -11,15 +11,22 @@ At that rate, every channel has
 - frequency: energy-weighted instantaneous frequency minus the centre frequency, in ERB;
 - carrier: phase in cycles minus what the channel itself predicted 1 inner sample before, from its
   phase and its instantaneous frequency;
-- lead: phase in cycles by which a channel leads its lower neighbour.
+- lead: phase in cycles by which a channel leads its lower neighbour, from the mean direction of
+  z_(c+1) conj z_c over `LEAD_S` of sound.
 
 Silence carries no information: with w = 1 - floor / power, which is 0 at the floor, each move of
-frequency, carrier and lead is weighted by the lesser w of its two ends, and each move of amplitude
-by the greater. Phases move the shorter way round. Neighbours that follow two harmonics turn against
-each other without end, which is not an event in either: moves of the lead are also weighted by
-1 - |difference of their instantaneous frequencies| / `SAME_HZ`, at least 0. Each scale applies its
-own half-width and time constant to all four tracks: the stop output, and the rise and fall work of
-the play, forgotten with the scale's time constant.
+frequency and carrier is weighted by the lesser w of its two ends. Moves of amplitude and lead count
+in full, because weights would let a track that returns to where it was move on balance:
+
+- amplitude moves above the floor; on the floor, it has fallen as far as it rose. A sound raises its
+  floor and would otherwise rise more than it falls. (In the compact set each move is weighted by
+  the greater w of its two ends, and plays start in the middle.)
+- the mean direction of the lead advances by w, rests in silence, and is read where it is at least
+  `DIRECT` long.
+
+Phases move the shorter way round. Each scale applies its own half-width and time constant to all
+four tracks: the stop output, and the rise and fall work of the play, forgotten with the scale's
+time constant.
 
 Shapes: T samples, C channels, F frames, H inner samples a frame, S scales.
 """
@@ -40,7 +47,8 @@ MARGIN_DB = 6.0  # of the floor above the noise: in noise, 1 inner sample in 50 
 SMOOTH_S = 0.05  # smoothing of the power whose minimum is followed
 RISE_S = 5.0  # time constant with which the noise estimate rises
 SETTLE_S = 0.1  # the beginning of a recording counts as noise
-SAME_HZ = 30.0  # neighbours whose frequencies differ by this follow two components
+LEAD_S = 0.02  # time constant of the mean lead: a few periods of a voice
+DIRECT = 0.5  # least length of its direction, which is 1 if neighbours keep step
 
 TRACKS = {"amplitude": "dB", "frequency": "ERB", "carrier": "cycle", "lead": "cycle"}
 KINDS = {"amplitude": ("amplitude",), "frequency": ("frequency",), "phase": ("carrier", "lead")}
@@ -130,7 +138,7 @@ class Design:
 
     @property
     def late(self) -> int:
-        """Frames at the beginning, from before the recording, because of that delay."""
+        """Frames that alignment leaves out at the beginning, from before the recording."""
         return -(-self.latency // self.hop)
 
 
@@ -170,10 +178,12 @@ class State(NamedTuple):
 
     bank: filterbank.FilterbankState
     waiting: NDArray[np.float32]  # samples of an incomplete frame
-    frames: int  # complete frames so far
+    frames: int  # complete frames so far, with those left out
     noise: NDArray | None  # of `ops.cpu_asymmetry.noise_floor`
     moves: NDArray | None  # of `ops.cpu_asymmetry.moves`
+    lead: NDArray | None  # of `ops.cpu_asymmetry.direction_moves`
     level_db: NDArray | None  # (1, C), at the last inner sample
+    height: NDArray | None  # of `ops.cpu_asymmetry.grounded_moves`
     stops: dict[str, NDArray]  # of `ops.cpu_asymmetry.stop_pooled`, for each track
 
 
@@ -196,10 +206,19 @@ class Tracks(NamedTuple):
 
 
 def start(d: Design) -> State:
-    """Return the state before any sound."""
+    """Return the state before any sound.
+
+    Plays of the amplitude are at rest, as after a fall into silence: from the middle of its play
+    the first rise would count more than the fall that ends the sound. Those of the compact set,
+    whose scale is 3 dB wide in all, start in the middle.
+    """
     bank = filterbank.FilterbankState(None, np.zeros((1, d.latency), np.float32))
     rest = d.late * d.hop - d.latency  # so that frames are late by whole frames
-    return State(bank, np.zeros(rest, np.float32), 0, None, None, None, {})
+    stops = {}
+    if not d.config.compact:
+        stops["amplitude"] = np.zeros((3, len(d.decay), len(d.inner.frequency)), np.float32)
+        stops["amplitude"][0] = -d.width["amplitude"][:, None]
+    return State(bank, np.zeros(rest, np.float32), 0, None, None, None, None, None, stops)
 
 
 class Inner(NamedTuple):
@@ -216,7 +235,11 @@ class Inner(NamedTuple):
 
 
 def inner(x: NDArray[np.float32], d: Design, state: State) -> tuple[Inner, State]:
-    """Return the frames completed by x (T,) at the inner rate, and the state except its stops."""
+    """Return the frames completed by x (T,) at the inner rate, and the state except its stops.
+
+    With alignment the first `late` frames, in which delayed channels have no sound yet, are left
+    out: the end of that silence would count as a rise.
+    """
     from speechasym.ops import cpu_asymmetry as cpu
 
     samples = np.concatenate([state.waiting, x])
@@ -224,29 +247,39 @@ def inner(x: NDArray[np.float32], d: Design, state: State) -> tuple[Inner, State
     pooled, bank = filterbank.pool(samples[None, :used], d.inner, state.bank)
     # contiguous rows, for which loops are vectorised: six times as fast, copies included
     power, lag1, sample = (np.ascontiguousarray(part[0].T) for part in pooled)
+    frames = state.frames + used // d.hop
+    first = min(max(0, d.late - state.frames) * d.per_frame, len(power))
+    power, lag1, sample = power[first:], lag1[first:], sample[first:]
     rate = d.sample_rate / d.hop
     frame_power = cpu.means(power, d.per_frame)
     smooth, rise = (1 - np.exp(-1 / (seconds * rate)) for seconds in (SMOOTH_S, RISE_S))
+    settle, past = int(np.ceil(SETTLE_S * rate)), max(0, state.frames - d.late)
     noise_db, noise = cpu.noise_floor(
         np.maximum(frame_power, np.float32(10 ** (QUIET_DB / 10 - 1))), smooth, rise,
-        int(np.ceil(SETTLE_S * rate)), state.noise, state.frames,
+        settle, state.noise, past,
     )  # fmt: skip
     floor = np.maximum(noise_db + np.float32(MARGIN_DB), np.float32(QUIET_DB))
     least = np.exp2(floor * np.float32(np.log2(10) / 10))
     m, last_moves = cpu.moves(
-        power, lag1, sample, least, d.centre_cycles, d.erb_per_cycle, d.inner.hop,
-        SAME_HZ / d.sample_rate, state.moves,
-    )  # fmt: skip
+        power, lag1, sample, least, d.centre_cycles, d.erb_per_cycle, d.inner.hop, state.moves
+    )
+    share = 1 - np.exp(-d.inner.hop / d.sample_rate / LEAD_S)
+    lead, last_lead = cpu.direction_moves(sample, m.both, share, DIRECT, state.lead)
     level_db = np.log10(m.above, out=m.above)
     level_db *= np.float32(10)
     previous = level_db[:1] if state.level_db is None else state.level_db
     climb = np.diff(level_db, axis=0, prepend=previous)
-    climb *= m.either
-    moves = {"amplitude": climb, "frequency": m.frequency, "carrier": m.carrier, "lead": m.lead}
+    height = state.height
+    if d.config.compact:
+        climb *= m.either
+    else:
+        climb[: max(0, settle - past) * d.per_frame] = 0
+        climb, height = cpu.grounded_moves(climb, m.either, height)
+    moves = {"amplitude": climb, "frequency": m.frequency, "carrier": m.carrier, "lead": lead}
     after = State(
-        bank, samples[used:].copy(), state.frames + len(frame_power),
-        noise if len(level_db) else state.noise, last_moves,
-        level_db[-1:].copy() if len(level_db) else state.level_db, state.stops,
+        bank, samples[used:].copy(), frames,
+        noise if len(level_db) else state.noise, last_moves, last_lead,
+        level_db[-1:].copy() if len(level_db) else state.level_db, height, state.stops,
     )  # fmt: skip
     return Inner(lag1, sample, frame_power, floor, level_db, m.weight, m.both, moves), after
 

@@ -192,7 +192,7 @@ class AsymmetryFeatures(FilterbankFeatures):
         size = columns.CHUNK  # also here, so that few rows are in memory at a time
         chunks = (x[i : i + size] for x in blocks for i in range(0, len(x), size))
         rows, start = partial(columns.rows, d=d), tracks.start(d)
-        parts = _whole_frames(chunks, d.hop, rows, start, d.late, d.latency)
+        parts = _whole_frames(chunks, d.hop, rows, start, tail=d.late * d.hop)
         if not self.compact:
             yield from parts
             return

@@ -14,6 +14,7 @@ from speechasym.ops.compiling import njit
 
 # sums of moves below this are set to 0: denormal numbers are five times slower, and negligible
 SILENCE = 1e-30
+UNKNOWN = 9.0  # cycles, of a direction that has not been read yet
 _jit = njit(nogil=True, error_model="numpy")
 
 
@@ -159,15 +160,13 @@ def _rows(
 
 @_jit
 def _steps(
-    n: int, weight: Any, turn: Any, phase: Any, off: Any, hop: Any, near: Any,
-    either: Any, both: Any, side: Any, deviation: Any, carrier: Any, lead: Any,
+    n: int, weight: Any, turn: Any, phase: Any, off: Any, hop: Any,
+    either: Any, both: Any, deviation: Any, carrier: Any,
 ) -> None:  # fmt: skip
-    # all flat, with the n channels before the first; `lead` is meaningless in the last channel
-    zero, one, size = np.float32(0), np.float32(1), len(weight)
-    for i in range(size - 1):
-        both[i] = min(weight[i], weight[i + 1])
-    for i in range(size - 1):
-        side[i] = _wrap(phase[i + 1] - phase[i])
+    # all flat, with the n channels before the first; `both` is meaningless in the last channel
+    size = len(weight)
+    for i in range(size - n - 1):
+        both[i] = min(weight[n + i], weight[n + i + 1])
     now, then = weight[n:], weight[: size - n]
     for i in range(size - n):
         either[i] = max(now[i], then[i])
@@ -177,10 +176,50 @@ def _steps(
     q, q0, u0 = phase[n:], phase[: size - n], turn[: size - n]
     for i in range(size - n):
         carrier[i] = _wrap(q[i] - q0[i] - u0[i] * hop) * min(now[i], then[i])
-    b, b0, s, s0, u = both[n:], both[: size - n], side[n:], side[: size - n], turn[n:]
-    for i in range(size - n - 1):
-        same = max(zero, one - abs(u[i + 1] - u[i]) * near)
-        lead[i] = _wrap(s[i] - s0[i]) * (min(b[i], b0[i]) * same)
+
+
+@_jit
+def _grounded_moves(step: Any, weight: Any, height: Any, out: Any) -> None:
+    zero = step.dtype.type(0)
+    for t in range(step.shape[0]):
+        row, w, to = step[t], weight[t], out[t]
+        for c in range(step.shape[1]):
+            to[c] = max(row[c] if w[c] > zero else -height[c], -height[c])
+        for c in range(step.shape[1]):
+            height[c] += to[c]
+
+
+@_jit
+def _direction_moves(
+    z: Any, weight: Any, share: Any, least: Any, now: Any, rows: Any, out: Any
+) -> None:
+    x, y, last = now[0], now[1], now[2]
+    re, im, along, across, pull, turn = rows[0], rows[1], rows[2], rows[3], rows[4], rows[5]
+    one, tiny, unknown = np.float32(1), np.float32(SILENCE), np.float32(UNKNOWN)
+    zero, square = np.float32(0), least * least
+    count = len(re) - 1
+    for t in range(z.shape[0]):
+        row, w, to = z[t], weight[t], out[t]
+        for c in range(count + 1):
+            re[c] = row[2 * c]
+            im[c] = row[2 * c + 1]
+        for c in range(count):
+            along[c] = re[c + 1] * re[c] + im[c + 1] * im[c]
+        for c in range(count):
+            across[c] = im[c + 1] * re[c] - re[c + 1] * im[c]
+        for c in range(count):
+            pull[c] = one / np.sqrt(max(along[c] * along[c] + across[c] * across[c], tiny))
+        for c in range(count):
+            x[c] += share * w[c] * (along[c] * pull[c] - x[c])
+        for c in range(count):
+            y[c] += share * w[c] * (across[c] * pull[c] - y[c])
+        for c in range(count):
+            turn[c] = _turn(y[c], x[c]) if x[c] * x[c] + y[c] * y[c] >= square else last[c]
+        for c in range(count):
+            to[c] = _wrap(turn[c] - last[c]) if last[c] < unknown else zero
+        for c in range(count):
+            last[c] = turn[c]
+        to[count] = zero
 
 
 @_jit
@@ -223,7 +262,7 @@ def _means(x: Any, h: int, out: Any) -> None:
 
 
 class Moves(NamedTuple):
-    """Steps of the tracks between inner samples (T, C); the last column of lead and both is 0."""
+    """Steps of the tracks between inner samples (T, C); the last column of both is 0."""
 
     above: NDArray  # power, at least the floor
     weight: NDArray  # 1 - floor / above
@@ -231,12 +270,11 @@ class Moves(NamedTuple):
     both: NDArray  # the smaller weight of a channel and its upper neighbour
     frequency: NDArray  # ERB
     carrier: NDArray  # cycles
-    lead: NDArray  # cycles
 
 
 def moves(
     power: NDArray, lag1: NDArray, z: NDArray, least: NDArray, centre: NDArray, scale: NDArray,
-    hop: int, same: float, last: NDArray | None,
+    hop: int, last: NDArray | None,
 ) -> tuple[Moves, NDArray]:  # fmt: skip
     """Return the tracks' weighted moves, defined in `speechasym.asymmetry.tracks`, and `last`.
 
@@ -246,28 +284,58 @@ def moves(
         centre: (C,) centre frequencies in cycles per sample.
         scale: (C,) ERBs per cycle per sample.
         hop: samples per inner sample.
-        same: difference in cycles per sample from which neighbours count as following different
-            components.
         last: (4, C) weight, cycles per sample, phase and deviation before; None: no move.
     """
     high, count = power.shape
-    # weight, turn, phase, off, both, side, each with the row before
-    known = np.empty((6, high + 1, count), np.float32)
-    known[:4, 0] = 0 if last is None else last
-    above, either, deviation, carrier, lead = np.empty((5, high, count), np.float32)
-    weight, turn, phase, off, both, side = known
+    # weight, turn, phase, off, each with the row before
+    known = np.empty((4, high + 1, count), np.float32)
+    known[:, 0] = 0 if last is None else last
+    above, either, both, deviation, carrier = np.empty((5, high, count), np.float32)
+    weight, turn, phase, off = known
     h = high // max(1, len(least))
     _rows(
         power, lag1.view(np.float32), z.view(np.float32), least, centre, scale, h,
         above, weight[1:], turn[1:], phase[1:], off[1:],
     )  # fmt: skip
-    flat = [part.reshape(-1) for part in (either, both, side, deviation, carrier, lead)]
-    first = [part.reshape(-1) for part in (weight, turn, phase, off)]
+    flat = [part.reshape(-1) for part in (either, both, deviation, carrier)]
+    first = [part.reshape(-1) for part in known]
     steps: Any = _steps
-    steps(count, *first, np.float32(hop), np.float32(1 / same), *flat)
-    both[:, -1] = lead[:, -1] = 0
-    result = Moves(above, weight[1:], either, both[1:], deviation, carrier, lead)
-    return result, known[:4, -1].copy()
+    steps(count, *first, np.float32(hop), *flat)
+    both[:, -1] = 0
+    return Moves(above, weight[1:], either, both, deviation, carrier), known[:, -1].copy()
+
+
+def grounded_moves(
+    step: NDArray, weight: NDArray, state: NDArray | None = None
+) -> tuple[NDArray, NDArray]:
+    """Compute `ref.grounded_moves` of C tracks: step, weight (T, C) -> moves (T, C), state (C,)."""
+    height = np.zeros(step.shape[1], step.dtype) if state is None else state.copy()
+    out = np.empty_like(step)
+    _grounded_moves(step, weight, height, out)
+    return out, height
+
+
+def direction_moves(
+    z: NDArray, weight: NDArray, share: float, least: float, state: NDArray | None = None
+) -> tuple[NDArray, NDArray]:
+    """Compute `ref.direction_moves` of z_(c+1) conj z_c: (T, C) -> cycles (T, C), state (3, C).
+
+    The last column, which has no upper neighbour, is 0.
+
+    Args:
+        z: (T, C) complex64.
+        weight: (T, C) float32 of each channel and its upper neighbour.
+        share, least: as in `ref.direction_moves`.
+    """
+    if state is None:
+        state = np.zeros((3, z.shape[1]), np.float32)
+        state[2] = UNKNOWN
+    now, rows = state.copy(), np.empty((6, z.shape[1]), np.float32)
+    out = np.empty(z.shape, np.float32)
+    _direction_moves(
+        z.view(np.float32), weight, np.float32(share), np.float32(least), now, rows, out
+    )
+    return out, now
 
 
 def neighbours(z: NDArray, h: int) -> tuple[NDArray, NDArray, NDArray]:

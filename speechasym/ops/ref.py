@@ -155,6 +155,61 @@ def noise_floor(
     return out, np.array([s, n])
 
 
+def grounded_moves(step: NDArray, weight: NDArray, state: float = 0.0) -> tuple[NDArray, float]:
+    """Return the moves of a track above a floor that rises and falls itself.
+
+    The sum of the moves is never below 0, and on the floor it is 0: a sound that rises from one
+    floor and ends in a higher one, which it has raised, falls as far as it rose.
+
+    Args:
+        step: (T,) moves of the greater of track and floor.
+        weight: (T,) above 0 where either end of a move is above the floor.
+        state: sum of the moves before the first step.
+
+    Returns:
+        moves (T,), and the state.
+    """
+    moves = np.zeros(len(step), step.dtype)
+    height = state
+    for t in range(len(step)):
+        moves[t] = max(step[t], -height) if weight[t] > 0 else -height
+        height = height + moves[t]
+    return moves, height
+
+
+def direction_moves(
+    z: NDArray, weight: NDArray, share: float, least: float, state: NDArray | None = None
+) -> tuple[NDArray, NDArray]:
+    """Return the moves of the mean direction of a complex track, in cycles, the shorter way.
+
+    m(t) = m(t-1) + share weight(t) (z(t) / |z(t)| - m(t-1)). Where |m| >= least, its angle is read;
+    a move is the difference to the reading before, so that a track that comes back to the same
+    direction has moved by whole turns. The first reading is no move.
+
+    Args:
+        z: (T,) complex.
+        weight: (T,) of each sample, 0 to 1; at 0, m rests.
+        share: of a new direction in the mean.
+        least: length of m, 0 to 1, from which its direction is definite.
+        state: (3,) real and imaginary part of m, and the last reading in cycles, 9 for none;
+            None: m is 0, without a reading.
+
+    Returns:
+        moves (T,), and the state.
+    """
+    moves = np.zeros(len(z))
+    x, y, last = (0.0, 0.0, 9.0) if state is None else state
+    m = complex(x, y)
+    for t in range(len(z)):
+        m += share * weight[t] * (z[t] / max(abs(z[t]), 1e-15) - m)
+        if abs(m) >= least:
+            turn = np.angle(m) / (2 * np.pi)
+            if last < 9:
+                moves[t] = turn - last - np.rint(turn - last)
+            last = turn
+    return moves, np.array([m.real, m.imag, last])
+
+
 def stop_pooled(
     step: NDArray, weight: NDArray, width: NDArray, decay: NDArray, hop: int,
     state: NDArray | None = None,

@@ -40,10 +40,10 @@ SIDE_BY_SIDE_S = 8.0  # longer recordings have the kinds below one another, each
 
 
 def design(sample_rate: int) -> Design:
-    """Design the tracks of feature extraction, but aligned and at the recording's own rate."""
+    """Design the tracks of feature extraction, but at the recording's own sample rate."""
     rate = sample_rate / frame_hop(sample_rate)
     return tracks.design(
-        AsymmetryConfig(bank=FilterbankConfig(sample_rate=sample_rate, frame_rate=rate, align=True))
+        AsymmetryConfig(bank=FilterbankConfig(sample_rate=sample_rate, frame_rate=rate))
     )
 
 
@@ -132,8 +132,8 @@ def scales_figure(excerpt: Excerpt, annotation: Mapping[str, Sequence[Interval]]
     Red: a track rises (1: does nothing else), blue: it falls (-1), white: neither.
     """
     d = design(excerpt.sample_rate)
-    frames = loops.all_frames(excerpt.x, d)
-    part, rate, start = excerpt.frames(d.hop), d.sample_rate / d.hop, excerpt.start
+    frames = loops.all_frames(excerpt.x, d, excerpt.frames(d.hop))
+    rate, start = d.sample_rate / d.hop, excerpt.start
     beside = excerpt.duration <= SIDE_BY_SIDE_S
     columns = [[track] for track in loops.DRAWN_TRACKS] if beside else [list(loops.DRAWN_TRACKS)]
     heights = [0.6] + [0.17 * len(annotation)] * bool(annotation)
@@ -152,7 +152,7 @@ def scales_figure(excerpt: Excerpt, annotation: Mapping[str, Sequence[Interval]]
         for track in drawn:
             for number, name in enumerate(scale_names(d.config.scales, track)):
                 axes = next(panels)
-                values = frames.asymmetry[track][number, part].T
+                values = frames.asymmetry[track][number].T
                 image = channel_image(
                     axes, values, _centres(d, track), rate, start,
                     cmap=SIGNED, vmin=-1, vmax=1, interpolation="auto",
@@ -193,7 +193,7 @@ def hysteresis_figure(excerpt: Excerpt, at: float) -> Figure:
     figure = Figure(figsize=(3.1 * len(scales) + 0.5, 10.2), dpi=DPI, layout="compressed")
     grid = figure.subplots(len(inputs), len(scales), squeeze=False, sharex="row", sharey="row")
     for row, (track, y) in zip(grid, inputs.items(), strict=True):
-        outputs = loops.play(y, d.width[track])[:, part]
+        outputs = loops.play(y, d.width[track], track == "amplitude")[:, part]
         origin = loops.origins(track, y, audible)[part]
         y = y[part]
         areas = loops.loop_area(y, outputs) / (len(y) * d.inner.hop / d.sample_rate)
@@ -214,11 +214,13 @@ def hysteresis_figure(excerpt: Excerpt, at: float) -> Figure:
 def summary_figure(excerpt: Excerpt) -> Figure:
     """Return the rise and fall work of each kind of track, by scale, over the channels."""
     d = design(excerpt.sample_rate)
-    frames = loops.all_frames(excerpt.x, d)
+    part = excerpt.frames(d.hop)
+    before = min(1, part.start)  # a frame whose work the first one still remembers
+    frames = loops.all_frames(excerpt.x, d, slice(part.start - before, part.stop))
     figure = Figure(figsize=(15, 4.6), dpi=DPI, layout="constrained")
     panels = figure.subplots(1, len(loops.DRAWN_TRACKS))
     for axes, track in zip(panels, loops.DRAWN_TRACKS, strict=True):
-        rise, fall = loops.work_rates(frames, d, track, excerpt.frames(d.hop))
+        rise, fall = loops.work_rates(frames, d, track, slice(before, None))
         work(axes, rise, fall, _centres(d, track), scale_names(d.config.scales, track))
         axes.set_title(TITLES[track], fontsize="medium")
         axes.set_xlabel("centre frequency (Hz)")

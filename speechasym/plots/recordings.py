@@ -65,11 +65,11 @@ def plot(
     if file.suffix == ".npy":
         figure = _panels(signal.from_features(file, start, duration), file, names, tiers)
     elif whole is None:
-        excerpt = signal.read_excerpt(file, start, duration, channel, context=False)
+        excerpt = signal.read_excerpt(file, start, duration, channel)
         figure = _panels(signal.from_audio(excerpt), file, names, tiers)
     else:
         try:
-            excerpt = signal.read_excerpt(file, start, duration, channel, context=True)
+            excerpt = signal.read_excerpt(file, start, duration, channel)
         except ConfigError as error:
             subject, problem, remedy = error.args
             if whole == "hysteresis" and subject.startswith("channel "):

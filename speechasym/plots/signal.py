@@ -25,9 +25,8 @@ from speechasym.plots.axes import SIGNED, channel_image, colour_bar, set_title
 from speechasym.plots.tiers import tiers
 
 LONGEST_S = 60.0  # drawn by default: more in 1200 pixels shows nothing
-FRAME_RATE = 100.0  # approximate rate of asymmetry frames, as in feature extraction
-RUN_IN_S = 10.0  # read before an excerpt: the noise estimate takes that long to settle
-RUN_OUT_S = 0.1  # read after it: more than the alignment delay, or its end would count as a fall
+FRAME_RATE = 100.0  # approximate frames a second, as in feature extraction
+RUN_IN_S = 600.0  # read before an excerpt: the noise estimate forgets in 5 s, hysteresis later
 MOST_POINTS = 4000  # drawn of a waveform; longer ones are drawn as minima and maxima
 RANGE_DB = 60.0  # drawn below the loudest point
 PANELS = {"waveform": "waveform", "gammatone": "level", "frequency": "frequency", "phase": "phase"}
@@ -61,25 +60,18 @@ class Excerpt(NamedTuple):
 
     def frames(self, hop: int) -> slice:
         """Return which frames of `hop` samples, counted from the start of x, the excerpt has."""
-        first = self.run_in // hop
-        return slice(first, first + filterbank.frame_count(self.size, hop))
+        first, end = self.run_in // hop, self.run_in + self.size
+        stop = min(-(-end // hop), filterbank.frame_count(len(self.x), hop))
+        return slice(first, max(first + 1, stop))
 
 
 def frame_hop(sample_rate: int) -> int:
-    """Return the samples per asymmetry frame: about `FRAME_RATE` frames per second."""
+    """Return the samples per frame: about `FRAME_RATE` frames per second."""
     return max(1, round(sample_rate / FRAME_RATE))
 
 
-def run_in(sample_rate: int, first: int) -> int:
-    """Return how many samples to read before sample `first`: whole frames of about `RUN_IN_S`."""
-    hop = frame_hop(sample_rate)
-    return min(first, round(RUN_IN_S * sample_rate)) // hop * hop
-
-
-def read_excerpt(
-    path: Path, start: float, duration: float | None, channel: str | int, *, context: bool
-) -> Excerpt:
-    """Read part of a recording; with `context`, also up to 10 s before and 0.1 s after it.
+def read_excerpt(path: Path, start: float, duration: float | None, channel: str | int) -> Excerpt:
+    """Read part of a recording from the frame that holds `start`, and up to 600 s before it.
 
     Raises `AudioError` for a recording that cannot be read or ends before `start`.
     """
@@ -88,19 +80,19 @@ def read_excerpt(
         reading.log.warning("%s: %s", path, header.warning)
     rate = header.sample_rate
     length = LONGEST_S if duration is None else duration
-    begin, end = round(start * rate), round((start + length) * rate)
-    before = run_in(rate, begin) if context else 0
-    last = end + (round(RUN_OUT_S * rate) if context else 0)
+    hop = frame_hop(rate)
+    begin, end = round(start * rate) // hop * hop, round((start + length) * rate)
+    first, last = max(0, begin - round(RUN_IN_S * rate) // hop * hop), -(-end // hop) * hop
     parts, count = [], 0
     for block in reading.blocks(path, None, channel):
-        parts.append(block[max(0, begin - before - count) : max(0, last - count)])
+        parts.append(block[max(0, first - count) : max(0, last - count)])
         count += len(block)
     if min(end, count) <= begin:
         problem = f"ends after {count / rate:.3f} s, before {start:g} s"
         raise AudioError(path, problem, "Choose an earlier start")
     size = min(end, count) - begin
     title = f"{path.name}, {rate} Hz" + _part(start, size / rate, count / rate)
-    return Excerpt(title, np.concatenate(parts), before, size, rate, start)
+    return Excerpt(title, np.concatenate(parts), begin - first, size, rate, begin / rate)
 
 
 def _part(start: float, duration: float, total: float) -> str:
@@ -123,13 +115,16 @@ class SignalTracks(NamedTuple):
 
 
 def from_audio(excerpt: Excerpt) -> SignalTracks:
-    """Compute the tracks of an excerpt at its own sample rate, in smooth-looking 5 ms frames."""
-    rate = excerpt.sample_rate
+    """Compute the tracks of an excerpt as `extract` does, but at the recording's sample rate."""
+    rate, hop = excerpt.sample_rate, frame_hop(excerpt.sample_rate)
     config = GammatoneFeatures(
-        sample_rate=rate, rate=rate / max(1, round(rate / 200)), align=True,
-        tracks=("level", "frequency", "phase"),
-    )  # fmt: skip
-    values = np.concatenate(list(config.frames([excerpt.samples]))).T
+        sample_rate=rate, rate=rate / hop, tracks=("level", "frequency", "phase")
+    )
+    part, count, parts = excerpt.frames(hop), 0, []
+    for frames in config.frames(np.split(excerpt.x, range(rate, len(excerpt.x), rate))):
+        parts.append(frames[max(0, part.start - count) : max(0, part.stop - count)])
+        count += len(frames)
+    values = np.concatenate(parts).T
     data = _tracks(excerpt.title, values, config, excerpt.start, excerpt.duration)
     return data._replace(tracks={"waveform": excerpt.samples} | data.tracks)
 

@@ -22,7 +22,7 @@ def test_inner_tracks_are_those_of_the_features():
     tracks, audible = loops.inner_tracks(x, d, 30)
     assert audible.shape == (250,) and 0 < audible.mean() <= 1
     for track, y in tracks.items():
-        plays = loops.play(y, d.width[track])
+        plays = loops.play(y, d.width[track], track == "amplitude")
         steps = np.diff(plays, axis=1, prepend=plays[:, :1]).reshape(4, -1, d.per_frame)
         column = 29 if track == "lead" else 30
         for work, sign in ((frames.rise, 1), (frames.fall, -1)):
@@ -65,3 +65,17 @@ def test_work_rates_of_a_chirp():
     rise, fall = loops.work_rates(frames, d, "frequency", slice(30, 75))
     at = channel_at(d, 1000)
     assert (rise[:, at] > 5 * fall[:, at]).all()
+
+
+@pytest.mark.parametrize("align", [False, True])
+def test_some_frames_are_those_of_all(align):
+    """Whatever came before them, and with chunks that end within them."""
+    x = np.random.default_rng(4).normal(0, 0.1, 3 * RATE).astype(np.float32)
+    x *= np.abs(np.sin(np.arange(len(x)) / 3000)).astype(np.float32)
+    d = designed(align=align)
+    whole, part = loops.all_frames(x, d), loops.all_frames(x, d, slice(95, 230))
+    assert len(whole.power) == 300
+    assert np.array_equal(part.power, whole.power[95:230])
+    for track in loops.DRAWN_TRACKS:
+        assert np.array_equal(part.asymmetry[track], whole.asymmetry[track][:, 95:230])
+        assert np.array_equal(part.rise[track], whole.rise[track][:, 95:230])

@@ -30,7 +30,7 @@ def test_tracks_equal_dumb_loops():
     least = 10 ** (f.floor.astype(float) / 10)
     moves = oracle.tracks(
         power.tolist(), turn.tolist(), phase.tolist(), least.tolist(), own,
-        d.erb_per_cycle.astype(float), d.inner.hop, 30 / RATE, h,
+        d.erb_per_cycle.astype(float), d.inner.hop, 1 - np.exp(-0.002 / 0.02), h, 50,
     )  # fmt: skip
     weight = np.array(moves.pop("weight"))
     np.testing.assert_allclose(f.weight, weight.reshape(frames, h, -1).mean(1), atol=2e-5)
@@ -39,7 +39,8 @@ def test_tracks_equal_dumb_loops():
         for k in range(len(SCALES)):
             for c in range(steps.shape[1]):
                 width, decay = d.width[track][k], d.decay[k]
-                s, up, down = oracle.stops(steps[:, c], width, decay, h)
+                at_rest = -width if track == "amplitude" else 0.0
+                s, up, down = oracle.stops(steps[:, c], width, decay, h, at_rest)
                 counts = np.ones(len(s)) if track == "amplitude" else weight[:, c]
                 if track == "lead":
                     counts = np.minimum(weight[:, c], weight[:, c + 1])
@@ -147,3 +148,35 @@ def test_stops_of_phases_stay_bounded():
     for track in ("carrier", "lead"):
         assert np.abs(f.stop[track]).max() <= 1 + 1e-5
         assert np.abs(getattr(f, track)).max() <= 0.5
+
+
+@pytest.mark.parametrize("f0", [100, 120, 160, 200])
+def test_lead_of_pulses_does_not_drift(f0):
+    """Channels ring at their own frequencies after each pulse and are set back by the next."""
+    x = np.zeros(RATE, np.float32)
+    x[:: RATE // f0] = 0.5
+    f, _ = pooled(quiet_first(x))
+    steady = f.asymmetry["lead"][:, 90:145]  # past the beginning
+    assert np.abs(steady.mean((1, 2))).max() < 0.01
+    assert np.abs(steady[1:]).mean((1, 2)).max() < 0.01
+
+
+def test_a_sound_falls_as_far_as_it_rose():
+    """The first play starts at rest, and the floor, which the sound raised, sinks again."""
+    swell = tone(1000) * np.sin(np.linspace(0, np.pi, RATE)).astype(np.float32)
+    f, d = pooled(np.concatenate([quiet_first(swell), noise(3 * RATE // 2, 1e-4, 2)]))
+    at = np.abs(d.inner.frequency - 1000).argmin()
+    totals = []
+    for work in (f.rise["amplitude"][..., at], f.fall["amplitude"][..., at]):
+        before = np.concatenate([np.zeros((4, 1)), work[:, :-1]], 1)
+        totals.append((work - before * d.decay[:, None]).sum(1))
+    assert totals[0].min() > 10
+    np.testing.assert_allclose(*totals, rtol=0.02)
+
+
+@pytest.mark.parametrize("align", [False, True])
+def test_stationary_noise_has_no_asymmetry_at_the_start(align):
+    f, d = pooled(noise(RATE), align=align)
+    assert len(f.power) == 100 - d.late
+    for index in f.asymmetry.values():
+        assert np.abs(index[:, :10]).mean((1, 2)).max() < 0.02

@@ -39,7 +39,7 @@ def test_compact_set_from_its_parts():
     config = AsymmetryFeatures(compact=True)
     names = [c["name"] for c in config.columns()]
     assert matrix.shape == (100, len(names)) and len(names) == 33 <= 80
-    f, _ = pooled(x)
+    f, _ = pooled(x, compact=True)
     index = f.asymmetry["amplitude"][0]
     both = np.minimum(f.weight[:, 1:], f.weight[:, :-1])
     root = f.power.astype(float) ** 0.2

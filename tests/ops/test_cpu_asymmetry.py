@@ -33,6 +33,39 @@ def test_noise_floor_of_noise_is_its_level_and_survives_bursts():
     assert floor[1110] < -35
 
 
+@pytest.mark.parametrize("size", [0, 1, 64])
+@pytest.mark.parametrize("state", [None, np.float64([0, 0.5, 3])])
+def test_grounded_moves_equal_their_definition(size, state):
+    rng = np.random.default_rng(size)
+    step, weight = rng.normal(size=(size, 3)), np.maximum(0, rng.normal(size=(size, 3)))
+    got, after = cpu_asymmetry.grounded_moves(step, weight, state)
+    for c in range(3):
+        before = 0.0 if state is None else state[c]
+        want, end = ref.grounded_moves(step[:, c], weight[:, c], before)
+        np.testing.assert_allclose(got[:, c], want, atol=1e-12)
+        assert after[c] == pytest.approx(end) and end >= 0
+
+
+@pytest.mark.parametrize("size", [0, 1, 64, 700])
+@pytest.mark.parametrize("started", [False, True])
+def test_direction_moves_equal_their_definition(size, started):
+    rng = np.random.default_rng(size)
+    turn = np.cumsum(rng.normal(0, 0.02, (size, 4)), 0) + rng.normal(0, 0.05, (size, 4))
+    z = (rng.uniform(1e-4, 1, (size, 4)) * np.exp(2j * np.pi * turn)).astype(np.complex64)
+    weight = np.clip(rng.uniform(-0.5, 1.5, (size, 4)), 0, 1).astype(np.float32)
+    state = None
+    if started:
+        state = np.float32([[0.6, -0.1, 0.3, 9], [0.2, 0.5, -0.8, 9], [0.1, 9, -0.2, 9]])
+    got, after = cpu_asymmetry.direction_moves(z, weight, 0.1, 0.5, state)
+    assert not got[:, 3].any() and (size < 64 or got[:, :3].any())
+    for c in range(3):
+        before = None if state is None else state[:, c].astype(float)
+        product = z[:, c + 1].astype(complex) * z[:, c].conj()
+        want, end = ref.direction_moves(product, weight[:, c].astype(float), 0.1, 0.5, before)
+        np.testing.assert_allclose(got[:, c], want, atol=1e-5)
+        np.testing.assert_allclose(after[:, c], end, atol=1e-5)
+
+
 @pytest.mark.parametrize("hop", [1, 5, 7])
 @pytest.mark.parametrize("frames", [0, 1, 63])
 @pytest.mark.parametrize("started", [False, True])

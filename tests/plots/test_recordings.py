@@ -39,7 +39,7 @@ def test_picture_of_a_recording(tmp_path, capsys, what, height):
     assert called(capsys, *arguments) == (0, f"{picture}\n", "")
     assert imread(picture).shape == height
     assert colours(picture) > (10 if what == "waveform" else 100)
-    assert contents(tmp_path).keys() == {"x.wav", "deep/x.png"}
+    assert contents(tmp_path).keys() == {"x.wav", "deep/x.png", "deep/.speechasym.json"}
 
 
 def test_picture_of_features(tmp_path, capsys):

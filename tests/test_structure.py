@@ -37,9 +37,9 @@ CORE = ("errors", "files", "progress", "workers", "config", "ops", "auditory", "
 NOT_IN_CORE = ("lhotse", "matplotlib", "rich")
 # ratchets: lowered when that is possible, raised only with a reason in docs/log.md
 LONGEST = 400  # lines of a file
-MEDIAN = 180  # lines of a file
-TOTAL = 23300  # lines of the library
-CORE_TOTAL = 6900
+MEDIAN = 130  # lines of a file
+TOTAL = 23380  # lines of the library
+CORE_TOTAL = 7020
 TOP_LEVEL = {
     ".ci", ".gitignore", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md",
     "benchmarks", "constraints.txt", "data", "docs", "pyproject.toml", "recipes", "scripts",

@@ -60,9 +60,9 @@ def _basis(channels: int, count: int) -> NDArray[np.float32]:
 
 def _cepstra(x: NDArray, count: int) -> NDArray[np.float32]:
     """(F, C) -> the first `count` coefficients of the cosine transform over channels, (F, K)."""
-    from speechasym.ops import cpu_asymmetry as cpu
+    from speechasym.ops import cpu_cepstra
 
-    return cpu.project(x, _basis(x.shape[1], count))
+    return cpu_cepstra.project(x, _basis(x.shape[1], count))
 
 
 def static(tracks: Tracks, kinds: tuple[str, ...]) -> NDArray[np.float32]:

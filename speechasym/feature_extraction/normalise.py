@@ -30,11 +30,13 @@ def normalised(
 
 
 def _running(parts: Iterable[NDArray], rate: float) -> Iterator[NDArray[np.float32]]:
-    from speechasym.ops import cpu_asymmetry as cpu
+    from speechasym.ops import cpu_cepstra
 
     state, frames = None, 0
     for part in parts:
-        rows, state = cpu.running_norm(part, 1 - np.exp(-1 / (RUNNING_S * rate)), state, frames)
+        rows, state = cpu_cepstra.running_norm(
+            part, 1 - np.exp(-1 / (RUNNING_S * rate)), state, frames
+        )
         frames += len(part)
         yield rows
 

@@ -5,7 +5,7 @@ import oracle
 import pytest
 from asymmetry_signals import noise
 
-from speechasym.ops import cpu_asymmetry, cpu_hysteresis, ref
+from speechasym.ops import cpu_asymmetry, cpu_cepstra, cpu_hysteresis, ref
 
 
 @pytest.mark.parametrize("frames", [0, 1, 63, 500])
@@ -124,7 +124,7 @@ def test_running_norm_equals_its_definition(parts):
     x = noise((300, 4)) * [1, 10, 0.1, 0] + [0, 5, -3, 2]
     state, heard, got = None, 0, []
     for part in np.split(x.astype(np.float32), np.cumsum(parts)[:-1]):
-        made, state = cpu_asymmetry.running_norm(part, 0.05, state, heard)
+        made, state = cpu_cepstra.running_norm(part, 0.05, state, heard)
         got.append(made)
         heard += len(part)
     want, end = ref.running_norm(x.astype(np.float32).astype(float), 0.05)

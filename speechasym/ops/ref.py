@@ -184,7 +184,7 @@ def direction_moves(
 
     m(t) = m(t-1) + share weight(t) (z(t) / |z(t)| - m(t-1)). Where |m| >= least, its angle is read;
     a move is the difference to the reading before, so that a track that comes back to the same
-    direction has moved by whole turns. The first reading is no move.
+    direction has moved by whole turns. The first reading is not a move.
 
     Args:
         z: (T,) complex.

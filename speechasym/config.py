@@ -105,9 +105,7 @@ def build(cls: type[C], mapping: Any, place: Any = str, key: str = "", base: Any
             values[name] = entry.default
     for name, value in mapping.items():
         if name not in known:
-            near = difflib.get_close_matches(str(name), known, 1, 0.5)
-            remedy = f"Did you mean {near[0]}?" if near else f"Known keys: {', '.join(known)}"
-            raise ConfigError(place(f"{prefix}{name}"), "unknown key", remedy)
+            raise ConfigError(place(f"{prefix}{name}"), "unknown key", suggest(name, known))
         values[name] = _value(hints[name], value, place, prefix + name, values.get(name))
     for name in known:
         if name not in values:
@@ -217,10 +215,16 @@ def leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
         yield key, value
 
 
+def suggest(key: object, known: Collection[str]) -> str:
+    """Return the remedy for an unknown key: the known one that it resembles, or all of them."""
+    near = difflib.get_close_matches(str(key), known, 1, 0.7)
+    return f"Did you mean {near[0]}?" if near else f"Known keys: {', '.join(known)}"
+
+
 def check_choice(name: str, value: Any, known: Collection[str]) -> None:
     """Raise `ConfigError` unless `value` is one of `known`."""
     if not isinstance(value, str) or value not in known:
-        near = difflib.get_close_matches(str(value), known, 1, 0.4)
+        near = difflib.get_close_matches(str(value), known, 1, 0.5)
         remedy = f"Did you mean {near[0]!r}?" if near else "Choose one of them"
         raise ConfigError(name, f"must be one of {', '.join(known)}, got {value!r}", remedy)
 

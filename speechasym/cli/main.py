@@ -68,7 +68,11 @@ def _escape_output() -> None:
 def _run(arguments: list[str] | None) -> int:
     resumes = False
     try:
-        options = build_parser().parse_args(arguments)
+        parser = build_parser()
+        if not (sys.argv[1:] if arguments is None else arguments):
+            parser.print_help()
+            return 0
+        options = parser.parse_args(arguments)
         resumes = options.command in ("extract", "align")
         level = logging.INFO if getattr(options, "verbose", False) else logging.WARNING
         logging.basicConfig(level=level, format="speechasym: %(message)s")

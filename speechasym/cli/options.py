@@ -7,7 +7,6 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -66,15 +65,13 @@ class CommandParser(argparse.ArgumentParser):
         return options, rest
 
     def _read_config(self, path: str) -> None:
-        from speechasym.config import read_yaml
+        from speechasym.config import read_yaml, suggest
 
         known = {action.dest: action for action in self._options()}
         for key, value in read_yaml(Path(path)).items():
             name = str(key).replace("-", "_")
             if name not in known:
-                near = get_close_matches(name, known, 1, 0.5)
-                remedy = f"Did you mean {near[0]}?" if near else f"Known keys: {', '.join(known)}"
-                raise ConfigError(f"{path}: {key}", "unknown key", remedy)
+                raise ConfigError(f"{path}: {key}", "unknown key", suggest(name, known))
             action = known[name]
             action.default = _value(action, value, f"{path}: {key}")
             _make_optional(action)

@@ -57,6 +57,11 @@ def test_help_names_every_option(capsys, command):
     assert "Example" in said or command == "doctor"
 
 
+def test_the_command_alone_prints_help(capsys):
+    code, out, err = called(capsys)
+    assert (code, err) == (0, "") and "transcribe" in out and "First steps" in out
+
+
 def test_version(capsys):
     assert called(capsys, "--version")[:2] == (0, f"speechasym {speechasym.__version__}\n")
 
@@ -64,7 +69,6 @@ def test_version(capsys):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ([], "COMMAND"),
         (["fly"], "'fly'.*extract.*plot.*doctor"),
         (["extract"], "INPUT.*out"),
         (["extract", "x.wav"], "out"),

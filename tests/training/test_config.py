@@ -190,3 +190,11 @@ def test_a_missing_file(tmp_path):
 def test_a_fault_of_another_part_says_where_it_was_asked_for():
     with pytest.raises(ConfigError, match=r"^model\.levels\.1: heads: 3 does not divide"):
         build_model({"levels": {1: {"functions": ["attention"], "block": {"heads": 3}}}}, 8, {})
+
+
+@pytest.mark.parametrize(
+    ("key", "remedy"), [("epoch", "Did you mean epochs"), ("train", "Known keys: data, model")]
+)
+def test_only_close_keys_are_suggested(key, remedy):
+    with pytest.raises(ConfigError, match=remedy):
+        read_config(None, [*DATA, f"{key}=1"])

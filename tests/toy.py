@@ -10,6 +10,7 @@ from speechasym import read_config, train
 RATE = 16000
 HERTZ = {"m": 300, "aa": 700, "s": 3000}  # the tone of each phone
 WORDS = {"am": ("aa", "m"), "mass": ("m", "aa", "s"), "a": ("aa",)}
+LEXICON = {"AM": [("AA1", "S"), ("AA1", "M")], "MASS": [("M", "AA0", "S")], "A": [("AA1",)]}
 TONE_S, GAP_S = 0.12, 0.15  # length of a phone, and of the silence between words
 _FOLDERS: dict[str, Path] = {}
 

@@ -49,7 +49,7 @@ def read_systems(path: Path) -> list[System]:
 def word_decoding(
     lexicon: Path | None, lm: Path | None, options: Sequence[str]
 ) -> WordDecoding | None:
-    """Return how words are to be found, None if there is no language model.
+    """Return how words are found; None without a language model.
 
     Args:
         options: key=value, of `DecodingConfig`, and spelling.

@@ -4,32 +4,13 @@ import json
 
 import pytest
 from helpers import called
-from toy import toy
+from toy import LEXICON
 
 from speechasym.annotations.ctm import read_ctm
 from speechasym.annotations.tiers import read_tiers
-from speechasym.corpora import manifests
 from speechasym.errors import ConfigError, OutputError
 from speechasym.recognition import align_cuts as align_cuts_module
 from speechasym.recognition.align_cuts import AlignedCuts, align_cuts
-from speechasym.recognition.trained_model import open_run
-
-LEXICON = {"AM": [("AA1", "S"), ("AA1", "M")], "MASS": [("M", "AA0", "S")], "A": [("AA1",)]}
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    return toy(tmp_path_factory)
-
-
-@pytest.fixture(scope="module")
-def trained(made):
-    return open_run(made / "run")
-
-
-@pytest.fixture(scope="module")
-def cuts(made):
-    return list(manifests.read_cuts(made / "test_cuts.jsonl.gz"))
 
 
 def manifest(path, cuts):

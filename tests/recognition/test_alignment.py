@@ -4,33 +4,14 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from toy import toy, utterance
+from toy import LEXICON, utterance
 
 from speechasym.annotations.intervals import Interval
-from speechasym.corpora import manifests
 from speechasym.errors import AlignmentError, ConfigError, MissingWordError
 from speechasym.language.lexicon import Lexicon
 from speechasym.recognition import alignment
 from speechasym.recognition.alignment import Alignment, align
 from speechasym.recognition.pronounced_words import pronouncer
-from speechasym.recognition.trained_model import open_run
-
-LEXICON = {"AM": [("AA1", "S"), ("AA1", "M")], "MASS": [("M", "AA0", "S")], "A": [("AA1",)]}
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    return toy(tmp_path_factory)
-
-
-@pytest.fixture(scope="module")
-def trained(made):
-    return open_run(made / "run")
-
-
-@pytest.fixture(scope="module")
-def cuts(made):
-    return list(manifests.read_cuts(made / "test_cuts.jsonl.gz"))
 
 
 def pronounce(**more):

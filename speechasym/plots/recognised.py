@@ -156,7 +156,8 @@ def stacked_panels(
     panels[0].set_yticks([])
     for axes, (name, rows) in zip(panels[1:], annotation.items(), strict=False):
         tiers(axes, rows, 0.0, recording.seconds)
-        axes.set_ylabel(name, fontsize="small")
+        # upright: beside a single tier a turned label would cover its neighbour
+        axes.set_ylabel(name, fontsize="small", rotation=0, ha="right", va="center")
     panels[-1].set_xlabel("time (s)")
     panels[-1].set_xlim(0, recording.seconds)
     set_title(figure, title)

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from speechasym import files
+from speechasym.annotations.intervals import Interval
 from speechasym.corpora import manifests
 from speechasym.errors import AudioError, ConfigError, LabelError
-from speechasym.language import lexicon, phones
+from speechasym.language import lexicon
 from speechasym.plots.curves import Metrics, read_metrics
 from speechasym.plots.ranks import UnitUse, add_unit_use
 from speechasym.plots.recognised import RecognisedRecording, recognise
@@ -20,6 +21,7 @@ from speechasym.recognition.evaluation import Evaluation
 from speechasym.recognition.trained_model import TrainedModel, open_run
 from speechasym.report.html import percent
 from speechasym.training import labels
+from speechasym.training.config import LabelConfig
 
 if TYPE_CHECKING:
     from lhotse import CutSet
@@ -166,27 +168,27 @@ def _quartile_cuts(evaluated: Evaluation, seconds: Mapping[str, float]) -> list[
     return list(chosen.items())
 
 
-def _reference(trained: TrainedModel, recording: RecognisedRecording) -> dict[str, list[str]]:
-    """Return the tokens of the annotation beside a recording, if any, by head."""
-    fold = trained.config.data.labels.fold
+def _reference(
+    trained: TrainedModel, recording: RecognisedRecording
+) -> tuple[dict[str, list[str]], str]:
+    """Return the tokens of the annotation beside a recording, by head, and what to say of it."""
     tokens: dict[str, list[str]] = {}
-    if "phones" in recording.reference:
-        names = (run_phone(i.label, fold) for i in recording.reference["phones"])
-        tokens["phones"] = [name for name in names if name is not None]
-    if "words" in recording.reference:
-        words = recording.reference["words"]
-        tokens["words"] = [i.label.upper() for i in words if i.label.strip()]
-    return tokens
+    about = ""
+    try:
+        phones = annotated(recording, "phones", trained.config.data.labels)
+    except LabelError as error:
+        phones, about = [], f"its phones are not compared: {error.args[1]}"
+    if phones:
+        tokens["phones"] = [i.label for i in phones]
+    if words := annotated(recording, "words", trained.config.data.labels):
+        tokens["words"] = [i.label.upper() for i in words]
+    return tokens, about or ("" if tokens else "without a reference annotation")
 
 
-def run_phone(symbol: str, fold: str) -> str | None:
-    """Return a phone as the run writes it; None for silence."""
-    if not symbol or symbol in phones.SILENCES:
-        return None
-    if fold == "timit39":
-        folded = phones.FOLD_ANY_TO_39.get(symbol.lower())
-        return None if folded in (None, phones.SILENCE) else folded
-    return symbol
+def annotated(recording: RecognisedRecording, head: str, config: LabelConfig) -> list[Interval]:
+    """Return the annotated intervals of a head as the run writes them. Raises `LabelError`."""
+    intervals = [i for i in recording.reference.get(head, []) if i.label.strip()]
+    return labels.configured(intervals, config, recording.title) if head == "phones" else intervals
 
 
 @contextmanager
@@ -226,8 +228,7 @@ def _recordings(
                 about = f"speaker {evaluated.speakers[title]}, {about}"
                 tokens = {head: rows[title] for head, rows in evaluated.references.items()}
             else:
-                tokens = _reference(trained, recognised)
-                about = "" if tokens else "without a reference annotation"
+                tokens, about = _reference(trained, recognised)
             recordings.append(ReportRecording(recognised.title, about, recognised, tokens))
             step()
     return recordings

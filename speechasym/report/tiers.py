@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from speechasym.annotations.intervals import Interval
+from speechasym.errors import LabelError
 from speechasym.language.letters import spell
 from speechasym.plots.recognised import RecognisedRecording
-from speechasym.report.data import ReportRecording, run_phone
+from speechasym.report.data import ReportRecording, annotated
 from speechasym.report.html import SIGNS, Html, joined, lane_row, symbol, tag
 from speechasym.scoring import error_rates
 from speechasym.scoring.error_rates import GAP, Pair
@@ -132,9 +133,10 @@ def _annotated_times(
     recording: RecognisedRecording, head: str, tokens: Sequence[str], config: LabelConfig
 ) -> list[Interval] | None:
     """Return the annotated intervals of what was said; None if it has none."""
-    timed = [i for i in recording.reference.get(head, []) if i.label.strip()]
-    if head == "phones" and config.silence == "drop":
-        timed = [i for i in timed if run_phone(i.label, config.fold) is not None]
+    try:
+        timed = annotated(recording, head, config)
+    except LabelError:  # the run has these phones from its lexicon
+        return None
     if not timed or len(timed) != len(tokens):
         return None
     return [i._replace(label=token) for i, token in zip(timed, tokens, strict=True)]

@@ -67,7 +67,7 @@ def _phones(cut: "Cut", config: LabelConfig, lexicon: Lexicon | None) -> list[st
 def pronounced(symbols: Iterable[str], config: LabelConfig, name: str) -> list[str]:
     """Return a lexicon's phones as the configuration wants them, without stress."""
     intervals = [Interval(0.0, 0.0, strip_stress(symbol)) for symbol in symbols]
-    return [phone.label for phone in _configured(intervals, config, name)]
+    return [phone.label for phone in configured(intervals, config, name)]
 
 
 def timed_phones(cut: "Cut", config: LabelConfig) -> list[Interval]:
@@ -75,7 +75,7 @@ def timed_phones(cut: "Cut", config: LabelConfig) -> list[Interval]:
 
     Merged silences last from the start of the first to the end of the last. Raises `LabelError`.
     """
-    return _configured(aligned(cut, "phone"), config, f"cut {cut.id}")
+    return configured(aligned(cut, "phone"), config, f"cut {cut.id}")
 
 
 def aligned(cut: "Cut", kind: str) -> list[Interval]:
@@ -86,8 +86,8 @@ def aligned(cut: "Cut", kind: str) -> list[Interval]:
     return [Interval(i.start, i.end, i.symbol) for s in supervisions for i in s.alignment[kind]]
 
 
-def _configured(intervals: Iterable[Interval], config: LabelConfig, name: str) -> list[Interval]:
-    """Fold phones, and drop, merge or keep silences."""
+def configured(intervals: Iterable[Interval], config: LabelConfig, name: str) -> list[Interval]:
+    """Fold phones; drop, merge or keep silences; `name` is for messages. Raises `LabelError`."""
     phones: list[Interval] = []
     for interval in intervals:
         symbol: str | None = interval.label

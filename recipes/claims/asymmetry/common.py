@@ -3,7 +3,6 @@
 Shapes: T samples, F frames, D columns, S speakers.
 """
 
-import logging
 import math
 import time
 from collections.abc import Callable
@@ -110,8 +109,6 @@ def timit(root: str | Path, most_speakers: int | None = None) -> Corpus:
     if most_speakers is not None:
         known = sorted({item.speaker for item in items})[:most_speakers]
         items = [item for item in items if item.speaker in known]
-    # a repaired copy still looks damaged to `load`
-    logging.getLogger("speechasym").setLevel(logging.ERROR)
     sounds = {}
     for stem in sorted({item.file for item in items}):
         folder = (Path(root) / stem).parent

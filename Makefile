@@ -15,7 +15,7 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,synth]'
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt praat-parselmouth \
-	  || echo "praat-parselmouth does not install here: two tests will be skipped"
+	  || echo "praat-parselmouth does not install here: tests against Praat will be skipped"
 	@{ command -v chromium-headless-shell || command -v chromium || command -v google-chrome; } \
 	  > /dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null && \
 	  apt-get update -qq && apt-get install -qq -y --no-install-recommends \

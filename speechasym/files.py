@@ -19,6 +19,16 @@ SUFFIX = ".part"
 WRITTEN = ".speechasym.json"  # in a folder: {name: sha256} of the files that commands wrote there
 
 
+def read_bytes(path: str | Path, error: type[SpeechAsymError]) -> bytes:
+    """Read a file, gzipped or not. Raises `error` if it cannot be read."""
+    try:
+        raw = Path(path).read_bytes()
+        return gzip.decompress(raw) if raw.startswith(b"\x1f\x8b") else raw
+    except (OSError, EOFError, zlib.error) as cause:
+        reason = (isinstance(cause, OSError) and cause.strerror) or cause
+        raise error(path, f"cannot be read ({reason})", "Check the path and the file") from cause
+
+
 def read_text(
     path: str | Path, error: type[SpeechAsymError], *, utf16: bool = False, latin1: bool = False
 ) -> str:
@@ -32,20 +42,14 @@ def read_text(
     Raises:
         error: the file cannot be read, is empty, or is not text.
     """
-    try:
-        raw = Path(path).read_bytes()
-        if raw.startswith(b"\x1f\x8b"):
-            raw = gzip.decompress(raw)
-    except (OSError, EOFError, zlib.error) as cause:
-        reason = (isinstance(cause, OSError) and cause.strerror) or cause
-        raise error(path, f"cannot be read ({reason})", "Check the path and the file") from cause
+    raw = read_bytes(path, error)
     wide = utf16 and raw.startswith((b"\xff\xfe", b"\xfe\xff"))
     kind = "UTF-8 or marked UTF-16" if utf16 else "UTF-8"
     try:
         text = raw.decode("utf-16" if wide else "utf-8-sig")
         position = -1 if wide else raw.find(0)
     except UnicodeDecodeError as cause:
-        text, position = raw.decode("latin-1"), raw.find(0) if latin1 else cause.start
+        text, position = raw.decode("latin-1"), raw.find(0) if latin1 and not wide else cause.start
     if position >= 0:
         line = raw.count(b"\n", 0, position) + 1
         problem = f"byte {position} is not {'text' if raw[position] == 0 else kind + ' text'}"

@@ -3,10 +3,10 @@
 import gzip
 
 import pytest
-from praatio import textgrid
-from praatio.utilities.constants import Interval as Written
 
 from speechasym.annotations import transcripts
+from speechasym.annotations.intervals import Interval
+from speechasym.annotations.textgrid import write_textgrid
 from speechasym.errors import AnnotationError, ScoringError
 
 SAID = {"b-1": ["x", "ŋ"], "a-1": [], "c-1": ["it's"]}
@@ -18,10 +18,7 @@ def write(path, text, encoding="utf-8"):
 
 
 def grid(path, rows, tier="phones"):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    made = textgrid.Textgrid()
-    made.addTier(textgrid.IntervalTier(tier, [Written(*row) for row in rows], 0, 1))
-    made.save(str(path), "short_textgrid", includeBlankSpaces=True)
+    write_textgrid(path, {tier: [Interval(*row) for row in rows]}, 1.0, short=True)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])

@@ -50,8 +50,10 @@ class Attention(Function):
         self.heads, self.window, self.law = heads, config.window, config.law
         self.inside = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
-        slope = torch.logspace(0, -8, heads + 1, base=2)[1:]  # flattest: 1/256, as in [1]
-        self.log_slope = nn.Parameter(slope.log().repeat(1 if self.causal else 2, 1))
+        # flattest: 1/256, as in [1]; on the CPU as in `StateSpace`
+        slope = torch.logspace(0, -8, heads + 1, base=2, device="cpu")[1:]
+        slope = slope.log().repeat(1 if self.causal else 2, 1)
+        self.log_slope = nn.Parameter(slope.to(torch.get_default_device()))
         # rows have any length, so only the bounded beta of this module is used
         self.rank = RankActivation(1, groups=heads) if config.weights == "rank" else None
 

@@ -105,7 +105,7 @@ class Depthwise(nn.Module):
         check_count("dilation", dilation)
         self.dilation, self.causal = dilation, causal
         self.reach = (kernel - 1) * dilation
-        # in place: division on the meta device imports torch's compiler, which takes 2 s
+        # in place, which the meta device can do without torch's compiler, see `functions.check`
         weight = torch.empty(kernel, width).uniform_(-1, 1).div_(math.sqrt(kernel))
         self.weight = nn.Parameter(weight)
         self.bias = nn.Parameter(torch.zeros(width))

@@ -95,7 +95,8 @@ class Constant(Function):
     def __init__(self, config: "BlockConfig") -> None:
         super().__init__(config.width, causal=True)
         # not 0: followed by a gain of 0, neither would ever learn
-        self.value = nn.Parameter(0.1 * torch.randn(config.width))
+        value = 0.1 * torch.randn(config.width, device="cpu")  # see `check`
+        self.value = nn.Parameter(value.to(torch.get_default_device()))
 
     def _run(self, x: Tensor, mask: Tensor | None, state: State | None) -> tuple[Tensor, State]:
         return self.value.expand_as(x), ()
@@ -108,6 +109,10 @@ FUNCTIONS: "dict[str, Callable[[BlockConfig], Function]]" = {
 
 
 def check(config: "BlockConfig") -> None:
-    """Raise the `ConfigError` of a configuration's function, without allocating anything."""
+    """Raise the `ConfigError` of a configuration's function, without allocating anything.
+
+    Most arithmetic on the meta device imports torch's compiler, which takes 1 s and 120 MB, so
+    initial values that need any are computed on the CPU.
+    """
     with torch.device("meta"):
         FUNCTIONS[config.function](config)

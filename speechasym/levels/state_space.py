@@ -45,12 +45,13 @@ class StateSpace(Function):
         self.taps = Depthwise(inner + 2 * states, config.kernel, 1, self.causal)
         self.split = (inner, states, states)
         # initial time constants: 1 to 100 frames, spaced evenly in the logarithm
-        step = torch.logspace(-1, -2, heads)
-        rate = torch.logspace(1, 0, heads)
+        step = torch.logspace(-1, -2, heads, device="cpu")
+        rate = torch.logspace(1, 0, heads, device="cpu")
         if not self.causal:  # each direction covers the whole range
             step, rate = step.view(-1, 2).T.flatten(), rate.view(-1, 2).T.flatten()
-        self.step_bias = nn.Parameter(step.expm1().log())  # the inverse of softplus
-        self.log_rate = nn.Parameter(rate.log())
+        device = torch.get_default_device()
+        self.step_bias = nn.Parameter(step.expm1().log().to(device))  # the inverse of softplus
+        self.log_rate = nn.Parameter(rate.log().to(device))
         self.skip = nn.Parameter(torch.ones(heads))
         self.out = nn.Linear(inner, self.width)
 

@@ -26,7 +26,9 @@ def _raw(name: str, value: float, low: float, high: float, count: int) -> nn.Par
     """Invert `_bounded`, kept off the flat ends so that the value still learns."""
     check_range(name, value, "a value within the bounds", low, high)
     share = math.log(value / low) / math.log(high / low)
-    return nn.Parameter(torch.full((count,), share).logit(eps=0.01))
+    # on the CPU: on the meta device this imports torch's compiler, which takes 1 s
+    raw = torch.full((count,), share, device="cpu").logit(eps=0.01)
+    return nn.Parameter(raw.to(torch.get_default_device()))
 
 
 class RankActivation(nn.Module):

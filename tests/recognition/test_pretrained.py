@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from helpers import called, tone
+from helpers import called, run_python, tone
 from rapidfuzz.distance import Levenshtein
 
 from speechasym.annotations.tiers import read_tiers
@@ -66,3 +66,21 @@ def test_one_level_needs_no_language_model(tmp_path, capsys, level):
     path = DATA / "cards-001.wav"
     code, out, _ = called(capsys, "transcribe", path, "--level", level, "--textgrid", "none")
     assert code == 0 and len(out.splitlines()) == 2 and f"{level}:" in out
+
+
+IMPORTED = """
+import sys
+from speechasym import Recogniser
+from speechasym.levels.config import BlockConfig
+from speechasym.levels.functions import FUNCTIONS
+for function in FUNCTIONS:
+    BlockConfig(function=function, width=8)
+BlockConfig(function="attention", width=8, weights="rank")
+Recogniser().transcribe("data/goforward.wav", heads=["phones"])
+print([name for name in ("torch._dynamo", "sympy", "lhotse", "matplotlib") if name in sys.modules])
+"""
+
+
+def test_nothing_heavy_is_imported():
+    # the meta device imports torch's compiler (1 s, 120 MB) for most arithmetic
+    assert run_python("-c", IMPORTED, timeout=300).out == "[]\n"

@@ -37,8 +37,8 @@ CORE = ("errors", "files", "progress", "workers", "config", "ops", "auditory", "
 NOT_IN_CORE = ("lhotse", "matplotlib", "rich")
 # ratchets: lowered when that is possible, raised only with a reason in docs/log.md
 LONGEST = 400  # lines of a file
-MEDIAN = 131  # lines of a file
-TOTAL = 23620  # lines of the library
+MEDIAN = 133  # lines of a file
+TOTAL = 24150  # lines of the library
 CORE_TOTAL = 7040
 TOP_LEVEL = {
     ".ci", ".gitignore", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md",

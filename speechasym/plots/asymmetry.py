@@ -24,7 +24,7 @@ from speechasym.auditory.filterbank import FilterbankConfig
 from speechasym.errors import ConfigError
 from speechasym.plots.axes import DPI, FALL, RISE, SIGNED, STILL, channel_image, hz_ticks, set_title
 from speechasym.plots.signal import Excerpt, frame_hop, waveform
-from speechasym.plots.tiers import tiers
+from speechasym.plots.tiers import arrange, mark_boundaries, tiers
 
 TITLES = {
     "amplitude": "amplitude (level, dB)",
@@ -136,9 +136,11 @@ def scales_figure(excerpt: Excerpt, annotation: Mapping[str, Sequence[Interval]]
     rate, start = d.sample_rate / d.hop, excerpt.start
     beside = excerpt.duration <= SIDE_BY_SIDE_S
     columns = [[track] for track in loops.DRAWN_TRACKS] if beside else [list(loops.DRAWN_TRACKS)]
-    heights = [0.6] + [0.17 * len(annotation)] * bool(annotation)
-    heights += [1.0] * (len(d.config.scales) * len(columns[0]))
-    size = (18, 1.2 + (1.7 if beside else 1.1) * sum(heights))
+    panel_in, axes_in = (1.7, 4.6) if beside else (1.1, 15.5)
+    rows = arrange(annotation, start, excerpt.duration, axes_in)
+    heights = [0.6 * panel_in] + [sum(row.height for row in rows)] * bool(rows)
+    heights += [panel_in] * (len(d.config.scales) * len(columns[0]))
+    size = (18, 1.2 + sum(heights))
     figure = Figure(figsize=size, dpi=DPI, layout="constrained")
     grid = figure.subplots(
         len(heights), len(columns), sharex=True, squeeze=False, height_ratios=heights
@@ -146,9 +148,10 @@ def scales_figure(excerpt: Excerpt, annotation: Mapping[str, Sequence[Interval]]
     image: Any = None
     for column, drawn in zip(grid.T, columns, strict=True):
         panels = iter(column)
+        mark_boundaries([column[0], *column[1 + bool(rows) :]], rows, axes_in)
         waveform(next(panels), excerpt.samples, excerpt.sample_rate, start)
-        if annotation:
-            tiers(next(panels), annotation, start, excerpt.duration)
+        if rows:
+            tiers(next(panels), rows, start, excerpt.duration)
         for track in drawn:
             for number, name in enumerate(scale_names(d.config.scales, track)):
                 axes = next(panels)

@@ -20,7 +20,7 @@ from speechasym.errors import ConfigError
 from speechasym.levels.level import ModelOutput
 from speechasym.plots.axes import DPI, set_title
 from speechasym.plots.signal import waveform
-from speechasym.plots.tiers import tiers
+from speechasym.plots.tiers import arrange, mark_boundaries, tiers
 from speechasym.recognition import transcription
 from speechasym.recognition.trained_model import TrainedModel
 from speechasym.training import feature_cache
@@ -145,20 +145,28 @@ def stacked_panels(
 ) -> tuple[Figure, list[Axes]]:
     """Return a figure with waveform and tiers, and the axes of more panels of these heights."""
     annotation = {"said": recording.reference, "recognised": recording.recognised}
-    annotation = {name: rows for name, rows in annotation.items() if rows}
-    sizes = [0.45, *(0.17 * len(rows) for rows in annotation.values()), *heights]
     width = min(22.0, max(9.0, 3.2 * recording.seconds))
-    figure = Figure(figsize=(width, 0.9 + 1.25 * sum(sizes)), dpi=DPI, layout="constrained")
+    inches = width - 2.0  # of the axes, at least
+    arranged = {
+        name: arrange(rows, 0.0, recording.seconds, inches)
+        for name, rows in annotation.items()
+        if rows
+    }
+    sizes = [0.55, *(sum(row.height for row in rows) for rows in arranged.values())]
+    sizes += [1.25 * height for height in heights]
+    figure = Figure(figsize=(width, 0.9 + sum(sizes)), dpi=DPI, layout="constrained")
     grid: Any = figure.subplots(len(sizes), 1, sharex=True, height_ratios=sizes, squeeze=False)
     panels = list(grid[:, 0])
     waveform(panels[0], recording.samples, recording.sample_rate)
     panels[0].set_ylabel("")
     panels[0].set_yticks([])
-    for axes, (name, rows) in zip(panels[1:], annotation.items(), strict=False):
+    rest = panels[1 + len(arranged) :]
+    mark_boundaries([panels[0], *rest], next(iter(arranged.values()), []), inches)
+    for axes, (name, rows) in zip(panels[1:], arranged.items(), strict=False):
         tiers(axes, rows, 0.0, recording.seconds)
         # upright: beside a single tier a turned label would cover its neighbour
         axes.set_ylabel(name, fontsize="small", rotation=0, ha="right", va="center")
     panels[-1].set_xlabel("time (s)")
     panels[-1].set_xlim(0, recording.seconds)
     set_title(figure, title)
-    return figure, panels[1 + len(annotation) :]
+    return figure, rest

@@ -22,13 +22,14 @@ from speechasym.errors import AudioError, ConfigError, OutputError
 from speechasym.feature_extraction.features_json import INDEX
 from speechasym.feature_extraction.sets import GammatoneFeatures, feature_config
 from speechasym.plots.axes import SIGNED, channel_image, colour_bar, set_title
-from speechasym.plots.tiers import tiers
+from speechasym.plots.tiers import arrange, mark_boundaries, tiers
 
 LONGEST_S = 60.0  # drawn by default: more in 1200 pixels shows nothing
 FRAME_RATE = 100.0  # approximate frames a second, as in feature extraction
 RUN_IN_S = 600.0  # read before an excerpt: the noise estimate forgets in 5 s, hysteresis later
 MOST_POINTS = 4000  # drawn of a waveform; longer ones are drawn as minima and maxima
 RANGE_DB = 60.0  # drawn below the loudest point
+PANEL_IN, AXES_IN = 1.75, 5.8  # inches: height of a panel; width of the axes, at least
 PANELS = {"waveform": "waveform", "gammatone": "level", "frequency": "frequency", "phase": "phase"}
 _EXTEND = {"gammatone": "min", "frequency": "both", "phase": "neither"}  # beyond the colours' ends
 _LABELS = {
@@ -222,23 +223,26 @@ def signal_figure(
 ) -> Figure:
     """Return the `PANELS` asked for, one above the other, and tiers below the waveform."""
     names = list(panels)
-    if annotation:
+    rows = arrange(annotation, data.start, data.duration, AXES_IN)
+    if rows:
         names.insert(names.index("waveform") + 1, "tiers")
-    sizes = {"waveform": 0.6, "tiers": 0.12 * len(annotation)}
-    heights = [sizes.get(name, 1.0) for name in names]
-    figure = Figure(figsize=(8, 1.0 + 1.75 * sum(heights)), layout="constrained")
+    sizes = {"waveform": 0.6 * PANEL_IN, "tiers": sum(row.height for row in rows)}
+    heights = [sizes.get(name, PANEL_IN) for name in names]
+    figure = Figure(figsize=(8, 1.0 + sum(heights)), layout="constrained")
     grid = figure.subplots(len(names), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
     for axes, name in zip(grid, names, strict=True):
         if name == "waveform":
             waveform(axes, data.tracks["waveform"], data.sample_rate, data.start)
         elif name == "tiers":
-            tiers(axes, annotation, data.start, data.duration)
+            tiers(axes, rows, data.start, data.duration)
         else:
             image = channel_panel(axes, data, name)
             bar = colour_bar(axes, image, _LABELS[name], extend=_EXTEND[name])
             bar.ax.tick_params(labelsize="small")
             if bar.solids is not None:
                 bar.solids.set_alpha(1)  # the panel may fade; its scale must not
+    drawn = [axes for axes, name in zip(grid, names, strict=True) if name != "tiers"]
+    mark_boundaries(drawn, rows, AXES_IN)
     grid[-1].set_xlabel("time (s)")
     grid[-1].set_xlim(data.start, data.start + data.duration)
     set_title(figure, data.title)

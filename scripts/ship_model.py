@@ -14,6 +14,7 @@ from pathlib import Path
 
 from speechasym import files
 from speechasym.errors import SpeechAsymError
+from speechasym.language.model_files import read_model, write_model
 from speechasym.recognition import pretrained
 from speechasym.training import checkpoints
 
@@ -25,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("run", type=Path, help="folder of a finished run")
     parser.add_argument("--lexicon", type=Path, required=True)
-    parser.add_argument("--lm", type=Path, required=True, help="ARPA, gzipped")
+    parser.add_argument("--lm", type=Path, required=True, help="ARPA or binary")
     parser.add_argument("--out", type=Path, default=pretrained.FOLDER)
     options = parser.parse_args(arguments)
     try:
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     checkpoints.save_model(options.out, tensors, meta)
     shutil.copyfile(options.lexicon, options.out / pretrained.LEXICON)
-    shutil.copyfile(options.lm, options.out / pretrained.LM)
+    write_model(options.out / pretrained.LM, read_model(options.lm))
     sums = {}
     for name in (checkpoints.MODEL, checkpoints.MODEL_META, pretrained.LEXICON, pretrained.LM):
         content = (options.out / name).read_bytes()

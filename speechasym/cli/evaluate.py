@@ -49,7 +49,7 @@ def add_decoder(parser: Any) -> None:
     """Add the options of decoding words by a lexicon and a language model."""
     add = parser.add_argument_group("words by lexicon and language model").add_argument
     add("--lexicon", metavar="FILE", help="pronunciations of the words to find")
-    add("--lm", metavar="ARPA", help="n-gram language model of words")
+    add("--lm", metavar="LM", help="n-gram language model of words, from `lm` or ARPA")
     add("--from", default="phones", metavar="HEAD", help="phones, letters or both")
     for name, kind, text in (
         ("--lm-weight", float, "weight of the language model's log probability (default: 0.7)"),

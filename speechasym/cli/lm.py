@@ -13,13 +13,14 @@ def add_parser(commands: Any) -> None:
         "lm",
         help="texts -> a language model",
         description="Estimate an n-gram language model of words from plain texts and transcripts:"
-        " interpolated modified Kneser-Ney, written as an ARPA file.",
+        " interpolated modified Kneser-Ney, written as an ARPA file or in a binary form.",
         epilog="Example:  speechasym lm books/*.txt --transcripts train_cuts.jsonl.gz --order 3\n"
         "            --lexicon lexicon.txt --out lm.arpa.gz --test dev_cuts.jsonl.gz",
     )
     add = parser.add_argument
     add("texts", nargs="*", metavar="TEXT", help="plain texts, such as books")
-    add("--out", required=True, metavar="ARPA", help="file to write; compressed if it ends in .gz")
+    text = "file to write: ARPA, compressed if it ends in .gz; or .npz, which opens faster"
+    add("--out", required=True, metavar="FILE", help=text)
     add_overwrite(add)
     add("--order", type=int, default=3, help="length of the longest n-grams")
     text = "manifests of cuts whose transcripts are added"

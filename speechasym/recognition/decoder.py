@@ -28,9 +28,9 @@ from torch import Tensor
 from speechasym import files
 from speechasym.errors import ConfigError, DecodingError
 from speechasym.language import lexicon, ngrams, phones
-from speechasym.language.arpa import read_arpa
 from speechasym.language.letters import SPACE, spell
 from speechasym.language.lexicon import Lexicon
+from speechasym.language.model_files import read_model
 from speechasym.language.ngrams import NgramModel
 from speechasym.levels import ctc
 from speechasym.ops.cpu_search import NOTHING
@@ -222,7 +222,7 @@ def open_decoder(
 
     Args:
         lexicon_file: pronunciations; None to search letters only.
-        lm_file: language model in ARPA format, may be compressed.
+        lm_file: language model, ARPA (may be compressed) or binary.
         spelling: guess the pronunciation of words that only the language model has.
 
     Raises:
@@ -230,7 +230,7 @@ def open_decoder(
         ConfigError, DecodingError: see `Decoder`.
     """
     entries = None if lexicon_file is None else lexicon.read_lexicon(lexicon_file, phones.SILENCES)
-    lm = read_arpa(lm_file)
+    lm = read_model(lm_file)
     guessed = 0
     if entries is not None:  # in capitals, as words of texts are, whatever the lexicon's case
         capitals = [word for word in lm.words if word.isupper() and word not in entries]

@@ -48,7 +48,7 @@ class Recogniser:
         run: folder of a finished run, or what `open_run` returned; default: the pretrained model
             for English read aloud, with its lexicon and language model.
         lexicon: file of pronunciations, to find words by them and `lm`, and to align.
-        lm: n-gram language model of words (ARPA), may be compressed.
+        lm: n-gram language model of words, ARPA (may be compressed) or binary.
         words_from: head that is searched for the words: phones, letters or both.
         spelling: guess the pronunciation of words that the lexicon lacks from their spelling.
         device: cpu, cuda, or auto (CUDA if available).

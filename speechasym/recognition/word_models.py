@@ -10,8 +10,8 @@ from speechasym.config import check_count
 from speechasym.corpora import manifests
 from speechasym.errors import ConfigError, LexiconError
 from speechasym.language import completion, kneser_ney, letter_to_sound, ngrams, texts
-from speechasym.language.arpa import write_arpa
 from speechasym.language.lexicon import read_lexicon, restrict, write_lexicon
+from speechasym.language.model_files import write_model
 from speechasym.training import labels
 
 
@@ -47,11 +47,11 @@ def estimate_lm(
     least_ngram: int = 1,
     test: Sequence[str | Path] = (),
 ) -> LanguageModelSummary:
-    """Estimate an n-gram model by interpolated modified Kneser-Ney, and write it as ARPA.
+    """Estimate an n-gram model by interpolated modified Kneser-Ney, and write it.
 
     Args:
         sources: plain texts or manifests of cuts.
-        out: file to write; compressed if it ends in .gz.
+        out: file to write: ARPA, compressed if it ends in .gz; or .npz, which opens faster.
         order: length of the longest n-grams.
         transcripts: more manifests of cuts.
         vocabulary: file whose lines begin with the words to know; default: all words.
@@ -74,7 +74,7 @@ def estimate_lm(
     tests = {str(path): read_sentences(path) for path in test}
     known = _vocabulary(sentences, vocabulary, lexicon, least)
     model = kneser_ney.estimate(sentences, order, vocabulary=known, least=least_ngram)
-    write_arpa(out, model)
+    write_model(out, model)
     known = set(model.words)
     unknown = sum(word not in known for sentence in sentences for word in sentence)
     perplexities = {path: model.perplexity(rows) for path, rows in tests.items()}

@@ -136,7 +136,7 @@ def test_functions(run, files, samples, tmp_path):
 def test_the_pretrained_language_model_is_read_when_it_is_needed(monkeypatch):
     recogniser = Recogniser()
     assert recogniser.heads[-1] == BY_LEXICON
-    monkeypatch.setattr("speechasym.recognition.decoder.read_arpa", None)
+    monkeypatch.setattr("speechasym.recognition.decoder.read_model", None)
     noise = np.random.default_rng(0).normal(0, 0.1, RATE)
     assert list(recogniser.transcribe(noise, heads=["words"]).symbols) == ["words"]
     with pytest.raises(TypeError):

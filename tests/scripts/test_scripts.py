@@ -9,6 +9,8 @@ import tiny
 
 from speechasym.corpora.manifests import read_cuts
 from speechasym.errors import CheckpointError
+from speechasym.language import kneser_ney
+from speechasym.language.model_files import write_model
 from speechasym.recognition import pretrained
 from speechasym.recognition.trained_model import open_run
 from speechasym.training import checkpoints
@@ -57,9 +59,9 @@ def test_a_run_is_put_into_the_package(tmp_path, monkeypatch, capsys):
     small = {"preset": "tiny", "every": {"width": 12, "units": 8}}
     config = to_dict(tiny.config(words, "epochs=1")) | {"model": small}
     train(config_from_dict(config), tmp_path / "run", show_progress=False)
-    lexicon, lm = tmp_path / "a.txt", tmp_path / "b.arpa.gz"
+    lexicon, lm = tmp_path / "a.txt", tmp_path / "b.arpa"
     lexicon.write_text("A  AH\n")
-    lm.write_bytes(b"anything")
+    write_model(lm, kneser_ney.estimate([["A"]], 1))
     out = tmp_path / "model"
     options = ["--lexicon", str(lexicon), "--lm", str(lm), "--out", str(out)]
     ship_model.main([str(tmp_path / "run"), *options])

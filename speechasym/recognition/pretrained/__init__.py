@@ -11,7 +11,7 @@ from speechasym import files
 from speechasym.errors import CheckpointError
 
 FOLDER = Path(__file__).parent
-LEXICON, LM, SUMS = "lexicon.txt", "lm.arpa.gz", "SHA256SUMS.json"
+LEXICON, LM, SUMS = "lexicon.txt", "lm.npz", "SHA256SUMS.json"
 
 
 def folder() -> Path:

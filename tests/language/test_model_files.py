@@ -1,0 +1,80 @@
+"""Language models in binary form hold what their ARPA files hold, and are checked when opened."""
+
+import numpy as np
+import pytest
+from helpers import zipfian_sentences
+
+from speechasym.errors import ArpaError, OutputError
+from speechasym.language.kneser_ney import estimate
+from speechasym.language.model_files import read_model, write_model
+
+ARRAYS = ("word", "first", "suffix", "probability", "backoff")
+
+
+@pytest.fixture
+def model():
+    return estimate(zipfian_sentences(), 3, vocabulary=[f"W{n}" for n in range(30)], least=2)
+
+
+@pytest.mark.parametrize("name", ["lm.npz", "lm.arpa", "lm.arpa.gz"])
+def test_every_form_holds_the_same_bits(tmp_path, model, name):
+    write_model(tmp_path / name, model)
+    again = read_model(tmp_path / name)
+    assert (again.words, again.sizes) == (model.words, model.sizes)
+    for field in ARRAYS:
+        np.testing.assert_array_equal(getattr(again, field), getattr(model, field), strict=True)
+    content = (tmp_path / name).read_bytes()
+    write_model(tmp_path / name, again)
+    assert (tmp_path / name).read_bytes() == content  # equal models, equal bytes
+    (tmp_path / name).rename(tmp_path / "model")  # the content decides
+    assert read_model(tmp_path / "model").words == model.words
+
+
+def test_damage_is_named(tmp_path, model):
+    path = tmp_path / "lm.npz"
+    write_model(path, model)
+    content = path.read_bytes()
+    middle = len(content) // 2
+    flipped = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+    for damaged in (content[:30], content[:-40], content[: len(content) // 2], flipped):
+        path.write_bytes(damaged)
+        with pytest.raises(ArpaError, match=r"lm\.npz.*not an undamaged.*lm --out"):
+            read_model(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("format", lambda x: x + 1),
+        ("words", lambda x: x[:-20]),
+        ("sizes", lambda x: x + 1),
+        ("word", lambda x: x + 1),
+        ("word", lambda x: x.astype(np.int64)),
+        ("first", lambda x: x[::-1]),
+        ("first", lambda x: x + 1),
+        ("suffix", lambda x: np.abs(x) + 5),
+        ("probability", lambda x: x * np.nan),
+        ("backoff", lambda x: x[:-1]),
+        ("suffix", None),
+    ],
+)
+def test_arrays_that_a_kernel_could_not_trust_are_refused(tmp_path, model, name, change):
+    path = tmp_path / "lm.npz"
+    write_model(path, model)
+    with np.load(path) as archive:
+        arrays = dict(archive)
+    if change is None:
+        del arrays[name]
+    else:
+        arrays[name] = change(arrays[name])
+    np.savez(path, **arrays)
+    with pytest.raises(ArpaError, match="got format 2" if name == "format" else "undamaged"):
+        read_model(path)
+
+
+def test_files_that_are_not_there(tmp_path, model):
+    with pytest.raises(ArpaError, match="cannot be read"):
+        read_model(tmp_path / "none.npz")
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError):
+        write_model(tmp_path / "file" / "lm.npz", model)

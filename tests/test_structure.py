@@ -37,9 +37,9 @@ CORE = ("errors", "files", "progress", "workers", "config", "ops", "auditory", "
 NOT_IN_CORE = ("lhotse", "matplotlib", "rich")
 # ratchets: lowered when that is possible, raised only with a reason in docs/log.md
 LONGEST = 400  # lines of a file
-MEDIAN = 133  # lines of a file
-TOTAL = 24150  # lines of the library
-CORE_TOTAL = 7040
+MEDIAN = 135  # lines of a file
+TOTAL = 25500  # lines of the library
+CORE_TOTAL = 7300
 TOP_LEVEL = {
     ".ci", ".gitignore", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md",
     "benchmarks", "constraints.txt", "data", "docs", "pyproject.toml", "recipes", "scripts",

@@ -21,6 +21,7 @@ def add_parser(commands: Any) -> None:
     )  # fmt: skip
     add = timit.add_argument
     add("root", metavar="ROOT", help="folder of the corpus, in any packaging")
+    _add_duplicates(timit)
     add("--sa", action="store_true", help="keep SA1 and SA2, which every speaker reads")
     add(
         "--seed", type=optional(int),
@@ -33,6 +34,7 @@ def add_parser(commands: Any) -> None:
     )  # fmt: skip
     add = librispeech.add_argument
     add("root", metavar="ROOT", help="folder that holds the subsets")
+    _add_duplicates(librispeech)
     add("--subsets", type=names, metavar="LIST", help="comma-separated (default: all)")
     mini = _add_corpus(
         corpora, "mini", "the mini corpus", "mini --out corpora/mini",
@@ -57,6 +59,11 @@ def _add_corpus(corpora: Any, name: str, title: str, example: str, help: str) ->
     add("--out", required=True, metavar="DIR", help="folder for the manifests")
     add("--strict", action="store_true", help="write nothing if there are errors")
     return parser
+
+
+def _add_duplicates(parser: Any) -> None:
+    text = "keep utterances with the same samples as earlier ones"
+    parser.add_argument("--keep-duplicates", action="store_true", help=text)
 
 
 def run(options: Namespace) -> int:

@@ -75,6 +75,7 @@ def run(options: Namespace) -> int:
         print(speechasym.abx(
             options.items, options.features, options.rate, distance=options.distance,
             most=options.most, most_across=options.most_across, seed=options.seed,
+            show_progress=True,
         ))  # fmt: skip
     else:
         print(speechasym.score(

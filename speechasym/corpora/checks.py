@@ -126,11 +126,13 @@ def read_text(
         return ""
 
 
-def check_sets(sets: Sets, problems: Problems) -> dict[str, list[Utterance]]:
+def check_sets(
+    sets: Sets, problems: Problems, keep_duplicates: bool = False
+) -> dict[str, list[Utterance]]:
     """Check {set: utterances} against each other; return those that are kept.
 
-    Of several utterances with one id, or with identical samples, the first is kept. Problems of
-    speakers, ids, samples and texts are added to the list.
+    Of several utterances with one id, or with identical samples unless `keep_duplicates`, the first
+    is kept. Problems of speakers, ids, samples and texts are added to the list.
     """
     _check_overlaps(sets, problems)
     first: dict[str, Utterance] = {}  # of each id
@@ -138,7 +140,8 @@ def check_sets(sets: Sets, problems: Problems) -> dict[str, list[Utterance]]:
         for utterance in utterances:
             if first.setdefault(utterance.id, utterance) is not utterance:
                 problems.add("error", "duplicate id", utterance.place, utterance.id)
-    for utterance, earlier in _same_audio(list(first.values())):
+    compared = [] if keep_duplicates else list(first.values())
+    for utterance, earlier in _same_audio(compared):
         detail = f"{utterance.id} has the samples of {earlier.id} ({earlier.place})"
         problems.add("error", "same audio under two ids", utterance.place, detail)
         del first[utterance.id]

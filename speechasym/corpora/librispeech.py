@@ -35,8 +35,9 @@ _Texts = dict[tuple[str, str], tuple[str, str]]  # {(subset, id): (text, place)}
 
 
 def prepare(
-    root: str | Path, *, subsets: Collection[str] | None = None, show_progress: bool = False
-) -> Corpus:
+    root: str | Path, *, subsets: Collection[str] | None = None, keep_duplicates: bool = False,
+    show_progress: bool = False,
+) -> Corpus:  # fmt: skip
     """Return LibriSpeech as lhotse manifests: a set for each subset found below `root`.
 
     Only the headers of recordings are read. Texts are reduced to 28 letters (`language.letters`).
@@ -44,6 +45,7 @@ def prepare(
     Args:
         root: the folder of the subsets, one above it, or one subset.
         subsets: names of the subsets to prepare; None: all.
+        keep_duplicates: keep utterances with the same samples as earlier ones.
         show_progress: show progress on stderr.
 
     Raises:
@@ -91,7 +93,8 @@ def prepare(
     if local:
         split = f"local split, no official subsets: {', '.join(local)}; say so beside every figure"
     published = {name: PUBLISHED[name] for name in names if name in PUBLISHED}
-    return corpus_of("librispeech", split, checks.check_sets(sets, problems), problems, published)
+    sets = checks.check_sets(sets, problems, keep_duplicates)
+    return corpus_of("librispeech", split, sets, problems, published)
 
 
 def _subset(root: Path, path: PurePosixPath) -> str:

@@ -46,6 +46,7 @@ def prepare(
     seed: int | None = None,
     shares: Mapping[str, float] = SHARES,
     lists: Mapping[str, Iterable[str]] | None = None,
+    keep_duplicates: bool = False,
     show_progress: bool = False,
 ) -> Corpus:
     """Return TIMIT as lhotse manifests, with the times of its words and its 61 phones.
@@ -62,6 +63,7 @@ def prepare(
         seed: seed of a split by speakers, if there is no official one.
         shares: {set: share of the speakers} of such a split.
         lists: {set: its speakers}, used instead.
+        keep_duplicates: keep utterances with the same samples as earlier ones.
         show_progress: show progress on stderr.
 
     Raises:
@@ -99,7 +101,7 @@ def prepare(
                 sets[set_of[sentence.speaker, sentence.part]].append(utterance)
             step()
     published = {name: (speakers, speakers * complete) for name, speakers in PUBLISHED.items()}
-    sets = checks.check_sets(sets, problems)
+    sets = checks.check_sets(sets, problems, keep_duplicates)
     corpus = corpus_of("timit", description, sets, problems, published)
     if description == OFFICIAL:
         for name, count in corpus.report.counts.items():

@@ -16,9 +16,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import permutations, product
+from itertools import product
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,34 +27,11 @@ from speechasym.config import check_count
 from speechasym.errors import ConfigError, ItemError
 from speechasym.feature_extraction.features_json import INDEX
 from speechasym.ops import cpu_abx
+from speechasym.scoring.abx_cells import AbxScore, Task, Tokens, abx_scores
 from speechasym.scoring.abx_items import Item, frames_of, read_items, timit_items
 
-MOST_ITEMS = 16000  # a matrix of all distances: 1 GiB
+TASKS = tuple(Task(across, context) for across, context in product((False, True), repeat=2))
 _NO_CELL_REMEDY = "Give items of more speech"
-
-
-class _NoCellError(ConfigError):
-    """A task none of whose cells has an A, a B and an X."""
-
-
-class Tokens(NamedTuple):
-    """Items with all distances between them."""
-
-    items: list[Item]
-    distance: NDArray[np.float32]  # (N, N)
-    too_short: int  # items left out because they contain no frame's centre
-
-
-class AbxScore(NamedTuple):
-    """ABX error, 0 to 1 (chance 0.5), with a 95 % interval by resampling speakers."""
-
-    error: float
-    low: float
-    high: float
-    cells: int
-    triples: int
-    samples: NDArray[np.float64]  # the error for each resampling; the same speakers are drawn for
-    # the same items, task and seed, so that differences between features can have an interval
 
 
 @dataclass(frozen=True)
@@ -92,6 +69,7 @@ def abx(
     most: int | None = None,
     most_across: int | None = None,
     seed: int = 0,
+    show_progress: bool = False,
 ) -> AbxResult:
     """Measure ABX errors within and across speakers, between any and the same neighbours.
 
@@ -103,11 +81,11 @@ def abx(
             and variance 1; or {file: (F, D)}, used unchanged.
         rate: frames a second; for a folder it is optional, and checked.
         distance: of two frames.
-        most, most_across, seed: see `abx_score`.
+        most, most_across, seed, show_progress: see `abx_scores`.
 
     Raises:
         ItemError, AnnotationError: items or features that cannot be read or do not fit.
-        ConfigError: an option out of range; no task has a cell; too many items.
+        ConfigError: an option out of range; no task has a cell.
     """
     if isinstance(items, str | Path):
         items = timit_items(items) if Path(items).is_dir() else read_items(items)
@@ -115,19 +93,16 @@ def abx(
         features, rate = load_features(features, rate)
     if rate is None:
         raise ConfigError("rate", "missing for features in memory", "Give their frames a second")
-    tokens = token_distances(items, features, rate, distance)
-    tasks: dict[str, AbxScore] = {}
-    left_out: dict[str, str] = {}
-    for across, context in product((False, True), repeat=2):
-        name = f"{'across' if across else 'within'} speakers, "
-        name += f"{'same' if context else 'any'} context"
-        try:
-            tasks[name] = abx_score(tokens, across, context, most, most_across, seed)
-        except _NoCellError as error:
-            left_out[name] = error.args[1]
-    if not tasks:
+    for name, value in (("most", most), ("most_across", most_across)):
+        if value is not None:
+            check_count(name, value)
+    tokens = select_tokens(items, features, rate, distance)
+    scores = abx_scores(tokens, TASKS, most, most_across, seed, show_progress)
+    left_out = {str(task): _missing(task) for task in TASKS if task not in scores}
+    if not scores:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
         raise ConfigError("items", f"no task has a cell ({reasons})", _NO_CELL_REMEDY)
+    tasks = {str(task): score for task, score in scores.items()}
     return AbxResult(tasks, tokens, left_out)
 
 
@@ -166,13 +141,13 @@ def load_features(
     return features, actual
 
 
-def token_distances(
+def select_tokens(
     items: Sequence[Item],
     features: Mapping[str, NDArray],
     rate: float,
     distance: Literal["angular", "euclidean"] = "angular",
 ) -> Tokens:
-    """Compute all distances between items, by dynamic time warping.
+    """Return the items with their frames, to be compared by dynamic time warping.
 
     Args:
         items: those that contain no frame's centre are left out and counted.
@@ -182,7 +157,7 @@ def token_distances(
 
     Raises:
         ItemError: a file without features or with several, or features that end before an item.
-        ConfigError: no items, more than a matrix of distances can hold, or an unknown distance.
+        ConfigError: no items, or an unknown distance.
     """
     if distance not in ("angular", "euclidean"):
         raise ConfigError("distance", f"unknown: {distance!r}", "Use angular or euclidean")
@@ -205,12 +180,10 @@ def token_distances(
         parts.append(np.asarray(track[first:last], np.float32))
     if not kept:
         raise ConfigError("items", "all are shorter than a frame", "Use a higher frame rate")
-    if len(kept) > MOST_ITEMS:
-        problem = f"at most {MOST_ITEMS} can be compared, got {len(kept)}"
-        raise ConfigError("items", problem, "Write a .item file of some of the speakers")
     starts = np.concatenate([[0], np.cumsum([len(p) for p in parts])])
-    matrix = cpu_abx.distances(np.concatenate(parts), starts, distance == "angular")
-    return Tokens(kept, matrix, too_short)
+    angular = distance == "angular"
+    sequences = cpu_abx.prepare(np.concatenate(parts), starts, angular)
+    return Tokens(kept, sequences, angular, too_short)
 
 
 def _paths_by_ending(names: Iterable[str], features: Mapping[str, NDArray]) -> dict[str, str]:
@@ -238,9 +211,6 @@ def _paths_by_ending(names: Iterable[str], features: Mapping[str, NDArray]) -> d
     return paths
 
 
-Cell = tuple[str, str, str, str]  # phones of A and B; speakers of A and B, and of X
-
-
 def abx_score(
     tokens: Tokens,
     across: bool = False,
@@ -249,93 +219,20 @@ def abx_score(
     most_across: int | None = None,
     seed: int = 0,
 ) -> AbxScore:
-    """Measure the ABX error of one task over all cells.
-
-    Args:
-        across: X by another speaker than A and B; else all three by one speaker.
-        context: all three between the same neighbours; else between any.
-        most: tokens of A, of B and of X per cell, drawn at random; None: all.
-        most_across: speakers of X for each A and B, drawn likewise.
-        seed: of these draws, and of the interval.
+    """Measure the ABX error of one task over all cells; see `abx_scores`.
 
     Raises:
         ConfigError: no cell has an A, a B and an X.
     """
-    for name, value in (("most", most), ("most_across", most_across)):
-        if value is not None:
-            check_count(name, value)
-    rng = np.random.default_rng(seed)
-    # context, phone, speaker -> indices
-    groups: dict[tuple[str, str], dict[str, dict[str, list[int]]]] = defaultdict(
-        lambda: defaultdict(lambda: defaultdict(list))
-    )
-    for i, item in enumerate(tokens.items):
-        around = (item.before, item.after) if context else ("", "")
-        groups[around][item.phone][item.speaker].append(i)
-
-    def some(indices: list[int]) -> NDArray[np.int64]:
-        array = np.array(indices)
-        return rng.permutation(array)[:most] if most is not None and len(array) > most else array
-
-    errors: dict[Cell, list[float]] = defaultdict(list)  # over contexts
-    triples = 0
-    for _, by_phone in sorted(groups.items()):
-        for phone_a, phone_b in permutations(sorted(by_phone), 2):
-            by_a, by_b = by_phone[phone_a], by_phone[phone_b]
-            for speaker in sorted(by_a.keys() & by_b.keys()):
-                if across:
-                    others = sorted(by_a.keys() - {speaker})
-                    if most_across is not None and len(others) > most_across:
-                        others = sorted(rng.permutation(others)[:most_across])
-                    xs = {other: some(by_a[other]) for other in others}
-                    a = some(by_a[speaker])
-                elif len(by_a[speaker]) > 1:
-                    a = some(by_a[speaker])
-                    xs = {speaker: a}
-                else:
-                    continue
-                b = some(by_b[speaker])
-                for speaker_x, x in xs.items():
-                    wrong, count = cpu_abx.cell_errors(tokens.distance, a, b, x)
-                    errors[phone_a, phone_b, speaker, speaker_x].append(wrong / count)
-                    triples += count
-    if not errors:
-        problem = "no cell; it needs two tokens of a phone and one of another by one speaker"
-        if across:
-            problem = "no cell; it needs two phones by one speaker, and one of them by another"
-        if context:
-            problem += ", all between the same neighbours"
-        raise _NoCellError("items", problem, _NO_CELL_REMEDY)
-    error, samples = _average(errors, rng)
-    low, high = map(float, np.nanquantile(samples, [0.025, 0.975]))
-    return AbxScore(error, low, high, sum(map(len, errors.values())), triples, samples)
+    task = Task(across, context)
+    scores = abx_scores(tokens, [task], most, most_across, seed)
+    if not scores:
+        raise ConfigError("items", _missing(task), _NO_CELL_REMEDY)
+    return scores[task]
 
 
-def _average(
-    errors: Mapping[Cell, list[float]], rng: np.random.Generator, rounds: int = 1000
-) -> tuple[float, NDArray[np.float64]]:
-    """Average over contexts and speakers of X, then speakers, then pairs; and resample speakers.
-
-    A speaker who is drawn twice counts twice, both as the speaker of A and B and as that of X.
-    """
-    pairs = {pair: i for i, pair in enumerate(sorted({cell[:2] for cell in errors}))}
-    names = sorted({cell[2] for cell in errors} | {cell[3] for cell in errors})
-    speakers = {name: i for i, name in enumerate(names)}
-    shape = (len(pairs), len(speakers), len(speakers))
-    total, cells = np.zeros(shape), np.zeros(shape)
-    for (a, b, speaker, other), values in errors.items():
-        index = pairs[a, b], speakers[speaker], speakers[other]
-        total[index], cells[index] = sum(values), len(values)
-
-    def mean(weight: NDArray) -> float:
-        # within speakers, the speaker of X is that of A: its weight would cancel
-        drawn = cells @ weight
-        each = np.divide(total @ weight, drawn, out=np.zeros_like(drawn), where=drawn > 0)
-        present = (drawn > 0) @ weight
-        if not present.any():
-            return np.nan  # one speaker alone was drawn, and X needs another
-        return float(np.mean((each @ weight)[present > 0] / present[present > 0]))
-
-    size = len(speakers)
-    weights = rng.multinomial(size, np.full(size, 1 / size), rounds).astype(float)
-    return mean(np.ones(size)), np.array([mean(w) for w in weights])
+def _missing(task: Task) -> str:
+    problem = "no cell; it needs two tokens of a phone and one of another by one speaker"
+    if task.across:
+        problem = "no cell; it needs two phones by one speaker, and one of them by another"
+    return f"{problem}, all between the same neighbours" if task.context else problem

@@ -412,6 +412,8 @@ def test_same_samples_under_two_ids_in_any_coding(copy):
     assert kinds(found.report) == {"same audio under two ids": 1}
     assert "MDAC0_SX2 has the samples of FCJF0_SX1" in found.report.text()
     assert "MDAC0_SX2" not in ids(found)["train"] and "FCJF0_SX1" in ids(found)["train"]
+    found = timit.prepare(copy, keep_duplicates=True)
+    assert not kinds(found.report) and "MDAC0_SX2" in ids(found)["train"]
 
 
 def test_missing_sentences_and_other_audio(copy):

@@ -1,7 +1,6 @@
 """The recipe discovery/features: a run's levels are measured beside the frozen features."""
 
 import json
-from functools import partial
 
 import numpy as np
 import pytest
@@ -12,7 +11,7 @@ from recipes.discovery.features import levels, report
 from recipes.discovery.features import run as run_module
 from speechasym.errors import ConfigError
 from speechasym.recognition.trained_model import open_run
-from speechasym.scoring import abx
+from speechasym.scoring import abx_cells
 
 SPEAKERS = ("TRAIN/DR1/FAAA0", "TRAIN/DR1/MBBB0", "TEST/DR1/FCCC0", "TEST/DR1/MDDD0")
 
@@ -49,7 +48,7 @@ def called(corpus, run):
 
 def test_levels_beside_frozen_features(corpus, monkeypatch, tmp_path_factory):
     run = toy(tmp_path_factory) / "run"
-    monkeypatch.setattr(abx, "_average", partial(abx._average, rounds=20))  # 1000 take long
+    monkeypatch.setattr(abx_cells, "ROUNDS", 20)  # 1000 take long
     known, text = called(corpus, run)
     kinds = {"y": 24, "units": 8, "posteriors of phones": 3}
     upper = {"y": 24, "units": 8, "posteriors of letters": 2 * 28, "posteriors of words": 4}

@@ -10,7 +10,7 @@ import pytest
 
 from speechasym import errors as errors_module
 from speechasym.ops import cpu_abx
-from speechasym.scoring import abx
+from speechasym.scoring import abx, abx_cells
 from speechasym.scoring.abx_items import Item, frames_of, read_items, timit_items
 
 RNG = np.random.default_rng(5)
@@ -42,18 +42,24 @@ def warp(a, b, angular):
 def test_distances_against_plain_loops(angular):
     parts = [RNG.standard_normal((n, 5)).astype(np.float32) for n in (1, 2, 7, 4, 13)]
     starts = np.concatenate([[0], np.cumsum([len(p) for p in parts])])
-    got = cpu_abx.distances(np.concatenate(parts), starts, angular)
+    sequences = cpu_abx.prepare(np.concatenate(parts), starts, angular)
+    got = cpu_abx.distances(sequences, sequences, angular)
+    part = cpu_abx.distances(
+        sequences.take(np.array([1, 4])), sequences.take(np.array([0, 2, 3])), angular
+    )
+    np.testing.assert_allclose(part, got[np.ix_([1, 4], [0, 2, 3])], rtol=1e-5)
     for i in range(5):
         for j in range(i, 5):
             want = warp(parts[i].astype(float), parts[j].astype(float), angular)
-            assert got[i, j] == got[j, i]
+            assert got[i, j] == pytest.approx(got[j, i], abs=4e-4 if i == j else 1e-6)
             # along the diagonal, Euclidean squares cancel to sqrt(eps)
             assert got[i, j] == pytest.approx(want, abs=4e-4 if i == j else 1e-5)
 
 
 def test_angles_by_hand():
     frames = np.array([[1, 0], [0, 2], [-3, 0], [1, 1]], np.float32)
-    got = cpu_abx.distances(frames, np.arange(5))
+    sequences = cpu_abx.prepare(frames, np.arange(5))
+    got = cpu_abx.distances(sequences, sequences)
     np.testing.assert_allclose(got[0], [0, 0.5, 1, 0.25], atol=1e-4)
     np.testing.assert_allclose(got[1, 2], 0.5, atol=1e-6)
 
@@ -108,7 +114,7 @@ def oracle(items, features, across, context):
 def test_score_against_every_triple(across, context):
     items, features = items_and_features()
     want, triples = oracle(items, features, across, context)
-    tokens = abx.token_distances(items, features, 100)
+    tokens = abx.select_tokens(items, features, 100)
     got = abx.abx_score(tokens, across, context)
     assert got.error == pytest.approx(want, abs=1e-6)
     assert got.triples == triples
@@ -127,7 +133,7 @@ def test_by_hand():
             Item(str(i), "0", "0.01", phone, "", "", "s")
             for i, phone in enumerate("aab"[: len(degrees)])
         ]
-        return abx.token_distances(items, features, 100)
+        return abx.select_tokens(items, features, 100)
 
     assert abx.abx_score(tokens(0, 10, 4)).error == 1
     assert abx.abx_score(tokens(0, 10, 90)).error == 0
@@ -146,14 +152,42 @@ def test_frames_are_those_whose_centres_lie_inside():
     assert frames("1/3", "2/3", 50) == (17, 33)
 
 
-def test_sampling_is_deterministic_and_close():
+def test_sampling_is_deterministic_and_unbiased():
     items, features = items_and_features(count=160)
-    tokens = abx.token_distances(items, features, 100)
-    whole = abx.abx_score(tokens, across=True)
-    part = abx.abx_score(tokens, across=True, most=8, most_across=1, seed=3)
-    assert part[:5] == abx.abx_score(tokens, across=True, most=8, most_across=1, seed=3)[:5]
-    assert part.triples < whole.triples
-    assert part.error == pytest.approx(whole.error, abs=0.05)
+    tokens = abx.select_tokens(items, features, 100)
+    for across in (False, True):
+        whole = abx.abx_score(tokens, across)
+        parts = [abx.abx_score(tokens, across, False, 8, 1, seed) for seed in range(40)]
+        assert parts[3][:5] == abx.abx_score(tokens, across, False, 8, 1, 3)[:5]
+        assert len({part.error for part in parts}) > 30
+        assert all(0 < part.triples < whole.triples for part in parts)
+        assert np.mean([part.error for part in parts]) == pytest.approx(whole.error, abs=0.012)
+    assert (
+        abx.abx_score(tokens, True, True, 1000, 1000)[:5] == abx.abx_score(tokens, True, True)[:5]
+    )
+
+
+def test_memory_does_not_grow_with_the_square_of_the_tokens(monkeypatch):
+    """Blocks that may not be kept are computed again, with the same result."""
+    items, features = items_and_features(count=120, speakers=6)
+    tokens = abx.select_tokens(items, features, 100)
+    largest, calls = [], []
+    distances = cpu_abx.distances
+
+    def counted(rows, columns, angular):
+        largest.append(len(rows.numbers) * len(columns.numbers))
+        return distances(rows, columns, angular)
+
+    monkeypatch.setattr(cpu_abx, "distances", counted)
+    scores = []
+    for limit in (2**30, 0):
+        monkeypatch.setattr(abx_cells, "KEPT_BYTES", limit)
+        scores.append(abx_cells.abx_scores(tokens, abx.TASKS))
+        calls.append(sum(largest))
+    assert calls[1] - calls[0] > 1.5 * calls[0]  # each pair of speakers from both sides
+    assert max(largest) <= 30**2 < 120**2
+    for task in abx.TASKS:
+        assert scores[0][task].error == pytest.approx(scores[1][task].error, abs=1e-9)
 
 
 def write_timit(root):
@@ -211,23 +245,23 @@ def test_item_file(tmp_path):
 def test_items_named_by_the_ends_of_paths():
     """As in libri-light, whose items name recordings without their folders."""
     items, features = items_and_features(8)
-    expected = abx.token_distances(items, features, 100)
+    expected = abx.select_tokens(items, features, 100)
     for folder, name in (("84/121/", "{}"), ("dev/84/121/", "121/{}"), ("84/", "84/{}")):
         inside = {folder + path: values for path, values in features.items()}
         named = [item._replace(file=name.format(item.file)) for item in items]
-        tokens = abx.token_distances(named, inside, 100)
-        np.testing.assert_array_equal(tokens.distance, expected.distance)
+        tokens = abx.select_tokens(named, inside, 100)
+        np.testing.assert_array_equal(tokens.sequences.frames, expected.sequences.frames)
     twice = features | {"other/f1": features["f1"]}  # f1 is a path itself, and first
-    assert len(abx.token_distances(items, twice, 100).items) == 8
+    assert len(abx.select_tokens(items, twice, 100).items) == 8
     inside["other/f1"] = features["f1"]
     with pytest.raises(
         errors_module.ItemError, match="f1: 2 recordings have this name: 84/f1, oth"
     ):
-        abx.token_distances(items, inside, 100)
+        abx.select_tokens(items, inside, 100)
     with pytest.raises(errors_module.ItemError, match=r"no features.*Extract its recording too"):
-        abx.token_distances([items[0]._replace(file="/f0")], inside, 100)
+        abx.select_tokens([items[0]._replace(file="/f0")], inside, 100)
     with pytest.raises(errors_module.ItemError, match="0: no features"):
-        abx.token_distances([items[0]._replace(file="0")], inside, 100)
+        abx.select_tokens([items[0]._replace(file="0")], inside, 100)
 
 
 def test_items_that_do_not_fit_the_features():
@@ -235,22 +269,22 @@ def test_items_that_do_not_fit_the_features():
     with pytest.raises(
         errors_module.ItemError, match="no features of this recording among the 0 loaded: none"
     ):
-        abx.token_distances(items, {}, 100)
+        abx.select_tokens(items, {}, 100)
     with pytest.raises(errors_module.ItemError, match="end before an item"):
-        abx.token_distances(items, features, 1000)
+        abx.select_tokens(items, features, 1000)
     with pytest.raises(abx.ConfigError, match="shorter than a frame"):
-        abx.token_distances(items, features, 1)
-    one = abx.token_distances(items[:1], features, 100)
+        abx.select_tokens(items, features, 1)
+    one = abx.select_tokens(items[:1], features, 100)
     with pytest.raises(abx.ConfigError, match="no cell"):
         abx.abx_score(one)
     short = items[0]._replace(onset="0.0051", offset="0.0149")
-    assert abx.token_distances([short, *items[1:]], features, 100).too_short == 1
+    assert abx.select_tokens([short, *items[1:]], features, 100).too_short == 1
 
 
 def test_result_in_memory_and_its_report():
     items, features = items_and_features()
     result = abx.abx(items, features, 100, distance="euclidean", seed=2)
-    tokens = abx.token_distances(items, features, 100, "euclidean")
+    tokens = abx.select_tokens(items, features, 100, "euclidean")
     expected = abx.abx_score(tokens, across=True, seed=2)
     assert result.tasks["across speakers, any context"][:5] == expected[:5]
     lines = str(result).splitlines()
@@ -269,7 +303,7 @@ def test_tasks_without_cells_are_left_out():
     result = abx.abx(items, features, 100)
     within = ["within speakers, any context", "within speakers, same context"]
     assert list(result.tasks) == within
-    tokens = abx.token_distances(items, features, 100)
+    tokens = abx.select_tokens(items, features, 100)
     assert result.tasks[within[0]][:5] == abx.abx_score(tokens)[:5]
     assert list(result.left_out) == [name.replace("within", "across") for name in within]
     assert str(result).splitlines()[-2:] == [
@@ -294,6 +328,6 @@ def test_timit_sample():
     features = {
         f: sets.features(next(timit.glob(f"{f}.[Ww][Aa][Vv]"))) for f in {i.file for i in few}
     }
-    tokens = abx.token_distances(few, features, 100)
+    tokens = abx.select_tokens(few, features, 100)
     assert len(tokens.items) > 200
     assert abx.abx_score(tokens).error < 0.4

@@ -1,12 +1,15 @@
-"""Scripts that people call: speakers set apart, and a run put into the package."""
+"""Scripts that people call: held-out speakers, stand-ins of corpora, a run put into the package."""
 
 import json
 
 import hold_out
+import make_stand_in
+import make_stub_corpora
 import pytest
 import ship_model
 import tiny
 
+from speechasym.corpora import librispeech, timit
 from speechasym.corpora.manifests import read_cuts
 from speechasym.errors import CheckpointError
 from speechasym.language import kneser_ney
@@ -79,3 +82,29 @@ def test_a_run_is_put_into_the_package(tmp_path, monkeypatch, capsys):
     lexicon.unlink()
     with pytest.raises(CheckpointError, match="cannot be read"):
         pretrained.folder()
+
+
+def test_stand_ins_have_the_full_shape_and_take_no_space(tmp_path, capsys):
+    stubs = tmp_path / "stubs"
+    make_stub_corpora.librispeech(stubs / "LibriSpeech")
+    make_stub_corpora.timit(stubs / "timit", coding="WAV")
+    words = ["--librispeech", str(stubs / "LibriSpeech"), "--timit", str(stubs / "timit")]
+    out = tmp_path / "out"
+    make_stand_in.main([str(out), *words, "--share", "0.001"])
+    report = librispeech.prepare(out / "LibriSpeech", keep_duplicates=True).report
+    assert {name: count.sentences for name, count in report.counts.items()} == {
+        "train-clean-100": 29, "train-clean-360": 104, "train-other-500": 149, "dev-clean": 3,
+        "dev-other": 3, "test-clean": 3, "test-other": 3,
+    }  # fmt: skip
+    assert not report.number("error")
+    report = timit.prepare(out / "TIMIT", keep_duplicates=True).report
+    assert {name: count.speakers for name, count in report.counts.items()} == {
+        "train": 1, "dev": 50, "test": 24,
+    }  # fmt: skip
+    recordings = [p for p in out.rglob("*") if p.suffix in (".flac", ".WAV")]
+    assert all(path.stat().st_nlink > 1 for path in recordings)
+    with pytest.raises(SystemExit):
+        make_stand_in.main([str(out), *words])
+    assert "Remove it, or choose another folder" in capsys.readouterr().err
+    (numbers,) = [list(make_stand_in.spread(28539, 251))]
+    assert sum(numbers) == 28539 and max(numbers) - min(numbers) == 1

@@ -163,15 +163,16 @@ def per_speaker(
     for speaker in corpus.speakers:
         items = [item for item in corpus.items if item.speaker == speaker]
         if original is None:
-            tokens = abx.token_distances(items, changed, FRAMES)
-            out.append([error_of(tokens.items, tokens.distance)] * 2)
+            tokens = abx.select_tokens(items, changed, FRAMES)
+            every = range(len(tokens.items))
+            out.append([error_of(tokens.items, tokens.distances(every, every))] * 2)
             continue
         other = [item._replace(file="original/" + item.file) for item in items]
         both = {item.file: changed[item.file] for item in items}
         both |= {"original/" + item.file: original[item.file] for item in items}
-        tokens = abx.token_distances(items + other, both, FRAMES)
+        tokens = abx.select_tokens(items + other, both, FRAMES)
         n = len(tokens.items) // 2  # equally long: the same tokens are too short in both
-        near, cross = tokens.distance[:n, :n], tokens.distance[:n, n:]
+        near, cross = (tokens.distances(range(n), range(k, k + n)) for k in (0, n))
         out.append([error_of(tokens.items[:n], d) for d in (near, cross)])
     return np.array(out).T
 

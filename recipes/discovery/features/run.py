@@ -22,11 +22,12 @@ import speechasym
 from recipes.discovery.features import levels, linear, report, sets
 from recipes.provenance import commit
 from speechasym import errors, files
-from speechasym.scoring import abx
+from speechasym.scoring import abx, abx_cells
+from speechasym.scoring.abx_cells import Task
 from speechasym.scoring.abx_items import timit_items
 
 SNRS = (20, 10, 5, 0)
-TASKS = {"within": (False, False), "across": (True, False), "same": (True, True)}
+TASKS = {"within": Task(), "across": Task(across=True), "same": Task(across=True, context=True)}
 CHOSEN_ON = "TRAIN"  # the folder of the speakers on whom the compact set was chosen
 
 
@@ -59,9 +60,9 @@ def abx_errors(items: list, matrices: dict, groups: tuple[str, ...] = ("all", "u
     for group in groups:
         chosen = group == "chosen"
         selected = [i for i in items if group == "all" or i.file.startswith(CHOSEN_ON) == chosen]
-        tokens = abx.token_distances(selected, matrices, 100)
-        for task, (across, context) in TASKS.items():
-            s = abx.abx_score(tokens, across, context)
+        tokens = abx.select_tokens(selected, matrices, 100)
+        scores = abx_cells.abx_scores(tokens, TASKS.values())
+        for task, s in zip(TASKS, scores.values(), strict=True):
             out[f"{group} {task}"] = {
                 "error": s.error, "low": s.low, "high": s.high, "triples": s.triples,
                 "samples": [round(float(v), 6) for v in s.samples],

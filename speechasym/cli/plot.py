@@ -33,7 +33,7 @@ def add_parser(commands: Any) -> None:
     add(
         "--what", type=names, default=None, metavar="LIST",
         help="comma-separated panels of a recording: waveform, gammatone, frequency, phase"
-        " (default: all); or one of"
+        " (default: all; of other features, names of columns without their numbers); or one of"
         " its whole figures: levels (asymmetry at each scale), hysteresis (loops of one channel),"
         " summary (rise and fall over the channels); or one figure of a run: curves (losses and"
         " errors of training), confusion (of phones), units (activation by level), ranks (of"

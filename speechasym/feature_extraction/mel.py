@@ -11,8 +11,9 @@ import torch
 import torchaudio
 from numpy.typing import NDArray
 
+from speechasym.feature_extraction.mel_scale import LOW_HZ
+
 WINDOW_SECONDS = 0.025
-LOW_HZ = 20.0
 FLOOR = 1e-10  # -100 dB in the summed power of one mel band
 DELTA_FRAMES = 5  # regression over two frames on either side
 

@@ -26,6 +26,7 @@ from speechasym.auditory.filterbank import FilterbankConfig, FilterbankOptions
 from speechasym.config import check_choice, check_choices, check_count, check_rising
 from speechasym.errors import ConfigError
 from speechasym.feature_extraction import normalise
+from speechasym.feature_extraction.mel_scale import band_centres
 
 UNITS = {"level": "dB", "frequency": "ERB", "phase": "cycle"}  # of the gammatone tracks
 LEVELS = ("level_ms", "level_db", "level_erb", "level_cycles")  # options, in `Scale`'s order
@@ -213,9 +214,10 @@ class LogMelFeatures(FeatureConfig):
 
     def columns(self) -> Columns:
         return [
-            {"name": f"logmel_{c:02d}", "unit": "dB", "track": "logmel", "channel": c}
-            for c in range(MEL_CHANNELS)
-        ]
+            {"name": f"logmel_{c:02d}", "unit": "dB", "track": "logmel", "channel": c,
+             "centre_hz": round(float(hz), 3)}
+            for c, hz in enumerate(band_centres(MEL_CHANNELS, self.sample_rate))
+        ]  # fmt: skip
 
     def _frames(self, blocks: Blocks) -> Frames:
         from speechasym.feature_extraction import mel  # torch

@@ -10,6 +10,7 @@ Shapes: F frames, C channels, K rows.
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colorbar import Colorbar
 from matplotlib.figure import Figure
@@ -56,29 +57,29 @@ def channel_image(
     axes: Axes, values: NDArray, centre_hz: NDArray, frame_rate: float, start: float = 0.0,
     **options: Any,
 ) -> AxesImage:  # fmt: skip
-    """Draw values (C, F) as an image: time in s, ERB-spaced channels labelled in Hz.
+    """Draw values (C, F) as an image: time in s, channels labelled in Hz.
 
     Args:
-        centre_hz: (C,) centre frequencies, equally spaced on the ERB scale.
+        centre_hz: (C,) centre frequencies, ascending.
         options: passed to `Axes.imshow`: cmap, vmin, vmax, alpha, interpolation, ...
     """
-    cam = erb.hz_to_cam(centre_hz)
-    half = (cam[-1] - cam[0]) / max(1, len(cam) - 1) / 2 or 0.5
-    extent = (start, start + values.shape[1] / frame_rate, cam[0] - half, cam[-1] + half)
+    extent = (start, start + values.shape[1] / frame_rate, -0.5, len(values) - 0.5)
     options = {"interpolation": "nearest"} | options
     image = axes.imshow(values, origin="lower", aspect="auto", extent=extent, **options)
     ticks = hz_ticks(centre_hz)
-    axes.set_yticks(erb.hz_to_cam(ticks), [f"{hz:g}" for hz in ticks])
+    rows = np.interp(erb.hz_to_cam(ticks), erb.hz_to_cam(centre_hz), np.arange(len(centre_hz)))
+    axes.set_yticks(rows, [f"{hz:g}" for hz in ticks])
     axes.set_ylabel("centre\nfrequency (Hz)")
     return image
 
 
 def row_image(
-    axes: Axes, values: NDArray, frame_rate: float, limits: tuple[float, float], cmap: str
-) -> AxesImage:
+    axes: Axes, values: NDArray, frame_rate: float, limits: tuple[float, float], cmap: str,
+    start: float = 0.0,
+) -> AxesImage:  # fmt: skip
     """Draw values (F, K) against time in s, the first of K at the bottom; NaN stays grey."""
     axes.set_facecolor("0.85")
-    extent = (0.0, len(values) / frame_rate, -0.5, values.shape[1] - 0.5)
+    extent = (start, start + len(values) / frame_rate, -0.5, values.shape[1] - 0.5)
     return axes.imshow(
         values.T, origin="lower", aspect="auto", extent=extent, interpolation="nearest",
         cmap=cmap, vmin=limits[0], vmax=limits[1],

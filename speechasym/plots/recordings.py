@@ -9,8 +9,10 @@ from matplotlib.figure import Figure
 from speechasym.annotations.intervals import Interval
 from speechasym.annotations.tiers import read_tiers, tiers_beside
 from speechasym.errors import ConfigError
+from speechasym.feature_extraction.sets import GammatoneFeatures
 from speechasym.plots import asymmetry, signal
 from speechasym.plots.axes import picture_path, save
+from speechasym.plots.features import FeatureExcerpt, features_figure, read_features, select_groups
 from speechasym.plots.signal import PANELS
 
 FIGURES = ("levels", "hysteresis", "summary")
@@ -31,13 +33,15 @@ def plot(
     Args:
         file: an audio file, or a .npy beside (or below) its features.json.
         out: the picture; its suffix gives the format: .png, .pdf or .svg.
-        what: panels, from top to bottom: waveform, gammatone, frequency, phase. None: all that
-            `file` has. Or one whole figure of a recording: levels (asymmetry at each scale),
-            hysteresis (loops of one channel), summary (rise and fall work over the channels).
+        what: panels, from top to bottom: waveform, gammatone, frequency, phase; of features other
+            than gammatone, names of columns without their numbers. None: all that `file` has. Or
+            one whole figure of a recording: levels (asymmetry at each scale), hysteresis (loops of
+            one channel), summary (rise and fall work over the channels).
         start, duration: the part to draw, in s; without a duration, at most 60 s.
         channel: of a multichannel recording: "mean", or a number from 0.
         tiers: a .TextGrid, .PHN or .WRD to draw below the waveform. None: the annotation of the
-            same name beside the recording, if any; "none": nothing.
+            same name beside the recording, if any; "none": nothing. Without a waveform, only a
+            file given here is drawn, on top.
         at: Hz; hysteresis is drawn for the nearest channel.
 
     Raises:
@@ -48,7 +52,9 @@ def plot(
     """
     file, out = Path(file), picture_path(out)
     names = [what] if isinstance(what, str) else None if what is None else list(what)
-    if names is not None and (not names or set(names) - {*PANELS, *FIGURES}):
+    features = file.suffix == ".npy"  # whose columns have names of their own
+    known = {*PANELS, *FIGURES, *(names or () if features else ())}
+    if names is not None and (not names or set(names) - known):
         remedy = f"Use any of {','.join(PANELS)}, or one of {', '.join(FIGURES)}"
         raise ConfigError("what", f"{','.join(names)!r} is not known", remedy)
     if not 0 <= start < np.inf or (duration is not None and not 0 < duration < np.inf):
@@ -59,11 +65,11 @@ def plot(
     if whole and len(names or ()) > 1:
         problem = f"{whole} is a whole figure and cannot be combined, got {','.join(names or ())}"
         raise ConfigError("what", problem, "Draw it alone, and the others into another picture")
-    if whole and file.suffix == ".npy":
+    if whole and features:
         problem = f"{whole} is drawn from samples, and this is a feature file"
         raise ConfigError(file, problem, "Give the recording")
-    if file.suffix == ".npy":
-        figure = _panels(signal.from_features(file, start, duration), file, names, tiers)
+    if features:
+        figure = _features(read_features(file, start, duration), file, names, tiers)
     elif whole is None:
         excerpt = signal.read_excerpt(file, start, duration, channel)
         figure = _panels(signal.from_audio(excerpt), file, names, tiers)
@@ -75,6 +81,9 @@ def plot(
             if whole == "hysteresis" and subject.startswith("channel "):
                 remedy += "; a filterbank channel is chosen by --at, in Hz"
             raise ConfigError(subject, problem, remedy) from error
+        if whole != "levels" and tiers is not None and str(tiers) != "none":
+            problem = f"are drawn over time, which is not an axis of {whole}"
+            raise ConfigError("tiers", problem, "Draw levels or panels, or leave them out")
         annotation = _annotation(file, tiers, whole == "levels")
         if whole == "levels":
             figure = asymmetry.scales_figure(excerpt, annotation)
@@ -98,14 +107,22 @@ def _panels(
     return signal.signal_figure(data, panels, _annotation(file, tiers, "waveform" in panels))
 
 
+def _features(
+    data: FeatureExcerpt, file: Path, names: list[str] | None, tiers: str | Path | None
+) -> Figure:
+    if isinstance(data.config, GammatoneFeatures) and data.config.normalise == "none":
+        tracks = signal.gammatone_tracks(
+            data.title, data.values.T, data.config, data.start, data.duration
+        )
+        return _panels(tracks, file, names, tiers)
+    groups = select_groups(file, names, data.config)
+    return features_figure(data, groups, _annotation(file, tiers, False))
+
+
 def _annotation(
-    file: Path, tiers: str | Path | None, has_waveform: bool
+    file: Path, tiers: str | Path | None, by_default: bool
 ) -> dict[str, list[Interval]]:
-    """Read the tiers to draw; none where there is no waveform to draw them below."""
-    if str(tiers) == "none" or (tiers is None and not has_waveform):
+    """Read the tiers to draw; without a file, those beside the recording or, by default, none."""
+    if str(tiers) == "none" or (tiers is None and not by_default):
         return {}
-    if not has_waveform:
-        problem = "are drawn below a waveform, which this picture does not have"
-        remedy = "Draw levels, or include waveform, of the recording itself"
-        raise ConfigError("tiers", problem, remedy)
     return tiers_beside(file) if tiers is None else read_tiers(tiers)

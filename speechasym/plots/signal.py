@@ -3,7 +3,6 @@
 Shapes: T samples, F frames, C channels.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,9 +17,8 @@ from numpy.typing import NDArray
 from speechasym.annotations.intervals import Interval
 from speechasym.audio import reading
 from speechasym.auditory import filterbank
-from speechasym.errors import AudioError, ConfigError, OutputError
-from speechasym.feature_extraction.features_json import INDEX
-from speechasym.feature_extraction.sets import GammatoneFeatures, feature_config
+from speechasym.errors import AudioError
+from speechasym.feature_extraction.sets import GammatoneFeatures
 from speechasym.plots.axes import SIGNED, channel_image, colour_bar, set_title
 from speechasym.plots.tiers import arrange, mark_boundaries, tiers
 
@@ -92,11 +90,11 @@ def read_excerpt(path: Path, start: float, duration: float | None, channel: str 
         problem = f"ends after {count / rate:.3f} s, before {start:g} s"
         raise AudioError(path, problem, "Choose an earlier start")
     size = min(end, count) - begin
-    title = f"{path.name}, {rate} Hz" + _part(start, size / rate, count / rate)
+    title = f"{path.name}, {rate} Hz" + stretch_title(start, size / rate, count / rate)
     return Excerpt(title, np.concatenate(parts), begin - first, size, rate, begin / rate)
 
 
-def _part(start: float, duration: float, total: float) -> str:
+def stretch_title(start: float, duration: float, total: float) -> str:
     """Return what a title adds when only part of a recording is drawn."""
     if duration >= total - 0.01:
         return ""
@@ -126,51 +124,20 @@ def from_audio(excerpt: Excerpt) -> SignalTracks:
         parts.append(frames[max(0, part.start - count) : max(0, part.stop - count)])
         count += len(frames)
     values = np.concatenate(parts).T
-    data = _tracks(excerpt.title, values, config, excerpt.start, excerpt.duration)
+    data = gammatone_tracks(excerpt.title, values, config, excerpt.start, excerpt.duration)
     return data._replace(tracks={"waveform": excerpt.samples} | data.tracks)
 
 
-def _tracks(
+def gammatone_tracks(
     title: str, values: NDArray, config: GammatoneFeatures, start: float, duration: float
 ) -> SignalTracks:
+    """Split gammatone features (D, F) into their tracks."""
     tracks = values.reshape(len(config.tracks), config.channels, -1)
     centre_hz = filterbank.design(config.bank()).frequency
     return SignalTracks(
         title, dict(zip(config.tracks, tracks, strict=True)), centre_hz,
         config.sample_rate, config.rate, start, duration,
     )  # fmt: skip
-
-
-def from_features(path: Path, start: float, duration: float | None) -> SignalTracks:
-    """Read part of a .npy that `extract` wrote, with the features.json beside or above it.
-
-    Raises `OutputError` for a missing file, `ConfigError` for one that is not gammatone features.
-    """
-    if not path.exists():
-        raise OutputError(path, "no such file", "Check the path")
-    index = next((p / INDEX for p in path.resolve().parents if (p / INDEX).exists()), None)
-    if index is None:
-        problem = f"there is no {INDEX} beside or above it to describe it"
-        raise ConfigError(path, problem, "Extract it again")
-    try:
-        head = json.loads(index.read_text("utf-8"))
-        config = feature_config(**head["config"])
-        values = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
-        raise ConfigError(path, f"cannot be read ({error})", "Extract it again") from error
-    if not isinstance(config, GammatoneFeatures):
-        problem = f"holds {config.features} features; only gammatone features can be drawn"
-        raise ConfigError(path, problem, "Plot the recording")
-    if values.ndim != 2 or values.shape[1] != len(config.columns()):
-        raise ConfigError(path, f"shape {values.shape} does not match {index}", "Extract it again")
-    length = LONGEST_S if duration is None else duration
-    first, last = round(start * config.rate), round((start + length) * config.rate)
-    part = np.asarray(values[first:last], np.float32).T
-    if not part.shape[1]:
-        raise ConfigError(path, f"ends before {start:g} s", "Choose an earlier start")
-    seconds, total = part.shape[1] / config.rate, len(values) / config.rate
-    title = f"{path.name}, {config.rate:g} frames/s" + _part(start, seconds, total)
-    return _tracks(title, part, config, start, seconds)
 
 
 def waveform(axes: Axes, x: NDArray, sample_rate: int, start: float = 0.0) -> Line2D:
@@ -221,11 +188,11 @@ def channel_panel(axes: Axes, data: SignalTracks, name: str) -> AxesImage:
 def signal_figure(
     data: SignalTracks, panels: Sequence[str], annotation: Mapping[str, Sequence[Interval]]
 ) -> Figure:
-    """Return the `PANELS` asked for, one above the other, and tiers below the waveform."""
+    """Return the `PANELS` asked for, and tiers below the waveform, or on top without one."""
     names = list(panels)
     rows = arrange(annotation, data.start, data.duration, AXES_IN)
     if rows:
-        names.insert(names.index("waveform") + 1, "tiers")
+        names.insert(names.index("waveform") + 1 if "waveform" in names else 0, "tiers")
     sizes = {"waveform": 0.6 * PANEL_IN, "tiers": sum(row.height for row in rows)}
     heights = [sizes.get(name, PANEL_IN) for name in names]
     figure = Figure(figsize=(8, 1.0 + sum(heights)), layout="constrained")

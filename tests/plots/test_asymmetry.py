@@ -235,7 +235,7 @@ def test_waveform_with_tiers(tmp_path, capsys):
         (["--what=hysteresis", "--at=9"], "at: 9 Hz is outside the filterbank, 50 to 7600 Hz"),
         (["--what=levels", "--start=9"], "x.wav: ends after 0.300 s, before 9 s"),
         (["--what=levels", "--tiers=none.PHN"], "none.PHN: cannot be read"),
-        (["--what=summary", "--tiers=none.PHN"], "tiers: are drawn below a waveform, which this"),
+        (["--what=summary", "--tiers=none.PHN"], "tiers: are drawn over time, which is not an"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_drawn(tmp_path, capsys, arguments, says):

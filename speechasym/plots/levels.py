@@ -13,8 +13,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from speechasym.plots.axes import SIGNED, colour_bar, row_image
-from speechasym.plots.recognised import RecognisedRecording, held, stacked_panels
+from speechasym.plots.recognised import RecognisedRecording, stacked_panels
 from speechasym.recognition.trained_model import TrainedModel
+from speechasym.training.unit_names import held
 
 RIDGE = 1e-2  # of the read-out, as a share of the mean variance of its inputs
 

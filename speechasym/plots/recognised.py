@@ -132,14 +132,6 @@ def _recognised(
     return RecognisedRecording(title, x, rate, features, frame_rate, output, reference, symbols)
 
 
-def held(values: NDArray, start: NDArray, end: NDArray, frames: int) -> NDArray[np.float64]:
-    """Hold values (S, K) of steps over their frames -> (frames, K); NaN where there is no step."""
-    out = np.full((frames, values.shape[1]), np.nan)
-    for value, first, last in zip(values, start, end, strict=True):
-        out[first:last] = value
-    return out
-
-
 def stacked_panels(
     recording: RecognisedRecording, heights: Sequence[float], title: str
 ) -> tuple[Figure, list[Axes]]:

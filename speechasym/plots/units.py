@@ -14,11 +14,11 @@ from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from speechasym.annotations.intervals import Interval
 from speechasym.errors import ConfigError
 from speechasym.plots.axes import colour_bar, row_image
-from speechasym.plots.recognised import RecognisedRecording, held, stacked_panels
+from speechasym.plots.recognised import RecognisedRecording, stacked_panels
 from speechasym.recognition.trained_model import TrainedModel
+from speechasym.training.unit_names import Favourites, head_of_level, held
 
 MOST_UNITS = 32  # drawn of a level
 WINNER = "#ff9d2e"
@@ -30,17 +30,16 @@ class UnitActivity(NamedTuple):
     activation: NDArray[np.float64]  # (F, K), NaN where there is no step
     units: NDArray[np.int64]  # (K,) their numbers
     total: int  # units of the level
-    favourites: list[str]  # K labels during which each is most active; "" without any
+    names: list[str]  # K, see `named_units`; "" without any
     wins: list[tuple[int, int, int]]  # first frame, one after the last, and row of the winner
     onsets: NDArray[np.int64]  # first frames of events; empty for a level without events
     top: float  # near the greatest activation: full colour
 
 
 def unit_activity(
-    recording: RecognisedRecording, number: int, labels: Sequence[Interval] = (),
-    most: int = MOST_UNITS,
-) -> UnitActivity:  # fmt: skip
-    """Return the activity of at most `most` units of a level, with the labels they favour."""
+    recording: RecognisedRecording, number: int, names: Sequence[str], most: int = MOST_UNITS
+) -> UnitActivity:
+    """Return the activity of at most `most` units of a level, whose units have these names (U,)."""
     level = recording.output.levels[number]
     start, end = recording.step_frames(number)
     values = recording.step_values(number)
@@ -55,10 +54,10 @@ def unit_activity(
     spans = [(int(a), int(b)) for a, b in zip(first, last, strict=True) if winner[a] in row]
     wins = [(int(start[a]), int(end[b - 1]), row[winner[a]]) for a, b in spans]
     drawn = frames[:, units]
-    names = favourites(drawn, labels, recording.frame_rate)
     onsets = start[first] if level.events is not None else start[:0]
     top = float(np.nanquantile(drawn, 0.995)) or 1.0
-    return UnitActivity(drawn, units, values.shape[1], names, wins, onsets, top)
+    named = [names[unit] for unit in units]
+    return UnitActivity(drawn, units, values.shape[1], named, wins, onsets, top)
 
 
 def most_active(activation: NDArray, most: int = MOST_UNITS) -> NDArray[np.int64]:
@@ -70,24 +69,26 @@ def most_active(activation: NDArray, most: int = MOST_UNITS) -> NDArray[np.int64
     return units
 
 
-def favourites(activation: NDArray, intervals: Sequence[Interval], frame_rate: float) -> list[str]:
-    """Return for each unit of (F, U) the label during which its mean activation is greatest.
+def named_units(
+    trained: TrainedModel, recording: RecognisedRecording, number: int
+) -> tuple[list[str], str]:
+    """Return the names of a level's units, and the symbol and data they are from, in words.
 
-    The label is "" for a unit without activation, and for all units without intervals.
+    A run has names from its training cuts. Those of version 0.1 have none: their units are named
+    after what excites them most in this recording, as annotated or else as recognised.
     """
-    labels = list(dict.fromkeys(i.label for i in intervals if i.label))
-    if not labels:
-        return [""] * activation.shape[1]
-    means = np.zeros((len(labels), activation.shape[1]))
-    frames = np.zeros(len(labels))
-    filled = np.nan_to_num(activation)
-    for i in intervals:
-        if i.label:
-            part = filled[round(i.start * frame_rate) : round(i.end * frame_rate)]
-            means[labels.index(i.label)] += part.sum(0)
-            frames[labels.index(i.label)] += len(part)
-    means /= np.maximum(frames, 1)[:, None]
-    return [labels[n] if means[n, u] > 0 else "" for u, n in enumerate(means.argmax(0))]
+    if stored := trained.unit_names.get(number):
+        return stored.names, f"{stored.head.removesuffix('s')} favoured in training"
+    known = recording.recognised | recording.reference
+    head = head_of_level(number, len(recording.output.levels), known)
+    activation = held(
+        recording.step_values(number), *recording.step_frames(number), len(recording.features)
+    )
+    if head is None:
+        return [""] * activation.shape[1], ""
+    favourites = Favourites()
+    favourites.add(activation, known[head], recording.frame_rate)
+    return favourites.names(), f"{head.removesuffix('s')} favoured in this recording"
 
 
 def activations(
@@ -107,7 +108,7 @@ def activations(
         colors="0.3", linewidths=0.6, transform=axes.get_xaxis_transform(), clip_on=False,
     )  # fmt: skip
     axes.add_collection(ticks, autolim=False)
-    pairs = zip(data.favourites, data.units, strict=True)
+    pairs = zip(data.names, data.units, strict=True)
     names = [f"{label} {unit:>3}" if label else f"{unit}" for label, unit in pairs]
     axes.set_yticks(range(len(names)), names, fontsize=4.8)
     axes.tick_params(axis="y", length=0, pad=1)
@@ -124,11 +125,9 @@ def units_figure(trained: TrainedModel, recording: RecognisedRecording) -> Figur
         raise ConfigError(trained.folder, "its model has no units", "Draw curves or levels of it")
     panels = []
     for number in levels[::-1]:
-        words = number == levels[-1] and number > 0 and "words" in recording.reference
-        kind = "word" if words else "phone"
-        labels = recording.reference.get(f"{kind}s", [])
-        name = f"favoured {kind}, unit" if labels else "unit"
-        panels.append((number, name, unit_activity(recording, number, labels)))
+        names, how = named_units(trained, recording, number)
+        name = ", ".join(filter(None, [how, "unit"]))
+        panels.append((number, name, unit_activity(recording, number, names)))
     name = trained.folder.resolve().name
     heights = [0.4 + 0.065 * len(data.units) for _, _, data in panels]
     figure, rest = stacked_panels(recording, heights, f"Units of {name}: {recording.title}")

@@ -19,9 +19,10 @@ from speechasym.errors import CheckpointError, ConfigError
 from speechasym.feature_extraction.sets import FeatureConfig, FilterbankFeatures
 from speechasym.levels import hierarchy
 from speechasym.levels.level import ModelOutput
-from speechasym.training import checkpoints, models
+from speechasym.training import checkpoints, models, unit_names
 from speechasym.training.config import HEADS, TrainConfig
 from speechasym.training.labels import Inventory
+from speechasym.training.unit_names import LevelNames
 
 FILTER_DELAY_S = 0.01  # of features from the filterbank, as measured
 
@@ -77,6 +78,11 @@ class TrainedModel(NamedTuple):
         config = self.feature_config
         late = isinstance(config, FilterbankFeatures) and not config.align
         return FILTER_DELAY_S if late else 0.0
+
+    @property
+    def unit_names(self) -> dict[int, LevelNames]:
+        """Names of the units of each level, from the training cuts; {} for runs of version 0.1."""
+        return unit_names.read(self.folder)
 
     def check_heads(self, heads: Sequence[str], option: str) -> None:
         """Raise `ConfigError` for a head that the run does not have."""

@@ -12,12 +12,12 @@ from speechasym.auditory import erb
 from speechasym.plots import asymmetry
 from speechasym.plots.axes import TICKS_HZ
 from speechasym.plots.recognised import RecognisedRecording
-from speechasym.plots.units import unit_activity
+from speechasym.plots.units import named_units, unit_activity
+from speechasym.recognition.trained_model import TrainedModel
 from speechasym.report import html, strips
 from speechasym.report.data import ReportData, ReportRecording
-from speechasym.report.html import Html, joined, lane_row, paragraph, tag
+from speechasym.report.html import Html, joined, lane_row, paragraph, symbol, tag
 from speechasym.report.tiers import tier_rows
-from speechasym.training.config import LabelConfig
 
 MOST_UNITS = 24  # drawn of a level
 
@@ -31,16 +31,15 @@ def recordings(data: ReportData) -> Html:
         "scale by scale, red where a track rises and blue where it falls; the units of each level, "
         "orange where a unit wins an event, with a tick where an event begins; and what was said "
         "and recognised. Press a symbol to hear it, or anywhere in a picture to play from there. "
-        "Hover over a unit to see in which symbol it is most active. On the keyboard, the arrow "
-        "keys move along a row of symbols."
+        "Hover over a unit to see what it favours: the symbol in which it is most active, on "
+        "average. On the keyboard, the arrow keys move along a row of symbols."
     )
     signs = [joined([html.error_sign(kind), "  "]) for kind in html.SIGNS]
-    config = data.trained.config.data.labels
-    items = [_recording(item, n, config) for n, item in enumerate(data.recordings)]
+    items = [_recording(item, n, data) for n, item in enumerate(data.recordings)]
     return joined([intro, tag("p", *signs, class_="signs"), *items])
 
 
-def _recording(item: ReportRecording, number: int, config: LabelConfig) -> Html:
+def _recording(item: ReportRecording, number: int, data: ReportData) -> Html:
     heading = [tag("h3", item.title), paragraph(item.about, note=True) if item.about else None]
     recording = item.recognised
     if recording is None:
@@ -52,7 +51,12 @@ def _recording(item: ReportRecording, number: int, config: LabelConfig) -> Html:
     kinds = tag("fieldset", tag("legend", "Asymmetry of"), *choices)
     source, name = _flac(recording), f"Recording {item.title}"
     sound = tag("audio", controls=True, preload="auto", src=source, aria_label=name)
-    rows = [*_signal(recording), *_levels(recording), *tier_rows(item, config), _axis(recording)]
+    rows = [
+        *_signal(recording),
+        *_levels(data.trained, recording),
+        *tier_rows(item, data.trained.config.data.labels),
+        _axis(recording),
+    ]
     lanes = tag(
         "div", *rows, tag("div", tag("i", class_="cursor"), class_="over"), class_="lanes",
         style=f"--s:{recording.seconds:.4f}", data_seconds=f"{recording.seconds:.4f}",
@@ -96,7 +100,7 @@ def _signal(recording: RecognisedRecording) -> list[Html]:
     return rows
 
 
-def _levels(recording: RecognisedRecording) -> list[Html]:
+def _levels(trained: TrainedModel, recording: RecognisedRecording) -> list[Html]:
     """Return a row of units for each level, or a remark where there are none."""
     levels = recording.output.levels
     if not levels:
@@ -108,12 +112,11 @@ def _levels(recording: RecognisedRecording) -> list[Html]:
         if level.activation is None:
             rows.append(lane_row(name, tag("p", "This level has no units.", class_="none")))
             continue
-        kind = "words" if number and number == len(levels) - 1 else "phones"
-        labels = recording.reference.get(kind) or recording.recognised.get(kind, [])
-        data = unit_activity(recording, number, labels, MOST_UNITS)
+        names, how = named_units(trained, recording, number)
+        data = unit_activity(recording, number, names, MOST_UNITS)
         tips = [
-            f"unit {unit}" + (f", most active in {label}" if label else "")
-            for unit, label in zip(data.units, data.favourites, strict=True)
+            f"unit {unit}" + (f", {how}: {symbol(label)}" if label else "")
+            for unit, label in zip(data.units, data.names, strict=True)
         ]
         part = f"{len(tips)} of " if len(tips) < data.total else ""
         count = f"{part}{data.total} units"

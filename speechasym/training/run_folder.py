@@ -1,10 +1,13 @@
 """A training run's folder and state: what is written, and how an interrupted run resumes.
 
 config.json: the whole configuration. metrics.jsonl: a line for each step and validation, truncated
-to the checkpoint when a run resumes. Checkpoints and the model: see `checkpoints`.
+to the checkpoint when a run resumes. Checkpoints and the model: see `checkpoints`; names of its
+units: see `unit_names`.
 """
 
+import copy
 import json
+import logging
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -17,8 +20,14 @@ from torch import Tensor, nn
 
 from speechasym import files
 from speechasym.config import build, leaves, to_dict
-from speechasym.errors import CheckpointError, ConfigError, OutputError, TrainingError
-from speechasym.training import checkpoints
+from speechasym.errors import (
+    CheckpointError,
+    ConfigError,
+    OutputError,
+    SpeechAsymError,
+    TrainingError,
+)
+from speechasym.training import checkpoints, unit_names
 from speechasym.training.config import TrainConfig, config_from_dict
 from speechasym.training.dataset import Dataset
 from speechasym.training.distributed import ProcessGroup
@@ -28,6 +37,7 @@ from speechasym.training.optimiser import Average, moments, set_moments
 CONFIG, METRICS = "config.json", "metrics.jsonl"
 # keys that may change when a run is resumed: they are not meant to change results
 FREE = ("save_every", "threads", "device", "data.cache", "data.workers")
+log = logging.getLogger(__name__)
 WriteMetrics = Callable[[Mapping[str, Any]], int]
 
 
@@ -181,7 +191,10 @@ def _read_state(out: Path, meta: Mapping[str, Any]) -> RunState:
 
 
 def export(run: Run, state: RunState) -> None:
-    """Write model.safetensors and model.json: the best averaged parameters, or else the last."""
+    """Write model.safetensors and model.json: the best averaged parameters, or else the last.
+
+    Before them, units.json: what each unit is named after.
+    """
     if not run.group.is_first:
         return
     tensors, step = _model_tensors(run), state.step
@@ -190,8 +203,24 @@ def export(run: Run, state: RunState) -> None:
         step = best["step"]
     result = checkpoints.with_prefix(tensors, "model.")
     result |= checkpoints.with_prefix(tensors, "average.")
+    _name_units(run, result)
     meta = _meta(run) | {"step": step, "error": state.best, "target": run.config.target_head}
     checkpoints.save_model(run.out, result, meta)
+
+
+def _name_units(run: Run, tensors: Mapping[str, Tensor]) -> None:
+    """Write units.json. Where the training cuts can no longer be read, warn and write none."""
+    model = copy.deepcopy(run.model)
+    model.load_state_dict(tensors)
+    try:
+        names = unit_names.name_units(
+            model.eval(), run.config, run.train.inventories, run.config.data.train
+        )
+    except SpeechAsymError as error:
+        log.warning("units are not named by the training cuts: %s", error)
+        return
+    if names:
+        unit_names.write(run.out, names)
 
 
 def summary(out: Path, state: RunState, target: str) -> dict[str, Any]:

@@ -1,12 +1,17 @@
 """`speechasym align`: cuts and their words -> times of words, phones and letters."""
 
+import os
 import sys
 from argparse import Namespace
+from pathlib import Path
 from typing import Any
 
 import speechasym
-from speechasym.cli.options import optional, print_table, warn
+from speechasym import files
+from speechasym.cli.options import add_overwrite, optional, print_table, split_run, warn
+from speechasym.errors import ConfigError, TextError
 
+REMEDY = "Give a text file with what is said, or the words themselves, in quotes"
 SHOWN = 5  # failed cuts, and lowest scores
 
 
@@ -14,17 +19,24 @@ def add_parser(commands: Any) -> None:
     """Add the command's parser."""
     parser = commands.add_parser(
         "align",
-        help="cuts and their words -> times",
-        description="Find the times of the known words and phones of cuts. Writes a TextGrid for"
-        " each cut, phones.ctm, words.ctm and report.json. An interrupted call resumes when it is"
-        " called again.",
-        epilog="Example:  speechasym align runs/mini mini/test_cuts.jsonl.gz --out aligned",
+        help="recordings and their words -> times",
+        description="Find the times of the known words and phones of a recording or of cuts. Of a"
+        " recording it writes STEM.TextGrid. Of cuts it writes a TextGrid for each, phones.ctm,"
+        " words.ctm and report.json; an interrupted call resumes when it is called again. Without"
+        " a run the model that comes with the package is used, for English read aloud, with its"
+        " lexicon.",
+        epilog="Examples:\n"
+        "  speechasym align speech.wav speech.txt --out aligned\n"
+        "  speechasym align speech.wav 'he was not an ill disposed young man' --out aligned\n"
+        "  speechasym align runs/mini mini/test_cuts.jsonl.gz --out aligned",
     )
     add = parser.add_argument
-    add("run", metavar="RUN", help="folder of a finished run")
-    add("cuts", metavar="CUTS", help="manifest written by prepare")
+    text = "folder of a finished run, if any; then a manifest written by prepare, or a recording"
+    text += " and a text file with what is said (or the words themselves, in quotes)"
+    add("inputs", nargs="+", metavar="[RUN] CUTS | [RUN] FILE TEXT", help=text)
     add("--out", required=True, metavar="DIR", help="output folder")
-    text = "pronunciations, for cuts without phones (default: the lexicon of the run, if any)"
+    add_overwrite(add)
+    text = "pronunciations, where phones are not known (default: the run's lexicon, if any)"
     add("--lexicon", metavar="FILE", help=text)
     add(
         "--head", type=optional(str), metavar="HEAD",
@@ -34,22 +46,52 @@ def add_parser(commands: Any) -> None:
     add(
         "--spelling", action="store_true",
         help="pronounce words that the lexicon lacks by their spelling; where that is impossible,"
-        " align the cut by its letters",
+        " align by letters (always done with the run's own lexicon)",
     )  # fmt: skip
+
+
+def _text(words: list[str], run: str | None) -> str | None:
+    """Return what is said in a recording, the second of the words; None for cuts alone."""
+    from speechasym.audio.reading import EXTENSIONS
+
+    if len(words) == 1:
+        if Path(words[0]).suffix.lower() in EXTENSIONS:
+            raise ConfigError(words[0], "its text is missing", REMEDY)
+        return None
+    if len(words) != 2:
+        problem = f"expected a manifest, or a recording and its text, got {len(words)} arguments"
+        raise ConfigError("CUTS|FILE TEXT", problem, "Put a text in quotes")
+    source, text = words
+    if run is None and not os.path.isfile(source):
+        problem = "is neither the folder of a run nor a recording"
+        raise ConfigError(source, problem, "Check the path")
+    if not os.path.isfile(text):
+        if len(text.split()) > 1:
+            return text
+        raise ConfigError(text, "no such file", REMEDY)
+    return files.read_text(text, TextError)
 
 
 def run(options: Namespace) -> int:
     """Align, and print a table. Exit code 1 where cuts failed."""
+    run, inputs = split_run(options.inputs)
+    if not inputs:
+        raise ConfigError("CUTS", f"no cuts after the run {run}", "Give a manifest of cuts")
+    text = _text(inputs, run)
     result = speechasym.align(
-        options.run, options.cuts, options.out, lexicon=options.lexicon, head=options.head,
-        spelling=options.spelling,
+        run, inputs[0], options.out, text, lexicon=options.lexicon, head=options.head,
+        spelling=options.spelling or None, overwrite=options.overwrite,
     )  # fmt: skip
+    if text is not None:
+        return _print_one(result)
     scores, failed = result.scores, list(result.failed.values())
     rows: list[Any] = [(tier, f"{number:,}") for tier, number in result.symbols.items()]
     if result.kept:
         rows.append(("kept from before", f"{result.kept:,}"))
     if letters := sum(by == "letters" for by in result.heads.values()):
         rows.append(("cuts by letters", f"{letters:,}"))
+    if result.guessed:
+        rows.append(("words guessed from the spelling", _guessed(result)))
     if (mean := result.mean_score) is not None:
         rows.append(("mean log posterior", f"{mean:.2f}"))
         low = sorted(scores, key=lambda name: scores[name])[:SHOWN]
@@ -71,3 +113,22 @@ def run(options: Namespace) -> int:
         print(f"... and {len(failed) - SHOWN} more, in report.json", file=sys.stderr)
     print(result.folder)
     return 1 if failed else 0
+
+
+def _guessed(result: Any) -> str:
+    """Return how many words were guessed, and the first of them."""
+    words = [word for row in result.guessed.values() for word in row]
+    names = list(dict.fromkeys(words))
+    more = ", ..." if len(names) > SHOWN else ""
+    return f"{len(words):,}: {', '.join(names[:SHOWN])}{more}"
+
+
+def _print_one(result: Any) -> int:
+    """Print what became of one recording."""
+    ((name, score),) = result.scores.items()
+    counts = ", ".join(f"{number:,} {tier}" for tier, number in result.symbols.items())
+    print(f"{counts}; times of words by {result.heads[name]}, mean log posterior {score:.2f}")
+    if result.guessed:
+        print(f"Words guessed from the spelling: {_guessed(result)}")
+    print(result.folder / f"{name}.TextGrid")
+    return 0

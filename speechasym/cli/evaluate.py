@@ -1,16 +1,19 @@
 """`speechasym evaluate`: a run and cuts -> error rates."""
 
 from argparse import Namespace
+from pathlib import Path
 from typing import Any
 
 import speechasym
 from speechasym.cli.options import (
     add_overwrite,
+    add_run,
     command_line,
     names,
     optional,
     print_table,
     replacing,
+    warn,
 )
 from speechasym.errors import ConfigError
 
@@ -23,15 +26,17 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "evaluate",
         help="a run's error rates on cuts",
-        description="Compute the error rates of a trained run on cuts, with intervals over"
-        " speakers, the events per second of each level, and the real-time factor.",
+        description="Compute the error rates of a run on cuts, with intervals over speakers, the"
+        " events per second of each level, and the real-time factor. Without a run the model that"
+        " comes with the package is used, with its lexicon and language model.",
         epilog="Examples:\n"
+        "  speechasym evaluate --cuts librispeech/dev-clean_cuts.jsonl.gz\n"
         "  speechasym evaluate runs/mini --cuts mini/test_cuts.jsonl.gz\n"
         "  speechasym evaluate runs/mini --cuts mini/test_cuts.jsonl.gz --lexicon cmudict.txt\n"
         "      --lm books.arpa.gz --from both",
     )
     add = parser.add_argument
-    add("run", metavar="RUN", help="folder of a finished run")
+    add_run(add)
     add("--cuts", required=True, metavar="CUTS", help="manifest written by prepare")
     text = "comma-separated: phones, letters, words (default: all heads of the run)"
     add("--heads", type=names, metavar="LIST", help=text)
@@ -48,8 +53,10 @@ def add_parser(commands: Any) -> None:
 def add_decoder(parser: Any) -> None:
     """Add the options of decoding words by a lexicon and a language model."""
     add = parser.add_argument_group("words by lexicon and language model").add_argument
-    add("--lexicon", metavar="FILE", help="pronunciations of the words to find")
-    add("--lm", metavar="LM", help="n-gram language model of words, from `lm` or ARPA")
+    text = "pronunciations (default: the run's lexicon, if any)"
+    add("--lexicon", metavar="FILE", help=text)
+    text = "n-gram language model of words, from `lm` or ARPA (default: the run's, if any)"
+    add("--lm", metavar="LM", help=text)
     add("--from", default="phones", metavar="HEAD", help="phones, letters or both")
     for name, kind, text in (
         ("--lm-weight", float, "weight of the language model's log probability (default: 0.7)"),
@@ -64,13 +71,17 @@ def add_decoder(parser: Any) -> None:
     add("--spelling", action="store_true", help=text)
 
 
-def decoder_options(options: Namespace, *, needs_lm: bool = True) -> dict[str, Any]:
-    """Return the options of `Recogniser` that are set."""
+def decoder_options(options: Namespace, run: str | None, *, aside: str = "") -> dict[str, Any]:
+    """Return the options of `Recogniser` that are set; `aside` needs no language model."""
+    from speechasym.recognition.trained_model import LANGUAGE_MODELS
+
     values = vars(options)
     chosen = {k: values[k] for k in ("lexicon", "lm", *WEIGHTS) if values[k] is not None}
     chosen |= {"spelling": True} if options.spelling else {}
-    if needs_lm and chosen and options.lm is None:
-        option = f"--{next(iter(chosen)).replace('_', '-')}"
+    has_lm = options.lm is not None or run is None
+    has_lm = has_lm or any(Path(run, name).is_file() for name in LANGUAGE_MODELS)
+    if not has_lm and (idle := [name for name in chosen if name != aside]):
+        option = f"--{idle[0].replace('_', '-')}"
         raise ConfigError(option, "has no effect without a language model", "Give --lm too")
     return chosen | {"words_from": values["from"]}
 
@@ -79,17 +90,20 @@ def run(options: Namespace) -> int:
     """Evaluate, print tables, and write the files asked for."""
     heads = options.heads
     recorded = ["run", "cuts", "heads", "out", "hypotheses", "batch_seconds", "device", "seed"]
+    recorded += ["lexicon", "lm", *(["from"] if options.lm else []), *WEIGHTS, "spelling"]
     if options.lm is not None:
         heads = None if heads is None else (*heads, BY_LEXICON)
-        recorded += ["lexicon", "lm", "from", *WEIGHTS, "spelling"]
     with replacing(options, "out"):
         result = speechasym.evaluate(
             options.run, options.cuts, heads=heads,
             batch_seconds=options.batch_seconds, device=options.device, seed=options.seed,
             out=options.out, hypotheses_dir=options.hypotheses,
-            command=command_line(options, recorded), **decoder_options(options),
+            command=command_line(options, recorded),
+            **decoder_options(options, options.run, aside="lexicon"),
         )  # fmt: skip
     print_evaluation(result)
+    if options.lexicon and result.decoding is None and not (result.spelled and result.spelled.cuts):
+        warn("--lexicon had no effect: there is no language model, and the cuts have phones")
     for path in (options.out, options.hypotheses):
         if path is not None:
             print(path)
@@ -134,5 +148,7 @@ def print_evaluation(result: Any) -> None:
         shares = {"language model": unknown["lm"], "lexicon": unknown["lexicon"]}
         parts = [f"{name} {share:.2%}" for name, share in shares.items() if share is not None]
         print(f"Words in the references but unknown: {', '.join(parts)}")
+    if result.spelled is not None and str(result.spelled):
+        print(result.spelled)
     if speakers == 1:
         print("No interval: at least two speakers are needed")

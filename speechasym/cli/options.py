@@ -22,6 +22,10 @@ class Formatter(argparse.RawDescriptionHelpFormatter):
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=26)
 
+    def _format_args(self, action: argparse.Action, default_metavar: str) -> str:
+        usage = isinstance(action.metavar, str) and " " in action.metavar  # says all by itself
+        return str(action.metavar) if usage else super()._format_args(action, default_metavar)
+
     def _get_help_string(self, action: argparse.Action) -> str:
         text = action.help or ""
         silent = action.default in (None, False, argparse.SUPPRESS) or action.default == []
@@ -37,6 +41,7 @@ class CommandParser(argparse.ArgumentParser):
             allow_abbrev=False, **options,
         )  # fmt: skip
         self._reads_config = False
+        self._intermixed = False
 
     def add_config(self) -> None:
         """Add `--config` and `--print-config`."""
@@ -46,11 +51,15 @@ class CommandParser(argparse.ArgumentParser):
         add("--print-config", action="store_true", help="print the options as YAML, and exit")
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Parse; options of the configuration file become defaults first."""
+        """Parse; options of the configuration file become defaults first.
+
+        Options may stand anywhere among the positionals: RUN --out DIR FILE.
+        """
         if not self._reads_config:
-            return super().parse_known_args(args, namespace)
+            return self._parse(args, namespace)
         words = sys.argv[1:] if args is None else list(args)
         first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+        first.error = self.error  # type: ignore[method-assign]
         first.add_argument("--config")
         first.add_argument("--print-config", action="store_true")
         early, _ = first.parse_known_args(words)
@@ -59,9 +68,23 @@ class CommandParser(argparse.ArgumentParser):
         if early.print_config:
             for action in self._actions:
                 _make_optional(action)
-        options, rest = super().parse_known_args(words, namespace)
-        if early.print_config and not rest:
+        options, rest = self._parse(words, namespace)
+        if early.print_config:
             self._print_config(options)
+        return options, rest
+
+    def _parse(self, words: Any, namespace: Any) -> Any:
+        options, rest = super().parse_known_args(words, namespace)
+        nested = any(isinstance(a, argparse._SubParsersAction) for a in self._actions)
+        if not rest or nested or self._intermixed:
+            return options, rest
+        self._intermixed = True  # Python 3.11's intermixed parsing comes here again
+        try:
+            options, rest = self.parse_known_intermixed_args(words, namespace)
+        finally:
+            self._intermixed = False
+        if rest:  # here, so that the usage shown is that of the command
+            self.error(f"unrecognized arguments: {' '.join(rest)}")
         return options, rest
 
     def _read_config(self, path: str) -> None:
@@ -164,6 +187,20 @@ def replacing(options: argparse.Namespace, *names: str) -> AbstractContextManage
     return files.replacing(*paths, overwrite=options.overwrite)
 
 
+def add_run(add: Callable[..., Any]) -> None:
+    """Add a run as the only positional, which may be missing."""
+    text = "folder of a finished run (default: the pretrained model, for English read aloud)"
+    add("run", nargs="?", metavar="RUN", help=text)
+
+
+def split_run(words: Sequence[str]) -> tuple[str | None, list[str]]:
+    """Return the run among positionals, if the first is one, and the others."""
+    from speechasym.recognition.trained_model import is_run
+
+    run, *others = words
+    return (run, others) if is_run(run) else (None, list(words))
+
+
 def split_all(words: Iterable[str]) -> list[str]:
     """Split each word at its commas: options that take several words accept lists too."""
     return [part for word in words for part in names(word)]
@@ -175,7 +212,7 @@ def command_line(options: argparse.Namespace, names: Iterable[str]) -> str:
     for name in names:
         value, option = getattr(options, name), f"--{name.replace('_', '-')}"
         if name == "run":
-            words.append(value)
+            words += [] if value is None else [value]
         elif value is True:
             words.append(option)
         elif isinstance(value, list):

@@ -19,15 +19,18 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "plot",
         help="a recording or a run -> a figure",
-        description="Draw a recording, a STEM.npy written by extract, or a figure of a trained"
-        " run.",
+        description="Draw a recording, a STEM.npy written by extract, or a figure of a run: of the"
+        " model that comes with the package if no run is given.",
         argument_default=SUPPRESS,  # the library's, as in help
         epilog="Examples:\n"
         "  speechasym plot speech.wav --out speech.png --what gammatone,frequency\n"
+        "  speechasym plot speech.wav --out units.png --what units    # of the pretrained model\n"
         "  speechasym plot runs/mini --out units.png --what units --recording speech.wav",
     )
     add = parser.add_argument
-    add("file", metavar="FILE|RUN", help="a recording, a .npy beside its features.json, or a run")
+    text = "a recording, a .npy beside its features.json, or the folder of a run (default: the"
+    text += " pretrained model)"
+    add("file", nargs="?", default=None, metavar="FILE|RUN", help=text)
     add("--out", required=True, metavar="PNG", help="figure to write (.png, .pdf or .svg)")
     add_overwrite(add)
     add(
@@ -65,22 +68,33 @@ def run(options: Namespace) -> int:
     what: tuple[str, ...] = options.what or ()
     chosen = vars(options)
     # os.path.isdir does not raise where the name is too long
-    if os.path.isdir(options.file) and not options.file.endswith(".npy"):
+    of_file = options.file is not None and not os.path.isdir(options.file)
+    of_file = of_file or (options.file or "").endswith(".npy")
+    keywords = {name: chosen[name] for name in OF_RUN if name in chosen}
+    if of_file and set(what) & {"units", "ranks"} and not keywords and os.path.isfile(options.file):
+        keywords["recording"], options.file, of_file = options.file, None, False
+    if not of_file:
+        if options.file is None and not what and not keywords:
+            remedy = "Give a recording, or --what for a figure of the pretrained model"
+            raise ConfigError("FILE|RUN", "is missing", remedy)
         if len(what) != 1:
-            problem = f"{options.file} is a folder, so --what must be one figure of a run, got "
-            problem += ",".join(what) or "none"
-            raise ConfigError("--what", problem, f"Use one of {', '.join(RUN)}")
+            problem = f"must be one figure of a run for {options.file or 'the pretrained model'}"
+            raise ConfigError(
+                "--what",
+                f"{problem}, got {','.join(what) or 'none'}",
+                f"Use one of {', '.join(RUN)}",
+            )
         if wrong := [name for name in OF_RECORDING if name in chosen]:
             raise ConfigError(f"--{wrong[0]}", "does not apply to a run", "Leave it out")
-        keywords = {name: chosen[name] for name in OF_RUN if name in chosen}
         with replacing(options, "out"):
             speechasym.plot_run(options.file, options.out, what[0], **keywords)
     else:
-        wrong = [f"--{name}" for name in OF_RUN if name in chosen]
+        wrong = [f"--{name}" for name in keywords]
         wrong += [f"--what {','.join(what)}"] if set(what) & set(RUN_ONLY) else []
         if wrong:
-            problem = f"applies to a trained run, but {options.file} is not a folder"
-            remedy = "Give the run's folder, and recordings to draw with --recording or --cuts"
+            problem = f"applies to a run, but {options.file} is not the folder of one"
+            remedy = "Give the run's folder, or none for the pretrained model, and recordings to"
+            remedy += " draw with --recording or --cuts"
             raise ConfigError(wrong[0], problem, remedy)
         keywords = {name: chosen[name] for name in OF_RECORDING if name in chosen}
         with replacing(options, "out"):

@@ -4,7 +4,7 @@ from argparse import Namespace
 from typing import Any
 
 import speechasym
-from speechasym.cli.options import SEVERAL, add_overwrite, command_line, names, replacing
+from speechasym.cli.options import SEVERAL, add_overwrite, add_run, command_line, names, replacing
 from speechasym.errors import ConfigError
 
 
@@ -13,14 +13,17 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "report",
         help="a run -> a page to look at and listen to",
-        description="Write one page that shows what a trained run has learned: error rates,"
-        " training curves, confusions, ranks of units, and recordings to listen to, level by"
-        " level. The page is a single file and loads nothing from elsewhere.",
-        epilog="Example:  speechasym report runs/mini --cuts mini/test_cuts.jsonl.gz"
-        " --out report.html\n            --baseline recurrent=other.json",
+        description="Write one page that shows what a run has learned: error rates, training"
+        " curves, confusions, ranks of units, and recordings to listen to, level by level. The"
+        " page is a single file and loads nothing from elsewhere. Without a run it shows the model"
+        " that comes with the package.",
+        epilog="Examples:\n"
+        "  speechasym report --cuts librispeech/dev-clean_cuts.jsonl.gz --out report.html\n"
+        "  speechasym report runs/mini --cuts mini/test_cuts.jsonl.gz --out report.html\n"
+        "      --baseline recurrent=other.json",
     )
     add = parser.add_argument
-    add("run", metavar="RUN", help="folder of a finished run")
+    add_run(add)
     add("--out", required=True, metavar="HTML", help="page to write")
     add_overwrite(add)
     text = "manifest to evaluate on (default: that of --evaluation, else the run's dev cuts)"

@@ -2,12 +2,11 @@
 
 import textwrap
 from argparse import Namespace
-from pathlib import Path
 from typing import Any
 
 import speechasym
 from speechasym.cli.evaluate import BY_LEXICON, add_decoder, decoder_options
-from speechasym.cli.options import add_overwrite, optional, warn
+from speechasym.cli.options import add_overwrite, optional, split_run, warn
 from speechasym.errors import ConfigError
 
 
@@ -26,7 +25,7 @@ def add_parser(commands: Any) -> None:
     )
     add = parser.add_argument
     text = "folder of a finished run, if any; then recordings, folders or globs"
-    add("inputs", nargs="+", metavar="[RUN] FILE", help=text)
+    add("inputs", nargs="+", metavar="[RUN] FILE ...", help=text)
     text = "also write STEM.TextGrid with one tier for each head to this folder"
     add("--textgrid", type=optional(str), metavar="DIR", help=text)
     add_overwrite(add)
@@ -38,20 +37,10 @@ def add_parser(commands: Any) -> None:
     add_decoder(parser)
 
 
-def _is_run(path: Path) -> bool:
-    """Return whether this is a folder that `train` wrote."""
-    from speechasym.training import checkpoints, run_folder
-
-    files = (checkpoints.MODEL, run_folder.CONFIG)
-    return path.is_dir() and any((path / name).exists() for name in files)
-
-
 def run(options: Namespace) -> int:
     """Transcribe, and print. Exit code 1 if some of several recordings failed."""
-    run, *inputs = options.inputs
-    if not _is_run(Path(run)):
-        run, inputs = None, options.inputs
-    elif not inputs:
+    run, inputs = split_run(options.inputs)
+    if not inputs:
         raise ConfigError("FILE", f"no recordings after the run {run}", "Give recordings")
     heads = None if options.heads is None else [options.heads]
     if heads and options.lm is not None:
@@ -60,7 +49,7 @@ def run(options: Namespace) -> int:
     for result in speechasym.transcribe_files(
         inputs, run, textgrids=options.textgrid, overwrite=options.overwrite, heads=heads,
         longest=options.longest, channel=options.channel,
-        **decoder_options(options, needs_lm=run is not None),
+        **decoder_options(options, run),
     ):  # fmt: skip
         if result.transcript is None:
             failed += 1

@@ -17,7 +17,7 @@ FIGURES = ("curves", "confusion", "units", "ranks", "levels")
 
 
 def plot_run(
-    run: str | Path | TrainedModel,
+    run: str | Path | TrainedModel | None,
     out: str | Path,
     what: str,
     *,
@@ -28,7 +28,7 @@ def plot_run(
     """Draw a figure of a run into a picture file.
 
     Args:
-        run: its folder; for curves the run may be unfinished.
+        run: its folder; for curves the run may be unfinished; None: the pretrained model.
         out: the picture; its suffix gives the format: .png, .pdf or .svg.
         what: curves (losses and errors of training), confusion (of phones, on cuts), units
             (activation of every level's units), ranks (of the units, with both laws fitted),
@@ -48,11 +48,14 @@ def plot_run(
     if what not in FIGURES:
         raise ConfigError("what", f"{what!r} is not known", f"Use one of {', '.join(FIGURES)}")
     if what == "curves":
+        if run is None:
+            problem = "the pretrained model comes without the record of its training"
+            raise ConfigError("curves", problem, "Give the folder of a run (RUN)")
         folder = run.folder if isinstance(run, TrainedModel) else Path(run)
         save(curves_figure(read_metrics(folder), folder.resolve().name), out)
         return
     trained = open_run(run)
-    name = trained.folder.resolve().name
+    name = trained.name
     if what == "confusion":
         if cuts is None:
             raise ConfigError("cuts", "confusion needs cuts", "Give --cuts, a manifest")

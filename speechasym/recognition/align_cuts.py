@@ -24,7 +24,7 @@ from speechasym.errors import (
 )
 from speechasym.language.lexicon import read_lexicon
 from speechasym.progress import progress
-from speechasym.recognition.alignment import AlignmentHead, align, deviations
+from speechasym.recognition.alignment import Alignment, AlignmentHead, align, deviations
 from speechasym.recognition.pronounced_words import pronouncer
 from speechasym.recognition.recogniser import Recogniser, recogniser_of
 from speechasym.recognition.trained_model import TrainedModel
@@ -37,7 +37,7 @@ FORMAT = 1
 
 @dataclass(kw_only=True)
 class AlignedCuts:
-    """What the alignment of a manifest came to."""
+    """What the alignment of a manifest, or of one recording, came to."""
 
     folder: Path
     scores: dict[str, float] = field(default_factory=dict)  # {cut: mean log posterior}
@@ -46,6 +46,7 @@ class AlignedCuts:
     kept: int = 0  # from an earlier call
     symbols: dict[str, int] = field(default_factory=dict)  # {tier: how many}
     late: dict[str, list[float]] = field(default_factory=dict)  # see `alignment.deviations`
+    guessed: dict[str, list[str]] = field(default_factory=dict)  # {cut: words, see `spelling`}
 
     @property
     def mean_score(self) -> float | None:
@@ -67,53 +68,85 @@ def align_cuts(
     run: str | Path | TrainedModel | Recogniser | None,
     cuts: str | Path,
     out: str | Path,
+    text: str | None = None,
     *,
     lexicon: str | Path | None = None,
     head: AlignmentHead | None = None,
-    spelling: bool = False,
+    spelling: bool | None = None,
+    overwrite: bool = False,
     show_progress: bool = True,
 ) -> AlignedCuts:
     """Align all cuts of a manifest with their words, and write the times into a folder.
 
     Writes a TextGrid for each cut, phones.ctm, words.ctm and report.json. A cut that cannot be
     aligned is listed in the report, and the others continue. Called again with the same run, cuts
-    and options, it keeps what is done and retries the cuts that failed.
+    and options, it keeps what is done and retries the cuts that failed. Of a recording and its text
+    it writes STEM.TextGrid only.
 
     Args:
         run: folder of a finished run, or an open one; None: the pretrained model.
-        cuts: manifest, as `speechasym prepare` writes.
+        cuts: manifest, as `speechasym prepare` writes; with `text`, a recording.
         out: output folder.
-        lexicon: file of pronunciations; default: that of the recogniser, or of the run's training
-            if it still exists.
+        text: what is said in the recording.
+        lexicon: file of pronunciations; default: that of the recogniser.
         head: phones or letters, see `alignment.align`.
         spelling: guess the pronunciation of words that the lexicon lacks, or else align the cut by
-            its letters; without it such a cut fails.
+            its letters; without it such a cut fails. Default: if no lexicon is given.
+        overwrite: replace STEM.TextGrid even if it was not written here, or was changed since.
         show_progress: show progress on stderr.
 
     Raises:
         ConfigError: no manifest, cuts, or such head, or a folder with other alignments.
         CheckpointError, LexiconError: see `Recogniser`, `lexicon.read`.
         OutputError: `out` cannot be written.
+        AudioError, AlignmentError, LabelError: the recording cannot be aligned with the text.
+
+    Example:
+        >>> speechasym.align(None, "speech.wav", "aligned", "he was not an ill disposed young man")
     """
     recogniser, out = recogniser_of(run), Path(out)
-    trained, lexicon = recogniser.trained, lexicon or recogniser.lexicon
+    trained = recogniser.trained
+    spelling = lexicon is None and recogniser.lexicon is not None if spelling is None else spelling
+    lexicon = lexicon or recogniser.lexicon
     if head is not None:
         check_choice("head", head, ("phones", "letters"))
         trained.check_heads([head], "head")
-    rows = list(read_cuts(cuts))
+    rows = list(read_cuts(cuts)) if text is None else []
     if out.exists() and not out.is_dir():
         raise OutputError(out, "is a file", "Give a folder")
-    trained_with = trained.config.data.labels.lexicon
-    if lexicon is None and trained_with is not None and Path(trained_with).is_file():
-        lexicon = trained_with
-    pronounce = None if lexicon is None else pronouncer(read_lexicon(lexicon), spelling)
+    guessed: set[str] = set()
+    pronounce = None
+    if lexicon is not None:
+        pronounce = pronouncer(read_lexicon(lexicon), spelling, guessed)
+    by_letters = spelling and head is None and "letters" in trained.inventories
+
+    def aligned(source: Any, name: str) -> tuple[Alignment, list[str]]:
+        guessed.clear()
+        try:
+            result = align(trained, source, text, pronounce=pronounce, head=head, name=name)
+        except MissingWordError:
+            if not by_letters:
+                raise
+            guessed.clear()
+            result = align(trained, source, text, head="letters", name=name)
+        return result, sorted(guessed)
+
+    if text is not None:
+        path = out / f"{Path(cuts).stem}.TextGrid"
+        with files.replacing(path, overwrite=overwrite):
+            one, words = aligned(recogniser.samples(cuts), str(cuts))
+            write_textgrid(path, one.tiers, one.seconds)
+        name, counts = path.stem, {tier: len(intervals) for tier, intervals in one.tiers.items()}
+        return AlignedCuts(
+            folder=out, scores={name: one.score}, heads={name: one.head}, symbols=counts,
+            guessed={name: words} if words else {},
+        )  # fmt: skip
     checksum = None if lexicon is None else files.sha256(Path(lexicon))
     key = {
         "format": FORMAT, "run": trained.fingerprint, "cuts": files.sha256(Path(cuts)),
         "lexicon": checksum, "head": head, "spelling": spelling,
     }  # fmt: skip
     log = _Log(out / LOG, key)
-    by_letters = spelling and head is None and "letters" in trained.inventories
     result = AlignedCuts(folder=out)
     tables: dict[str, dict[str, list[Interval]]] = {"phones": {}, "words": {}}
     with progress(len(rows), "align", show_progress) as step:
@@ -125,16 +158,12 @@ def align_cuts(
                     with suppress(AnnotationError):  # missing or truncated
                         tiers = read_textgrid(path)
                 if tiers is None:
-                    try:
-                        aligned = align(trained, cut, pronounce=pronounce, head=head)
-                    except MissingWordError:
-                        if not by_letters:
-                            raise
-                        aligned = align(trained, cut, head="letters")
-                    tiers = aligned.tiers
-                    write_textgrid(path, tiers, aligned.seconds)
-                    score, late = round(aligned.score, 4), deviations(trained, aligned, cut)
-                    entry = {"id": cut.id, "score": score, "by": aligned.head, "late": late}
+                    one, words = aligned(cut, cut.id)
+                    tiers = one.tiers
+                    write_textgrid(path, tiers, one.seconds)
+                    score, late = round(one.score, 4), deviations(trained, one, cut)
+                    entry = {"id": cut.id, "score": score, "by": one.head, "late": late}
+                    entry |= {"guessed": words} if words else {}
                     log.write(entry)
                     log.entries[cut.id] = entry
                 else:
@@ -146,6 +175,8 @@ def align_cuts(
             else:
                 entry = log.entries[cut.id]
                 result.scores[cut.id], result.heads[cut.id] = entry["score"], entry["by"]
+                if words := entry.get("guessed", []):
+                    result.guessed[cut.id] = words
                 for tier, late in entry["late"].items():
                     result.late.setdefault(tier, []).extend(late)
                 for tier, intervals in tiers.items():

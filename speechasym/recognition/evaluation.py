@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from speechasym import files
 from speechasym.annotations import transcripts
 from speechasym.config import check_count, check_range
+from speechasym.corpora.manifests import read_cuts
 from speechasym.errors import ConfigError
 from speechasym.language.letters import spell
 from speechasym.levels import ctc
@@ -25,6 +26,7 @@ from speechasym.levels.level import LevelOutput, ModelOutput
 from speechasym.progress import progress
 from speechasym.recognition.decoder import BY_LEXICON, Decoder
 from speechasym.recognition.recogniser import Recogniser, recogniser_of
+from speechasym.recognition.references import ReferencePhones, reference_phones
 from speechasym.recognition.trained_model import TrainedModel
 from speechasym.scoring import error_rates
 from speechasym.scoring.error_rates import Counts, ErrorRate
@@ -65,6 +67,7 @@ class Evaluation:
     model_seconds: float
     device: str
     decoding: dict[str, Any] | None = None  # of `BY_LEXICON`: settings, files, unknown words, time
+    spelled: ReferencePhones | None = None  # None: no phones are scored
 
     def by_speaker(self, name: str) -> dict[str, Counts]:
         """Return the counts of each speaker, by name, for one of the scores."""
@@ -90,6 +93,7 @@ class Evaluation:
             "threads": torch.get_num_threads(),
             "versions": environment.versions(),
             "labels": asdict(self.trained.config.data.labels),
+            "spelled_phones": None if self.spelled is None else self.spelled.as_json(),
             "levels": [level._asdict() for level in self.levels],
             "decoding": self.decoding,
             "scores": {name: self._score(name) for name in self.scores},
@@ -132,6 +136,7 @@ def evaluate(
 
     Letters are scored as words joined by single spaces, which give a word error rate too. A word
     that is rarer in the training cuts than the vocabulary's limit is read as <unk>, an error.
+    Phones are the cuts' own, or come from a lexicon: see `reference_phones`.
 
     Args:
         run: folder of a finished run, or an open one; None: the pretrained model.
@@ -162,10 +167,15 @@ def evaluate(
     check_count("seed", seed, 0)
     place = environment.select_device(device)
     # one process, so that scripts that call this need no `if __name__ == "__main__"`
-    config, began = replace(trained.config.data, workers=1), time.monotonic()
+    config = trained.config.data
+    config = replace(config, workers=1, labels=replace(config.labels, lexicon=None))
+    with dataset.naming(cuts):
+        spelled = reference_phones(recogniser, read_cuts(cuts)) if "phones" in heads else None
+    began = time.monotonic()
     data = dataset.load(
-        config, str(cuts), heads, inventories=trained.inventories, show_progress=show_progress
-    )
+        config, str(cuts), heads, inventories=trained.inventories, show_progress=show_progress,
+        pronunciations=None if spelled is None else spelled.entries,
+    )  # fmt: skip
     feature_seconds = None if config.cache else time.monotonic() - began
     home = next(trained.model.parameters()).device
     model = trained.model.to(place)
@@ -208,7 +218,7 @@ def evaluate(
         trained=trained, cuts=Path(cuts), cuts_sha256=data.fingerprint, speakers=speakers,
         seconds=seconds, scores=scores, references=references, hypotheses=hypotheses,
         levels=_summaries(trained, sums, seconds), feature_seconds=feature_seconds,
-        model_seconds=model_seconds, device=str(place), decoding=decoding,
+        model_seconds=model_seconds, device=str(place), decoding=decoding, spelled=spelled,
     )  # fmt: skip
     if hypotheses_dir is not None:
         write_hypotheses(hypotheses_dir, evaluation)

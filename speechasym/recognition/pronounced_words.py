@@ -17,8 +17,11 @@ if TYPE_CHECKING:
 Pronounce = Callable[[str], Sequence[tuple[str, ...]]]  # word -> its pronunciations
 
 
-def pronouncer(lexicon: Lexicon, guess: bool = False) -> Pronounce:
-    """Return a function that looks words up, and may guess the others from their spelling."""
+def pronouncer(lexicon: Lexicon, guess: bool = False, guessed: set[str] | None = None) -> Pronounce:
+    """Return a function that looks words up, and may guess the others from their spelling.
+
+    Those that it guesses are added to `guessed`.
+    """
     from speechasym.language import letter_to_sound
 
     guesser = cache(lambda: letter_to_sound.learn(lexicon))  # when the first word is missing
@@ -28,9 +31,12 @@ def pronouncer(lexicon: Lexicon, guess: bool = False) -> Pronounce:
         if alternatives or not guess:
             return alternatives
         try:
-            return [guesser().pronounce(word)]
+            phones = guesser().pronounce(word)
         except LexiconError:  # nothing to learn from, or an unknown letter
             return []
+        if guessed is not None:
+            guessed.add(word)
+        return [phones]
 
     return pronounce
 
@@ -48,15 +54,18 @@ def words_of_cut(
     """Return the words of a cut with what is known of their phones.
 
     Phones of the cut's own alignment belong to the word that contains their middle; those outside
-    of all words, such as silences, stay alone. Their times are not used otherwise. Raises
-    `LabelError` for a cut without text, and the errors of `words_of_text`.
+    of all words, such as silences, stay alone. Their times are not used otherwise. Phones that the
+    run does not know give way to the lexicon. Raises `LabelError` for a cut without text, and the
+    errors of `words_of_text`.
     """
     texts, name = labels.words_of(cut), f"cut {cut.id}"
     if head == "letters" or "phones" not in trained.inventories:
         return [Word(word) for word in texts]
     sounds = labels.timed_phones(cut, trained.config.data.labels)
     timed = labels.aligned(cut, "word")
-    if not sounds or (not timed and pronounce is not None):
+    known = trained.inventories["phones"]
+    foreign = any(labels.phone_in(sound.label, known) is None for sound in sounds)
+    if not sounds or (pronounce is not None and (foreign or not timed)):
         return words_of_text(trained, texts, pronounce, head, name)
     if len(timed) != len(texts):
         texts = [word.label.upper() for word in timed]
@@ -104,8 +113,7 @@ def words_of_text(
 def _phone_of_run(trained: TrainedModel, symbol: str, name: str) -> str:
     """Return a phone in the letter case of the run. Raises `AlignmentError`."""
     inventory = trained.inventories["phones"]
-    for form in (symbol, symbol.lower(), symbol.upper()):
-        if form in inventory:
-            return form
+    if (phone := labels.phone_in(symbol, inventory)) is not None:
+        return phone
     problem = f"the run does not know the phone {symbol!r}; it knows {' '.join(inventory[:5])} ..."
     raise AlignmentError(name, problem, "Use the phones that it was trained on")

@@ -20,7 +20,7 @@ from speechasym.config import check_range
 from speechasym.errors import AudioError, ConfigError
 from speechasym.feature_extraction import extraction
 from speechasym.language.lexicon import read_lexicon
-from speechasym.recognition import alignment, pretrained
+from speechasym.recognition import alignment
 from speechasym.recognition.alignment import Alignment, AlignmentHead
 from speechasym.recognition.decoder import BY_LEXICON, Decoder, open_decoder
 from speechasym.recognition.pronounced_words import Pronounce, pronouncer
@@ -46,11 +46,14 @@ class Recogniser:
 
     Args:
         run: folder of a finished run, or what `open_run` returned; default: the pretrained model
-            for English read aloud, with its lexicon and language model.
-        lexicon: file of pronunciations, to find words by them and `lm`, and to align.
-        lm: n-gram language model of words, ARPA (may be compressed) or binary.
+            for English read aloud.
+        lexicon: file of pronunciations, to find words by them and `lm`, and to align; default: the
+            one that the run was trained with, or else lexicon.txt in its folder, if any.
+        lm: n-gram language model of words, ARPA (may be compressed) or binary; default: lm.npz or
+            lm.arpa.gz in the run's folder, if any. The pretrained model has both.
         words_from: head that is searched for the words: phones, letters or both.
-        spelling: guess the pronunciation of words that the lexicon lacks from their spelling.
+        spelling: guess the pronunciation of words that the lexicon lacks from their spelling; to
+            align with the default lexicon, that is always done.
         device: cpu, cuda, or auto (CUDA if available).
         decoding: other fields of `DecodingConfig`: lm_weight, word_score, beam, ...
 
@@ -77,11 +80,9 @@ class Recogniser:
         device: str = "cpu",
         **decoding: Any,
     ) -> None:
-        self.lexicon, self.lm, self.spelling = lexicon, lm, spelling
-        self.trained = open_run(pretrained.folder() if run is None else run)
-        if run is None:
-            self.lexicon = lexicon or pretrained.lexicon()
-            self.lm = lm or pretrained.lm()
+        self.trained = open_run(run)
+        self.lexicon, self.lm = lexicon or self.trained.lexicon, lm or self.trained.lm
+        self.spelling, self._guesses = spelling, spelling or lexicon is None
         self.trained.model.to(environment.select_device(device))
         if self.lm is None and (spelling or decoding):
             name = "spelling" if spelling else next(iter(decoding))
@@ -89,7 +90,9 @@ class Recogniser:
         if self.lm is not None:
             self._config = config_of(words_from, **decoding)
         if lm is not None:
-            _ = self.decoder  # find errors in files now; the pretrained ones are read when needed
+            _ = self.decoder  # find errors in files now; the run's own are read when needed
+        elif lexicon is not None:
+            read_lexicon(lexicon)
 
     @cached_property
     def decoder(self) -> Decoder | None:
@@ -178,15 +181,20 @@ class Recogniser:
             head: the head that determines the times of words; default: phones if all
                 pronunciations are known.
         """
-        x = np.concatenate(list(self._blocks(source, sample_rate)))
+        x = self.samples(source, sample_rate)
         name = str(source) if isinstance(source, str | Path) else "samples"
         pronounce = self._pronounce
         return alignment.align(self.trained, x, text, pronounce=pronounce, head=head, name=name)
 
     @cached_property
     def _pronounce(self) -> Pronounce | None:
-        lexicon = self.lexicon
-        return None if lexicon is None else pronouncer(read_lexicon(lexicon), self.spelling)
+        if self.lexicon is None:
+            return None
+        return pronouncer(read_lexicon(self.lexicon), self._guesses)
+
+    def samples(self, source: Source, sample_rate: int | None = None) -> NDArray[np.float32]:
+        """Return a recording as a whole (T,) at the rate of the model. Errors as `transcribe`."""
+        return np.concatenate(list(self._blocks(source, sample_rate)))
 
     def _blocks(
         self, source: Source, sample_rate: int | None, channel: str | int | None = None
@@ -207,7 +215,7 @@ class Recogniser:
         return iter([x])
 
     def _features(self, source: Source, sample_rate: int | None) -> NDArray[np.float32]:
-        return self.trained.features(np.concatenate(list(self._blocks(source, sample_rate))))
+        return self.trained.features(self.samples(source, sample_rate))
 
 
 class FileTranscript(NamedTuple):

@@ -5,6 +5,7 @@ units, K slots of a head, V classes (0 is CTC's blank).
 """
 
 import json
+import os
 from collections.abc import Collection, Sequence
 from dataclasses import is_dataclass, replace
 from pathlib import Path
@@ -19,11 +20,13 @@ from speechasym.errors import CheckpointError, ConfigError
 from speechasym.feature_extraction.sets import FeatureConfig, FilterbankFeatures
 from speechasym.levels import hierarchy
 from speechasym.levels.level import ModelOutput
-from speechasym.training import checkpoints, models, unit_names
+from speechasym.recognition import pretrained
+from speechasym.training import checkpoints, models, run_folder, unit_names
 from speechasym.training.config import HEADS, TrainConfig
 from speechasym.training.labels import Inventory
 from speechasym.training.unit_names import LevelNames
 
+LANGUAGE_MODELS = (pretrained.LM, "lm.arpa.gz", "lm.arpa")  # beside a model
 FILTER_DELAY_S = 0.01  # of features from the filterbank, as measured
 
 
@@ -61,6 +64,27 @@ class TrainedModel(NamedTuple):
     config: TrainConfig
     inventories: Inventory  # {head: symbols}
     fingerprint: str  # sha256 of the model's tensors
+
+    @property
+    def name(self) -> str:
+        """The folder's name, with its parent's if it is just called run."""
+        folder = self.folder.resolve()
+        if folder == pretrained.FOLDER.resolve():
+            return "pretrained model"
+        return "/".join(folder.parts[-2:]) if folder.name == "run" else folder.name
+
+    @property
+    def lexicon(self) -> Path | None:
+        """The lexicon that it was trained with, or else the one beside the model, if any."""
+        trained_with = self.config.data.labels.lexicon
+        paths = [*([Path(trained_with)] if trained_with else []), self.folder / pretrained.LEXICON]
+        return next((path for path in paths if path.is_file()), None)
+
+    @property
+    def lm(self) -> Path | None:
+        """The language model of words beside the model, if any."""
+        paths = [self.folder / name for name in LANGUAGE_MODELS]
+        return next((path for path in paths if path.is_file()), None)
 
     @property
     def parameters(self) -> int:
@@ -131,8 +155,14 @@ class TrainedModel(NamedTuple):
         return levels
 
 
-def open_run(run: str | Path | TrainedModel) -> TrainedModel:
-    """Open the model of a finished run; an open one is returned unchanged.
+def is_run(path: str | Path) -> bool:
+    """Return whether this is a folder that `train` wrote, finished or not."""
+    files = (checkpoints.MODEL, checkpoints.MODEL_META, run_folder.CONFIG)
+    return any(os.path.isfile(os.path.join(path, name)) for name in files)  # False for long names
+
+
+def open_run(run: str | Path | TrainedModel | None) -> TrainedModel:
+    """Open the model of a finished run, None: the pretrained one; an open one is left unchanged.
 
     Raises:
         CheckpointError: the run does not exist or is not finished, or its model is damaged or comes
@@ -140,7 +170,7 @@ def open_run(run: str | Path | TrainedModel) -> TrainedModel:
     """
     if isinstance(run, TrainedModel):
         return run
-    folder = Path(run)
+    folder = pretrained.folder() if run is None else Path(run)
     if not (folder / checkpoints.MODEL).is_file():
         problem, remedy = f"holds no {checkpoints.MODEL}", "Give the folder of a finished run"
         if not folder.is_dir():

@@ -11,13 +11,14 @@ from speechasym import files
 from speechasym.annotations.intervals import Interval
 from speechasym.corpora import manifests
 from speechasym.errors import AudioError, ConfigError, LabelError
-from speechasym.language import lexicon
 from speechasym.plots.curves import Metrics, read_metrics
 from speechasym.plots.ranks import UnitUse, add_unit_use
 from speechasym.plots.recognised import RecognisedRecording, recognise
 from speechasym.progress import progress
-from speechasym.recognition import evaluation
+from speechasym.recognition import evaluation, pretrained
 from speechasym.recognition.evaluation import Evaluation
+from speechasym.recognition.recogniser import Recogniser
+from speechasym.recognition.references import reference_phones
 from speechasym.recognition.trained_model import TrainedModel, open_run
 from speechasym.report.html import percent
 from speechasym.training import labels
@@ -63,7 +64,7 @@ class ReportData:
     """Everything that the page shows."""
 
     trained: TrainedModel
-    metrics: Metrics
+    metrics: Metrics | None  # None: the pretrained model, which has none
     manifest: Path
     cuts_sha256: str
     cuts: "CutSet"
@@ -77,12 +78,6 @@ class ReportData:
     levels: Sequence[Mapping[str, Any]]
     recordings: list[ReportRecording]
     command: str | None
-
-    @property
-    def name(self) -> str:
-        """The run's folder, with its parent if it is just called run."""
-        folder = self.trained.folder.resolve()
-        return "/".join(folder.parts[-2:]) if folder.name == "run" else folder.name
 
 
 def read_results(path: str | Path) -> Results:
@@ -112,19 +107,24 @@ def read_results(path: str | Path) -> Results:
     return Results(path, content)
 
 
-def _labelled_heads(trained: TrainedModel, cuts: "CutSet") -> tuple[list[str], dict[str, str]]:
+def _labelled_heads(
+    recogniser: Recogniser, cuts: "CutSet", heads: Sequence[str]
+) -> tuple[list[str], dict[str, str]]:
     """Return the heads for which the cuts have labels, and why the others are left out."""
-    config = trained.config.data.labels
-    words = None if config.lexicon is None else lexicon.read_lexicon(config.lexicon)
-    heads, missing = [], {}
-    for head in trained.inventories:
+    labelled, missing = [], {}
+    for head in heads:
         try:
-            for cut in cuts:
-                labels.tokens(cut, head, config, words)
-            heads.append(head)
+            if head == "phones":
+                entries = reference_phones(recogniser, cuts).entries
+                for cut in cuts:
+                    labels.tokens(cut, head, recogniser.trained.config.data.labels, entries)
+            else:
+                for cut in cuts:
+                    labels.words_of(cut)
+            labelled.append(head)
         except LabelError as error:
             missing[head] = f"{error.args[0]}: {error.args[1]}"
-    return heads, missing
+    return labelled, missing
 
 
 def _without_missing_cache(trained: TrainedModel) -> TrainedModel:
@@ -133,6 +133,10 @@ def _without_missing_cache(trained: TrainedModel) -> TrainedModel:
     if data.cache is None or Path(data.cache).is_dir():
         return trained
     return trained._replace(config=replace(trained.config, data=replace(data, cache=None)))
+
+
+def _metrics(trained: TrainedModel) -> Metrics | None:
+    return None if trained.folder == pretrained.FOLDER else read_metrics(trained.folder)
 
 
 def _manifest(trained: TrainedModel, cuts: str | Path | None, results: Results | None) -> Path:
@@ -146,6 +150,8 @@ def _manifest(trained: TrainedModel, cuts: str | Path | None, results: Results |
     if dev.is_file():
         return dev
     problem = f"the run's dev cuts are no longer at {dev}"
+    if trained.folder == pretrained.FOLDER:
+        problem = "the pretrained model comes without cuts"
     raise ConfigError("cuts", problem, "Give --cuts, a manifest of cuts")
 
 
@@ -235,18 +241,20 @@ def _recordings(
 
 
 def collect(
-    run: str | Path | TrainedModel, *, cuts: str | Path | None, evaluation_file: str | Path | None,
+    run: str | Path | TrainedModel | None, *, cuts: str | Path | None,
+    evaluation_file: str | Path | None,
     baselines: Mapping[str, str | Path], recordings: Sequence[str | Path], command: str | None,
     show_progress: bool,
 ) -> ReportData:  # fmt: skip
     """Read and compute everything that the page shows; arguments as `write_report`."""
     results = None if evaluation_file is None else read_results(evaluation_file)
     others = {name: read_results(path) for name, path in baselines.items()}
-    trained = _without_missing_cache(open_run(run))
+    recogniser = Recogniser(_without_missing_cache(open_run(run)))
+    trained = recogniser.trained
     if results is not None and results.content.get("checkpoint_sha256") != trained.fingerprint:
         problem = f"its results are of another model than {trained.folder}"
         raise ConfigError(results.path, problem, "Evaluate this run, or leave the file out")
-    metrics = read_metrics(trained.folder)
+    metrics = _metrics(trained)
     manifest = _manifest(trained, cuts, results)
     cut_set = manifests.read_cuts(manifest)
     sha256 = files.sha256(manifest)
@@ -254,7 +262,9 @@ def collect(
         problem = f"its results are of other cuts than {manifest}"
         remedy = "Give the same cuts with --cuts, or evaluate again"
         raise ConfigError(results.path, problem, remedy)
-    heads, missing = _labelled_heads(trained, cut_set)
+    # the search for words takes longest; results that are given have it or not
+    wanted = recogniser.heads if results is None else list(trained.inventories)
+    heads, missing = _labelled_heads(recogniser, cut_set, wanted)
     evaluated, problem = None, ""
     unit_use: dict[int, UnitUse] = {}
     try:
@@ -262,7 +272,7 @@ def collect(
             raise ConfigError(manifest, "has no labels for any head of the run", "Give other cuts")
         with count_units(trained) as unit_use:
             evaluated = evaluation.evaluate(
-                trained, manifest, heads=heads, show_progress=show_progress
+                recogniser, manifest, heads=heads, show_progress=show_progress
             )
     except AudioError as error:
         if results is None:

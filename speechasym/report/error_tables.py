@@ -29,7 +29,8 @@ def _title(name: str) -> str:
 def _scores(name: str, data: ReportData) -> dict[str, Mapping[str, Any]]:
     """Return this run's score of a name, then those of the baselines that have it, by run."""
     others = {run: results.scores.get(name) for run, results in data.baselines.items()}
-    return {data.name: data.scores[name]} | {run: s for run, s in others.items() if s is not None}
+    others = {run: score for run, score in others.items() if score is not None}
+    return {data.trained.name: data.scores[name], **others}
 
 
 def tiles(data: ReportData) -> Html:
@@ -70,6 +71,9 @@ def errors(data: ReportData) -> Html:
         paragraph(f"Without {head}: these cuts have no labels for them ({why}).", note=True)
         for head, why in data.missing_heads.items()
     ]
+    if data.evaluated is not None and data.evaluated.spelled is not None:
+        spelled = str(data.evaluated.spelled)
+        parts += [paragraph(f"{spelled}.", note=True)] if spelled else []
     rows: list[list[object]] = []
     bars = []
     for name, score in data.scores.items():

@@ -22,7 +22,7 @@ from speechasym.report.listening import recordings as listening
 
 
 def write_report(
-    run: str | Path | TrainedModel,
+    run: str | Path | TrainedModel | None,
     out: str | Path,
     *,
     cuts: str | Path | None = None,
@@ -35,7 +35,7 @@ def write_report(
     """Write a page that shows what a run has learned, and return its path.
 
     Args:
-        run: a finished run's folder, or the result of `open_run`.
+        run: a finished run's folder, or the result of `open_run`; None: the pretrained model.
         out: the page, .html.
         cuts: manifest to evaluate on; None: that of `evaluation`, else the run's dev cuts.
         evaluation: the run's results, a file of `evaluate --out`; None: they are computed.
@@ -67,7 +67,7 @@ def write_report(
         ("configuration", "Configuration", configuration(data)),
     ]
     page = html.page(
-        f"{data.name}: what the run has learned",
+        f"{data.trained.name}: what the run has learned",
         _head(data),
         [(identity, name, html.section(identity, name, part)) for identity, name, part in parts],
         "Written by speechasym. This page contains its pictures and recordings and loads nothing.",
@@ -102,9 +102,12 @@ def _extent(cuts: Iterable[Any]) -> tuple[str, set[str]]:
 def _head(data: ReportData) -> Html:
     trained = data.trained
     training, seen = _training_cuts(data)
-    last = data.metrics.steps[-1]
-    spent = f" in {html.duration(last['seconds'])}" if "seconds" in last else ""
-    epochs = html.plural(int(last["epoch"]) + 1, "epoch")
+    trained_for = "trained"
+    if data.metrics is not None:
+        last = data.metrics.steps[-1]
+        spent = f" in {html.duration(last['seconds'])}" if "seconds" in last else ""
+        epochs = html.plural(int(last["epoch"]) + 1, "epoch")
+        trained_for += f" for {epochs} ({html.plural(int(last['step']), 'step')}){spent}"
     extent, speakers = _extent(data.cuts)
     if seen and speakers:
         both = len(seen & speakers)
@@ -112,8 +115,8 @@ def _head(data: ReportData) -> Html:
         extent += " heard in training"
     sentence = (
         f"A recogniser of {html.enumerated(list(trained.inventories))} with {trained.parameters:,} "
-        f"parameters, trained for {epochs} ({html.plural(int(last['step']), 'step')}){spent} on "
-        f"{training}. It is evaluated here on {extent} ({'/'.join(data.manifest.parts[-2:])})."
+        f"parameters, {trained_for} on {training}. It is evaluated here on {extent} "
+        f"({'/'.join(data.manifest.parts[-2:])})."
     )
     note = (
         "An error rate counts the symbols that were substituted, deleted and inserted, relative "
@@ -121,10 +124,13 @@ def _head(data: ReportData) -> Html:
     )
     kicker = tag("p", "What the run has learned", class_="kicker")
     lead = tag("p", sentence, class_="lead")
-    return joined([kicker, tag("h1", data.name), lead, tiles(data), paragraph(note, note=True)])
+    heading = tag("h1", trained.name)
+    return joined([kicker, heading, lead, tiles(data), paragraph(note, note=True)])
 
 
 def _training(data: ReportData) -> Html:
+    if data.metrics is None:
+        return paragraph("The pretrained model comes without the record of its training.")
     text = (
         "Training losses are averaged over 2 % of the steps; dashed lines are losses on the dev "
         "cuts. A dot marks the lowest error rate of each head."

@@ -19,7 +19,7 @@ from speechasym import files
 from speechasym.annotations.intervals import Interval
 from speechasym.corpora.manifests import check_writable, read_cuts
 from speechasym.errors import AudioError, LabelError
-from speechasym.language import lexicon
+from speechasym.language.lexicon import Lexicon, read_lexicon
 from speechasym.language.ngrams import UNKNOWN
 from speechasym.training import batches, labels
 from speechasym.training.augment import Excerpt, draw_splice, draw_variant, perturb_features
@@ -153,6 +153,7 @@ def load(
     seed: int = 0,
     show_progress: bool = True,
     timed: bool = False,
+    pronunciations: Lexicon | None = None,
 ) -> Dataset:
     """Read a manifest of cuts, and compute the features of all its variants.
 
@@ -163,6 +164,7 @@ def load(
         augment: which variants to compute; default: each cut unchanged.
         seed: of the variants.
         timed: find the phone of each frame, too.
+        pronunciations: default: the configured lexicon.
 
     Raises:
         ConfigError: no manifest or lexicon.
@@ -172,9 +174,13 @@ def load(
     if config.cache is not None:
         check_writable(config.cache)
     cuts = read_cuts(Path(path))
-    words = None if config.labels.lexicon is None else lexicon.read_lexicon(config.labels.lexicon)
-    with _naming(path):
-        texts = {h: [labels.tokens(cut, h, config.labels, words) for cut in cuts] for h in heads}
+    words, of_run = pronunciations, (inventories or {}).get("phones")
+    if words is None and config.labels.lexicon is not None:
+        words = read_lexicon(config.labels.lexicon)
+    with naming(path):
+        texts = {
+            h: [labels.tokens(cut, h, config.labels, words, of_run) for cut in cuts] for h in heads
+        }
         if inventories is None:
             inventories = {h: labels.inventory(h, rows, config.labels) for h, rows in texts.items()}
         times = [labels.timed_phones(cut, config.labels) for cut in cuts] if timed else []
@@ -189,7 +195,7 @@ def load(
             variant = draw_variant(augment, len(noises), cut.id, number, seed)
             noise = None if variant.noise is None else noises[variant.noise]
             tasks.append(FeatureTask(cut, config.features, variant, noise, config.cache))
-    with _naming(path):
+    with naming(path):
         what = f"features of {name.split('.')[0]}"
         features = list(features_of_all(tasks, config.workers, what, show_progress))
     count, rate = augment.variants, config.features.rate
@@ -243,7 +249,7 @@ def _phone_frames(
 
 
 @contextmanager
-def _naming(path: str) -> Iterator[None]:
+def naming(path: str | Path) -> Iterator[None]:
     """Name the manifest in errors about one of its cuts."""
     try:
         yield

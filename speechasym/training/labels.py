@@ -4,7 +4,7 @@ Label 0 is CTC's blank; symbol k of an inventory, counted from 0, has label k + 
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from speechasym.annotations.intervals import Interval
@@ -22,10 +22,20 @@ Inventory = dict[str, tuple[str, ...]]
 FOLDED = FOLD_ANY_TO_39 | {"": "", GLOTTAL_STOP: ""}  # TIMIT's phones to 39, or to nothing
 
 
-def tokens(cut: "Cut", head: str, config: LabelConfig, lexicon: Lexicon | None) -> list[str]:
-    """Return the symbols of a cut for a head. Raises `LabelError`."""
+def tokens(
+    cut: "Cut",
+    head: str,
+    config: LabelConfig,
+    lexicon: Lexicon | None,
+    known: Collection[str] | None = None,
+) -> list[str]:
+    """Return the symbols of a cut for a head. Raises `LabelError`.
+
+    Phones are the cut's own, or those of its words in the lexicon: if it has none, or most of them
+    are not in `known`, the phones of a run (default: all are).
+    """
     if head == "phones":
-        return _phones(cut, config, lexicon)
+        return _phones(cut, config, lexicon, known)
     words = words_of(cut)
     return words if head == "words" else spell(words)
 
@@ -34,7 +44,7 @@ def words_of(cut: "Cut") -> list[str]:
     """Return a cut's words in capitals A to Z and apostrophes. Raises `LabelError`."""
     texts = [s.text for s in sorted(cut.supervisions, key=lambda s: s.start)]
     if not texts or None in texts:
-        remedy = "Leave it out, or set heads.letters and heads.words to 0"
+        remedy = "Leave it out, or all heads but phones"
         raise LabelError(f"cut {cut.id}", "it has no text", remedy)
     return words_in(" ".join(texts), f"cut {cut.id}")
 
@@ -48,9 +58,12 @@ def words_in(text: str, name: str) -> list[str]:
     return plain.split()
 
 
-def _phones(cut: "Cut", config: LabelConfig, lexicon: Lexicon | None) -> list[str]:
-    if timed := timed_phones(cut, config):
-        return [phone.label for phone in timed]
+def _phones(
+    cut: "Cut", config: LabelConfig, lexicon: Lexicon | None, known: Collection[str] | None
+) -> list[str]:
+    own = [phone.label for phone in timed_phones(cut, config)]
+    if own and (lexicon is None or mostly_known(own, known)):
+        return own
     name = f"cut {cut.id}"
     if lexicon is None:
         remedy = "Set data.labels.lexicon, or set heads.phones to 0"
@@ -61,7 +74,18 @@ def _phones(cut: "Cut", config: LabelConfig, lexicon: Lexicon | None) -> list[st
         if not alternatives:
             raise LabelError(name, f"{word!r} is not in the lexicon", "Add it there")
         symbols += alternatives[0]
-    return pronounced(symbols, config, name)
+    row = pronounced(symbols, config, name)
+    return row if known is None else [phone_in(phone, known) or phone for phone in row]
+
+
+def phone_in(symbol: str, known: Collection[str]) -> str | None:
+    """Return a phone in the letter case of those that are known; None if it is not one."""
+    return next((s for s in (symbol, symbol.lower(), symbol.upper()) if s in known), None)
+
+
+def mostly_known(phones: Sequence[str], known: Collection[str] | None) -> bool:
+    """Return whether at least half of the phones are known: whether they are of the same set."""
+    return known is None or 2 * sum(phone in known for phone in phones) >= len(phones)
 
 
 def pronounced(symbols: Iterable[str], config: LabelConfig, name: str) -> list[str]:

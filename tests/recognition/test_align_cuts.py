@@ -112,7 +112,7 @@ def test_bad_calls(made, trained, tmp_path, capsys):
     with pytest.raises(ConfigError, match="not a list of alignments"):
         align_cuts(trained, cuts, tmp_path / "odd")
     code, _, err = called(capsys, "align", tmp_path / "no", cuts, "--out", tmp_path / "out")
-    assert code == 2 and "not the folder of a run" in err
+    assert code == 2 and "neither the folder of a run nor a recording" in err
     code, _, err = called(
         capsys, "align", made / "run", cuts, "--out", tmp_path / "o", "--lexicon", file
     )

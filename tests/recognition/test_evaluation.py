@@ -239,7 +239,7 @@ def test_transcribe_with_lexicon(made, files, tmp_path, capsys):
         (["--lm", "no.arpa", "--lexicon", "LEXICON"], "no.arpa"),
         (["--lm", "LM", "--lexicon", "no.txt"], "no.txt: cannot be read"),
         (["--lm", "LM"], "lexicon: needed to read phones"),
-        (["--lexicon", "LEXICON"], "--lexicon: has no effect without a language model"),
+        (["--lexicon", "no.txt"], "no.txt: cannot be read"),
         (["--beam", "7"], "--beam: has no effect without a language model"),
         (
             ["--lm", "LM", "--lexicon", "LEXICON", "--from", "words"],

@@ -78,8 +78,8 @@ def decoder_options(options: Namespace, run: str | None, *, aside: str = "") -> 
     values = vars(options)
     chosen = {k: values[k] for k in ("lexicon", "lm", *WEIGHTS) if values[k] is not None}
     chosen |= {"spelling": True} if options.spelling else {}
-    has_lm = options.lm is not None or run is None
-    has_lm = has_lm or any(Path(run, name).is_file() for name in LANGUAGE_MODELS)
+    has_lm = options.lm is not None
+    has_lm |= run is None or any(Path(run, name).is_file() for name in LANGUAGE_MODELS)
     if not has_lm and (idle := [name for name in chosen if name != aside]):
         option = f"--{idle[0].replace('_', '-')}"
         raise ConfigError(option, "has no effect without a language model", "Give --lm too")

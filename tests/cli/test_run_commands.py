@@ -203,8 +203,8 @@ def test_plot(made, tmp_path, capsys):
         ([made / "run", "--what", "waveform"], "Use one of curves"),
         ([made / "run", "--what", "units,ranks"], "Use one of curves"),
         ([made / "run", "--what", "curves", "--start", "1"], "--start: does not apply to a run"),
-        ([path, "--what", "units"], "is not a folder"),
-        ([path, "--cuts", "x.jsonl.gz"], "--cuts: applies to a trained run"),
+        ([path, "--what", "confusion"], "is not the folder of one"),
+        ([path, "--cuts", "x.jsonl.gz"], "--cuts: applies to a run"),
         ([made / "run", "--what", "units", "--recording", tmp_path / "no.wav"], "no.wav"),
     ):
         code, _, err = called(capsys, "plot", *arguments, "--out", tmp_path / "y.png")

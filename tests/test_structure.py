@@ -37,7 +37,7 @@ CORE = ("errors", "files", "progress", "workers", "config", "ops", "auditory", "
 NOT_IN_CORE = ("lhotse", "matplotlib", "rich")
 # ratchets: lowered when that is possible, raised only with a reason in docs/log.md
 LONGEST = 400  # lines of a file
-MEDIAN = 135  # lines of a file
+MEDIAN = 140  # lines of a file
 TOTAL = 25500  # lines of the library
 CORE_TOTAL = 7300
 TOP_LEVEL = {

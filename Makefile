@@ -13,7 +13,7 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c "import sys; sys.exit('speechasym needs Python 3.11 or newer: make PYTHON=python3.11' if sys.version_info < (3, 11) else 0)"
 	@echo "Setting up $(VENV): about 2 minutes, 5 GB (torch)."
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,synth]'
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,synth,cluster]'
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt praat-parselmouth \
 	  || echo "praat-parselmouth does not install here: tests against Praat will be skipped"
 	@{ command -v chromium-headless-shell || command -v chromium || command -v google-chrome; } \

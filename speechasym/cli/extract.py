@@ -74,6 +74,8 @@ def add_parser(commands: Any) -> None:
     )  # fmt: skip
     add = parser.add_argument_group("running").add_argument
     add("--workers", type=int, default=1, metavar="N", help="number of processes")
+    text = "compute on a dask cluster: tcp://HOST:PORT, or local:N for N processes"
+    add("--scheduler", metavar="ADDRESS", help=text)
     text = "replace features of another configuration"
     add("--overwrite", action="store_true", default=False, help=text)
     add("--verbose", action="store_true", default=False, help="log each recording")

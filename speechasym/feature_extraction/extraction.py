@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from speechasym import files
 from speechasym.asymmetry import surrogates
 from speechasym.audio import reading
+from speechasym.cluster import run_on_cluster
 from speechasym.config import check_count, to_dict
 from speechasym.errors import AudioError, ConfigError, OutputError, SpeechAsymError
 from speechasym.feature_extraction import features_json
@@ -48,7 +49,8 @@ class Extracted:
 
 def extract(
     inputs: str | Path | Iterable[str | Path], out: str | Path, *, workers: int = 1,
-    overwrite: bool = False, show_progress: bool = False, **options: Any,
+    scheduler: str | None = None, overwrite: bool = False, show_progress: bool = False,
+    **options: Any,
 ) -> Extracted:  # fmt: skip
     """Extract features from recordings into a folder.
 
@@ -57,6 +59,8 @@ def extract(
             the part of a pattern without wildcards, is kept.
         out: the folder to fill. A folder begun with the same configuration is continued.
         workers: processes.
+        scheduler: of a dask cluster that computes instead, tcp://HOST:PORT, or local:N; its workers
+            must share the file system. The result is the same.
         overwrite: replace features of another configuration.
         show_progress: show a bar, or lines, on stderr.
         options: of the feature set: features="gammatone", rate=100, tracks=("level",), ...
@@ -65,7 +69,8 @@ def extract(
         The stems computed, kept from before, and failed. A bad recording does not stop the others.
 
     Raises:
-        ConfigError: no recordings, two for one output, or options out of range.
+        ConfigError: no recordings, two for one output, options out of range, or a cluster that
+            cannot be used (see `cluster.run_on_cluster`).
         OutputError: the folder cannot be written, is in use, or holds something else.
 
     Example:
@@ -89,7 +94,7 @@ def extract(
             features_json.journal(out, head, known) as write,
             progress(len(tasks), "extract", show_progress) as step,
         ):
-            for stem, record, reason, kept in _run(tasks, workers):
+            for stem, record, reason, kept in _run(tasks, workers, scheduler):
                 if record is None:
                     result.failed[stem] = reason
                     known.pop(stem, None)
@@ -161,8 +166,10 @@ Task = tuple[str, Path, Path, FeatureConfig, dict[str, Any] | None]
 Outcome = tuple[str, dict[str, Any] | None, str, bool]  # stem, record, why it failed, kept
 
 
-def _run(tasks: list[Task], workers: int) -> Iterator[Outcome]:
+def _run(tasks: list[Task], workers: int, scheduler: str | None) -> Iterator[Outcome]:
     workers = min(workers, len(tasks))
+    if scheduler is not None:
+        return run_on_cluster(_extract_one, tasks, scheduler, chunk=min(16, 1 + len(tasks) // 64))
     if workers == 1:
         return map(_extract_one, tasks)
     chunk = max(1, min(16, len(tasks) // (workers * 4)))

@@ -21,7 +21,7 @@ from speechasym.cli.main import build_parser
 
 RANKS = {
     "errors": 0, "ops": 0,
-    "files": 1, "progress": 1, "workers": 1, "cluster": 1, "config": 1,
+    "files": 1, "progress": 1, "workers": 1, "config": 1, "cluster": 2,
     "audio": 2, "annotations": 2, "language": 2, "ranks": 2, "auditory": 2,
     "asymmetry": 3, "levels": 3,
     "feature_extraction": 4,

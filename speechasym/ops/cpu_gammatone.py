@@ -9,7 +9,9 @@ running sums of real and imaginary parts, with additions only and the exponentia
 may grow like |pole|^-j; so a block ends before that exceeds GROWTH, and the stages are multiplied
 by pole^block, which turns them into y. Neighbouring channels fill the lanes of a SIMD register, all
 stages stay in registers, and a frame's mean power and lag-1 product are summed up on the way, so
-that the full-rate channels are never written. Rounding is that of the plain recursion: in both, the
+that the full-rate channels are never written. What four samples add to them is summed up first: a
+sum that each sample extends would wait for the sample before, for longer than the arithmetic takes.
+Rounding is that of the plain recursion: in both, the
 weight of a term relative to the newest one decays by |pole| per sample.
 
 Shapes: B batch, T samples, C channels, F frames, N order, D the longest delay.
@@ -21,12 +23,12 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-import llvmlite.binding
 import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
+from numba.core.codegen import get_host_cpu_features
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
@@ -38,7 +40,8 @@ SILENCE = 1e-30  # stages below this are set to 0: denormal numbers are slow, an
 # 1 - |pole| below which a block runs in float64. The error of float32 sums, measured at 192 kHz:
 # 2e-6 at 1e-3, 1.4e-5 at 1e-4, 5e-5 at 2e-5.
 NARROW = 2e-4
-_WIDE = llvmlite.binding.get_host_cpu_features().get("avx512f", False)
+_FEATURES = numba.config.CPU_FEATURES  # of another processor, if numba is told to compile for one
+_WIDE = "+avx512f" in (get_host_cpu_features() if _FEATURES is None else _FEATURES)
 PARALLEL_WORK = 1 << 21  # samples x channels from which threads pay off
 
 # glibc returns freed memory beyond a threshold to the system, and touching it again costs as much
@@ -98,20 +101,20 @@ def _kernels(order: int, lanes: int, aligned: bool) -> tuple[Any, Any]:
     jit = njit(nogil=True, error_model="numpy", fastmath={"contract"})
 
     @jit
-    def pooled(x, offset, hop, table, step, stages, position, power, lag1, sample):  # type: ignore[no-untyped-def]
+    def pooled(x, offset, hop, table, step, stages, position, first, power, lag1, sample):  # type: ignore[no-untyped-def]
         # offset (lanes,) where each channel starts to read; step (2, lanes): pole / |pole|;
-        # power (F, lanes); lag1 and sample (F, 2 lanes) as re, im
+        # power (F, C); lag1 and sample (F, 2 C) as re, im, written from channel `first` on
         zero = x.dtype.type(0)
         tiny = x.dtype.type(SILENCE)
         scale = x.dtype.type(1) / x.dtype.type(hop)
         sr = numba.carray(_registers(size, zero), (size,))
         si = numba.carray(_registers(size, zero), (size,))
-        zr = numba.carray(_registers(lanes, zero), (lanes,))  # z(t-1), less the block's phase
-        zi = numba.carray(_registers(lanes, zero), (lanes,))
         pr = numba.carray(_registers(lanes, zero), (lanes,))
-        pi = numba.carray(_registers(lanes, zero), (lanes,))
         qr = numba.carray(_registers(lanes, zero), (lanes,))
         qi = numba.carray(_registers(lanes, zero), (lanes,))
+        # z of the last samples, less the block's phase, after that of the sample before
+        zr = numba.carray(_registers(lanes, zero), (lanes,))
+        zi = numba.carray(_registers(lanes, zero), (lanes,))
         length = table.shape[0]
         for c in range(size):
             sr[c] = stages[0, c]
@@ -123,7 +126,6 @@ def _kernels(order: int, lanes: int, aligned: bool) -> tuple[Any, Any]:
         for f in range(power.shape[0]):
             for c in range(lanes):
                 pr[c] = zero
-                pi[c] = zero
                 qr[c] = zero
                 qi[c] = zero
             done = 0
@@ -136,51 +138,69 @@ def _kernels(order: int, lanes: int, aligned: bool) -> tuple[Any, Any]:
                         zi[c] = si[top + c]
                 count = min(length - position, hop - done)
                 base = f * hop + done
-                for i in range(count // 2):  # two samples a turn: their lag-1 sums share a product
-                    j = position + 2 * i
-                    ar, ai, ag = table[j, 0], table[j, 1], table[j, 2]
-                    br, bi, bg = table[j + 1, 0], table[j + 1, 1], table[j + 1, 2]
-                    u, v = x[base + 2 * i], x[base + 2 * i + 1]
+                rows = table[position : position + count]
+                for i in range(count // 4):  # lag-1 products of two neighbours share a factor
+                    v = rows[4 * i : 4 * i + 4]
+                    part = x[base + 4 * i :]
                     for c in range(lanes):
-                        if aligned:
-                            u, v = x[base + 2 * i + offset[c]], x[base + 2 * i + 1 + offset[c]]
-                        a, b = _push(sr, si, u, ar, ai, c, order, lanes)
-                        yr, yi = a * ag[c], b * ag[c]
-                        a, b = _push(sr, si, v, br, bi, c, order, lanes)
-                        wr, wi = a * bg[c], b * bg[c]
-                        pr[c] += yr * yr
-                        pi[c] += yi * yi
-                        pr[c] += wr * wr
-                        pi[c] += wi * wi
-                        qr[c] += yr * (zr[c] + wr)
-                        qr[c] += yi * (zi[c] + wi)
-                        qi[c] += yi * (zr[c] - wr)
-                        qi[c] -= yr * (zi[c] - wi)
-                        zr[c] = wr
-                        zi[c] = wi
-                position += count
-                done += count
-                if count % 2:
-                    row = table[position - 1]
-                    u = x[base + count - 1]
+                        o = offset[c] if aligned else 0
+                        a, b = _push(sr, si, part[o], v[0, 0], v[0, 1], c, order, lanes)
+                        xr, xi = a * v[0, 2, c], b * v[0, 2, c]
+                        a, b = _push(sr, si, part[o + 1], v[1, 0], v[1, 1], c, order, lanes)
+                        yr, yi = a * v[1, 2, c], b * v[1, 2, c]
+                        a, b = _push(sr, si, part[o + 2], v[2, 0], v[2, 1], c, order, lanes)
+                        wr, wi = a * v[2, 2, c], b * v[2, 2, c]
+                        a, b = _push(sr, si, part[o + 3], v[3, 0], v[3, 1], c, order, lanes)
+                        ur, ui = a * v[3, 2, c], b * v[3, 2, c]
+                        p = xr * xr
+                        p += xi * xi
+                        p += yr * yr
+                        p += yi * yi
+                        pr[c] += p
+                        p = wr * wr
+                        p += wi * wi
+                        p += ur * ur
+                        p += ui * ui
+                        pr[c] += p
+                        q = xr * (zr[c] + yr)
+                        q += xi * (zi[c] + yi)
+                        q += wr * (yr + ur)
+                        q += wi * (yi + ui)
+                        qr[c] += q
+                        q = xi * (zr[c] - yr)
+                        q -= xr * (zi[c] - yi)
+                        q += wi * (yr - ur)
+                        q -= wr * (yi - ui)
+                        qi[c] += q
+                        zr[c] = ur
+                        zi[c] = ui
+                for i in range(count // 4 * 4, count):
+                    row = rows[i]
+                    part = x[base + i :]
                     for c in range(lanes):
-                        if aligned:
-                            u = x[base + count - 1 + offset[c]]
-                        a, b = _push(sr, si, u, row[0], row[1], c, order, lanes)
+                        o = offset[c] if aligned else 0
+                        a, b = _push(sr, si, part[o], row[0], row[1], c, order, lanes)
                         wr, wi = a * row[2, c], b * row[2, c]
                         pr[c] += wr * wr
-                        pi[c] += wi * wi
+                        pr[c] += wi * wi
                         qr[c] += wr * zr[c]
                         qr[c] += wi * zi[c]
                         qi[c] += wi * zr[c]
                         qi[c] -= wr * zi[c]
                         zr[c] = wr
                         zi[c] = wi
-            row, mean, product, end = table[position - 1], power[f], lag1[f], sample[f]
+                position += count
+                done += count
+            row = table[position - 1]
+            mean = power[f, first : first + lanes]
+            product = lag1[f, 2 * first : 2 * (first + lanes)]
+            end = sample[f, 2 * first : 2 * (first + lanes)]
             for c in range(lanes):
-                mean[c] = (pr[c] + pi[c]) * scale
+                mean[c] = pr[c] * scale
+            for c in range(lanes):
                 product[2 * c] = (qr[c] * step[0, c] - qi[c] * step[1, c]) * scale
                 product[2 * c + 1] = (qr[c] * step[1, c] + qi[c] * step[0, c]) * scale
+            for c in range(lanes):
                 a, b = sr[top + c], si[top + c]
                 end[2 * c] = a * row[3, c] - b * row[4, c]
                 end[2 * c + 1] = a * row[4, c] + b * row[3, c]
@@ -257,7 +277,10 @@ def _plan(poles: bytes, order: int, hop: int) -> tuple[_Block, ...]:
         poles_here = pole[first : first + lanes]
         kind = np.float64 if 1 - np.abs(poles_here).max() < NARROW else np.float32
         up, down = poles_here**-j * (2 * (1 - np.abs(poles_here)) ** order), poles_here**j
-        table = np.zeros((length, 5, lanes), kind)  # the last block's spare lanes stay 0
+        size = length * 5 * lanes
+        memory = np.zeros(size + 16, kind)  # the last block's spare lanes stay 0
+        skip = -memory.ctypes.data % 64 // memory.itemsize  # loads across cache lines are slow
+        table = memory[skip : skip + size].reshape(length, 5, lanes)
         for i, part in enumerate((up.real, up.imag, np.abs(down), down.real, down.imag)):
             table[:, i, : len(poles_here)] = part
         step = np.zeros((2, lanes), kind)
@@ -327,14 +350,15 @@ def gammatone_pooled(
         offset[: len(pole)] = lead - delay
     shape = (len(x), (x.shape[1] - lead) // hop, padded)
     # one allocation: the first access to a page costs more than writing it
-    out = np.empty((*shape[:2], 5 * padded), np.float32)
-    power, lag1, sample = np.split(out, [padded, 3 * padded], 2)
+    size = math.prod(shape)
+    out: list[NDArray] = np.split(np.empty(5 * size, np.float32), [size, 3 * size])
+    power = out[0].reshape(shape)
+    lag1, sample = (part.reshape(*shape[:2], 2 * padded) for part in out[1:])
 
     def kernel(b: int, here: slice, x: NDArray, block: _Block, stages: NDArray, at: int) -> int:
-        twice = slice(2 * here.start, 2 * here.stop)
         return _kernels(order, lanes, lead > 0)[0](
-            x, offset[here], hop, block.table, block.step, stages, at,
-            power[b, :, here], lag1[b, :, twice], sample[b, :, twice],
+            x, offset[here], hop, block.table, block.step, stages, at, here.start,
+            power[b], lag1[b], sample[b],
         )  # fmt: skip
 
     state = _run(x, pole, order, hop, state, threads, kernel)

@@ -3,37 +3,55 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+TESTED := $(VENV)/.tested
 BENCH := .venv-bench
+PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
+# An index with builds of torch for CPUs alone (pytorch.org, "Compute Platform: CPU").
+TORCH_INDEX ?=
 
 .PHONY: demo test bench setup clean
 
-setup: $(READY)
+setup: $(TESTED)
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c "import sys; sys.exit('speechasym needs Python 3.11 or newer: make PYTHON=python3.11' if sys.version_info < (3, 11) else 0)"
-	@echo "Setting up $(VENV): about 2 minutes, 5 GB (torch)."
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,synth,cluster]'
-	@$(BIN)/python -m pip install --quiet --constraint constraints.txt praat-parselmouth \
+	@if [ -n "$(TORCH_INDEX)" ]; then \
+	  echo "Setting up $(VENV): about 2 minutes, 1.3 GB with torch for CPUs."; \
+	  $(PIP) --index-url "$(TORCH_INDEX)" torch torchaudio \
+	    || echo "TORCH_INDEX has no torch that fits constraints.txt: installing the usual 5 GB"; \
+	else \
+	  echo "Setting up $(VENV): about 2 minutes, 5 GB (torch with CUDA)."; \
+	  command -v nvidia-smi > /dev/null || echo "There is no GPU here. torch for CPUs takes 1.3 GB in all:" \
+	    "stop, and make TORCH_INDEX=URL, with the CPU index that pytorch.org names."; \
+	fi
+	@$(PIP) --editable '.[synth]'
+	@touch $(READY)
+
+# What only tests need. A headless Chromium is installed only by root, only with apt, and said first.
+$(TESTED): $(READY)
+	@$(PIP) --editable '.[test,synth,cluster]'
+	@$(PIP) praat-parselmouth \
 	  || echo "praat-parselmouth does not install here: tests against Praat will be skipped"
 	@{ command -v chromium-headless-shell || command -v chromium || command -v google-chrome; } \
 	  > /dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null && \
+	  echo "Installing chromium-headless-shell with apt-get, for two tests of the report." && \
 	  apt-get update -qq && apt-get install -qq -y --no-install-recommends \
 	  chromium-headless-shell > /dev/null; } \
 	  || echo "no headless Chromium here: two tests of the report will be skipped"
-	@touch $(READY)
+	@touch $(TESTED)
 
 demo: $(READY)
 	@SPEECHASYM=$(BIN)/speechasym bash recipes/mini/run.sh out/mini
 
-test: $(READY)
+test: $(TESTED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
 
 # The packages compared with live in a folder of their own, on top of the tested ones.
-bench: $(READY)
+bench: $(TESTED)
 	@test -e $(BENCH)/.ready || { $(BIN)/python -m venv $(BENCH) && \
 	  $(BIN)/python -c "import site; print(site.getsitepackages()[0])" \
 	    > $$(echo $(BENCH)/lib/python3*/site-packages)/tested.pth && \

@@ -41,27 +41,6 @@ def pooled(z: list[complex], hop: int):
     return power, lag1, sample
 
 
-def dct_orthonormal(values: list[float], count: int) -> list[float]:
-    """The first `count` coefficients of the orthonormal DCT-II."""
-    n = len(values)
-    out = []
-    for k in range(count):
-        total = sum(v * math.cos(math.pi * k * (2 * i + 1) / (2 * n)) for i, v in enumerate(values))
-        out.append(total * math.sqrt((1 if k == 0 else 2) / n))
-    return out
-
-
-def slope(track: list[float]) -> list[float]:
-    """Regression over two frames on either side, the ends repeated."""
-
-    def at(i: int) -> float:
-        return track[min(max(i, 0), len(track) - 1)]
-
-    return [
-        sum(n * (at(m + n) - at(m - n)) for n in (1, 2)) / (2 * (1 + 4)) for m in range(len(track))
-    ]
-
-
 def tracks(power, turn, phase, floor, own, scale, hop, share, per_frame, settle):
     """Steps of the asymmetry tracks of each channel, from inner samples as lists [t][channel].
 

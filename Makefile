@@ -60,6 +60,7 @@ bench: $(TESTED)
 	    || echo "$$package does not install here; its row will say so"; \
 	  done; touch $(BENCH)/.ready; }
 	PYTHONPATH=. $(BENCH)/bin/python benchmarks/bench.py --out docs/benchmarks.md
+	$(BIN)/python scripts/fill_figures.py
 
 clean:
 	rm -rf $(VENV) $(BENCH) out

@@ -1,12 +1,15 @@
 """Measure speed, scaling, memory and accuracy on the same speech, and write a markdown page.
 
-python benchmarks/bench.py [--out docs/benchmarks.md] [--seconds 30] [--quick]
+python benchmarks/bench.py [--out docs/benchmarks.md] [--seconds 30] [--quick] [--instructions]
 """
 
 import argparse
 import datetime
+import json
 import os
 import platform
+import re
+import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,7 +19,20 @@ import numpy as np
 import rows
 import torch
 import wholefiles
-from measure import RATE, ROOT, Row, commit, digits, load, processor, run, speech, table
+from measure import (
+    AVX2,
+    RATE,
+    ROOT,
+    Row,
+    commit,
+    digits,
+    instruction_set,
+    load,
+    processor,
+    run,
+    speech,
+    table,
+)
 from numpy.typing import NDArray
 
 from speechasym.auditory import filterbank
@@ -32,12 +48,27 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "benchmarks.md")
     parser.add_argument("--seconds", type=float, default=30.0, help="of speech")
     parser.add_argument("--quick", action="store_true", help="smoke test: 5 s, few rounds")
+    parser.add_argument(
+        "--instructions", action="store_true", help=f"only the section {INSTRUCTIONS!r} of --out"
+    )
+    parser.add_argument("--ratios", action="store_true", help="only the features' ratios, as JSON")
     options = parser.parse_args()
     seconds, quick = (5.0 if options.quick else options.seconds), options.quick
     torch.set_num_threads(1)
     limit = one_thread()
     x = speech(seconds)
+    if options.ratios:
+        print(json.dumps(ratios(x, quick)))
+        return 0
+    if options.instructions:
+        section = rf"## {INSTRUCTIONS}\n.*?(?=\n## )"
+        text, found = re.subn(
+            section, lambda _: instructions(seconds, quick), options.out.read_text(), flags=re.S
+        )
+        options.out.write_text(text)
+        return 0 if found else 1
     page = [header(), HOW, f"## Speed on {seconds:g} s of speech\n", speed(x, quick)]
+    page.append(instructions(seconds, quick))
     page += ["## Scaling\n", scaling(quick)]
     if wholefiles.available():
         rounds = 1 if quick else 3
@@ -73,13 +104,12 @@ def one_thread() -> object:
 
 def header() -> str:
     """Return the title, with date, machine and versions."""
-    name, wide = processor()
     versions = ", ".join(f"{name} {installed(name)}" for name in PACKAGES if installed(name))
     return (
         "# Benchmarks\n\nWritten by `python benchmarks/bench.py`; the packages compared are in "
         "`benchmarks/requirements.txt`.\n\n"
         f"- {datetime.date.today()}, commit {commit()}\n"
-        f"- {name}, {os.cpu_count()} cores{', AVX-512' if wide else ''}; {platform.system()}\n"
+        f"- {processor()}, {os.cpu_count()} cores, {instruction_set()}; {platform.system()}\n"
         f"- Python {platform.python_version()}; {versions}\n"
     )
 
@@ -110,6 +140,44 @@ def speed(x: NDArray[np.float32], quick: bool) -> str:
         f"\nNoise: the {len(mel.times)} timings of the mel row were between {1e3 * mel.best:.1f} "
         f"and {1e3 * max(mel.times.values()):.1f} ms; load average afterwards: {load()}.\n"
     )
+
+
+def ratios(x: NDArray[np.float32], quick: bool) -> dict[str, list[str]]:
+    """Time the rows of features: {row: [ms, ratio to mel, ratio of the fastest calls]}."""
+    measured = [*rows.mel(x), *rows.this_package(x, quick)[: rows.FEATURES]]
+    shorten(measured, quick)
+    run(measured, log)
+    mel = next(row for row in measured if row.name == rows.MEL)
+    return {
+        row.name: [digits(1e3 * row.median), digits(row.ratio(mel)), digits(row.best / mel.best)]
+        for row in measured
+        if row.times
+    }
+
+
+def instructions(seconds: float, quick: bool) -> str:
+    """Return the section with a table of features for each instruction set of this machine."""
+    sets: dict[str, dict[str, str]] = {instruction_set(): {}}
+    if instruction_set() == "AVX-512":
+        sets["AVX2"] = AVX2
+    command = [sys.executable, __file__, "--ratios", "--seconds", str(seconds)]
+    command += ["--quick"] if quick else []
+    results = {}
+    for name, variables in sets.items():
+        log(name)
+        done = subprocess.run(
+            command, env=os.environ | variables, stdout=subprocess.PIPE, text=True, check=True
+        )
+        results[name] = json.loads(done.stdout)
+    head = [""]
+    for name in results:
+        head += [f"ms, {name}", f"ratio to mel, {name}", f"of mins, {name}"]
+    body = [
+        [row, *(cell for result in results.values() for cell in result[row])]
+        for row in min(results.values(), key=len)
+    ]
+    when = f"{datetime.date.today()}, commit {commit()}, load average {load()}"
+    return f"## {INSTRUCTIONS}\n\n{FORCED}\n{table(head, body)}\n{when}.\n"
 
 
 def cells(row: Row, mel: Row, arithmetic: float, memory: float) -> list[str]:
@@ -170,6 +238,13 @@ def scaling(quick: bool) -> str:
     return text
 
 
+INSTRUCTIONS = "Features by instruction set"
+FORCED = """\
+Each instruction set was measured in a process of its own, its rows in turn. AVX2 is forced on a
+machine with AVX-512 by `NUMBA_CPU_NAME`, `NUMBA_CPU_FEATURES`, `ATEN_CPU_CAPABILITY` and
+`MKL_ENABLE_INSTRUCTIONS`. MKL, which has torch's FFT, heeds the last on Intel's processors only.
+The other tables of this page use what the first lines say.
+"""
 HOW = f"""## How to read
 
 Ratios are the figures to quote. Seconds depend on the machine and its load. The rows of a table

@@ -11,12 +11,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from llvmlite.binding import get_host_cpu_features
 from numpy.typing import NDArray
 
 from speechasym.audio import reading
 
 ROOT = Path(__file__).resolve().parent.parent
 RATE = 16000  # Hz
+# The environment of a machine that has AVX2 but not AVX-512, for numba, torch, and MKL.
+AVX2 = {
+    "NUMBA_CPU_NAME": "haswell",
+    "NUMBA_CPU_FEATURES": "+avx,+avx2,+bmi,+bmi2,+f16c,+fma,+lzcnt,+movbe,+popcnt,+sse4.2",
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+}
 SHORTEST = 0.05  # s: faster calls are repeated until one timing takes about as long
 
 
@@ -116,12 +124,22 @@ def digits(value: float, count: int = 3) -> str:
     return f"{value:,.{max(0, count - 1 - math.floor(math.log10(abs(value))))}f}"
 
 
-def processor() -> tuple[str, bool]:
-    """Return the name of the processor, and whether it has AVX-512."""
+def processor() -> str:
+    """Return the name of the processor."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text("utf-8").splitlines() if info.exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor(), any("avx512f" in line for line in lines)
+    return names[0] if names else platform.processor()
+
+
+def instruction_set(forced: str | None = os.environ.get("NUMBA_CPU_FEATURES")) -> str:
+    """Return the widest vector instructions of the kernels: the host's, or numba's if forced."""
+    if forced is None:
+        features = {f"+{name}" for name, on in get_host_cpu_features().items() if on}
+    else:
+        features = set(forced.split(","))
+    known = {"+avx512f": "AVX-512", "+avx2": "AVX2", "+neon": "NEON"}
+    return next((name for feature, name in known.items() if feature in features), "no AVX2")
 
 
 def commit() -> str:

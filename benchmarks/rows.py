@@ -16,6 +16,7 @@ from speechasym.auditory import erb, filterbank, gammatone
 from speechasym.feature_extraction.sets import AsymmetryFeatures
 from speechasym.ops import ref, scan
 
+FEATURES = 6  # the first rows of `this_package`: features at their usual frame rates
 CHANNELS, LOW, HIGH = 64, 50.0, 7600.0
 MEL = "torchaudio MelSpectrogram 80"
 MATMUL, COPY = "matmul, float32, 1024 x 1024", "copy, numpy, 256 MB"

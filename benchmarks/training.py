@@ -214,7 +214,7 @@ def page(rows: Sequence[Row], how: str) -> str:
 def machine() -> str:
     """Return commit, processor, load and versions as text."""
     return (
-        f"{datetime.date.today()}, commit {commit()}; {processor()[0]}, {os.cpu_count()} cores, "
+        f"{datetime.date.today()}, commit {commit()}; {processor()}, {os.cpu_count()} cores, "
         f"load average {load()}; one thread, float32; torch {torch.__version__}"
     )
 

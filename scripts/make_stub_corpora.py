@@ -2,8 +2,8 @@
 
     python scripts/make_stub_corpora.py OUT
 
-The same call gives the same bytes. There is no speech in them: the tests of `speechasym.corpora`
-prepare them if the licensed corpora are missing.
+The same call gives the same bytes, but for the random serial number in an Ogg file. There is no
+speech in them: the tests of `speechasym.corpora` prepare them if the licensed corpora are missing.
 """
 
 import argparse
@@ -131,7 +131,8 @@ def _chapter(home: Path, name: str, form: str) -> None:
         utterance = f"{name}-{number:04d}"
         lines.append(f"{utterance} {' '.join(words_of(utterance, 6)).upper()}")
         samples = noise(utterance, 8000 + zlib.crc32(utterance.encode()) % 4000)
-        sf.write(home / f"{utterance}.{form}", samples, RATE, "PCM_16")
+        coding = ("OPUS", None, "OGG") if form == "opus" else ("PCM_16",)
+        sf.write(home / f"{utterance}.{form}", samples, RATE, *coding)
     text = "\n".join(lines) + "\n"
     (home / f"{name}.trans.txt").write_text(text, "utf-8", newline="\n")
     (home / f"._{name}-0000.{form}").write_bytes(b"\0\5\26\7junk")
@@ -159,6 +160,7 @@ def main() -> None:
     official(out / "timit-official")
     librispeech(out / "LibriSpeech")
     librispeech(out / "LibriSpeech-wav", form="wav")
+    librispeech(out / "LibriSpeech-opus", form="opus")
 
 
 if __name__ == "__main__":

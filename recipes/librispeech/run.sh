@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Words of LibriSpeech: bash recipes/librispeech/run.sh LIBRISPEECH_ROOT [OUT] [KEY=VALUE ...]
 # Run again, it keeps what exists, and resumes an interrupted training run.
-# LEXICON: pronunciations, CMUdict's or LibriSpeech's (required). TEXT: comma-separated files, or a
-# folder of .txt, for the language model in addition to the training transcripts.
-# TRAIN, TEST: comma-separated subsets (train-clean-100, else local-train; test-clean, else
-# dev-clean, else local-dev). DEV: subset that chooses the epoch (dev-clean if it is not TEST;
-# otherwise none, and the last epoch is validated on 1/FOLDS, FOLDS being 4, of TRAIN's readers).
+# LEXICON: pronunciations, CMUdict's or LibriSpeech's (required). TEXT: comma-separated files, or
+# folders of .txt and .txt.gz, for the language model in addition to the training transcripts.
+# TRAIN, TEST: comma-separated subsets (train-clean-100, else train-clean-5, else local-train;
+# test-clean, else dev-clean, else dev-clean-2, else local-dev). DEV: subset that chooses the epoch
+# (dev-clean if it is not TEST; otherwise none, and the last epoch is validated on 1/FOLDS, FOLDS
+# being 4, of TRAIN's readers).
 # DECODE: options of the search for words (--from phones).
 # SPEECHASYM, PYTHON: the commands to use (speechasym, python).
 set -euo pipefail
@@ -25,25 +26,20 @@ first_existing() {  # NAME ...
   done
   fail "none of $* is below $root. Name its subsets in TRAIN and TEST"
 }
-train=${TRAIN:-$(first_existing train-clean-100 local-train)}
-tests=${TEST:-$(first_existing test-clean dev-clean local-dev)}
+train=${TRAIN:-$(first_existing train-clean-100 train-clean-5 local-train)}
+tests=${TEST:-$(first_existing test-clean dev-clean dev-clean-2 local-dev)}
 dev_subset=${DEV:-}
 [ -z "$dev_subset" ] && [[ ,$tests, != *,dev-clean,* ]] && exists dev-clean && dev_subset=dev-clean
 subsets=$train,$tests${dev_subset:+,$dev_subset}
 twice=$(echo "$subsets" | tr , '\n' | sort | uniq -d | paste -sd , -)
 [ -z "$twice" ] || fail "$twice is in two of TRAIN, TEST and DEV. Give each its own subsets"
 texts=()
-if [ -n "${TEXT:-}" ] && [ -d "$(absolute "$TEXT")" ]; then
-  while IFS= read -r -d '' file; do texts+=("$file"); done \
-    < <(find -L "$(absolute "$TEXT")" -type f -name '*.txt' -print0 | sort -z)
-  [ ${#texts[@]} -gt 0 ] || fail "$TEXT contains no .txt. Set TEXT to a folder of them, or to files"
-elif [ -n "${TEXT:-}" ]; then
-  IFS=, read -r -a names <<< "$TEXT"
-  for name in "${names[@]}"; do
-    texts+=("$(absolute "$name")")
-    [ -f "${texts[${#texts[@]}-1]}" ] || fail "$name is not a file. Set TEXT to plain texts"
-  done
-fi
+IFS=, read -r -a names <<< "${TEXT:-}"
+for name in ${names[@]+"${names[@]}"}; do
+  texts+=("$(absolute "$name")")
+  [ -n "$(find -L "${texts[${#texts[@]}-1]}" -type f -print -quit 2> /dev/null)" ] \
+    || fail "$name is not a file or a folder with files. Set TEXT to texts, or folders of them"
+done
 manifests=$out/manifests run=$out/run pictures=$out/pictures
 lexicon=$out/lexicon.txt lm=$out/lm.arpa.gz
 mkdir -p "$pictures"

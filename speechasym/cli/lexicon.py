@@ -23,12 +23,12 @@ def add_parser(commands: Any) -> None:
         help="words -> their pronunciations",
         description="Write the part of a lexicon that a corpus or a text needs, without stress"
         " marks. Words that it lacks are listed, or guessed from their spelling and marked so.",
-        epilog="Example:  speechasym lexicon cmudict.txt --words train_cuts.jsonl.gz books/*.txt\n"
+        epilog="Example:  speechasym lexicon cmudict.txt --words train_cuts.jsonl.gz books\n"
         "            --out lexicon.txt --guess",
     )
     add = parser.add_argument
     add("lexicon", metavar="LEXICON", help="lexicon in CMUdict's or LibriSpeech's format")
-    text = "manifests, texts or lists to take words from"
+    text = "manifests, texts, lists, or folders of .txt and .txt.gz to take words from"
     add("--words", **SEVERAL, required=True, metavar="CUTS|TEXT|LIST", help=text)
     add("--out", required=True, metavar="FILE", help="lexicon to write")
     add_overwrite(add)
@@ -47,7 +47,7 @@ def run(options: Namespace) -> int:
         result = speechasym.make_lexicon(
             options.lexicon, split_all(options.words), options.out, guess=options.guess,
             missing=options.missing, most=options.most, least=options.least,
-            learn_from=options.learn_from,
+            learn_from=options.learn_from, show_progress=True,
         )  # fmt: skip
     missing = result.missing
     share = f"{result.missing_tokens / result.tokens:.2%} of the text" if result.tokens else "none"

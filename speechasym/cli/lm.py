@@ -14,11 +14,12 @@ def add_parser(commands: Any) -> None:
         help="texts -> a language model",
         description="Estimate an n-gram language model of words from plain texts and transcripts:"
         " interpolated modified Kneser-Ney, written as an ARPA file or in a binary form.",
-        epilog="Example:  speechasym lm books/*.txt --transcripts train_cuts.jsonl.gz --order 3\n"
+        epilog="Example:  speechasym lm books --transcripts train_cuts.jsonl.gz --order 3\n"
         "            --lexicon lexicon.txt --out lm.arpa.gz --test dev_cuts.jsonl.gz",
     )
     add = parser.add_argument
-    add("texts", nargs="*", metavar="TEXT", help="plain texts, such as books")
+    text = "plain texts, such as books (.txt, .txt.gz), or folders of them"
+    add("texts", nargs="*", metavar="TEXT", help=text)
     text = "file to write: ARPA, compressed if it ends in .gz; or .npz, which opens faster"
     add("--out", required=True, metavar="FILE", help=text)
     add_overwrite(add)
@@ -42,7 +43,7 @@ def run(options: Namespace) -> int:
             options.texts, options.out, order=options.order,
             transcripts=split_all(options.transcripts), vocabulary=options.vocabulary,
             lexicon=options.lexicon, least=options.least, least_ngram=options.least_ngram,
-            test=split_all(options.test),
+            test=split_all(options.test), show_progress=True,
         )  # fmt: skip
     rows = [
         ("sentences", f"{result.sentences:,}"),

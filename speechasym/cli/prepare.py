@@ -30,7 +30,8 @@ def add_parser(commands: Any) -> None:
     )  # fmt: skip
     librispeech = _add_corpus(
         corpora, "librispeech", "LibriSpeech",
-        "librispeech /data/LibriSpeech --out corpora/librispeech", "any of its subsets",
+        "librispeech /data/LibriSpeech --out corpora/librispeech",
+        "any of its subsets, as FLAC or Opus",
     )  # fmt: skip
     add = librispeech.add_argument
     add("root", metavar="ROOT", help="folder that holds the subsets")

@@ -1,4 +1,4 @@
-"""LibriSpeech: SUBSET/READER/CHAPTER/*.flac with READER-CHAPTER.trans.txt beside them [1].
+"""LibriSpeech: SUBSET/READER/CHAPTER/*.flac or *.opus, and READER-CHAPTER.trans.txt [1].
 
 [1] V. Panayotov, G. Chen, D. Povey, S. Khudanpur, "Librispeech: an ASR corpus based on public
     domain audio books", ICASSP 2015.
@@ -27,9 +27,10 @@ PUBLISHED = {  # speakers, utterances [1]
     "test-clean": (40, 2620),
     "test-other": (33, 2939),
 }
-ENDINGS = ("flac", "wav", "sph")  # in order of preference
+ENDINGS = ("flac", "wav", "sph", "opus", "ogg")  # in order of preference
+LOSSY = {"opus", "ogg"}
 
-_AUDIO = re.compile(r"([0-9]+)-([0-9]+)-([0-9]+)\.(flac|wav|sph)", re.IGNORECASE)
+_AUDIO = re.compile(rf"([0-9]+)-([0-9]+)-([0-9]+)\.({'|'.join(ENDINGS)})", re.IGNORECASE)
 _TEXT = re.compile(r"[0-9]+-[0-9]+\.trans\.txt", re.IGNORECASE)
 _Texts = dict[tuple[str, str], tuple[str, str]]  # {(subset, id): (text, place)}
 
@@ -153,6 +154,10 @@ def _read(
             problems.add("error", "text without audio", text[1], name)
         return None
     place = next(audio[ending] for ending in ENDINGS if ending in audio)
+    if len(audio) > 1 and LOSSY & audio.keys():
+        others = ", ".join(path for path in audio.values() if path != place)
+        problems.add("error", "copies of one recording with different samples", place, others)
+        return None
     if len(audio) > 1:
         problems.add("note", "several copies of one recording", place, f"{place} is used")
     frames = checks.usable_frames(root / place, place, RATE, problems)

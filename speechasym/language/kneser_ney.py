@@ -14,6 +14,7 @@ Conventions, those of common estimators [2]:
 """
 
 import logging
+from array import array
 from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
@@ -38,8 +39,25 @@ FALLBACK = (0.5, 1.0, 1.5)  # discounts of counts 1, 2, 3 and more, for texts th
 _log = logging.getLogger(__name__)
 
 
+class NumberedText(NamedTuple):
+    """Sentences as numbers of words, which take a fraction of the memory of words."""
+
+    words: tuple[str, ...]  # in order of their first occurrence
+    numbers: NDArray[np.int32]  # of the words of all sentences in a row, -1 after each sentence
+
+
+def number_words(sentences: Iterable[Sequence[str]]) -> NumberedText:
+    """Number the words of sentences, which are read one after the other and not kept."""
+    seen: dict[str, int] = {}
+    row = array("i")
+    for sentence in sentences:
+        row.extend([seen.setdefault(word, len(seen)) for word in sentence])
+        row.append(-1)
+    return NumberedText(tuple(seen), np.array(row, np.int32))
+
+
 def estimate(
-    sentences: Iterable[Sequence[str]],
+    sentences: NumberedText | Iterable[Sequence[str]],
     order: int = 3,
     *,
     vocabulary: Collection[str] | None = None,
@@ -57,7 +75,8 @@ def estimate(
     discounts 0.5, 1 and 1.5, and a warning is logged.
 
     Args:
-        sentences: each a sequence of words, without <s> and </s>; empty ones count.
+        sentences: each a sequence of words, without <s> and </s>, or these with their words
+            numbered; empty ones count.
         order: length of the longest n-grams, 1 to 9.
         vocabulary: the words to know, seen or not; all others count as <unk>. None: all seen.
         least: n-grams of three words and more that occur less often are pruned: their mass goes to
@@ -70,16 +89,16 @@ def estimate(
     if not 1 <= order <= MAX_ORDER:
         raise ConfigError("order", f"must be from 1 to {MAX_ORDER}, got {order}", "3 is usual")
     check_count("least", least)
-    rows = [list(sentence) for sentence in sentences]
-    if not rows:
+    text = sentences if isinstance(sentences, NumberedText) else number_words(sentences)
+    if not len(text.numbers):
         raise ConfigError("sentences", "expected at least one", "Give a text that has words")
-    words = _vocabulary(rows, vocabulary)
-    tokens, ends = _tokens(rows, words)
+    words = _vocabulary(text.words, vocabulary)
+    tokens, ends = _tokens(text, words)
     return _smooth(words, _count(tokens, ends, order, len(words)), least)
 
 
-def _vocabulary(sentences: list[list[str]], known: Collection[str] | None) -> tuple[str, ...]:
-    words = {word for sentence in sentences for word in sentence} if known is None else set(known)
+def _vocabulary(seen: tuple[str, ...], known: Collection[str] | None) -> tuple[str, ...]:
+    words = set(seen if known is None else known)
     if known is not None and not words - set(SPECIAL):
         raise ConfigError("vocabulary", "it has no words", "Give None to know all words seen")
     if bad := [word for word in words if word.split() != [word]]:
@@ -88,18 +107,18 @@ def _vocabulary(sentences: list[list[str]], known: Collection[str] | None) -> tu
 
 
 def _tokens(
-    sentences: list[list[str]], words: tuple[str, ...]
+    text: NumberedText, words: tuple[str, ...]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return all sentences, <s> ... </s>, in a row; and for each token where its sentence ends."""
-    numbers = {word: number for number, word in enumerate(words)}
-    start, end = SPECIAL.index(START), SPECIAL.index(END)
-    row: list[int] = []
-    for sentence in sentences:
-        row += [start, *(numbers.get(word, 0) for word in sentence), end]
-    if row.count(start) + row.count(end) != 2 * len(sentences):
+    if {START, END} & set(text.words):
         raise ConfigError("sentences", f"one contains {START} or {END}", "Leave these out")
-    lengths = [len(sentence) + 2 for sentence in sentences]
-    return np.array(row, np.int64), np.repeat(np.cumsum(lengths), lengths)
+    new = {word: number for number, word in enumerate(words)}
+    table = np.array([*(new.get(word, 0) for word in text.words), SPECIAL.index(END)], np.int64)
+    stops = np.flatnonzero(text.numbers < 0)
+    starts = np.append(0, stops[:-1] + 1)
+    lengths = stops - starts + 2
+    tokens = np.insert(table[text.numbers], starts, SPECIAL.index(START))
+    return tokens, np.repeat(np.cumsum(lengths), lengths)
 
 
 class _Counts(NamedTuple):

@@ -23,6 +23,7 @@ UNKNOWN, START, END = "<unk>", "<s>", "</s>"
 SPECIAL = (UNKNOWN, START, END)  # numbers 0, 1, 2 in every model
 NEVER = -99.0  # log10 of what is not predicted, by convention of the ARPA format
 MAX_ORDER = 9
+_BLOCK = 100_000  # n-grams turned into words at once
 
 
 class Perplexity(NamedTuple):
@@ -134,15 +135,17 @@ class NgramModel:
         """Yield each n-gram of an order, with its log10 probability and back-off."""
         begin = 1 + sum(self.sizes[: order - 1])
         end = begin + self.sizes[order - 1]
-        nodes = np.arange(begin, end)
-        columns = [self.word[nodes]]
-        for _ in range(order - 1):
-            nodes = np.searchsorted(self.first, nodes, "right") - 1  # parents
-            columns.insert(0, self.word[nodes])
-        rows = np.stack(columns, 1).tolist()
-        probabilities, backoffs = self.probability[begin:end], self.backoff[begin:end]
-        for row, p, backoff in zip(rows, probabilities.tolist(), backoffs.tolist(), strict=True):
-            yield tuple(self.words[number] for number in row), p, backoff
+        for at in range(begin, end, _BLOCK):
+            block = slice(at, min(at + _BLOCK, end))
+            nodes = np.arange(block.start, block.stop)
+            columns = [self.word[nodes]]
+            for _ in range(order - 1):
+                nodes = np.searchsorted(self.first, nodes, "right") - 1  # parents
+                columns.insert(0, self.word[nodes])
+            rows = np.stack(columns, 1).tolist()
+            values = self.probability[block].tolist(), self.backoff[block].tolist()
+            for row, p, backoff in zip(rows, *values, strict=True):
+                yield tuple(self.words[number] for number in row), p, backoff
 
 
 class Order(NamedTuple):

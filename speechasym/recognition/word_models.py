@@ -1,18 +1,23 @@
 """Language models and lexica from texts and manifests of cuts, for the decoder."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from speechasym import files
 from speechasym.config import check_count
-from speechasym.corpora import manifests
-from speechasym.errors import ConfigError, LexiconError
+from speechasym.corpora import checks, manifests
+from speechasym.errors import ConfigError, LexiconError, TextError
 from speechasym.language import completion, kneser_ney, letter_to_sound, ngrams, texts
 from speechasym.language.lexicon import read_lexicon, restrict, write_lexicon
 from speechasym.language.model_files import write_model
+from speechasym.progress import progress
 from speechasym.training import labels
+
+TEXTS = (".txt", ".txt.gz")  # the files of a folder that are read
 
 
 class LanguageModelSummary(NamedTuple):
@@ -46,11 +51,13 @@ def estimate_lm(
     least: int = 1,
     least_ngram: int = 1,
     test: Sequence[str | Path] = (),
+    show_progress: bool = False,
 ) -> LanguageModelSummary:
     """Estimate an n-gram model by interpolated modified Kneser-Ney, and write it.
 
     Args:
-        sources: plain texts or manifests of cuts.
+        sources: plain texts, gzipped or not, folders of .txt and .txt.gz, or manifests of cuts.
+            They are read one after the other; of what was read only the numbers of words are kept.
         out: file to write: ARPA, compressed if it ends in .gz; or .npz, which opens faster.
         order: length of the longest n-grams.
         transcripts: more manifests of cuts.
@@ -58,7 +65,8 @@ def estimate_lm(
         lexicon: keep only words that it pronounces.
         least: keep only words seen so many times.
         least_ngram: prune n-grams of three words and more seen fewer times.
-        test: texts or manifests to compute the perplexity of.
+        test: texts, folders or manifests to compute the perplexity of.
+        show_progress: show progress on stderr.
 
     Raises:
         ConfigError: no texts, or no word left in the vocabulary.
@@ -70,16 +78,19 @@ def estimate_lm(
     paths = [*([sources] if isinstance(sources, str | Path) else sources), *transcripts]
     if not paths:
         raise ConfigError("texts", "no texts to learn from", "Give texts or transcripts")
-    sentences = [sentence for path in paths for sentence in read_sentences(path)]
-    tests = {str(path): read_sentences(path) for path in test}
-    known = _vocabulary(sentences, vocabulary, lexicon, least)
-    model = kneser_ney.estimate(sentences, order, vocabulary=known, least=least_ngram)
-    write_model(out, model)
-    known = set(model.words)
-    unknown = sum(word not in known for sentence in sentences for word in sentence)
+    tests = {str(path): list(read_sentences([path])) for path in test}
+    text = kneser_ney.number_words(read_sentences(paths, show_progress))
+    sentences, *times = np.bincount(text.numbers + 1, minlength=1).tolist()  # -1 ends a sentence
+    counts = dict(zip(text.words, times, strict=True))
+    known = _vocabulary(counts, vocabulary, lexicon, least)
+    with progress(2, "n-grams", show_progress) as step:
+        model = kneser_ney.estimate(text, order, vocabulary=known, least=least_ngram)
+        step()
+        write_model(out, model)
+        step()
+    unknown = sum(counts[word] for word in counts.keys() - set(model.words))
     perplexities = {path: model.perplexity(rows) for path, rows in tests.items()}
-    words = sum(map(len, sentences))
-    return LanguageModelSummary(model, len(sentences), words, unknown, perplexities)
+    return LanguageModelSummary(model, sentences, sum(times), unknown, perplexities)
 
 
 class LexiconSummary(NamedTuple):
@@ -103,18 +114,20 @@ def make_lexicon(
     most: int | None = None,
     least: int = 1,
     learn_from: int | None = None,
+    show_progress: bool = False,
 ) -> LexiconSummary:
     """Write the part of a lexicon that texts or cuts need, without stress marks.
 
     Args:
         lexicon: pronunciations in CMUdict's or LibriSpeech's format.
-        sources: plain texts, word lists or manifests of cuts.
+        sources: plain texts, word lists, folders of .txt and .txt.gz, or manifests of cuts.
         out: lexicon to write.
         guess: pronounce missing words from their spelling; the file marks them.
         missing: file to write the missing words to.
         most: keep only so many most frequent words; default: all.
         least: keep only words seen so many times.
         learn_from: number of pronunciations to learn guessing from; default: all.
+        show_progress: show progress on stderr.
 
     Raises:
         ConfigError: a count below 1, or no word left.
@@ -126,7 +139,7 @@ def make_lexicon(
             check_count(name, value)
     known = read_lexicon(lexicon)
     paths = [sources] if isinstance(sources, str | Path) else sources
-    counts = Counter(word for path in paths for row in read_sentences(path) for word in row)
+    counts = Counter(word for row in read_sentences(paths, show_progress) for word in row)
     # ties in alphabetical order, so that the same words are kept each time
     wanted = sorted(counts, key=lambda word: (-counts[word], word))[:most]
     wanted = [word for word in wanted if counts[word] >= least]
@@ -151,29 +164,47 @@ def make_lexicon(
     return LexiconSummary(len(wanted), tokens, lacking, lost, derived, len(origins) - derived)
 
 
-def read_sentences(path: str | Path) -> list[list[str]]:
-    """Read the sentences of a manifest of cuts or of a plain text, as words in capitals."""
-    if Path(path).name.removesuffix(".gz").endswith(manifests.MANIFEST_SUFFIXES):
-        return [labels.words_of(cut) for cut in manifests.read_cuts(path)]
-    return texts.read_sentences(path)
+def read_sentences(paths: Iterable[str | Path], show_progress: bool = False) -> Iterator[list[str]]:
+    """Yield the sentences of texts, of folders of texts, and of manifests of cuts, in capitals.
+
+    Raises `TextError` for a folder without texts, and for a file without words.
+    """
+    found = [file for path in paths for file in _text_files(Path(path))]
+    with progress(len(found), "texts", show_progress) as step:
+        for path in found:
+            if path.name.removesuffix(".gz").endswith(manifests.MANIFEST_SUFFIXES):
+                yield from map(labels.words_of, manifests.read_cuts(path))
+            else:
+                yield from texts.read_sentences(path)
+            step()
+
+
+def _text_files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    root, places = checks.files_below(path)
+    found = [root / place for place in places if place.lower().endswith(TEXTS)]
+    if not found:
+        problem = f"no {' or '.join(TEXTS)} below this folder"
+        raise TextError(path, problem, "Give a folder of plain texts, or files")
+    return found
 
 
 def _vocabulary(
-    sentences: list[list[str]],
+    counts: Mapping[str, int],
     vocabulary: str | Path | None,
     lexicon: str | Path | None,
     least: int,
 ) -> set[str] | None:
-    """Return the words to know; None: all words of the sentences."""
+    """Return the words to know; None: all words of the texts."""
     if vocabulary is None and lexicon is None and least == 1:
         return None
-    counts = Counter(word for sentence in sentences for word in sentence)
     known = set(counts)
     if vocabulary is not None:  # the first word of each line
         lines = files.read_text(vocabulary, ConfigError).split("\n")
         known = {line.split()[0].upper() for line in lines if line.strip()}
     if least > 1:
-        known = {word for word in known if counts[word] >= least}
+        known = {word for word in known if counts.get(word, 0) >= least}
     if lexicon is not None:
         entries = read_lexicon(lexicon)
         known = {word for word in known if entries.pronounce(word)}

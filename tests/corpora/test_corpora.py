@@ -12,10 +12,11 @@ import pytest
 import soundfile as sf
 from helpers import ROOT, contents, leftovers
 
-from speechasym import corpora, files
+from speechasym import corpora, files, load
 from speechasym.annotations.tiers import read_tiers
 from speechasym.corpora import librispeech, timit
 from speechasym.errors import ConfigError, OutputError
+from speechasym.training.cuts import load_samples
 
 SHAPES = {
     "disc": {},
@@ -508,6 +509,34 @@ def test_same_samples_in_flac_and_wav(books):
     sf.write(chapter / "12-112-0001.wav", samples, 16000)
     found = librispeech.prepare(books)
     assert "12-112-0001 has the samples of 12-112-0000" in found.report.text()
+
+
+def test_librispeech_in_opus(books, libri, tmp_path):
+    """The same facts as in FLAC; header, lhotse and this package agree on the samples."""
+    opus = stubs.librispeech(tmp_path / "opus" / "LibriSpeech", form="opus")
+    expected = librispeech.prepare(libri)
+    found = librispeech.prepare(opus)
+    assert facts(found) == facts(expected) and not found.report.problems
+    for chapter in (books / "stub-train").glob("*/1*"):  # mixed: one chapter a reader in Opus
+        shutil.rmtree(chapter)
+        shutil.copytree(opus / chapter.relative_to(books), chapter)
+    mixed = librispeech.prepare(books)
+    assert facts(mixed) == facts(expected) and not mixed.report.problems
+    for cut in [*found.sets["stub-train"].cuts, *mixed.sets["stub-train"].cuts]:
+        samples = load_samples(cut, 16000)
+        assert len(samples) == cut.num_samples == cut.recording.num_samples
+        np.testing.assert_array_equal(samples, load(cut.recording.sources[0].source)[0])
+
+
+def test_copies_with_different_samples(books, tmp_path):
+    opus = stubs.librispeech(tmp_path / "opus", form="opus")
+    for number, suffix in (("0000", ".opus"), ("0001", ".ogg")):
+        place = f"stub-dev/21/121/21-121-{number}.opus"
+        shutil.copy(opus / place, (books / place).with_suffix(suffix))
+    found = librispeech.prepare(books).report
+    assert kinds(found) == {"copies of one recording with different samples": 2}
+    assert "21-121-0000.flac" in found.text() and "21-121-0000.opus" in found.text()
+    assert found.counts["stub-dev"].sentences == 4
 
 
 def test_librispeech_reader_in_two_subsets(books):

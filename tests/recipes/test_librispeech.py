@@ -1,5 +1,6 @@
 """`recipes/librispeech/run.sh` end to end on stubs: with official names, and as a local split."""
 
+import gzip
 import json
 
 import make_stub_corpora as stubs
@@ -54,6 +55,10 @@ def books(folder, **subsets):
     (folder / "empty").mkdir()
     text = "She had your dark suit in greasy wash water all year. Ask me; don't. "
     (folder / "texts" / "book.txt").write_text(text * 3)
+    (folder / "texts" / "more").mkdir()
+    (folder / "texts" / "more" / "rat.txt.gz").write_bytes(gzip.compress(b"Ask me, rat."))
+    for name in ("local-train", "train-clean-5", "local-dev", "dev-clean-2"):
+        (folder / "five" / name).mkdir(parents=True)
     return Commands(folder)
 
 
@@ -99,9 +104,9 @@ def test_words_of_the_test_are_pronounced_but_not_in_the_language_model(official
     assert "guessed" in (out / "lexicon.txt").read_text()
     learned = commands.of("lm")[0]
     assert after(learned, "--transcripts") == str(out / "train_cuts.jsonl.gz")
-    assert learned[1] == str(folder / "texts" / "book.txt")
+    assert learned[1] == str(folder / "texts")
     known = set(read_arpa(out / "lm.arpa.gz").words)
-    assert "SUIT" in known and "--beam" in commands.of("evaluate")[0]
+    assert {"SUIT", "RAT"} <= known and "--beam" in commands.of("evaluate")[0]
 
 
 @pytest.fixture(scope="module")
@@ -140,9 +145,11 @@ def test_again_lexicon_and_language_model_are_kept(local):
         (["books"], {}, "LEXICON is not set"),
         (["books"], {"LEXICON": "none.txt"}, "none.txt is not a file"),
         (["texts"], {"LEXICON": "dict.txt"}, "none of train-clean-100"),
-        (["books"], {"LEXICON": "dict.txt", "TEXT": "empty"}, "contains no .txt"),
+        (["books"], {"LEXICON": "dict.txt", "TEXT": "empty"}, "empty is not a file or"),
         (["books"], {"LEXICON": "dict.txt", "TEXT": "dict.txt,x.txt"}, "x.txt is not a file"),
         (["books"], {"LEXICON": "dict.txt", "TEST": "local-train"}, "is in two of"),
+        (["five"], {"LEXICON": "dict.txt", "TEST": "train-clean-5"}, "train-clean-5 is in two of"),
+        (["five"], {"LEXICON": "dict.txt", "TRAIN": "dev-clean-2"}, "dev-clean-2 is in two of"),
     ],
 )
 def test_bad_input_ends_it_before_any_command(local, words, more, said):

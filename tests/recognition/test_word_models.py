@@ -1,0 +1,54 @@
+"""Language models and lexica from folders of texts, gzipped or not."""
+
+import gzip
+
+import pytest
+
+from speechasym.errors import TextError
+from speechasym.language.arpa import read_arpa
+from speechasym.language.lexicon import read_lexicon
+from speechasym.recognition.word_models import estimate_lm, make_lexicon
+
+ONE = "The cat sat. The cat ran to the cat."
+TWO = "A dog sat, and the cat sat on it."
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "books" / "b").mkdir(parents=True)
+    (tmp_path / "books" / "one.TXT").write_text(ONE)
+    (tmp_path / "books" / "b" / "two.txt.gz").write_bytes(gzip.compress(TWO.encode()))
+    (tmp_path / "books" / "notes.md").write_text("Zebras.")
+    (tmp_path / "books" / "._one.txt").write_bytes(b"\0junk")
+    (tmp_path / "link").symlink_to(tmp_path / "books" / "b")
+    return tmp_path
+
+
+def test_folder_is_its_files(folder):
+    """In the order of their paths; other files are left out."""
+    files = [folder / "books" / "b" / "two.txt.gz", folder / "books" / "one.TXT"]
+    found = estimate_lm(folder / "books", folder / "a.arpa", test=[folder / "link"])
+    expected = estimate_lm(files, folder / "b.arpa", test=[files[0]])
+    assert (folder / "a.arpa").read_bytes() == (folder / "b.arpa").read_bytes()
+    assert (found.sentences, found.words, found.unknown) == (3, 18, 0) == expected[1:4]
+    assert "ZEBRAS" not in read_arpa(folder / "a.arpa").words
+    assert list(found.tests.values()) == list(expected.tests.values())
+
+
+def test_unknown_words_are_counted(folder):
+    found = estimate_lm([folder / "link", folder / "books"], folder / "a.arpa", least=3)
+    assert found.model.words[3:] == ("CAT", "SAT", "THE") and found.words == 27
+    assert found.unknown == 27 - 5 - 5 - 5
+
+
+def test_lexicon_of_a_folder(folder, capsys):
+    (folder / "d.txt").write_text("CAT K AE1 T\nDOG D AO1 G\nRAN R AE1 N\n")
+    found = make_lexicon(folder / "d.txt", folder / "books", folder / "l.txt", show_progress=True)
+    assert (found.words, found.tokens) == (10, 18) and found.missing[0] == "THE"
+    assert set(read_lexicon(folder / "l.txt")) == {"CAT", "DOG", "RAN"}
+    assert "2/2" in capsys.readouterr().err
+
+
+def test_folder_without_texts(tmp_path):
+    with pytest.raises(TextError, match=r"no \.txt or \.txt\.gz below this folder"):
+        estimate_lm(tmp_path, tmp_path / "a.arpa")

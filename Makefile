@@ -18,12 +18,12 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -m venv $(VENV)
 	@if [ -n "$(TORCH_INDEX)" ]; then \
 	  echo "Setting up $(VENV): about 2 minutes, 1.3 GB with torch for CPUs."; \
-	  $(PIP) --index-url "$(TORCH_INDEX)" torch torchaudio \
-	    || echo "TORCH_INDEX has no torch that fits constraints.txt: installing the usual 5 GB"; \
+	  $(PIP) --retries 1 --no-deps --index-url "$(TORCH_INDEX)" torch torchaudio 2> /dev/null \
+	    || echo "No torch that fits constraints.txt at $(TORCH_INDEX): installing the usual 5 GB."; \
 	else \
 	  echo "Setting up $(VENV): about 2 minutes, 5 GB (torch with CUDA)."; \
-	  command -v nvidia-smi > /dev/null || echo "There is no GPU here. torch for CPUs takes 1.3 GB in all:" \
-	    "stop, and make TORCH_INDEX=URL, with the CPU index that pytorch.org names."; \
+	  nvidia-smi > /dev/null 2>&1 || echo "There is no GPU here, so torch for CPUs would do, 1.3 GB in all:" \
+	    "interrupt, and add TORCH_INDEX=URL to make, with the CPU index that pytorch.org names."; \
 	fi
 	@$(PIP) --editable '.[synth]'
 	@touch $(READY)

@@ -108,8 +108,11 @@ def build(model, inputs, sizes):
     return Tiny(inputs, sizes, **(model.options if model.kind == "custom" else {}))
 
 
+FEATURES = ("data.features.features=logmel", "data.features.rate=50")  # fast ones
+
+
 def config(words, *more):
-    basic = ("threads=1", "batch_seconds=3", "epochs=3", "device=cpu", "data.features.rate=50")
+    basic = ("threads=1", "batch_seconds=3", "epochs=3", "device=cpu", *FEATURES)
     custom = ["model.kind=custom"] if any("model.options" in word for word in more) else []
     return read_config(None, [*words, *basic, *custom, *more])
 

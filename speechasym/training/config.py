@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from speechasym.config import build, check_range, override, read_yaml
 from speechasym.errors import ConfigError
-from speechasym.feature_extraction.sets import FeatureConfig, LogMelFeatures
+from speechasym.feature_extraction.sets import AsymmetryFeatures, FeatureConfig
 from speechasym.levels import presets
 from speechasym.levels.config import HierarchyConfig, RecurrentConfig
 
@@ -88,7 +88,9 @@ class DataConfig:
 
     train: str  # manifest of cuts to train on, as written by `speechasym prepare`
     dev: str  # manifest of cuts to validate on
-    features: FeatureConfig = field(default_factory=lambda: LogMelFeatures(normalise="utterance"))
+    features: FeatureConfig = field(
+        default_factory=lambda: AsymmetryFeatures(compact=True, normalise="utterance")
+    )
     labels: LabelConfig = LabelConfig()
     augment: AugmentConfig = AugmentConfig()
     cache: str | None = None  # folder that keeps features between runs
@@ -210,9 +212,13 @@ def read_config(path: str | Path | None, overrides: Iterable[str] = ()) -> Train
 def config_from_dict(mapping: Any) -> TrainConfig:
     """Return the configuration of a saved run, the result of `config.to_dict`.
 
-    Keys of blocks that version 0.1 accepted and ignored are ignored. Raises `ConfigError`.
+    Keys of blocks that version 0.1 accepted and ignored are ignored. Features that the mapping does
+    not name are log-mel, as they once were by default. Raises `ConfigError`.
     """
     mapping = copy.deepcopy(mapping)
+    with suppress(LookupError, TypeError, AttributeError):
+        features = mapping["data"].setdefault("features", {})
+        features.update({"features": "logmel", "normalise": "utterance"} | features)
     with suppress(LookupError, TypeError, AttributeError):  # `build` says what is wrong
         for level in mapping["model"]["levels"]:
             for key in IGNORED:

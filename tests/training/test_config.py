@@ -33,6 +33,19 @@ def path(tmp_path):
     return path
 
 
+def test_features_of_a_run_that_names_none_are_log_mel_as_they_once_were():
+    config = read_config(None, DATA)
+    assert config.data.features.features == "asymmetry" and config.data.features.compact
+    assert config.data.features.normalise == "utterance"
+    assert config_from_dict(to_dict(config)) == config  # a run's folder names all keys
+    old = to_dict(config)
+    for old["data"]["features"] in ({}, {"rate": 50.0}):
+        features = config_from_dict(old).data.features
+        assert (features.features, features.normalise) == ("logmel", "utterance")
+    del old["data"]["features"]
+    assert config_from_dict(old).data.features.features == "logmel"
+
+
 def test_a_file_and_words_that_win(path):
     result = read_config(path, ["model.levels.1.units=48", "epochs=7", "data.augment.speeds=1,1.1"])
     assert result.data.features.features == "gammatone" and result.data.features.channels == 32
@@ -63,7 +76,7 @@ def test_to_dict_and_back(path):
         ("learning_rate=.nan", "must be > 0, got nan"),
         ("data.features={features: gammatone, align: 1}", "must be true or false, got 1"),
         (
-            "data.features.align=true",
+            "data.features={features: logmel, align: true}",
             r"^data.features.align .*: is an option of gammatone and asymmetry features, not of ",
         ),
         ("data.features.features=plp", r"^data.features.features .*: must be one of gammatone, "),

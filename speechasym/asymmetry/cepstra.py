@@ -51,8 +51,8 @@ def columns(config: AsymmetryConfig) -> list[dict[str, Any]]:
 
 
 @lru_cache
-def _basis(channels: int, count: int) -> NDArray[np.float32]:
-    """(C, K) orthonormal cosines (type II)."""
+def basis(channels: int, count: int) -> NDArray[np.float32]:
+    """Return orthonormal cosines (C, K), type II; their transpose is the inverse transform."""
     k, c = np.arange(count), np.arange(channels)[:, None]
     norm = np.sqrt(np.where(k, 2, 1) / channels)
     return (np.cos(np.pi / channels * (c + 0.5) * k) * norm).astype(np.float32)
@@ -62,7 +62,7 @@ def _cepstra(x: NDArray, count: int) -> NDArray[np.float32]:
     """(F, C) -> the first `count` coefficients of the cosine transform over channels, (F, K)."""
     from speechasym.ops import cpu_cepstra
 
-    return cpu_cepstra.project(x, _basis(x.shape[1], count))
+    return cpu_cepstra.project(x, basis(x.shape[1], count))
 
 
 def static(tracks: Tracks, kinds: tuple[str, ...]) -> NDArray[np.float32]:

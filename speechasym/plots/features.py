@@ -46,9 +46,10 @@ class ColumnGroup(NamedTuple):
         centres = [column.get("centre_hz") for column in self.columns]
         return None if None in centres else np.array(centres, np.float64)
 
-    def of(self, values: NDArray) -> NDArray:
-        """Return the group's part (F, K) of a matrix (F, D)."""
-        return values[:, self.first : self.first + len(self.columns)]
+    @property
+    def part(self) -> slice:
+        """Which of the D columns these are."""
+        return slice(self.first, self.first + len(self.columns))
 
 
 class FeatureExcerpt(NamedTuple):
@@ -146,12 +147,10 @@ def group_panel(
     elif column["unit"] == "dB" and "output" not in column:
         high = max(float(np.ceil(values.max() / 5) * 5), filterbank.FLOOR_DB + RANGE_DB)
         cmap, low, unit = "magma", high - RANGE_DB, str(_DECIBEL.get(group.name, unit))
-    elif column.get("output") in ("stop", "asymmetry") or column["unit"] == "ERB":
+    elif column["unit"] in ("1", "ERB"):
         low, high = -1.0, 1.0
     elif group.name == "phase":
         cmap, low, high = "twilight", -0.5, 0.5
-    elif group.name == "coherence":
-        cmap, low, high = "magma", 0.0, 1.0
     elif values.min() >= 0:
         cmap, low = "magma", 0.0
     if centre_hz is None:
@@ -197,7 +196,7 @@ def features_figure(
         if rows:
             tiers(column[0], rows, data.start, data.duration)
         for axes, group in zip(panels, stack, strict=False):
-            values = group.of(data.values)
+            values = data.values[:, group.part]
             group_panel(axes, group, values, frame_rate(data.config), data.start, normalised)
         for axes in panels[len(stack) :]:
             axes.set_visible(False)

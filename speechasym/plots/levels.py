@@ -9,11 +9,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from speechasym.plots.axes import SIGNED, colour_bar, row_image
+from speechasym.plots.axes import SIGNED, channel_image, colour_bar, row_image
+from speechasym.plots.features import column_groups
 from speechasym.plots.recognised import RecognisedRecording, stacked_panels
+from speechasym.plots.signal import RANGE_DB
+from speechasym.plots.spectra import spectrum_of, units_of_columns
 from speechasym.recognition.trained_model import TrainedModel
 from speechasym.training.unit_names import held
 
@@ -83,26 +87,26 @@ def levels_figure(
 
     Of level 0 with units: what they predict, and the residual. Of other levels: a linear read-out
     of the features, fitted to other recordings (or, without any, to this one), held over steps.
+    Features with a spectrum are drawn as that, in dB over Hz; others by their groups of columns.
     """
     y, levels = recording.features, range(len(recording.output.levels))
     predicts = recording.output.levels[0].activation is not None
-    name = trained.folder.resolve().name
+    name, kind = trained.folder.resolve().name, trained.feature_config.features
     heights = [1.0] * (1 + predicts + len(levels))
     figure, rest = stacked_panels(recording, heights, f"Levels of {name}: {recording.title}")
     panels = iter(rest)
-    low, high = (float(v) for v in np.quantile(y, [0.01, 0.99]))
+    picture, draw = _picture(trained, recording)
+    drawn = picture(y)
 
-    def panel(
-        values: NDArray, title: str, limits: tuple[float, float] = (low, high), cmap: str = "magma"
-    ) -> None:
+    def panel(values: NDArray, title: str, residual: bool = False) -> None:
         axes = next(panels)
-        image = row_image(axes, values, recording.frame_rate, limits, cmap)
+        draw(axes, values, residual)
         axes.set_title(title, fontsize="small", loc="left", pad=3)
-        axes.set_ylabel("column", fontsize="small")
-        colour_bar(axes, image)
 
-    kind = trained.config.data.features.features
-    panel(y, f"features: {kind}, {y.shape[1]} columns")
+    spectrum = spectrum_of(trained.feature_config)
+    partly = spectrum is not None and len(range(y.shape[1])[spectrum.columns]) < y.shape[1]
+    about = f"; drawn: {spectrum.about}" if spectrum and partly else ""
+    panel(drawn, f"features: {kind}, {y.shape[1]} columns{about}")
     fit = f"fitted to {len(others)} other cuts" if others else "fitted to this recording itself"
     for number in levels:
         if by_units := predicts and number == 0:
@@ -113,9 +117,54 @@ def levels_figure(
         values = held(steps, *recording.step_frames(number), len(y))
         share = round(100 * explained(y, values))  # an integer has no -0
         rates = recording.rates(number)
-        panel(values, f"level {number}, {rates}, {how}: {share} % of the variance explained")
+        panel(
+            picture(values),
+            f"level {number}, {rates}, {how}: {share} % of the variance of all columns explained",
+        )
         if by_units:
-            reach = float(np.nanquantile(np.abs(y - values), 0.99)) or 1.0
             title = "residual of level 0: features minus prediction"
-            panel(y - values, title, (-reach, reach), SIGNED)
+            panel(drawn - picture(values), title, residual=True)
     return figure
+
+
+def _picture(
+    trained: TrainedModel, recording: RecognisedRecording
+) -> tuple[Callable[[NDArray], NDArray], Callable[[Axes, NDArray, bool], None]]:
+    """Return a function from features (F, D) to what is drawn, (F, K), and one that draws it."""
+    y, rate = recording.features, recording.frame_rate
+    spectrum = spectrum_of(trained.feature_config)
+    unit, ticks, low, high = "", [], *(float(v) for v in np.quantile(y, [0.01, 0.99]))
+    if spectrum is not None:
+        factor, offset = units_of_columns(trained.feature_config, recording)
+
+        def decibel(values: NDArray) -> NDArray:
+            return spectrum.decibel((values * factor + offset)[:, spectrum.columns])
+
+        high = float(np.ceil(decibel(y).max() / 5) * 5)
+        low, unit = high - RANGE_DB, "dB"
+    else:
+        ticks = column_groups(trained.feature_config.columns())
+
+    def picture(values: NDArray) -> NDArray:
+        return values if spectrum is None else np.clip(decibel(values), low, high)
+
+    def draw(axes: Axes, values: NDArray, residual: bool) -> None:
+        limits, cmap = (low, high), "magma"
+        if residual:
+            reach = float(np.nanquantile(np.abs(values), 0.99)) or 1.0
+            limits, cmap = (-reach, reach), SIGNED
+        axes.set_facecolor("0.85")  # where a level has no step
+        if spectrum is not None:
+            options: dict[str, Any] = {"cmap": cmap, "vmin": limits[0], "vmax": limits[1]}
+            image = channel_image(axes, values.T, spectrum.centre_hz, rate, **options)
+            axes.set_ylabel("Hz", fontsize="small")
+        else:
+            image = row_image(axes, values, rate, limits, cmap)
+            middles = [group.first + len(group.columns) / 2 - 0.5 for group in ticks]
+            axes.set_yticks(middles, [group.name for group in ticks])
+            for group in ticks[1:]:
+                axes.axhline(group.first - 0.5, color="white", linewidth=0.6)
+        axes.tick_params(axis="y", labelsize="x-small" if len(ticks) < 12 else 4)
+        colour_bar(axes, image, unit)
+
+    return picture, draw

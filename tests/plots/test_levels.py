@@ -1,9 +1,13 @@
-"""What levels hold of the features: read-out, prediction, and the figure."""
+"""What levels hold of the features: read-out, prediction, spectra, and the figure."""
 
 import numpy as np
 import pytest
+from helpers import sine
 
+import speechasym
+from speechasym.feature_extraction.sets import feature_config
 from speechasym.plots import levels
+from speechasym.plots.spectra import spectrum_of, units_of_columns
 
 
 def test_read_out_of_a_linear_map():
@@ -52,7 +56,47 @@ def test_levels_figure(trained, recordings):
     assert titles[0] == "features: gammatone, 16 columns" and len(panels) == 4
     assert "predicted by its units" in titles[1] and "residual" in titles[2]
     assert "fitted to 6 other cuts" in titles[3]
+    assert {a.get_ylabel() for a in panels} == {"Hz"}
+    assert "1000" in [t.get_text() for t in panels[1].get_yticklabels()]
     parts = [a.images[0].get_array() for a in panels]
+    level = speechasym.features(drawn.samples, drawn.sample_rate, features="gammatone", channels=16)
+    low, high = panels[0].images[0].get_clim()
+    np.testing.assert_allclose(parts[0], np.clip(level, low, high).T, atol=1e-3)  # dB again
     np.testing.assert_allclose(parts[0] - parts[1], parts[2], atol=1e-5)
     alone = levels.levels_figure(trained, drawn, [])
     assert "this recording itself" in [a for a in alone.axes if a.images][3].get_title("left")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"features": "asymmetry", "compact": True},
+        {"features": "asymmetry"},
+        {"features": "gammatone"},
+        {"features": "logmel"},
+        {"features": "mfcc"},
+    ],
+)
+@pytest.mark.parametrize("normalise", ["none", "utterance"])
+def test_spectra_of_features(recordings, options, normalise):
+    """A tone of 1 kHz, silent at first, is at its frequency, and as loud as it is."""
+    config = feature_config(**options, normalise=normalise)
+    x = np.concatenate([np.zeros(8000), sine(0.5, 16000, 1000, 1.0)]).astype(np.float32)
+    rows = np.concatenate(list(config.frames([x])))
+    drawn = recordings[0]._replace(samples=x, sample_rate=16000, features=rows)
+    factor, offset = units_of_columns(config, drawn)
+    spectrum = spectrum_of(config)
+    decibel = spectrum.decibel((rows * factor + offset)[:, spectrum.columns])
+    assert decibel.shape == (len(rows), len(spectrum.centre_hz))
+    smooth = options["features"] == "mfcc" or "compact" in options  # few cepstra
+    peak = spectrum.centre_hz[decibel[75].argmax()]
+    assert peak == pytest.approx(1000, rel=0.25 if smooth else 0.06)
+    if options["features"] in ("gammatone", "asymmetry"):
+        assert decibel[75].max() == pytest.approx(-6 if smooth else 0, abs=6 if smooth else 1)
+    assert decibel[20].max() < decibel[75].max() - 30
+
+
+def test_features_without_a_spectrum():
+    assert spectrum_of(feature_config(features="gammatone", tracks=("frequency",))) is None
+    kinds = {"features": "asymmetry", "compact": True, "kinds": ("phase",)}
+    assert spectrum_of(feature_config(**kinds)) is None

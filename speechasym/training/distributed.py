@@ -13,6 +13,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from speechasym.errors import TrainingError
+
 
 class ProcessGroup(NamedTuple):
     """The processes of a run, as seen from one of them."""
@@ -28,13 +30,23 @@ class ProcessGroup(NamedTuple):
 
 @contextmanager
 def process_group(device: torch.device) -> Iterator[ProcessGroup]:
-    """Join the processes that torchrun started, by nccl for CUDA devices and gloo for the CPU."""
+    """Join the processes that torchrun started, by nccl for CUDA devices and gloo for the CPU.
+
+    After a failure torchrun starts all processes again, but by default it keeps its store, with the
+    addresses of the dead ones. On one machine each attempt has keys of its own here; several
+    machines count attempts differently and need TORCH_SHARE_RDZV_TCP_STORE=0 (recipes/cluster).
+    """
     if int(os.environ.get("WORLD_SIZE", "1")) < 2:
         yield ProcessGroup()
         return
     joins = not dist.is_initialized()
     if joins:
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        backend = "nccl" if device.type == "cuda" else "gloo"
+        store, rank, size = next(dist.rendezvous("env://"))
+        if os.environ.get("GROUP_WORLD_SIZE") == "1":
+            attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+            store = dist.PrefixStore(f"attempt {attempt}", store)
+        dist.init_process_group(backend, store=store, rank=rank, world_size=size)
     try:
         yield ProcessGroup(dist.get_rank(), dist.get_world_size())
     finally:
@@ -45,8 +57,9 @@ def process_group(device: torch.device) -> Iterator[ProcessGroup]:
 def broadcast(tensors: Iterable[Tensor], group: ProcessGroup) -> None:
     """Copy tensors of the first process to all, in place."""
     if group.size > 1:
-        for tensor in tensors:
-            dist.broadcast(tensor, 0)
+        with _losses_named(group):
+            for tensor in tensors:
+                dist.broadcast(tensor, 0)
 
 
 def broadcast_numbers(
@@ -55,7 +68,8 @@ def broadcast_numbers(
     """Return the numbers of the first process in all."""
     sent: list[float] = list(numbers)
     if group.size > 1:
-        dist.broadcast_object_list(sent, 0, device=device)
+        with _losses_named(group):
+            dist.broadcast_object_list(sent, 0, device=device)
     return sent
 
 
@@ -67,7 +81,8 @@ def sum_gradients(model: nn.Module, numbers: Tensor, group: ProcessGroup) -> Ten
     used = torch.tensor([float(p.grad is not None) for p in parameters], device=numbers.device)
     gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in parameters]
     flat = torch.cat([part.flatten().float() for part in gradients] + [used, numbers.float()])
-    dist.all_reduce(flat)
+    with _losses_named(group):
+        dist.all_reduce(flat)
     *summed, used, numbers = flat.split([*(g.numel() for g in gradients), len(used), len(numbers)])
     for parameter, gradient, total, count in zip(
         parameters, gradients, summed, used.tolist(), strict=True
@@ -80,4 +95,15 @@ def sum_gradients(model: nn.Module, numbers: Tensor, group: ProcessGroup) -> Ten
 def barrier(group: ProcessGroup) -> None:
     """Wait until all processes are here."""
     if group.size > 1:
-        dist.barrier()
+        with _losses_named(group):
+            dist.barrier()
+
+
+@contextmanager
+def _losses_named(group: ProcessGroup) -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        problem = "another process of the run has ended, or cannot be reached"
+        remedy = "Look for its error; to continue, start all of them again with --resume"
+        raise TrainingError(f"process {group.rank}", problem, remedy) from error

@@ -1,11 +1,14 @@
 """Two processes train as one."""
 
 import multiprocessing
+import os
 import socket
+from pathlib import Path
 
 import pytest
 import tiny
 import torch
+from helpers import environment, run_python
 
 from speechasym.training import checkpoints
 
@@ -44,3 +47,33 @@ def test_two_processes_train_as_one(tmp_path, words):
             torch.testing.assert_close(value, alone[f"model.{name}"], rtol=1e-3, atol=2e-5)
     for a, b in zip(tiny.lines(tmp_path / "one"), tiny.lines(tmp_path / "two"), strict=True):
         assert a.get("loss", 0) == pytest.approx(b.get("loss", 0), rel=1e-3)
+
+
+def torchrun(*arguments):
+    """Run tests/elastic.py in two processes; return what it printed."""
+    command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    script = Path(__file__).parents[1] / "elastic.py"
+    path = os.pathsep.join(map(str, [script.parent, script.parents[1]]))
+    done = run_python(
+        *command, "--max-restarts", "1", script, *arguments, timeout=240,
+        env=environment() | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    return done.err
+
+
+def test_torchrun_restarts_a_killed_process_from_the_last_checkpoint(tmp_path):
+    tiny.corpus(tmp_path / "data")
+    torchrun(tmp_path / "whole", tmp_path / "data")
+    printed = torchrun(tmp_path / "restarted", tmp_path / "data", "8")
+    assert (tmp_path / "killed").exists()
+    assert "speechasym: process 0: another process of the run has ended" in printed
+    steps = [
+        [line["step"] for line in tiny.lines(tmp_path / run) if "loss" in line]
+        for run in ("whole", "restarted")
+    ]
+    assert steps[0] == steps[1] == [*range(1, len(steps[0]) + 1)] and len(steps[0]) > 12
+    whole, restarted = (
+        (tmp_path / run / "model.safetensors").read_bytes() for run in ("whole", "restarted")
+    )
+    assert whole == restarted

@@ -12,6 +12,8 @@ from typing import NamedTuple
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 from speechasym.errors import TrainingError
 
@@ -42,10 +44,10 @@ def process_group(device: torch.device) -> Iterator[ProcessGroup]:
     joins = not dist.is_initialized()
     if joins:
         backend = "nccl" if device.type == "cuda" else "gloo"
-        store, rank, size = next(dist.rendezvous("env://"))
+        store, rank, size = next(rendezvous("env://"))
         if os.environ.get("GROUP_WORLD_SIZE") == "1":
             attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-            store = dist.PrefixStore(f"attempt {attempt}", store)
+            store = PrefixStore(f"attempt {attempt}", store)
         dist.init_process_group(backend, store=store, rank=rank, world_size=size)
     try:
         yield ProcessGroup(dist.get_rank(), dist.get_world_size())

@@ -1,11 +1,13 @@
 """The batch files of recipes/cluster, on this machine alone: SLURM's commands are stand-ins."""
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import tiny
 from helpers import ROOT, contents, environment, sine, tone
 
 import speechasym
@@ -16,6 +18,13 @@ FAKES = {
     "hostname": "echo 127.0.0.1",
     "speechasym": f'exec {sys.executable} -m speechasym "$@"',
 }
+
+
+@pytest.fixture
+def unused_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
 
 
 @pytest.fixture
@@ -54,7 +63,8 @@ def test_extraction(sbatch, tmp_path, unused_port):
     assert all(one[name] == many[name] for name in one if name.endswith(".npy"))
 
 
-def test_training(sbatch, tmp_path, words, unused_port):
+def test_training(sbatch, tmp_path, unused_port):
+    words = tiny.corpus(tmp_path, 12)
     config = tmp_path / "run.yaml"
     config.write_text("threads: 1\nepochs: 1\nbatch_seconds: 3\nmodel: {preset: tiny}\n")
     printed = sbatch("train.sbatch", unused_port, config, "run", "device=cpu", *words)

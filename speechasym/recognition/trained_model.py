@@ -175,7 +175,7 @@ def open_run(run: str | Path | TrainedModel | None) -> TrainedModel:
         problem, remedy = f"holds no {checkpoints.MODEL}", "Give the folder of a finished run"
         if not folder.is_dir():
             problem, remedy = "is not the folder of a run", "Give the folder that train wrote"
-        elif checkpoints.exists(folder):
+        elif checkpoints.exists(folder) or is_run(folder):
             problem, remedy = "holds an unfinished run", "Resume it first: train --resume"
         raise CheckpointError(folder, problem, remedy)
     model, config, inventories = models.open_model(folder)

@@ -44,7 +44,7 @@ def words_of(cut: "Cut") -> list[str]:
     """Return a cut's words in capitals A to Z and apostrophes. Raises `LabelError`."""
     texts = [s.text for s in sorted(cut.supervisions, key=lambda s: s.start)]
     if not texts or None in texts:
-        remedy = "Leave it out, or all heads but phones"
+        remedy = "Add its text, or leave it out (only the head phones needs none)"
         raise LabelError(f"cut {cut.id}", "it has no text", remedy)
     return words_in(" ".join(texts), f"cut {cut.id}")
 

@@ -180,3 +180,9 @@ def test_a_lexicon_beside_a_run(tmp_path_factory, tmp_path, capsys):
     assert result.references["phones"][path.stem] == ["m", "aa", "s", "aa", "s"]
     code, _, err = called(capsys, "evaluate", run, "--cuts", cuts, "--lexicon", "no.txt")
     assert code == 2 and "no.txt: cannot be read" in err
+
+
+def test_a_run_that_has_just_begun_is_unfinished(tmp_path, cuts, capsys):
+    (tmp_path / "config.json").write_text("{}")
+    code, _, err = called(capsys, "evaluate", tmp_path, "--cuts", cuts)
+    assert code == 2 and "holds an unfinished run" in err

@@ -82,14 +82,12 @@ def utterances(trained: TrainedModel, cuts: Path, most: int) -> Iterator[Utteran
     data = dataset.load(
         trained.config.data, str(cuts), [head], inventories=trained.inventories, show_progress=False
     )
-    words = {cut.id: labels.words_of(cut) for cut in data.cuts}
-    seconds = dict(zip(data.ids, data.seconds, strict=True))
     for number in range(min(most, len(data))):
         batch = data.batch([number])
         with torch.no_grad():
             output = trained.model(batch.features, batch.lengths)
-        (name,) = batch.ids
-        yield Utterance(seconds[name], words[name], _first(output.heads))
+        words = labels.words_of(data.index.cut(number))
+        yield Utterance(float(data.seconds[number]), words, _first(output.heads))
 
 
 def _first(

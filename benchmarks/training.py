@@ -104,10 +104,11 @@ def real(config: FeatureConfig, path: Path, count: int, batch_seconds: float) ->
     """Return batches of the cuts of a manifest, from the longest to the shortest."""
     data_config = DataConfig(train=str(path), dev=str(path), features=config)
     data = dataset.load(data_config, str(path), HEADS)
-    groups = group_by_length(data.seconds, batch_seconds)
+    lengths = data.seconds.tolist()
+    groups = group_by_length(lengths, batch_seconds)
     count = min(count, len(groups))
     groups = [groups[i] for i in np.linspace(0, len(groups) - 1, count).round().astype(int)]
-    seconds = [sum(data.seconds[n] for n in group) for group in groups]
+    seconds = [sum(lengths[n] for n in group) for group in groups]
     sizes = {head: len(symbols) for head, symbols in data.inventories.items()}
     return Data([data.batch(group) for group in groups], seconds, sizes)
 

@@ -45,10 +45,10 @@ def run_tasks(
     workers = min(workers, len(tasks))
     ended, end = context.Pipe(duplex=False)
     arguments = (_log.getEffectiveLevel(), ended)
-    with ended, end, ProcessPoolExecutor(workers, context, _start_worker, arguments) as pool:
+    with ended, end, ProcessPoolExecutor(workers, context, start_worker, arguments) as pool:
         futures: list[Future[list[Result]]] = []
         try:
-            with _interrupts_later():
+            with interrupts_later():
                 for i in range(0, len(tasks), chunk):
                     futures.append(pool.submit(_run, function, tasks[i : i + chunk]))
             if in_order:
@@ -82,10 +82,11 @@ def _run(function: Callable[[Task], Result], tasks: Sequence[Task]) -> list[Resu
     return results
 
 
-def _start_worker(level: int, ended: Any) -> None:
+def start_worker(level: int, ended: Any = None) -> None:
+    """Prepare a new process that is to end with the one that started it."""
     global _ended
     _ended = ended
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where `_interrupts_later` could not
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where `interrupts_later` could not
     Thread(target=_end_with_parent, daemon=True).start()
     os.environ["OMP_NUM_THREADS"] = "1"  # for libraries not loaded yet: torch, if it is needed
     logging.basicConfig(level=level, format="speechasym: %(message)s")
@@ -100,7 +101,7 @@ def _end_with_parent() -> None:
 
 
 @contextmanager
-def _interrupts_later() -> Iterator[None]:
+def interrupts_later() -> Iterator[None]:
     """Hold back Ctrl-C inside the block, also from the processes started inside.
 
     So no process is left half-started, and none prints a traceback: a terminal sends Ctrl-C to all.

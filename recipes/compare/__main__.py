@@ -73,7 +73,7 @@ def run(options: argparse.Namespace, command: str) -> int:
         results, failed = options.out / RESULTS, 0
         if not options.report:
             decoding = word_decoding(options.lexicon, options.lm, options.decode)
-            common = [*options.set, "threads=1", "data.workers=1"]
+            common = [*options.set, "threads=1", "data.workers=0"]
             jobs = [
                 plan_job(
                     system, seed, options.config, common, options.out, options.test, decoding

@@ -112,7 +112,7 @@ VARIANTS = (
 
 def job_of(variant: Variant, seed: int, base: Path, common: Sequence[str], options: Any) -> Job:
     """Return the job of a variant with a seed. Raises `ConfigError` as `jobs.plan_job`."""
-    fixed = ("steps=null", "minutes=null", "patience=null", "threads=1", "data.workers=1")
+    fixed = ("steps=null", "minutes=null", "patience=null", "threads=1", "data.workers=0")
     return jobs.plan_job(variant, seed, base, [*common, *fixed], options.out, options.test)
 
 

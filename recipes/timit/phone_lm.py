@@ -39,6 +39,7 @@ from speechasym.recognition.spellings import Spellings
 from speechasym.recognition.trained_model import TrainedModel, open_run
 from speechasym.scoring.error_rates import ErrorRate, error_rate, speaker_of
 from speechasym.training import dataset, labels
+from speechasym.training.streaming import in_order
 
 BATCH_S = 120.0  # of audio at a time
 # Of the bigram's log p; of each phone, which balances it; taken from the blank's log p. Each point
@@ -88,18 +89,18 @@ def posteriors_of(trained: TrainedModel, cuts: str) -> Material:
     Raises `ConfigError` if the run lacks that head, or `cuts` is not a manifest.
     """
     trained.check_heads(["phones"], "RUN")
-    config = replace(trained.config.data, workers=1)
+    config = replace(trained.config.data, workers=0)
     inventory = trained.inventories["phones"]
     data = dataset.load(config, cuts, ["phones"], inventories={"phones": inventory})
     posteriors = {}
     with torch.no_grad():
-        for batch in data.in_order(BATCH_S):
+        for batch in in_order(data, BATCH_S):
             log_probs, steps = trained.model(batch.features, batch.lengths).heads["phones"]
             for name, row, count in zip(batch.ids, log_probs, steps.tolist(), strict=True):
                 posteriors[name] = row[:count].numpy()
     return Material(
         inventory=inventory,
-        references=dict(zip(data.ids, data.references["phones"], strict=True)),
+        references={name: data.reference("phones", n) for n, name in enumerate(data.ids)},
         posteriors=posteriors,
         speakers={
             name: speaker or speaker_of(name)

@@ -6,12 +6,11 @@ lhotse takes seconds to import, so it is imported only where it is used.
 import gzip
 import json
 import os
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from speechasym import files
 from speechasym.annotations.intervals import SampleInterval
@@ -20,6 +19,7 @@ from speechasym.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
     from lhotse import CutSet, RecordingSet, SupervisionSet
+    from lhotse.cut import Cut
 
 Tier = tuple[SampleInterval, ...]
 MANIFEST_SUFFIXES = (".jsonl", ".json", ".yaml")  # each may be followed by .gz
@@ -174,33 +174,54 @@ def write(corpus: Corpus, out: Path) -> list[Path]:
     return [*written, out / "report.txt", index]
 
 
-def read_cuts(path: str | Path) -> Any:
-    """Read a manifest of cuts into memory, as an eager `lhotse.CutSet`.
+def stream_cuts(path: str | Path) -> "Iterator[tuple[bytes, Cut]]":
+    """Yield each cut of a manifest after its line of JSON, which `parse_cut` reads; keeps no cut.
 
     Raises `ConfigError` if the file does not exist, is not a manifest of cuts, or is empty.
     """
-    from lhotse import CutSet
     from lhotse.cut import Cut
+    from lhotse.lazy import LazyJsonlIterator
+    from lhotse.serialization import deserialize_item, load_json, load_yaml
 
     path = Path(path)
     if not path.exists():
         raise ConfigError(path, "no such manifest", "Run `speechasym prepare` first")
-    if path.is_dir() or not path.name.removesuffix(".gz").endswith(MANIFEST_SUFFIXES):
+    suffix = Path(path.name.removesuffix(".gz")).suffix
+    if path.is_dir() or suffix not in MANIFEST_SUFFIXES:
         remedy = "Give a .jsonl.gz that `speechasym prepare` wrote"
         raise ConfigError(path, "is not a manifest of cuts", remedy)
+    readers = (LazyJsonlIterator, load_json, load_yaml)
+    known = set()
     try:
-        lazy = CutSet.from_file(path)
-        cuts = [] if lazy is None else list(lazy)  # None: the file is empty
+        for row in readers[MANIFEST_SUFFIXES.index(suffix)](path):
+            line = json.dumps(row).encode()
+            cut = deserialize_item(row)
+            if not isinstance(cut, Cut):
+                remedy = "Give the manifest of cuts in the same folder"
+                raise ConfigError(path, f"contains a {type(cut).__name__}, not cuts", remedy)
+            if cut.id in known:
+                problem = f"contains the cut {cut.id} twice"
+                raise ConfigError(path, problem, "Prepare the corpus again")
+            known.add(cut.id)
+            yield line, cut
+    except ConfigError:
+        raise
     except Exception as error:  # lhotse, json and gzip each raise their own
         problem = f"cannot be read as a manifest of cuts ({error})"
         raise ConfigError(path, problem, "Prepare the corpus again") from error
-    if other := [type(item).__name__ for item in cuts if not isinstance(item, Cut)]:
-        remedy = "Give the manifest of cuts in the same folder"
-        raise ConfigError(path, f"contains a {other[0]}, not cuts", remedy)
-    if not cuts:
+    if not known:
         raise ConfigError(path, "contains no cuts", "Check how it was written")
-    name, times = Counter(cut.id for cut in cuts).most_common(1)[0]
-    if times > 1:
-        problem = f"contains the cut {name} twice"
-        raise ConfigError(path, problem, "Prepare the corpus again")
-    return CutSet.from_cuts(cuts)
+
+
+def parse_cut(line: bytes) -> "Cut":
+    """Return the cut of a line of `stream_cuts`."""
+    from lhotse.serialization import deserialize_item
+
+    return deserialize_item(json.loads(line))
+
+
+def read_cuts(path: str | Path) -> "CutSet":
+    """Read a manifest of cuts into memory. Raises `ConfigError` as `stream_cuts` does."""
+    from lhotse import CutSet
+
+    return CutSet.from_cuts(cut for _, cut in stream_cuts(path))

@@ -1,10 +1,13 @@
 """The 28 letters, and text written in them: the spelling of LibriSpeech's transcripts."""
 
+import re
 import unicodedata
 from collections.abc import Iterable
 
 SPACE = " "
 LETTERS = (SPACE, "'", *"ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+
+WRITTEN = re.compile("[A-Z' ]*")
 
 _APOSTROPHES = str.maketrans(dict.fromkeys("\u2019\u2018\u02bc\uff07`\u00b4", "'"))
 
@@ -22,6 +25,8 @@ def normalise(text: str) -> tuple[str, str]:
     become spaces. Digits and letters of other scripts cannot be written: they are dropped, and
     returned, sorted, as the second string.
     """
+    if WRITTEN.fullmatch(text):  # as corpora write it
+        return " ".join(text.split()), ""
     capitals = plain(text).upper()
     unwritable = {sign for sign in capitals if sign.isalnum() and sign not in LETTERS}
     written = "".join(sign if sign in LETTERS else SPACE for sign in capitals)

@@ -23,7 +23,7 @@ from speechasym.plots.signal import waveform
 from speechasym.plots.tiers import arrange, mark_boundaries, tiers
 from speechasym.recognition import transcription
 from speechasym.recognition.trained_model import TrainedModel
-from speechasym.training import feature_cache
+from speechasym.training import cut_features
 
 if TYPE_CHECKING:
     from lhotse.cut import Cut
@@ -108,7 +108,7 @@ def _from_file(trained: TrainedModel, path: Path) -> RecognisedRecording:
 
 
 def _from_cut(trained: TrainedModel, cut: "Cut") -> RecognisedRecording:
-    task = feature_cache.FeatureTask(cut, trained.config.data.features)
+    task = cut_features.FeatureTask(cut, trained.config.data.features)
     audio: Any = cut.load_audio()
     reference = {}
     for kind in ("word", "phone"):
@@ -117,7 +117,7 @@ def _from_cut(trained: TrainedModel, cut: "Cut") -> RecognisedRecording:
         if items:
             spans = [Interval(i.start, i.start + i.duration, i.symbol) for i in items]
             reference[f"{kind}s"] = spans
-    rate, features = int(cut.sampling_rate), feature_cache.features_of(task)
+    rate, features = int(cut.sampling_rate), cut_features.features_of(task)
     return _recognised(trained, cut.id, audio.mean(0), rate, features, reference)
 
 

@@ -30,7 +30,7 @@ from speechasym.levels import ctc
 from speechasym.recognition import pronounced_words
 from speechasym.recognition.pronounced_words import Pronounce, Word
 from speechasym.recognition.trained_model import TrainedModel, step_frames
-from speechasym.training import feature_cache, labels
+from speechasym.training import cut_features, labels
 
 if TYPE_CHECKING:
     from lhotse.cut import Cut
@@ -93,7 +93,7 @@ def align(
         seconds, rows = len(source) / config.sample_rate, trained.features(source)
     else:
         name, seconds = f"cut {source.id}", source.duration
-        rows = feature_cache.features_of(feature_cache.FeatureTask(source, config))
+        rows = cut_features.features_of(cut_features.FeatureTask(source, config))
     if words is not None:
         known_words = pronounced_words.words_of_text(trained, words, pronounce, head, name)
     else:

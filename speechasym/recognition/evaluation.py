@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from speechasym import files
 from speechasym.annotations import transcripts
 from speechasym.config import check_count, check_range
-from speechasym.corpora.manifests import read_cuts
+from speechasym.corpora.manifests import stream_cuts
 from speechasym.errors import ConfigError
 from speechasym.language.letters import spell
 from speechasym.levels import ctc
@@ -31,6 +31,7 @@ from speechasym.recognition.trained_model import TrainedModel
 from speechasym.scoring import error_rates
 from speechasym.scoring.error_rates import Counts, ErrorRate
 from speechasym.training import dataset, environment, labels
+from speechasym.training.streaming import in_order
 
 FROM_LETTERS = "letters as words"
 MEASURES = {"phones": "PER", "letters": "LER"}
@@ -168,47 +169,55 @@ def evaluate(
     place = environment.select_device(device)
     # one process, so that scripts that call this need no `if __name__ == "__main__"`
     config = trained.config.data
-    config = replace(config, workers=1, labels=replace(config.labels, lexicon=None))
+    config = replace(config, workers=0, labels=replace(config.labels, lexicon=None))
     with dataset.naming(cuts):
-        spelled = reference_phones(recogniser, read_cuts(cuts)) if "phones" in heads else None
-    began = time.monotonic()
+        streamed = (cut for _, cut in stream_cuts(cuts))
+        spelled = reference_phones(recogniser, streamed) if "phones" in heads else None
     data = dataset.load(
         config, str(cuts), heads, inventories=trained.inventories, show_progress=show_progress,
         pronunciations=None if spelled is None else spelled.entries,
     )  # fmt: skip
-    feature_seconds = None if config.cache else time.monotonic() - began
     home = next(trained.model.parameters()).device
     model = trained.model.to(place)
     problem = f"{batch_seconds:g} s need more memory than {place} has"
     too_much = ConfigError("batch_seconds", problem, "Lower it")
-    spoken = {head: dict(zip(data.ids, data.references[head], strict=True)) for head in heads}
+    rows: dict[str, Rows] = {head: {} for head in heads}
     if decoder is not None:
-        spoken[BY_LEXICON] = {cut.id: labels.words_of(cut) for cut in data.cuts}
-    rows: dict[str, Rows] = {name: {} for name in spoken}
-    decoding_seconds, sums = 0.0, np.zeros((1, 3))
-    began = time.monotonic()
+        rows[BY_LEXICON] = {}
+    feature_seconds, model_seconds, decoding_seconds = 0.0, 0.0, 0.0
+    recognised: set[str] = set()  # all but those that cannot be read
+    sums, start = np.zeros((1, 3)), time.monotonic()
     with torch.no_grad(), progress(len(data), "recognise", show_progress) as step:
-        for batch in data.in_order(batch_seconds):
+        for batch in in_order(data, batch_seconds):
+            feature_seconds += time.monotonic() - start
+            recognised.update(batch.ids)
+            start = time.monotonic()
             with environment.memory_errors_as(too_much):
                 output = model(batch.features.to(place), batch.lengths.to(place))
             for head in heads:
                 for name, row in zip(batch.ids, ctc.greedy(*output.heads[head]), strict=True):
                     rows[head][name] = ctc.symbols(row, data.inventories[head])
+            sums = sums + _level_sums(output.levels)
+            model_seconds += time.monotonic() - start
             if decoder is not None:
                 start = time.monotonic()
                 rows[BY_LEXICON] |= _words(decoder, batch.ids, output)
                 decoding_seconds += time.monotonic() - start
-            sums = sums + _level_sums(output.levels)
             for _ in batch.ids:
                 step()
-    model_seconds = time.monotonic() - began - decoding_seconds
+            start = time.monotonic()
     model.to(home)
+    numbers = {name: n for n, name in enumerate(data.ids) if name in recognised}
     speakers = {
-        name: who or error_rates.speaker_of(name)
-        for name, who in zip(data.ids, data.speakers, strict=True)
+        name: data.speakers[n] or error_rates.speaker_of(name) for name, n in numbers.items()
     }
+    spoken = {
+        head: {name: data.reference(head, n) for name, n in numbers.items()} for head in heads
+    }
+    if decoder is not None:
+        spoken[BY_LEXICON] = {u: labels.words_of(data.index.cut(n)) for u, n in numbers.items()}
     references, hypotheses, scores = _scored(spoken, rows, speakers, seed)
-    seconds, decoding = sum(data.seconds), None
+    seconds, decoding = float(data.seconds[list(numbers.values())].sum()), None
     if decoder is not None:
         decoding = decoder.as_json() | {
             "unknown_words": decoder.unknown_rates(spoken[BY_LEXICON].values()),
@@ -217,8 +226,9 @@ def evaluate(
     evaluation = Evaluation(
         trained=trained, cuts=Path(cuts), cuts_sha256=data.fingerprint, speakers=speakers,
         seconds=seconds, scores=scores, references=references, hypotheses=hypotheses,
-        levels=_summaries(trained, sums, seconds), feature_seconds=feature_seconds,
-        model_seconds=model_seconds, device=str(place), decoding=decoding, spelled=spelled,
+        levels=_summaries(trained, sums, seconds),
+        feature_seconds=None if config.cache else feature_seconds, model_seconds=model_seconds,
+        device=str(place), decoding=decoding, spelled=spelled,
     )  # fmt: skip
     if hypotheses_dir is not None:
         write_hypotheses(hypotheses_dir, evaluation)

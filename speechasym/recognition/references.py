@@ -5,6 +5,7 @@ ARPAbet's), is spelled by the run's lexicon, then by another one that is given. 
 derived from other words or guessed from the spelling, and counted.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -64,7 +65,7 @@ def reference_phones(recogniser: Recogniser, cuts: "Iterable[Cut]") -> Reference
     config, known = trained.config.data.labels, trained.inventories["phones"]
     given = None if recogniser.lexicon is None else Path(recogniser.lexicon)
     paths = tuple(dict.fromkeys(path for path in (trained.lexicon, given) if path is not None))
-    spelled = []
+    spelled, words = 0, Counter[str]()
     for cut in cuts:
         own = [phone.label for phone in labels.timed_phones(cut, config)]
         if not own and not paths:
@@ -74,17 +75,17 @@ def reference_phones(recogniser: Recogniser, cuts: "Iterable[Cut]") -> Reference
             remedy = "Give a lexicon (--lexicon), or leave out the head phones"
             raise LabelError(f"cut {cut.id}", problem, remedy)
         if not own or (paths and not labels.mostly_known(own, known)):
-            spelled.append(cut)
+            spelled += 1
+            words.update(labels.words_of(cut))
     if not spelled:
         return ReferencePhones(entries=None)
-    words = [word for cut in spelled for word in labels.words_of(cut)]
     entries = Lexicon()
     for path in paths:  # the first one wins
         entries = Lexicon(read_lexicon(path) | entries)
-    lacking = sorted(word for word in words if not entries.pronounce(word))
+    lacking = sorted(word for word in words.elements() if not entries.pronounce(word))
     if lacking:
         with suppress(LexiconError):  # nothing to learn from; the labels then name the word
             entries, _ = completion.complete(entries, lacking, letter_to_sound.learn(entries))
     return ReferencePhones(
-        entries=entries, paths=paths, cuts=len(spelled), words=len(words), guessed=tuple(lacking)
+        entries=entries, paths=paths, cuts=spelled, words=words.total(), guessed=tuple(lacking)
     )

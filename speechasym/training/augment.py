@@ -8,6 +8,7 @@ Shapes: F frames, D columns.
 import hashlib
 import math
 from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from lhotse import CutSet
     from torch import Tensor
 
-Seed = tuple[int, ...]
-SPLICED = 1  # in seeds: splices are drawn independently of masks
 SHORTEST = 6  # phones in a stretch that is spliced
 
 
@@ -35,12 +34,11 @@ class Variant(NamedTuple):
 
 
 class Excerpt(NamedTuple):
-    """A stretch of a cut's variant."""
+    """A cut's variant, or a stretch of it."""
 
-    cut: int  # its index
-    variant: int
-    frames: slice
-    phones: list[int]  # labels
+    cut: int  # its number
+    variant: int  # see `draw_variant`
+    phones: slice = slice(None)  # which of its phones
 
 
 def draw_variant(augment: AugmentConfig, noises: int, name: str, number: int, seed: int) -> Variant:
@@ -48,9 +46,9 @@ def draw_variant(augment: AugmentConfig, noises: int, name: str, number: int, se
 
     The result depends on the seed, the cut's id and the variant's number only.
     """
-    turn = np.random.default_rng(_hashed(seed, name)).integers(len(augment.speeds))
+    turn = np.random.default_rng(hashed_seed(seed, name)).integers(len(augment.speeds))
     speed = augment.speeds[(number + int(turn)) % len(augment.speeds)]
-    rng = np.random.default_rng(_hashed(seed, name, number))
+    rng = np.random.default_rng(hashed_seed(seed, name, number))
     noisy, which, place, ratio = rng.random(4)
     if not noises or noisy >= augment.noise_share:
         return Variant(speed)
@@ -58,40 +56,46 @@ def draw_variant(augment: AugmentConfig, noises: int, name: str, number: int, se
     return Variant(speed, int(which * noises), float(place), low + (high - low) * float(ratio))
 
 
-def _hashed(*parts: Any) -> int:
-    return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:8])
+def recurring_variants(
+    augment: AugmentConfig, noises: int, name: str, seed: int
+) -> tuple[Variant, ...]:
+    """Return the variants of a cut that come again in later epochs, so that they can be stored."""
+    if augment.copies:
+        return tuple(draw_variant(augment, noises, name, n, seed) for n in range(augment.copies))
+    return _at_speeds(augment.speeds)
 
 
-def _mixed_seed(*parts: int) -> int:
-    """Return one seed for several numbers."""
-    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> 1)
+@cache
+def _at_speeds(speeds: tuple[float, ...]) -> tuple[Variant, ...]:
+    return tuple(map(Variant, speeds))  # one tuple for all cuts
 
 
-def draw_splice(
-    phone_frames: Sequence[Sequence["Tensor"]], cut: int, augment: AugmentConfig, seed: Seed
-) -> list[Excerpt]:
+def hashed_seed(*parts: Any) -> int:
+    """Return a seed (63 bits) for numbers and names."""
+    return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:8]) >> 1
+
+
+def draw_splice(ends: "Tensor", cut: int, augment: AugmentConfig, seed: int) -> list[Excerpt]:
     """Draw stretches of a cut and of one or two others, to be joined; none: the cut stays whole.
 
-    `phone_frames`: as of `Dataset`.
+    `ends`: (cuts + 1,) the first phone of each cut among those of all.
     """
-    rng = np.random.default_rng(_mixed_seed(*seed, SPLICED))
+    rng = np.random.default_rng(seed)
     if rng.random() >= augment.splice:
         return []
-    others = rng.integers(len(phone_frames), size=rng.integers(1, 3)).tolist()
+    others = rng.integers(len(ends) - 1, size=rng.integers(1, 3)).tolist()
     excerpts = []
     for number in (cut, *others):
-        variant = int(rng.integers(len(phone_frames[number])))
-        rows = phone_frames[number][variant]
-        least = min(SHORTEST, len(rows))
-        size = int(rng.integers(least, max(least, len(rows) // 2) + 1))
-        first = int(rng.integers(len(rows) - size + 1))
-        chosen = rows[first : first + size]
-        frames = slice(int(chosen[0, 1]), int(chosen[-1, 2]))
-        excerpts.append(Excerpt(number, variant, frames, chosen[:, 0].tolist()))
+        variant = int(rng.integers(augment.copies or 1 << 31))
+        count = int(ends[number + 1] - ends[number])
+        least = min(SHORTEST, count)
+        size = int(rng.integers(least, max(least, count // 2) + 1))
+        first = int(rng.integers(count - size + 1))
+        excerpts.append(Excerpt(number, variant, slice(first, first + size)))
     return excerpts
 
 
-def perturb_features(x: "Tensor", augment: AugmentConfig, rate: float, seed: Seed) -> "Tensor":
+def perturb_features(x: "Tensor", augment: AugmentConfig, rate: float, seed: int) -> "Tensor":
     """Return features (F, D) with gain and shift by column, and masks of zeros [1].
 
     Unlike in [1], time is not warped. `rate`: frames a second.
@@ -100,7 +104,7 @@ def perturb_features(x: "Tensor", augment: AugmentConfig, rate: float, seed: See
 
     if not (augment.gain or augment.shift or augment.time_masks or augment.column_masks):
         return x
-    generator = torch.Generator().manual_seed(_mixed_seed(*seed))
+    generator = torch.Generator().manual_seed(seed)
     frames, columns = x.shape
     x = x * torch.exp(augment.gain * torch.randn(columns, generator=generator))
     x = x + augment.shift * torch.randn(columns, generator=generator)

@@ -3,31 +3,38 @@
 import itertools
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from speechasym.errors import ConfigError
 
-if TYPE_CHECKING:
-    from lhotse import CutSet
-
 BUCKETS = 10  # groups of cuts by duration; fewer if there are fewer cuts
 
 
-def check_longest(cuts: "CutSet", max_seconds: float) -> None:
+@dataclass
+class _StandIn:
+    """What lhotse's sampler needs of a cut; it sets attributes of its own, too."""
+
+    id: int
+    duration: float
+
+
+def check_longest(ids: Sequence[str], seconds: Sequence[float], max_seconds: float) -> None:
     """Raise `ConfigError` if a cut is longer than a batch."""
-    longest = max(cuts, key=lambda cut: cut.duration)
-    if longest.duration > max_seconds:
-        problem = f"{max_seconds:g} s is shorter than cut {longest.id} of {longest.duration:g} s"
+    longest = int(np.argmax(seconds))
+    if seconds[longest] > max_seconds:
+        cut = f"cut {ids[longest]} of {seconds[longest]:g} s"
+        problem = f"{max_seconds:g} s is shorter than {cut}"
         raise ConfigError("batch_seconds", problem, "Raise it, or leave such cuts out")
 
 
 def epoch_batches(
-    cuts: "CutSet", max_seconds: float, seed: int, epoch: int, first: int = 0
+    seconds: Sequence[float], max_seconds: float, seed: int, epoch: int, first: int = 0
 ) -> Iterator[list[int]]:
-    """Yield the indices of the cuts of each batch of an epoch, from batch `first` on.
+    """Yield the numbers of the cuts of each batch of an epoch, from batch `first` on.
 
     lhotse's sampler draws cuts of similar duration from the seed and the epoch alone, so that an
     interrupted run resumes at the same batch. All processes of a run see the same batches, and
@@ -36,20 +43,32 @@ def epoch_batches(
     """
     from lhotse.dataset import DynamicBucketingSampler
 
-    indices = {cut.id: index for index, cut in enumerate(cuts)}
-    buckets = min(BUCKETS, len(indices))
+    # The sampler mixes the cuts of a buffer; a corpus larger than that comes in random order.
+    order = np.random.default_rng((seed, epoch)).permutation(len(seconds)).tolist()
+    cuts = _Lazy(order, seconds)
+    buckets = min(BUCKETS, len(order))
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="You are using DynamicBucketingSampler")
+        warnings.filterwarnings("ignore", message="Your 'buffer_size' setting")
         sampler = DynamicBucketingSampler(
             cuts, max_duration=max_seconds, shuffle=True, seed=seed, num_buckets=buckets,
             duration_bins=[max_seconds] if buckets == 1 else None,
             world_size=1, rank=0,  # else lhotse would give each process batches of its own
         )  # fmt: skip
-    if not sampler.duration_bins:  # one bucket was estimated; lhotse fails without any boundary
-        sampler.duration_bins = [max_seconds]
-    sampler.set_epoch(epoch)
-    for batch in itertools.islice(sampler, first, None):
-        yield [indices[cut.id] for cut in batch]
+        if not sampler.duration_bins:  # one bucket was estimated; lhotse fails without any boundary
+            sampler.duration_bins = [max_seconds]
+        sampler.set_epoch(epoch)
+        iterator = iter(sampler)
+    for batch in itertools.islice(iterator, first, None):
+        yield [cut.id for cut in batch]
+
+
+@dataclass(frozen=True)
+class _Lazy:
+    order: Sequence[int]
+    seconds: Sequence[float]
+
+    def __iter__(self) -> Iterator[_StandIn]:
+        return (_StandIn(number, self.seconds[number]) for number in self.order)
 
 
 def group_by_length(seconds: Sequence[float], max_seconds: float) -> list[list[int]]:

@@ -26,11 +26,10 @@ IGNORED = ("function", "width", "depth", "dilation")  # keys of `block` in runs 
 class AugmentConfig:
     """How training recordings are varied; by default not at all.
 
-    Each cut has a fixed number of variants, which are computed once and used in turn, one an epoch.
-    Masks, gain, shift and splices are drawn again in each step.
+    All is drawn from the seed, the epoch and the cut's id alone; each epoch uses the next speed.
     """
 
-    copies: int = 0  # number of variants of each cut; 0: one per speed, or two with noise
+    copies: int = 0  # variants of each cut, used in turn; 0: speeds in turn, other noise each epoch
     speeds: tuple[float, ...] = (1.0,)  # factors of speed; 1.1 is faster and higher
     noise: str | None = None  # folder of recordings, or manifest of cuts, to add as noise
     noise_share: float = 0.5  # share of the variants with noise
@@ -60,11 +59,6 @@ class AugmentConfig:
         for name in ("gain", "shift"):
             check_range(name, getattr(self, name), "0 or 0.1")
 
-    @property
-    def variants(self) -> int:
-        """The number of variants of each cut."""
-        return self.copies or len(self.speeds) * (2 if self.noise else 1)
-
 
 @dataclass(frozen=True, kw_only=True)
 class LabelConfig:
@@ -93,11 +87,13 @@ class DataConfig:
     )
     labels: LabelConfig = LabelConfig()
     augment: AugmentConfig = AugmentConfig()
-    cache: str | None = None  # folder that keeps features between runs
-    workers: int = 1  # number of processes that compute features
+    # folder that stores the features of recurring variants; default: compute them in each epoch
+    cache: str | None = None
+    workers: int = 0  # processes that compute features; 0: the training process itself
+    unreadable: Literal["stop", "skip"] = "stop"  # what to do at recordings that cannot be read
 
     def __post_init__(self) -> None:
-        check_range("workers", self.workers, "1 or more", low=1)
+        check_range("workers", self.workers, "0, 1, 2 ...")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,9 @@
 Shapes: T samples.
 """
 
+import os
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +17,10 @@ from speechasym.corpora.manifests import read_cuts
 from speechasym.errors import AudioError, ConfigError
 
 if TYPE_CHECKING:
+    from lhotse import Recording
     from lhotse.cut import Cut
+
+MISSING = -1  # stamp of a cut without its audio files
 
 
 def read_noises(path: str | Path) -> "list[Cut]":
@@ -37,9 +43,7 @@ def load_samples(cut: "Cut", rate: float, channel: str | int = "mean") -> NDArra
     try:
         samples = cut.load_audio()
     except Exception as error:  # lhotse's readers each raise errors of their own
-        problem = f"its recording cannot be read ({_read_fault(cut, error)})"
-        remedy = "Restore it, prepare the corpus again, or leave the cut out"
-        raise AudioError(f"cut {cut.id}", problem, remedy) from error
+        raise unreadable(cut, error) from error
     if samples is None or not samples.size or not np.isfinite(samples).all():
         raise AudioError(f"cut {cut.id}", "its samples are missing or not finite", "Leave it out")
     if isinstance(channel, int) and channel >= len(samples):
@@ -53,22 +57,48 @@ def load_samples(cut: "Cut", rate: float, channel: str | int = "mean") -> NDArra
     return x
 
 
+def _audio_files(cut: "Cut") -> "Iterator[tuple[Path, Recording]]":
+    """Yield the files that a cut is read from, with what its manifest says of them."""
+    for track in getattr(cut, "tracks", None) or [cut]:
+        recording = getattr(getattr(track, "cut", track), "recording", None)  # padding has none
+        if recording is not None:
+            for source in recording.sources:
+                if source.type == "file":
+                    yield Path(source.source), recording
+
+
+def file_stamp(cut: "Cut") -> int:
+    """Return a number that changes when a cut's audio files change; `MISSING` if one is missing."""
+    stats = []
+    for path, _ in _audio_files(cut):
+        try:
+            stat = os.stat(path)
+        except OSError:
+            return MISSING
+        stats.append((stat.st_size, stat.st_mtime_ns))
+    return zlib.crc32(repr(stats).encode())
+
+
+def unreadable(cut: "Cut", error: Exception) -> AudioError:
+    """Return the error that says why a cut's recording cannot be read."""
+    problem = f"its recording cannot be read ({_read_fault(cut, error)})"
+    remedy = "Restore it, prepare the corpus again, or leave the cut out"
+    return AudioError(f"cut {cut.id}", problem, remedy)
+
+
 def _read_fault(cut: "Cut", error: Exception) -> str:
     """Say in one line why a cut's recording cannot be read."""
     import soundfile
 
-    cuts = [getattr(track, "cut", track) for track in getattr(cut, "tracks", None) or [cut]]
-    recordings = [cut.recording for cut in cuts if getattr(cut, "recording", None)]  # not padding
-    for recording in recordings:
-        for path in [s.source for s in recording.sources if s.type == "file"]:
-            if not Path(path).is_file():
-                return f"{path} does not exist"
-            try:
-                info = soundfile.info(str(path))
-            except (RuntimeError, OSError):
-                return f"{path} is not an audio file, or is truncated"
-            actual = f"{info.frames} samples at {info.samplerate} Hz"
-            expected = f"{recording.num_samples} samples at {recording.sampling_rate} Hz"
-            if actual != expected and not recording.transforms:
-                return f"{path} has {actual}, but its manifest says {expected}"
+    for path, recording in _audio_files(cut):
+        if not path.is_file():
+            return f"{path} does not exist"
+        try:
+            info = soundfile.info(str(path))
+        except (RuntimeError, OSError):
+            return f"{path} is not an audio file, or is truncated"
+        actual = f"{info.frames} samples at {info.samplerate} Hz"
+        expected = f"{recording.num_samples} samples at {recording.sampling_rate} Hz"
+        if actual != expected and not recording.transforms:
+            return f"{path} has {actual}, but its manifest says {expected}"
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

@@ -1,12 +1,17 @@
-"""The training data: features and labels of cuts in memory, and batches of them.
+"""The training data: cuts by number, and batches of their features and labels.
+
+Features are computed when a batch needs them, in this process or in workers, or read from a
+`FeatureStore`. In memory are only an index of the cuts and the batches in flight.
 
 Shapes: B utterances, F frames, D columns, L labels.
 """
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,20 +21,28 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from speechasym import files
-from speechasym.annotations.intervals import Interval
-from speechasym.corpora.manifests import check_writable, read_cuts
+from speechasym.corpora.manifests import check_writable, stream_cuts
 from speechasym.errors import AudioError, LabelError
 from speechasym.language.lexicon import Lexicon, read_lexicon
 from speechasym.language.ngrams import UNKNOWN
-from speechasym.training import batches, labels
-from speechasym.training.augment import Excerpt, draw_splice, draw_variant, perturb_features
+from speechasym.training import batches, cuts, labels
+from speechasym.training.augment import (
+    Excerpt,
+    Variant,
+    draw_splice,
+    draw_variant,
+    hashed_seed,
+    perturb_features,
+    recurring_variants,
+)
 from speechasym.training.config import AugmentConfig, DataConfig
-from speechasym.training.cuts import read_noises
-from speechasym.training.feature_cache import FeatureTask, features_of_all
+from speechasym.training.cut_features import FeatureTask, features_of
+from speechasym.training.cut_index import BLOCK, CutIndex, IndexBuilder, Rows, RowsBuilder
+from speechasym.training.feature_store import FeatureStore, half
 from speechasym.training.labels import Inventory
 
 if TYPE_CHECKING:
-    from lhotse import CutSet
+    from lhotse.cut import Cut
 
 log = logging.getLogger(__name__)
 UNCHANGED = AugmentConfig()  # each cut once, as recorded
@@ -52,95 +65,207 @@ class Batch(NamedTuple):
         return Batch(self.ids, features, lengths, targets, frames)
 
 
+class Symbols(NamedTuple):
+    """The symbols of all cuts for a head."""
+
+    vocabulary: list[str]
+    rows: Rows  # by cut: indices in the vocabulary
+    labels: Tensor  # (vocabulary,) int64, 0 for symbols that are left out
+
+
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """A set of cuts, with everything in memory. Lists are by cut, or by cut and variant."""
+    """A set of cuts. What a batch holds depends on the seed, the epoch and its cuts only."""
 
-    cuts: "CutSet"
-    ids: list[str]
-    speakers: list[str]
-    seconds: list[float]
-    features: list[list[Tensor]]  # by cut and variant: (F, D)
-    labels: dict[str, list[list[int]]]  # {head: by cut}
-    references: dict[str, list[list[str]]]  # {head: symbols by cut}, unknown words included
+    index: CutIndex
+    symbols: dict[str, Symbols]  # by head
     inventories: Inventory
     fingerprint: str  # sha256 of the manifest
-    rate: float  # frames a second
-    # by cut and variant (L, 3): label of each phone, its first frame, the frame after its last
-    phone_frames: list[list[Tensor]] | None = None
+    config: DataConfig
+    augment: AugmentConfig
+    noises: "list[Cut]"
+    seed: int
+    store: FeatureStore | None = None
+    # start and end in s of all phones of the head "phones": (phones, 2) float64
+    times: Tensor | None = None
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self.index)
+
+    @property
+    def ids(self) -> list[str]:
+        """The ids of the cuts."""
+        return self.index.ids
+
+    @property
+    def speakers(self) -> list[str]:
+        """The speaker of each cut, "" where unknown."""
+        return self.index.speakers
+
+    @property
+    def seconds(self) -> Tensor:
+        """The duration of each cut (cuts,), float64."""
+        return self.index.seconds
 
     @property
     def columns(self) -> int:
         """The number of columns of the features."""
-        return self.features[0][0].shape[1]
+        return len(self.config.features.columns())
+
+    def reference(self, head: str, number: int) -> list[str]:
+        """Return a cut's symbols for a head, unknown words included."""
+        vocabulary, rows, _ = self.symbols[head]
+        return [vocabulary[n] for n in rows[number].tolist()]
+
+    @property
+    def workers(self) -> int:
+        """How many processes are worth while: none to read what is stored."""
+        fresh = self.noises and not self.augment.copies
+        return self.config.workers if fresh or self.store is None else 0
 
     def batch(
         self,
         numbers: Sequence[int],
-        epoch: int = 0,
-        augment: AugmentConfig = UNCHANGED,
-        seed: tuple[int, int] = (0, 0),
+        epoch: int | None = None,
+        skipped: dict[str, str] | None = None,
     ) -> Batch:
-        """Return the cuts of these indices, each in the variant whose turn it is in an epoch.
+        """Return cuts by number, augmented as in an epoch (default: unchanged).
 
-        Masks, gain, shift and splices depend on `seed` (of the run, the step) and the cut only.
+        Args:
+            skipped: takes {cut: why} of cuts that cannot be read, which are left out; default:
+                raise.
+
+        Raises `AudioError` naming the cut, and `OutputError` for stored features that are damaged.
         """
-        features, phones, frame_labels = [], [], []
+        kept, features, frame_labels = [], [], []
+        rows: dict[str, list[list[int]]] = {head: [] for head in self.symbols}
         for number in numbers:
-            excerpts = self.excerpts(number, epoch, augment, seed)
-            x = torch.cat([self.features[e.cut][e.variant][e.frames] for e in excerpts])
-            features.append(perturb_features(x, augment, self.rate, (*seed, number)))
-            phones.append([label for e in excerpts for label in e.phones])
-            if self.phone_frames is not None:
-                frame_labels.append(torch.cat([self._frame_labels(e) for e in excerpts]))
-        targets = {head: [rows[n] for n in numbers] for head, rows in self.labels.items()}
-        if "phones" in targets:
-            targets["phones"] = phones
+            try:
+                x, known = self._example(number, epoch)
+            except AudioError as error:
+                if skipped is None:
+                    raise
+                skipped[self.ids[number]] = str(error).rstrip(".")
+                continue
+            kept.append(self.ids[number])
+            features.append(x)
+            frame_labels += known
+            for head, row in self._labels(number, epoch).items():
+                rows[head].append(row)
         return Batch(
-            [self.ids[n] for n in numbers],
-            pad_sequence(features, batch_first=True),
+            kept,
+            pad_sequence(features or [torch.zeros(0, self.columns)], batch_first=True),
             torch.tensor([len(x) for x in features]),
-            {head: batches.pad_labels(rows) for head, rows in targets.items()},
+            {head: batches.pad_labels(row) for head, row in rows.items()},
             pad_sequence(frame_labels, batch_first=True) if frame_labels else None,
         )
 
-    def excerpts(
-        self, number: int, epoch: int, augment: AugmentConfig, seed: tuple[int, int]
-    ) -> list[Excerpt]:
-        """Return what stands for a cut in `batch` with these arguments: all of it, or a splice."""
-        if augment.splice:
-            assert self.phone_frames is not None  # `load` sees to it
-            if excerpts := draw_splice(self.phone_frames, number, augment, (*seed, number)):
-                return excerpts
-        variant = (number + epoch) % len(self.features[number])
-        whole = self.labels["phones"][number] if "phones" in self.labels else []
-        return [Excerpt(number, variant, slice(None), whole)]
+    def _example(self, number: int, epoch: int | None) -> tuple[Tensor, list[Tensor]]:
+        """Return a cut's features (F, D) in an epoch; and its phone in each frame, if timed."""
+        parts, known = [], []
+        for excerpt in self.excerpts(number, epoch):
+            variant = self._variant(excerpt, epoch)
+            whole = self._features(excerpt.cut, variant)
+            frames = self._frames(excerpt, variant)
+            parts.append(whole[frames])
+            if self.times is not None:
+                known.append(self._frame_labels(excerpt.cut, variant, len(whole))[frames])
+        x = torch.cat(parts).float()
+        if epoch is not None:
+            seed = hashed_seed(self.seed, epoch, self.ids[number])
+            x = perturb_features(x, self.augment, self.config.features.rate, seed)
+        return x, [torch.cat(known)] if known else []
 
-    def _frame_labels(self, excerpt: Excerpt) -> Tensor:
-        """Return the label of each frame (F,), 0 where unknown."""
-        assert self.phone_frames is not None
-        row = torch.zeros(len(self.features[excerpt.cut][excerpt.variant]), dtype=torch.int64)
-        for label, first, end in self.phone_frames[excerpt.cut][excerpt.variant].tolist():
-            row[first:end] = label
-        return row[excerpt.frames]
+    def excerpts(self, number: int, epoch: int | None) -> list[Excerpt]:
+        """Return what stands for a cut in an epoch: all of it, or a splice."""
+        if epoch is None:
+            return [Excerpt(number, 0)]
+        if self.augment.splice:
+            ends, seed = self.symbols["phones"].rows.ends, (epoch, self.ids[number], "splice")
+            splice = draw_splice(ends, number, self.augment, hashed_seed(self.seed, *seed))
+            if splice:
+                return splice
+        return [Excerpt(number, epoch % self.augment.copies if self.augment.copies else epoch)]
 
-    def count_labels(
-        self, numbers: Sequence[int], epoch: int, augment: AugmentConfig, seed: tuple[int, int]
-    ) -> dict[str, int]:
+    def count_labels(self, numbers: Sequence[int], epoch: int | None) -> dict[str, int]:
         """Return {head: labels} of the batch that `batch` returns for these arguments."""
-        counts = {head: sum(len(rows[n]) for n in numbers) for head, rows in self.labels.items()}
-        if augment.splice:
-            excerpts = (e for n in numbers for e in self.excerpts(n, epoch, augment, seed))
-            counts["phones"] = sum(len(excerpt.phones) for excerpt in excerpts)
-        return counts
+        rows = [self._labels(n, epoch) for n in numbers]
+        return {head: sum(len(row[head]) for row in rows) for head in self.symbols}
 
-    def in_order(self, max_seconds: float) -> Iterator[Batch]:
-        """Yield batches of all cuts unchanged, those of similar length together."""
-        for numbers in batches.group_by_length(self.seconds, max_seconds):
-            yield self.batch(numbers)
+    def _labels(self, number: int, epoch: int | None) -> dict[str, list[int]]:
+        result = {}
+        for head, (_, rows, known) in self.symbols.items():
+            parts = [rows[number]]
+            if head == "phones":
+                parts = [rows[e.cut][e.phones] for e in self.excerpts(number, epoch)]
+            row = known[torch.cat(parts).long()]
+            result[head] = row[row > 0].tolist()
+        return result
+
+    def _variant(self, excerpt: Excerpt, epoch: int | None) -> Variant:
+        if epoch is None:
+            return Variant()
+        name = self.ids[excerpt.cut]
+        return draw_variant(self.augment, len(self.noises), name, excerpt.variant, self.seed)
+
+    def _features(self, number: int, variant: Variant) -> Tensor:
+        """Return a variant's features (F, D), float16 as they are stored."""
+        name = self.ids[number]
+        if self.store is not None:
+            kept = recurring_variants(self.augment, len(self.noises), name, self.seed)
+            if variant in kept:
+                return torch.from_numpy(self.store.read(number, kept.index(variant), name))
+        cut = self.index.cut(number)
+        if cuts.file_stamp(cut) not in (int(self.index.stamps[number]), cuts.MISSING):
+            problem = "its recording has changed since the run was started"
+            raise AudioError(f"cut {name}", problem, "Restore it, or train again in another folder")
+        noise = None if variant.noise is None else self.noises[variant.noise]
+        rows = features_of(FeatureTask(cut, self.config.features, variant, noise))
+        return torch.from_numpy(half(rows, name))
+
+    def _edges(self, number: int, variant: Variant) -> Tensor:
+        """Return (phones, 2): first frame of each phone, and the frame after its last.
+
+        A frame has the phone that holds its middle.
+        """
+        assert self.times is not None  # `load` sees to it
+        first, end = self.symbols["phones"].rows.ends[number : number + 2].tolist()
+        rate = self.config.features.rate / variant.speed
+        return torch.ceil(self.times[first:end] * rate - 0.5 - 1e-9).long()
+
+    def _frames(self, excerpt: Excerpt, variant: Variant) -> slice:
+        if excerpt.phones == slice(None):
+            return slice(None)
+        edges = self._edges(excerpt.cut, variant)[excerpt.phones]
+        return slice(int(edges[0, 0]), int(edges[-1, 1]))
+
+    def _frame_labels(self, number: int, variant: Variant, frames: int) -> Tensor:
+        """Return the label of each frame (F,), 0 where unknown."""
+        _, rows, known = self.symbols["phones"]
+        row = torch.zeros(frames, dtype=torch.int64)
+        edges = self._edges(number, variant).tolist()
+        phones = known[rows[number].long()].tolist()
+        for label, (first, end) in zip(phones, edges, strict=True):
+            row[first:end] = label
+        return row
+
+
+class _SymbolsBuilder:
+    """Collects the symbols of cuts."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, int] = {}
+        self._rows = RowsBuilder()
+
+    def add(self, row: Iterable[str]) -> None:
+        known = self._known
+        self._rows.add([known.setdefault(symbol, len(known)) for symbol in row])
+
+    def build(self) -> tuple[Rows, dict[str, int]]:
+        """Return the rows, and how often each symbol occurs."""
+        rows = self._rows.rows()
+        counts = torch.bincount(rows.values, minlength=len(self._known)).tolist()
+        return rows, dict(zip(self._known, counts, strict=True))
 
 
 def load(
@@ -155,97 +280,97 @@ def load(
     timed: bool = False,
     pronunciations: Lexicon | None = None,
 ) -> Dataset:
-    """Read a manifest of cuts, and compute the features of all its variants.
+    """Read a manifest of cuts once, and store features if there is a folder for them.
 
     Args:
         config: features, labels, cache and workers.
         path: of the manifest.
         inventories: of a training set; default: from these cuts.
-        augment: which variants to compute; default: each cut unchanged.
-        seed: of the variants.
+        augment: how batches of an epoch are varied; default: not at all.
+        seed: of that.
         timed: find the phone of each frame, too.
         pronunciations: default: the configured lexicon.
 
     Raises:
         ConfigError: no manifest or lexicon.
         LabelError, AudioError: naming the cut; with `timed` also for cuts without timed phones.
+        OutputError: features cannot be stored.
     """
-    name = Path(path).name
     if config.cache is not None:
         check_writable(config.cache)
-    cuts = read_cuts(Path(path))
     words, of_run = pronunciations, (inventories or {}).get("phones")
     if words is None and config.labels.lexicon is not None:
         words = read_lexicon(config.labels.lexicon)
+    builder, texts = IndexBuilder(), {head: _SymbolsBuilder() for head in heads}
+    times = array("d")
     with naming(path):
-        texts = {
-            h: [labels.tokens(cut, h, config.labels, words, of_run) for cut in cuts] for h in heads
-        }
-        if inventories is None:
-            inventories = {h: labels.inventory(h, rows, config.labels) for h, rows in texts.items()}
-        times = [labels.timed_phones(cut, config.labels) for cut in cuts] if timed else []
-        if missing := [cut.id for cut, row in zip(cuts, times, strict=False) if not row]:
-            remedy = "Set framewise and data.augment.splice to 0"
-            raise LabelError(f"cut {missing[0]}", "its phones have no times", remedy)
-    encoded = {h: _encode(rows, inventories[h], f"{name}: {h}") for h, rows in texts.items()}
-    noises = read_noises(augment.noise) if augment.noise else []
-    tasks = []
-    for cut in cuts:
-        for number in range(augment.variants):
-            variant = draw_variant(augment, len(noises), cut.id, number, seed)
-            noise = None if variant.noise is None else noises[variant.noise]
-            tasks.append(FeatureTask(cut, config.features, variant, noise, config.cache))
-    with naming(path):
-        what = f"features of {name.split('.')[0]}"
-        features = list(features_of_all(tasks, config.workers, what, show_progress))
-    count, rate = augment.variants, config.features.rate
-    by_cut = [slice(n, n + count) for n in range(0, len(tasks), count)]
-    frames = []
-    if timed:
-        known = labels.classes(inventories["phones"])
-        frames = [
-            _phone_frames(times[n // count], known, len(x), rate / task.variant.speed)
-            for n, (x, task) in enumerate(zip(features, tasks, strict=True))
-        ]
-    return Dataset(
-        cuts=cuts,
-        ids=[cut.id for cut in cuts],
-        speakers=[next((s.speaker for s in c.supervisions if s.speaker), "") for c in cuts],
-        seconds=[cut.duration for cut in cuts],
-        features=[[torch.from_numpy(x) for x in features[part]] for part in by_cut],
-        labels=encoded,
-        references=texts,
+        for line, cut in stream_cuts(path):
+            if (stamp := cuts.file_stamp(cut)) == cuts.MISSING:
+                missing = cuts.unreadable(cut, FileNotFoundError())
+                if config.unreadable == "stop":
+                    raise missing
+                log.warning("%s; it is left out", missing)
+                continue
+            builder.add(line, cut, stamp)
+            for head in heads:
+                texts[head].add(labels.tokens(cut, head, config.labels, words, of_run))
+            if timed:
+                phones = labels.timed_phones(cut, config.labels)
+                if not phones:
+                    remedy = "Set framewise and data.augment.splice to 0"
+                    raise LabelError(f"cut {cut.id}", "its phones have no times", remedy)
+                times.extend(t for phone in phones for t in (phone.start, phone.end))
+    if not builder.ids:
+        raise AudioError(path, "none of its recordings can be read", "Check their paths")
+    built = {head: texts[head].build() for head in heads}
+    if inventories is None:
+        inventories = {h: labels.inventory(h, built[h][1], config.labels) for h in heads}
+    name = Path(path).name
+    data = Dataset(
+        index=builder.index(),
+        symbols={h: _symbols(*built[h], inventories[h], f"{name}: {h}") for h in heads},
         inventories={head: tuple(inventories[head]) for head in heads},
         fingerprint=files.sha256(Path(path)),
-        rate=rate,
-        phone_frames=[frames[part] for part in by_cut] if timed else None,
+        config=config,
+        augment=augment,
+        noises=cuts.read_noises(augment.noise) if augment.noise else [],
+        seed=seed,
+        times=torch.from_numpy(np.array(times)).reshape(-1, 2) if timed else None,
     )
+    if config.cache is None:
+        return data
+    with naming(path):
+        return replace(
+            data, store=_stored(data, f"features of {name.split('.')[0]}", show_progress)
+        )
 
 
-def _encode(rows: Sequence[Sequence[str]], inventory: Sequence[str], what: str) -> list[list[int]]:
-    """Return the labels of symbols; warns of symbols that were not learned."""
+def _stored(data: Dataset, what: str, show_progress: bool) -> FeatureStore:
+    """Return the store of a dataset, complete."""
+    config, index, ids = data.config, data.index, data.ids
+    assert config.cache is not None
+    noises, skip = data.noises, config.unreadable == "skip"
+    variants = partial(recurring_variants, data.augment, len(noises), seed=data.seed)
+    store = FeatureStore(config.cache, len(variants(name=ids[0])), BLOCK)
+    shards = (
+        store.shard(lines, [variants(name=name) for name in part], noises, config.features, skip)
+        for n, lines in enumerate(index.blocks)
+        if (part := ids[n * BLOCK : (n + 1) * BLOCK])
+    )
+    store.open_folder()
+    store.fill(shards, config.workers, what, show_progress)
+    return store
+
+
+def _symbols(rows: Rows, counts: Mapping[str, int], inventory: Sequence[str], what: str) -> Symbols:
+    """Return symbols with their labels; warns of symbols that were not learned."""
     known = labels.classes(inventory)
-    unknown = {token for row in rows for token in row} - set(known)
+    unknown = set(counts) - set(known)
     if unknown and UNKNOWN not in known:
         names = ", ".join(map(repr, sorted(unknown)[:5]))
         log.warning("%s %s not in the model's inventory: each counts as an error", what, names)
-    return [labels.encode(row, known) for row in rows]
-
-
-def _phone_frames(
-    phones: Sequence[Interval], known: Mapping[str, int], frames: int, rate: float
-) -> Tensor:
-    """Return (L, 3): label of each phone, its first frame, and the frame after its last.
-
-    A frame has the phone that holds its middle. Phones that are not known are left out.
-    """
-    middles = (np.arange(frames) + 0.5) / rate
-    rows = [
-        (known[phone.label], *np.searchsorted(middles, (phone.start, phone.end)).tolist())
-        for phone in phones
-        if phone.label in known
-    ]
-    return torch.tensor(rows, dtype=torch.int32).reshape(-1, 3)
+    other = known.get(UNKNOWN, 0)
+    return Symbols(list(counts), rows, torch.tensor([known.get(s, other) for s in counts]))
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 Label 0 is CTC's blank; symbol k of an inventory, counted from 0, has label k + 1.
 """
 
-from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -130,11 +129,10 @@ def configured(intervals: Iterable[Interval], config: LabelConfig, name: str) ->
     return phones
 
 
-def inventory(head: str, rows: Iterable[Sequence[str]], config: LabelConfig) -> tuple[str, ...]:
-    """Return the symbols of a head, from those of the training cuts. Raises `LabelError`."""
+def inventory(head: str, counts: Mapping[str, int], config: LabelConfig) -> tuple[str, ...]:
+    """Return the symbols of a head, from {symbol: how often} of training. Raises `LabelError`."""
     if head == "letters":
         return LETTERS
-    counts = Counter(token for row in rows for token in row)
     if not counts:
         raise LabelError(head, "the training cuts have none", "Check the manifest")
     if head == "phones":

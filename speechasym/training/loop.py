@@ -30,6 +30,7 @@ from speechasym.training import (
     models,
     optimiser,
     run_folder,
+    streaming,
     validation,
     warm_start,
 )
@@ -38,6 +39,7 @@ from speechasym.training.models import Build
 from speechasym.training.run_folder import Run, RunState, WriteMetrics
 
 log = logging.getLogger(__name__)
+UNREADABLE = "unreadable"  # among cuts left out: those that cannot be read
 Advance = Callable[[float, str], None]  # share of the run that is done, text
 
 
@@ -71,8 +73,8 @@ def train(
 
     Returns:
         steps, epochs, seconds, best (error of the target head on dev), best_step, target (the
-        head), dev (the last validation), left_out (cuts by head; under torchrun, those of the first
-        process), finished, reason, folder, parameters (their number).
+        head), dev (the last validation), left_out (cuts by head, and `unreadable` ones; under
+        torchrun, those of the first process), finished, reason, folder, parameters (their number).
 
     Raises:
         ConfigError, LabelError, AudioError: the input is not valid.
@@ -113,7 +115,7 @@ def train(
         )  # fmt: skip
         inventories = train_set.inventories
         dev_set = dataset.load(data, data.dev, heads, inventories=inventories, show_progress=show)
-        batches.check_longest(train_set.cuts, config.batch_seconds)
+        batches.check_longest(train_set.ids, train_set.seconds.tolist(), config.batch_seconds)
         model = models.build_model(config, train_set.columns, inventories, build)
         if not resumes:
             models.initialise_model(model, train_set, config)
@@ -132,7 +134,7 @@ def train(
         )  # fmt: skip
         state = run_folder.restore(run) if resumes else RunState()
         if not resumes:
-            batch = next(train_set.in_order(config.batch_seconds)).to(device)
+            batch = next(streaming.in_order(train_set, config.batch_seconds)).to(device)
             validation.check_model(model, batch, {h: len(s) for h, s in inventories.items()})
         state.parameters = sum(p.numel() for p in model.parameters())
         stopped = stack.enter_context(environment.stop_signals())
@@ -147,10 +149,14 @@ def _loop(
     config, saved, began = run.config, state.step, time.monotonic() - state.seconds
     stop = False
     while not (state.done or stop):
-        for numbers in batches.epoch_batches(
-            run.train.cuts, config.batch_seconds, config.seed, state.epoch, state.batch
+        seconds = run.train.seconds.tolist()
+        groups = batches.epoch_batches(
+            seconds, config.batch_seconds, config.seed, state.epoch, state.batch
+        )
+        for part in streaming.steps(
+            run.train, groups, state.epoch, workers=run.train.workers, group=run.group
         ):
-            line = _step(run, state, numbers, stopped, began)
+            line = _step(run, state, part, stopped, began)
             stop = line.pop("stop")
             state.metrics = write(line)
             advance(state.share(config, len(run.train)), f"loss {line['loss']:.3f}")
@@ -178,18 +184,16 @@ def _loop(
 
 
 def _step(
-    run: Run, state: RunState, numbers: list[int], stopped: list[int], began: float
+    run: Run, state: RunState, part: streaming.Step, stopped: list[int], began: float
 ) -> dict[str, Any]:
     """Take one step of the optimiser; updates the state, and returns the line for the metrics."""
     config, model, device = run.config, run.model, run.device
     start = time.monotonic()
-    local = numbers[run.group.rank :: run.group.size]  # none if there are more processes than cuts
-    augment, seed = config.data.augment, (config.seed, state.step)
-    batch = run.train.batch(local, state.epoch, augment, seed).to(device) if local else None
-    counts = run.train.count_labels(numbers, state.epoch, augment, seed)
-    totals = {head: max(1, count) for head, count in counts.items()}
-    audio = sum(run.train.seconds[n] for n in numbers)
-    share = sum(run.train.seconds[n] for n in local) / audio
+    batch = None if part.batch is None else part.batch.to(device)
+    totals = {head: max(1, count) for head, count in part.labels.items()}
+    local = part.numbers[run.group.rank :: run.group.size]  # none with more processes than cuts
+    audio = float(run.train.seconds[list(part.numbers)].sum())
+    share = float(run.train.seconds[list(local)].sum()) / audio
 
     def compute_loss() -> tuple[torch.Tensor, dict[str, torch.Tensor], dict[str, list[str]]]:
         torch.manual_seed((config.seed * 1_000_003 + state.step) * 4096 + run.group.rank)
@@ -222,8 +226,8 @@ def _step(
     distributed.broadcast(model.buffers(), run.group)
     state.step, state.batch = state.step + 1, state.batch + 1
     run.average.update(model, state.step)
-    state.cuts += len(numbers)
-    _log_left_out(state, left_out)
+    state.cuts += len(part.numbers)
+    _log_left_out(state, left_out, part.skipped)
     state.seconds = seconds  # of the first process: all must agree on when the run is over
     return {
         "step": state.step, "epoch": state.epoch, "loss": total,
@@ -235,7 +239,13 @@ def _step(
     }  # fmt: skip
 
 
-def _log_left_out(state: RunState, left_out: Mapping[str, list[str]]) -> None:
+def _log_left_out(
+    state: RunState, left_out: Mapping[str, list[str]], skipped: Mapping[str, str]
+) -> None:
+    for name, why in skipped.items():
+        if name not in (known := state.left_out.setdefault(UNREADABLE, [])):
+            log.warning("%s; it is left out", why)
+            known.append(name)
     for head, names in left_out.items():
         known = state.left_out.setdefault(head, [])
         if names and not known:

@@ -9,7 +9,7 @@ from torch import nn
 
 from speechasym.errors import CheckpointError, ConfigError
 from speechasym.levels import hierarchy
-from speechasym.training import batches, checkpoints, environment
+from speechasym.training import batches, checkpoints, environment, streaming
 from speechasym.training.config import CustomConfig, ModelSettings, TrainConfig, config_from_dict
 from speechasym.training.dataset import Dataset
 from speechasym.training.labels import Inventory
@@ -44,8 +44,10 @@ def initialise_model(model: nn.Module, data: Dataset, config: TrainConfig) -> No
     initialise = getattr(model, "initialise", None)
     if initialise is None:
         return
-    numbers = batches.epoch_batches(data.cuts, config.batch_seconds, config.seed, 0)
-    first = [data.batch(batch) for batch in islice(numbers, FIRST_BATCHES)]
+    seconds = data.seconds.tolist()
+    numbers = batches.epoch_batches(seconds, config.batch_seconds, config.seed, 0)
+    groups = islice(numbers, FIRST_BATCHES)
+    first = [step.batch for step in streaming.steps(data, groups) if step.batch is not None]
     with torch.no_grad(), torch.random.fork_rng(devices=()):
         torch.manual_seed(config.seed)
         initialise(iter([(batch.features, batch.lengths) for batch in first]))

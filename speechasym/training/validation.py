@@ -10,6 +10,7 @@ from speechasym.errors import ConfigError, TrainingError
 from speechasym.levels import ctc
 from speechasym.training.dataset import Batch, Dataset
 from speechasym.training.losses import autocast
+from speechasym.training.streaming import in_order
 
 
 @torch.no_grad()
@@ -28,26 +29,30 @@ def evaluate(
     device = torch.device(device)
     training = model.training
     model.eval()
-    losses, labels, errors = (dict.fromkeys(data.inventories, 0.0) for _ in range(3))
-    known = {head: dict(zip(data.ids, rows, strict=True)) for head, rows in data.references.items()}
+    losses, labels, errors, lengths = (dict.fromkeys(data.inventories, 0.0) for _ in range(4))
+    numbers = {name: number for number, name in enumerate(data.ids)}
     try:
-        for batch in data.in_order(batch_seconds):
+        for batch in in_order(data, batch_seconds, data.workers):
             batch = batch.to(device)
             with autocast(device, precision):
                 output = model(batch.features, batch.lengths)
             for head, inventory in data.inventories.items():
-                log_probs, lengths = output.heads[head]
-                loss, fits = ctc.loss(log_probs, lengths, *batch.targets[head])
+                log_probs, steps = output.heads[head]
+                loss, fits = ctc.loss(log_probs, steps, *batch.targets[head])
                 losses[head] += float(loss)
                 labels[head] += int(batch.targets[head][1].cpu()[fits].sum())
-                for name, row in zip(batch.ids, ctc.greedy(log_probs, lengths), strict=True):
-                    symbols = ctc.symbols(row, inventory)
-                    errors[head] += Levenshtein.distance(known[head][name], symbols)
+                for name, row in zip(batch.ids, ctc.greedy(log_probs, steps), strict=True):
+                    symbols, known = (
+                        ctc.symbols(row, inventory),
+                        data.reference(head, numbers[name]),
+                    )
+                    errors[head] += Levenshtein.distance(known, symbols)
+                    lengths[head] += len(known)
     finally:
         model.train(training)
-    for head, rows in data.references.items():
+    for head in data.inventories:
         losses[head] /= max(1, labels[head])
-        errors[head] /= max(1, sum(map(len, rows)))
+        errors[head] /= max(1, lengths[head])
     return losses, errors
 
 

@@ -39,7 +39,7 @@ RAT  R AE1 T
 LEVEL = "functions: [convolution, feedforward], width: 12, units: 6"
 LEVELS = f"[{{{LEVEL}}}, {{{LEVEL}}}]"
 TOY = (
-    "epochs=1", "threads=1", "data.workers=1", "data.augment.speeds=[1.0]", "device=cpu",
+    "epochs=1", "threads=1", "data.workers=0", "data.augment.speeds=[1.0]", "device=cpu",
     "data.labels.word_least=1",
     f"model={{levels: {LEVELS}, heads: {{phones: {{level: 0}}, letters: {{level: 1}}, "
     "words: {level: 1}}}",

@@ -13,7 +13,7 @@ from recipe_commands import Commands
 from speechasym.annotations.tiers import read_tiers
 
 RUN = ROOT / "recipes" / "mini" / "run.sh"
-TOY = ("epochs=2", "threads=1", "data.workers=1")
+TOY = ("epochs=2", "threads=1", "data.workers=0")
 
 
 @pytest.fixture(scope="module")

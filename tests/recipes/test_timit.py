@@ -20,7 +20,7 @@ from speechasym.language.arpa import read_arpa
 RUN = ROOT / "recipes" / "timit" / "run.sh"
 LEVEL = "functions: [convolution, feedforward], width: 12, units: 6"
 TOY = (
-    "epochs=1", "threads=1", "data.workers=1", "data.augment.speeds=[1.0]", "device=cpu",
+    "epochs=1", "threads=1", "data.workers=0", "data.augment.speeds=[1.0]", "device=cpu",
     f"model={{levels: [{{stride: 2, {LEVEL}}}, {{{LEVEL}}}], heads: {{phones: {{level: 1}}}}}}",
 )  # fmt: skip
 

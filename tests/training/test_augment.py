@@ -8,7 +8,13 @@ import soundfile as sf
 import torch
 
 from speechasym.errors import ConfigError
-from speechasym.training.augment import draw_variant, perturb_features, with_noise
+from speechasym.training.augment import (
+    Variant,
+    draw_variant,
+    perturb_features,
+    recurring_variants,
+    with_noise,
+)
 from speechasym.training.config import AugmentConfig
 
 RATE = 16000
@@ -31,6 +37,12 @@ def test_variants_depend_on_seed_cut_and_number_only():
     assert all(drawn != draw_variant(augment, 5, *other) for other in others)
     speeds = {draw_variant(augment, 5, "cut", number, 7).speed for number in range(2)}
     assert speeds == {0.9, 1.1}
+    recurring = recurring_variants(augment, 5, "cut", 7)
+    assert recurring == (Variant(0.9), Variant(1.1))  # noise is drawn again in each epoch
+    fixed = AugmentConfig(speeds=(0.9, 1.1), noise="x", noise_share=1.0, copies=3)
+    assert recurring_variants(fixed, 5, "cut", 7) == tuple(
+        draw_variant(fixed, 5, "cut", number, 7) for number in range(3)
+    )
 
 
 def test_masks_gain_and_shift():
@@ -38,17 +50,17 @@ def test_masks_gain_and_shift():
     augment = AugmentConfig(time_masks=1, time_mask_s=0.2, column_masks=1, column_mask_share=0.3)
     widths = set()
     for seed in range(200):
-        y = perturb_features(x, augment, 100, (seed,))
-        assert torch.equal(y, perturb_features(x, augment, 100, (seed,)))
+        y = perturb_features(x, augment, 100, seed)
+        assert torch.equal(y, perturb_features(x, augment, 100, seed))
         rows, columns = (y == 0).all(1), (y == 0).all(0)
         assert torch.equal(y == 0, rows[:, None] | columns)
         assert (rows.diff() != 0).sum() <= 2 and (columns.diff() != 0).sum() <= 2
         widths.add((int(rows.sum()), int(columns.sum())))
     assert {w for w, _ in widths} == set(range(21)) and {w for _, w in widths} == set(range(7))
     assert (x == 1).all()  # the kept features stay
-    y = perturb_features(x, AugmentConfig(shift=0.5), 100, (1,))
+    y = perturb_features(x, AugmentConfig(shift=0.5), 100, 1)
     assert (y == y[0]).all() and 0.2 < float(y[0].std()) < 0.8
-    assert perturb_features(x, AugmentConfig(), 100, (1,)) is x
+    assert perturb_features(x, AugmentConfig(), 100, 1) is x
 
 
 def test_noise_at_its_ratio(cuts, noise):

@@ -1,5 +1,6 @@
 """Labels: symbols read from the words and phones of cuts."""
 
+from collections import Counter
 from types import SimpleNamespace
 
 import pytest
@@ -84,8 +85,8 @@ def test_text_becomes_letters_and_words():
 
 def test_rare_words_are_unknown_and_unknown_phones_left_out():
     config = LabelConfig(word_least=2, word_most=2)
-    rows = [list("BAACCC"), list("DDA")]
-    assert labels.inventory("words", rows, config) == ("A", "C", "<unk>")
+    counts = Counter("BAACCCDDA")
+    assert labels.inventory("words", counts, config) == ("A", "C", "<unk>")
     known = labels.classes(("A", "C", "<unk>"))
     assert labels.encode(["C", "X", "A"], known) == [2, 3, 1]
     assert labels.encode(["aa", "zh"], labels.classes(("aa", "b"))) == [1]

@@ -12,6 +12,7 @@ from torch import Tensor
 from speechasym.errors import ConfigError
 
 BUCKETS = 10  # groups of cuts by duration; fewer if there are fewer cuts
+BUFFER = 20_000  # cuts from which batches are drawn
 
 
 @dataclass
@@ -43,14 +44,16 @@ def epoch_batches(
     """
     from lhotse.dataset import DynamicBucketingSampler
 
-    # The sampler mixes the cuts of a buffer; a corpus larger than that comes in random order.
-    order = np.random.default_rng((seed, epoch)).permutation(len(seconds)).tolist()
-    cuts = _Lazy(order, seconds)
+    order = np.arange(len(seconds))
+    if len(order) > BUFFER:  # the sampler mixes only the cuts that are in its buffer
+        np.random.default_rng((seed, epoch)).shuffle(order)
+    cuts = _Lazy(order.tolist(), seconds)
     buckets = min(BUCKETS, len(order))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Your 'buffer_size' setting")
         sampler = DynamicBucketingSampler(
             cuts, max_duration=max_seconds, shuffle=True, seed=seed, num_buckets=buckets,
+            buffer_size=BUFFER,
             duration_bins=[max_seconds] if buckets == 1 else None,
             world_size=1, rank=0,  # else lhotse would give each process batches of its own
         )  # fmt: skip

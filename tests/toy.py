@@ -61,7 +61,7 @@ def manifest(folder: Path, name: str, count: int, seed: int, speakers: int = 3) 
     return path
 
 
-def configuration(folder: Path, steps: int = 120) -> str:
+def configuration(folder: Path, steps: int = 200) -> str:
     """YAML of a small run with two levels."""
     # the lower level sees only a few frames, so that it must write a phone where it sounds
     level, local = (
@@ -84,6 +84,7 @@ batch_seconds: 20
 learning_rate: 0.02
 averaging: 0.8
 validate_every: 30
+seed: 1
 threads: 1
 device: cpu
 """

@@ -177,7 +177,8 @@ def test_words_by_lexicon(made, found, files, source):
     assert own.references["words"] == found.references["words"]
     result = own.scores[BY_LEXICON]
     assert result.counts.length == found.scores["words"].counts.length
-    assert result.rate <= 0.1  # the phones alone are right in nearly all of them
+    # the phones alone are right in nearly all of them, the letters less often
+    assert result.rate <= (0.25 if source == "letters" else 0.1)
     table = error_rates.error_rate(own.references["words"], own.hypotheses[BY_LEXICON])
     assert table.counts == result.counts
     content = json.loads(json.dumps(own.as_json()))

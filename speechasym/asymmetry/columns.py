@@ -55,7 +55,7 @@ def rows(x: NDArray[np.float32], d: Design, state: State) -> tuple[NDArray[np.fl
         hysteresis = ("amplitude",) if "amplitude" in c.kinds else ()
     parts = []
     for i in range(0, max(1, len(x)), CHUNK):
-        pooled, state = tracks.pool(x[i : i + CHUNK], d, state, hysteresis)
+        pooled, state = tracks.pool(x[i : i + CHUNK], d, state, hysteresis, c.compact)
         parts.append(cepstra.static(pooled, c.kinds) if c.compact else _full_rows(pooled, d))
     return np.concatenate(parts), state
 

@@ -180,9 +180,9 @@ class State(NamedTuple):
     waiting: NDArray[np.float32]  # samples of an incomplete frame
     frames: int  # complete frames so far, with those left out
     noise: NDArray | None  # of `ops.cpu_asymmetry.noise_floor`
+    levels: NDArray | None  # (2, C) weight and level in dB at the last inner sample
     moves: NDArray | None  # of `ops.cpu_asymmetry.moves`
     lead: NDArray | None  # of `ops.cpu_asymmetry.direction_moves`
-    level_db: NDArray | None  # (1, C), at the last inner sample
     height: NDArray | None  # of `ops.cpu_asymmetry.grounded_moves`
     stops: dict[str, NDArray]  # of `ops.cpu_asymmetry.stop_pooled`, for each track
 
@@ -234,11 +234,13 @@ class Inner(NamedTuple):
     moves: dict[str, NDArray[np.float32]]  # weighted, of each track; of lead, last column 0
 
 
-def inner(x: NDArray[np.float32], d: Design, state: State) -> tuple[Inner, State]:
+def inner(
+    x: NDArray[np.float32], d: Design, state: State, lean: bool = False
+) -> tuple[Inner, State]:
     """Return the frames completed by x (T,) at the inner rate, and the state except its stops.
 
     With alignment the first `late` frames, in which delayed channels have no sound yet, are left
-    out: the end of that silence would count as a rise.
+    out: the end of that silence would count as a rise. Lean: without moves other than amplitude's.
     """
     from speechasym.ops import cpu_asymmetry as cpu
 
@@ -260,65 +262,69 @@ def inner(x: NDArray[np.float32], d: Design, state: State) -> tuple[Inner, State
     )  # fmt: skip
     floor = np.maximum(noise_db + np.float32(MARGIN_DB), np.float32(QUIET_DB))
     least = np.exp2(floor * np.float32(np.log2(10) / 10))
-    m, last_moves = cpu.moves(
-        power, lag1, sample, least, d.centre_cycles, d.erb_per_cycle, d.inner.hop, state.moves
-    )
-    share = 1 - np.exp(-d.inner.hop / d.sample_rate / LEAD_S)
-    lead, last_lead = cpu.direction_moves(sample, m.both, share, DIRECT, state.lead)
-    level_db = np.log10(m.above, out=m.above)
-    level_db *= np.float32(10)
-    previous = level_db[:1] if state.level_db is None else state.level_db
-    climb = np.diff(level_db, axis=0, prepend=previous)
-    height = state.height
+    weights, levels, either, climb = cpu.levels(power, least, state.levels)
+    weight, level_db, height = weights[1:], levels[1:], state.height
     if d.config.compact:
-        climb *= m.either
+        climb *= either
     else:
         climb[: max(0, settle - past) * d.per_frame] = 0
-        climb, height = cpu.grounded_moves(climb, m.either, height)
-    moves = {"amplitude": climb, "frequency": m.frequency, "carrier": m.carrier, "lead": lead}
+        climb, height = cpu.grounded_moves(climb, either, height)
+    moves, both, last_moves, last_lead = {"amplitude": climb}, climb[:0], state.moves, state.lead
+    if not lean:
+        (both, frequency, carrier), last_moves = cpu.moves(
+            lag1, sample, weights, d.centre_cycles, d.erb_per_cycle, d.inner.hop, state.moves
+        )
+        share = 1 - np.exp(-d.inner.hop / d.sample_rate / LEAD_S)
+        lead, last_lead = cpu.direction_moves(sample, both, share, DIRECT, state.lead)
+        moves |= {"frequency": frequency, "carrier": carrier, "lead": lead}
     after = State(
         bank, samples[used:].copy(), frames,
-        noise if len(level_db) else state.noise, last_moves, last_lead,
-        level_db[-1:].copy() if len(level_db) else state.level_db, height, state.stops,
+        noise if len(power) else state.noise,
+        np.stack([weights[-1], levels[-1]]) if len(power) else state.levels,
+        last_moves, last_lead, height, state.stops,
     )  # fmt: skip
-    return Inner(lag1, sample, frame_power, floor, level_db, m.weight, m.both, moves), after
+    return Inner(lag1, sample, frame_power, floor, level_db, weight, both, moves), after
 
 
 def pool(
-    x: NDArray[np.float32], d: Design, state: State, tracks: tuple[str, ...] = tuple(TRACKS)
-) -> tuple[Tracks, State]:
+    x: NDArray[np.float32], d: Design, state: State, tracks: tuple[str, ...] = tuple(TRACKS),
+    lean: bool = False,
+) -> tuple[Tracks, State]:  # fmt: skip
     """Return the frames completed by samples x (T,), and the state.
 
     Hysteresis runs on `tracks` only. The result does not depend on the chunking, to the bit.
+    Lean: only what the compact set needs, thus no carrier, no lead, and of hysteresis the first
+    scale of the amplitude.
     """
     from speechasym.ops import cpu_asymmetry as cpu
 
-    i, state = inner(x, d, state)
-    h = d.per_frame
+    i, state = inner(x, d, state, lean)
+    h, scales = d.per_frame, slice(1 if lean else None)
     weights = {"amplitude": np.ones_like(i.level_db), "lead": i.pair_weight}
     stop, rise, fall, asymmetry, stops = {}, {}, {}, {}, {}
     for track in tracks:
         *work, stops[track] = cpu.stop_pooled(
-            i.moves[track], weights.get(track, i.weight), d.width[track], d.decay, h,
-            state.stops.get(track),
+            i.moves[track], weights.get(track, i.weight), d.width[track][scales],
+            d.decay[scales], h, state.stops.get(track),
         )  # fmt: skip
         if track == "lead":  # one column fewer than the array is wide
             work = [part[..., :-1] for part in work]
         stop[track], rise[track], fall[track], asymmetry[track] = work
-    weight, pair_weight = cpu.means(i.weight, h), cpu.means(i.pair_weight, h)[:, :-1]
+    weight = cpu.means(i.weight, h)
     lag1 = cpu.means(i.lag1.view(np.float32), h)
     deviation = cpu.cycles(lag1[:, 1::2], lag1[:, ::2]) - d.centre_cycles
     deviation -= np.rint(deviation)  # the shorter way round
     along, across, size = cpu.neighbours(i.sample, h)
-    along, across = (
-        along * d.mid_lead.real + across * d.mid_lead.imag,
-        across * d.mid_lead.real - along * d.mid_lead.imag,
-    )
+    turned = along * d.mid_lead.real + across * d.mid_lead.imag
+    amplitude = carrier = lead = weight[:0]
+    if not lean:
+        amplitude, carrier = cpu.means(i.level_db, h), cpu.means(i.moves["carrier"], h)
+        lead = cpu.cycles(across * d.mid_lead.real - along * d.mid_lead.imag, turned)
+        lead *= cpu.means(i.pair_weight, h)[:, :-1]
     size = np.sqrt(np.maximum(size[:, 1:] * size[:, :-1], np.float32(1e-30)))
     result = Tracks(
-        power=i.frame_power, floor=i.floor, weight=weight, amplitude=cpu.means(i.level_db, h),
-        frequency=deviation * d.erb_per_cycle * weight, carrier=cpu.means(i.moves["carrier"], h),
-        lead=cpu.cycles(across, along) * pair_weight, coherence=along / size,
-        stop=stop, rise=rise, fall=fall, asymmetry=asymmetry,
+        power=i.frame_power, floor=i.floor, weight=weight, amplitude=amplitude,
+        frequency=deviation * d.erb_per_cycle * weight, carrier=carrier, lead=lead,
+        coherence=turned / size, stop=stop, rise=rise, fall=fall, asymmetry=asymmetry,
     )  # fmt: skip
     return result, state._replace(stops=stops)

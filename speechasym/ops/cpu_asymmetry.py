@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speechasym.ops.compiling import njit
+from speechasym.ops.cpu_elementary import argument, decibel, wrap
 
 # sums of moves below this are set to 0: denormal numbers are five times slower, and negligible
 SILENCE = 1e-30
@@ -24,7 +25,8 @@ def _smooth(power: Any, share: Any, s: Any, out: Any) -> None:
         row, to = power[f], out[f]
         for c in range(power.shape[1]):
             s[c] += share * (row[c] - s[c])
-            to[c] = s[c]
+        for c in range(power.shape[1]):
+            to[c] = decibel(s[c])
 
 
 @_jit
@@ -77,94 +79,62 @@ def _stop_pooled(
 
 
 @_jit
-def _wrap(x: Any) -> Any:
-    return x - np.rint(x)
-
-
-# atan(r) / r / 2 pi as a polynomial in r^2 for 0 <= r <= 1: the error of Chebyshev interpolation of
-# degree 10 is 3e-9 cycles, below the rounding of float32. numpy's arctan2 cannot be fused.
-def _arctangent(square: NDArray) -> NDArray:
-    root = np.sqrt(np.maximum(square, 1e-12))
-    return np.arctan(root) / root / (2 * np.pi)
-
-
-_ATAN = tuple(
-    np.float32(c)
-    for c in np.polynomial.Chebyshev.interpolate(_arctangent, 10, [0, 1])
-    .convert(kind=np.polynomial.Polynomial)
-    .coef
-)
-
-
-@_jit
-def _turn(im: Any, re: Any) -> Any:
-    """Return the argument of re + i im in cycles, -0.5 to 0.5; 0 for 0."""
-    x, y = abs(re), abs(im)
-    r = min(x, y) / max(max(x, y), np.float32(1e-37))
-    s = r * r
-    p = _ATAN[10]
-    p = p * s + _ATAN[9]
-    p = p * s + _ATAN[8]
-    p = p * s + _ATAN[7]
-    p = p * s + _ATAN[6]
-    p = p * s + _ATAN[5]
-    p = p * s + _ATAN[4]
-    p = p * s + _ATAN[3]
-    p = p * s + _ATAN[2]
-    p = p * s + _ATAN[1]
-    p = (p * s + _ATAN[0]) * r
-    p = np.float32(0.25) - p if y > x else p
-    p = np.float32(0.5) - p if re < 0 else p
-    return -p if im < 0 else p
-
-
-@_jit
 def _cycles(im: Any, re: Any, out: Any) -> None:
     for c in range(len(out)):
-        out[c] = _turn(im[c], re[c])
+        out[c] = argument(im[c], re[c])
 
 
 # Each loop writes one array: LLVM vectorises only loops over few arrays, where it can check at run
 # time that they do not overlap.
 @_jit
-def _rows(
-    power: Any, lag1: Any, z: Any, least: Any, centre: Any, scale: Any, h: int,
-    above: Any, weight: Any, turn: Any, phase: Any, off: Any,
-) -> None:  # fmt: skip
+def _levels(
+    power: Any, least: Any, h: int, weight: Any, level: Any, either: Any, step: Any
+) -> None:
+    # weight and level have the row before in front
     one = np.float32(1)
     for t in range(power.shape[0]):
-        p, row, side, floor = power[t], lag1[t], z[t], least[t // h]
-        up, w, u, q, o = above[t], weight[t], turn[t], phase[t], off[t]
+        p, floor = power[t], least[t // h]
+        w0, w, e, y0, y, s = weight[t], weight[t + 1], either[t], level[t], level[t + 1], step[t]
         for c in range(power.shape[1]):
-            up[c] = max(p[c], floor[c])
+            w[c] = one - floor[c] / max(p[c], floor[c])
         for c in range(power.shape[1]):
-            w[c] = one - floor[c] / up[c]
+            e[c] = max(w[c], w0[c])
         for c in range(power.shape[1]):
-            u[c] = _turn(row[2 * c + 1], row[2 * c])
+            y[c] = decibel(max(p[c], floor[c]))
         for c in range(power.shape[1]):
-            q[c] = _turn(side[2 * c + 1], side[2 * c])
-        for c in range(power.shape[1]):
-            o[c] = _wrap(u[c] - centre[c]) * scale[c]
+            s[c] = y[c] - y0[c]
+
+
+@_jit
+def _angles(
+    lag1: Any, z: Any, centre: Any, scale: Any, turn: Any, phase: Any, off: Any
+) -> None:  # fmt: skip
+    for t in range(lag1.shape[0]):
+        row, side, u, q, o = lag1[t], z[t], turn[t], phase[t], off[t]
+        for c in range(len(u)):
+            u[c] = argument(row[2 * c + 1], row[2 * c])
+        for c in range(len(u)):
+            q[c] = argument(side[2 * c + 1], side[2 * c])
+        for c in range(len(u)):
+            o[c] = wrap(u[c] - centre[c]) * scale[c]
 
 
 @_jit
 def _steps(
     n: int, weight: Any, turn: Any, phase: Any, off: Any, hop: Any,
-    either: Any, both: Any, deviation: Any, carrier: Any,
+    both: Any, deviation: Any, carrier: Any,
 ) -> None:  # fmt: skip
     # all flat, with the n channels before the first; `both` is meaningless in the last channel
     size = len(weight)
     for i in range(size - n - 1):
         both[i] = min(weight[n + i], weight[n + i + 1])
     now, then = weight[n:], weight[: size - n]
-    for i in range(size - n):
-        either[i] = max(now[i], then[i])
     x, x0 = off[n:], off[: size - n]
     for i in range(size - n):
         deviation[i] = (x[i] - x0[i]) * min(now[i], then[i])
     q, q0, u0 = phase[n:], phase[: size - n], turn[: size - n]
     for i in range(size - n):
-        carrier[i] = _wrap(q[i] - q0[i] - u0[i] * hop) * min(now[i], then[i])
+        carrier[i] = wrap(q[i] - q0[i] - u0[i] * hop) * min(now[i], then[i])
 
 
 @_jit
@@ -203,9 +173,9 @@ def _direction_moves(
         for c in range(count):
             y[c] += share * w[c] * (across[c] * pull[c] - y[c])
         for c in range(count):
-            turn[c] = _turn(y[c], x[c]) if x[c] * x[c] + y[c] * y[c] >= square else last[c]
+            turn[c] = argument(y[c], x[c]) if x[c] * x[c] + y[c] * y[c] >= square else last[c]
         for c in range(count):
-            to[c] = _wrap(turn[c] - last[c]) if last[c] < unknown else zero
+            to[c] = wrap(turn[c] - last[c]) if last[c] < unknown else zero
         for c in range(count):
             last[c] = turn[c]
         to[count] = zero
@@ -250,48 +220,65 @@ def _means(x: Any, h: int, out: Any) -> None:
             to[c] *= part
 
 
-class Moves(NamedTuple):
-    """Steps of the tracks between inner samples (T, C); the last column of both is 0."""
+def levels(
+    power: NDArray, least: NDArray, last: NDArray | None
+) -> tuple[NDArray, NDArray, NDArray, NDArray]:
+    """Return the level above the floor at the inner samples, and its steps.
 
-    above: NDArray  # power, at least the floor
-    weight: NDArray  # 1 - floor / above
-    either: NDArray  # the greater weight of this inner sample and the previous one
+    Args (all in float32):
+        power: (F H, C) output of the filterbank at the inner rate.
+        least: (F, C) noise floor as power, > 0.
+        last: (2, C) weight and level before; None: no step.
+
+    Returns:
+        known (2, 1 + F H, C): weight 1 - floor / power, and level in dB, not below the floor, both
+        after the row before; either (F H, C): greater weight of the two ends of each step; steps
+        (F H, C) in dB.
+    """
+    high, count = power.shape
+    known = np.empty((2, high + 1, count), np.float32)
+    known[:, 0] = 0 if last is None else last
+    either, step = np.empty((2, high, count), np.float32)
+    _levels(power, least, high // max(1, len(least)), known[0], known[1], either, step)
+    if last is None:
+        step[:1] = 0
+    return known[0], known[1], either, step
+
+
+class Moves(NamedTuple):
+    """Steps of the tracks between inner samples (T, C); the last column of `both` is 0."""
+
     both: NDArray  # the smaller weight of a channel and its upper neighbour
     frequency: NDArray  # ERB
     carrier: NDArray  # cycles
 
 
 def moves(
-    power: NDArray, lag1: NDArray, z: NDArray, least: NDArray, centre: NDArray, scale: NDArray,
-    hop: int, last: NDArray | None,
+    lag1: NDArray, z: NDArray, weight: NDArray, centre: NDArray, scale: NDArray, hop: int,
+    last: NDArray | None,
 ) -> tuple[Moves, NDArray]:  # fmt: skip
     """Return the tracks' weighted moves, defined in `speechasym.asymmetry.tracks`, and `last`.
 
     Args (all in float32 and complex64):
-        power, lag1, z: (F H, C) output of the filterbank at the inner rate.
-        least: (F, C) noise floor as power.
+        lag1, z: (T, C) output of the filterbank at the inner rate.
+        weight: (1 + T, C) of the inner samples, after that of the one before.
         centre: (C,) centre frequencies in cycles per sample.
         scale: (C,) ERBs per cycle per sample.
         hop: samples per inner sample.
-        last: (4, C) weight, cycles per sample, phase and deviation before; None: no move.
+        last: (3, C) cycles per sample, phase and deviation before; None: no move.
     """
-    high, count = power.shape
-    # weight, turn, phase, off, each with the row before
-    known = np.empty((4, high + 1, count), np.float32)
+    high, count = z.shape
+    known = np.empty((3, high + 1, count), np.float32)  # turn, phase, off, with the row before
     known[:, 0] = 0 if last is None else last
-    above, either, both, deviation, carrier = np.empty((5, high, count), np.float32)
-    weight, turn, phase, off = known
-    h = high // max(1, len(least))
-    _rows(
-        power, lag1.view(np.float32), z.view(np.float32), least, centre, scale, h,
-        above, weight[1:], turn[1:], phase[1:], off[1:],
-    )  # fmt: skip
-    flat = [part.reshape(-1) for part in (either, both, deviation, carrier)]
-    first = [part.reshape(-1) for part in known]
+    both, deviation, carrier = np.empty((3, high, count), np.float32)
+    after = [part[1:] for part in known]
+    _angles(lag1.view(np.float32), z.view(np.float32), centre, scale, *after)
+    flat = [part.reshape(-1) for part in (both, deviation, carrier)]
+    first = [part.reshape(-1) for part in (weight, *known)]
     steps: Any = _steps
     steps(count, *first, np.float32(hop), *flat)
     both[:, -1] = 0
-    return Moves(above, weight[1:], either, both, deviation, carrier), known[:, -1].copy()
+    return Moves(both, deviation, carrier), known[:, -1].copy()
 
 
 def grounded_moves(
@@ -355,15 +342,13 @@ def noise_floor(
     power: NDArray, smooth: float, rise: float, settle: int, state: NDArray | None = None,
     past: int = 0,
 ) -> tuple[NDArray, NDArray]:  # fmt: skip
-    """Compute `ref.noise_floor` of C tracks: power (F, C) -> n (F, C) in dB, state (2, C)."""
+    """Compute `ref.noise_floor` of C float32 tracks: power (F, C) -> n (F, C) dB, state (2, C)."""
     kind = power.dtype.type
     now = np.zeros((2, power.shape[1]), power.dtype) if state is None else state.copy()
     if state is None and len(power):
         now[0] = power[0]
     smoothed_db = np.empty_like(power)
     _smooth(power, kind(smooth), now[0], smoothed_db)
-    np.log10(smoothed_db, out=smoothed_db)
-    smoothed_db *= kind(10)
     out = np.empty_like(smoothed_db)
     _follow(smoothed_db, kind(rise), settle - past, now[1], out)
     return out, now

@@ -10,21 +10,20 @@ from speechasym.ops.compiling import njit
 _jit = njit(nogil=True, error_model="numpy")
 
 
-@_jit
-def _project(x: Any, basis: Any, out: Any) -> None:
+@njit(nogil=True, error_model="numpy", fastmath={"reassoc", "contract"})  # sums in SIMD registers
+def _project(x: Any, rows: Any, out: Any) -> None:
     for f in range(x.shape[0]):
-        row, to = x[f], out[f]
-        for k in range(basis.shape[1]):
-            to[k] = 0
-        for c in range(x.shape[1]):
-            for k in range(basis.shape[1]):
-                to[k] += row[c] * basis[c, k]
+        for k in range(rows.shape[0]):
+            row, weights, total = x[f], rows[k], x.dtype.type(0)
+            for c in range(len(row)):
+                total += row[c] * weights[c]
+            out[f, k] = total
 
 
 def project(x: NDArray, basis: NDArray) -> NDArray:
     """Return x (F, C) @ basis (C, K), with the same rounding for any number of rows."""
     out = np.empty((len(x), basis.shape[1]), x.dtype)
-    _project(x, basis, out)
+    _project(x, np.ascontiguousarray(basis.T), out)
     return out
 
 

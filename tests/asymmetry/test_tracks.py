@@ -180,3 +180,13 @@ def test_stationary_noise_has_no_asymmetry_at_the_start(align):
     assert len(f.power) == 100 - d.late
     for index in f.asymmetry.values():
         assert np.abs(index[:, :10]).mean((1, 2)).max() < 0.02
+
+
+def test_lean_frames_are_those_of_all_tracks():
+    x = noise(8000).astype(np.float32)
+    d = designed(compact=True)
+    whole, _ = tracks.pool(x, d, tracks.start(d))
+    lean, _ = tracks.pool(x, d, tracks.start(d), ("amplitude",), lean=True)
+    for name in ("power", "floor", "weight", "frequency", "coherence"):
+        np.testing.assert_array_equal(getattr(lean, name), getattr(whole, name))
+    np.testing.assert_array_equal(lean.asymmetry["amplitude"][0], whole.asymmetry["amplitude"][0])

@@ -33,6 +33,22 @@ def test_noise_floor_of_noise_is_its_level_and_survives_bursts():
     assert floor[1110] < -35
 
 
+def test_levels_equal_their_definition():
+    power = (10 ** np.random.default_rng(3).uniform(-14, 3, (500, 40))).astype(np.float32)
+    least = (10 ** np.random.default_rng(4).uniform(-10, -2, (100, 40))).astype(np.float32)
+    floor = np.repeat(least, 5, 0).astype(float)
+    weight, level, either, step = cpu_asymmetry.levels(power, least, None)
+    want = np.maximum(power, floor)
+    np.testing.assert_allclose(level[1:], 10 * np.log10(want), rtol=2e-7, atol=1e-6)
+    np.testing.assert_allclose(weight, np.concatenate([floor[:1] * 0, 1 - floor / want]), atol=2e-7)
+    np.testing.assert_array_equal(either, np.maximum(weight[1:], weight[:-1]))
+    np.testing.assert_array_equal(step[1:], np.diff(level[1:], axis=0))
+    assert not step[0].any()
+    rest = cpu_asymmetry.levels(power[5:], least[1:], np.stack([weight[5], level[5]]))
+    for part, whole in zip(rest, (weight[5:], level[5:], either[5:], step[5:]), strict=True):
+        np.testing.assert_array_equal(part, whole)
+
+
 @pytest.mark.parametrize("size", [0, 1, 64])
 @pytest.mark.parametrize("state", [None, np.float64([0, 0.5, 3])])
 def test_grounded_moves_equal_their_definition(size, state):

@@ -46,7 +46,7 @@ class LevelNames(NamedTuple):
 class Favourites:
     """Sums the activation of units by symbol, recording by recording."""
 
-    def __init__(self, prior_frames: float = 0.0) -> None:
+    def __init__(self, prior_frames: float = PRIOR_FRAMES) -> None:
         self.prior_frames = prior_frames
         self.sums: dict[str, NDArray[np.float64]] = {}
         self.frames: dict[str, int] = {}
@@ -132,7 +132,7 @@ def name_units(
             values, start, end = (
                 part[0].cpu()[mask].numpy() for part in (level.activation, level.start, level.end)
             )
-            _, sums = favourites.setdefault(number, (head, Favourites(PRIOR_FRAMES)))
+            _, sums = favourites.setdefault(number, (head, Favourites()))
             sums.add(held(values, start, end, len(rows)), timed[head], config.data.features.rate)
     return {n: LevelNames(head, sums.names()) for n, (head, sums) in favourites.items()}
 

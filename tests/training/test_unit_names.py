@@ -26,7 +26,7 @@ def test_favourites_and_silence():
     rows[:2, 1], rows[2:5, 0], rows[5:, 2], rows[4, 2] = 0.9, 0.8, 0.1, 0.3
     rows[9] = np.nan
     intervals = [Interval(0, 0.02, "a"), Interval(0.02, 0.05, "b"), Interval(0.05, 0.06, "h#")]
-    sums = Favourites()
+    sums = Favourites(prior_frames=0)
     sums.add(rows[:6], intervals, 100)
     sums.add(rows[6:], [], 100)
     assert sums.names() == ["b", "a", "b", ""]  # 0.3 in one of three frames, 0.1 in four of five

@@ -47,6 +47,8 @@ def add_parser(commands: Any) -> None:
     add("--batch-seconds", type=float, default=120.0, metavar="S", help="audio per batch, in s")
     add("--device", default="auto", help="auto, cpu or cuda")
     add("--seed", type=int, default=0, help="random seed of the intervals")
+    text = "recognise on a dask cluster: tcp://HOST:PORT, or local:N for N processes"
+    add("--scheduler", metavar="ADDRESS", help=text)
     add_decoder(parser)
 
 
@@ -97,7 +99,7 @@ def run(options: Namespace) -> int:
         result = speechasym.evaluate(
             options.run, options.cuts, heads=heads,
             batch_seconds=options.batch_seconds, device=options.device, seed=options.seed,
-            out=options.out, hypotheses_dir=options.hypotheses,
+            scheduler=options.scheduler, out=options.out, hypotheses_dir=options.hypotheses,
             command=command_line(options, recorded),
             **decoder_options(options, options.run, aside="lexicon"),
         )  # fmt: skip

@@ -5,7 +5,6 @@ hypotheses give the same figures by `speechasym score`. docs/scoring.md states e
 """
 
 import math
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -21,22 +20,19 @@ from speechasym.config import check_count, check_range
 from speechasym.corpora.manifests import stream_cuts
 from speechasym.errors import ConfigError
 from speechasym.language.letters import spell
-from speechasym.levels import ctc
-from speechasym.levels.level import LevelOutput, ModelOutput
 from speechasym.progress import progress
-from speechasym.recognition.decoder import BY_LEXICON, Decoder
+from speechasym.recognition.batches import Rows, recognise_cuts, recognise_cuts_on_cluster
+from speechasym.recognition.decoder import BY_LEXICON
 from speechasym.recognition.recogniser import Recogniser, recogniser_of
 from speechasym.recognition.references import ReferencePhones, reference_phones
 from speechasym.recognition.trained_model import TrainedModel
 from speechasym.scoring import error_rates
 from speechasym.scoring.error_rates import Counts, ErrorRate
 from speechasym.training import dataset, environment, labels
-from speechasym.training.streaming import in_order
 
 FROM_LETTERS = "letters as words"
 MEASURES = {"phones": "PER", "letters": "LER"}
 MEASURES |= dict.fromkeys(("words", FROM_LETTERS, BY_LEXICON), "WER")
-Rows = dict[str, list[str]]  # {utterance: tokens}
 
 
 class LevelSummary(NamedTuple):
@@ -127,6 +123,7 @@ def evaluate(
     batch_seconds: float = 120.0,
     device: str = "auto",
     seed: int = 0,
+    scheduler: str | None = None,
     out: str | Path | None = None,
     hypotheses_dir: str | Path | None = None,
     command: str | None = None,
@@ -146,6 +143,8 @@ def evaluate(
         batch_seconds: audio per batch, padding included.
         device: auto (CUDA if available), cpu, cuda.
         seed: of the intervals.
+        scheduler: of a dask cluster that recognises the cuts, tcp://HOST:PORT, or local:N; its
+            workers must share the file system.
         out: JSON file to write all results to; default: none.
         hypotheses_dir: folder for `write_hypotheses`; default: none.
         command: command line, to be recorded in `out`.
@@ -155,7 +154,7 @@ def evaluate(
 
     Raises:
         CheckpointError, LexiconError, ArpaError, DecodingError: see `Recogniser`.
-        ConfigError: no such head, device or manifest.
+        ConfigError: no such head, device or manifest; a cluster that cannot be used.
         AudioError, LabelError: a cut without audio, or labels that the run does not know.
         ScoringError: the cuts have no labels at all.
     """
@@ -177,36 +176,25 @@ def evaluate(
         config, str(cuts), heads, inventories=trained.inventories, show_progress=show_progress,
         pronunciations=None if spelled is None else spelled.entries,
     )  # fmt: skip
-    home = next(trained.model.parameters()).device
-    model = trained.model.to(place)
-    problem = f"{batch_seconds:g} s need more memory than {place} has"
-    too_much = ConfigError("batch_seconds", problem, "Lower it")
-    rows: dict[str, Rows] = {head: {} for head in heads}
-    if decoder is not None:
-        rows[BY_LEXICON] = {}
-    feature_seconds, model_seconds, decoding_seconds = 0.0, 0.0, 0.0
+    of_all = [*heads, *([] if decoder is None else [BY_LEXICON])]
+    if scheduler is None:
+        results = recognise_cuts(recogniser, data, of_all, batch_seconds, place)
+    else:
+        results = recognise_cuts_on_cluster(
+            run, options, str(cuts), data, of_all, batch_seconds, device, scheduler
+        )
+    rows: dict[str, Rows] = {head: {} for head in of_all}
     recognised: set[str] = set()  # all but those that cannot be read
-    sums, start = np.zeros((1, 3)), time.monotonic()
-    with torch.no_grad(), progress(len(data), "recognise", show_progress) as step:
-        for batch in in_order(data, batch_seconds):
-            feature_seconds += time.monotonic() - start
+    sums, spent = np.zeros((1, 3)), np.zeros(3)
+    with progress(len(data), "recognise", show_progress) as step:
+        for batch in results:
             recognised.update(batch.ids)
-            start = time.monotonic()
-            with environment.memory_errors_as(too_much):
-                output = model(batch.features.to(place), batch.lengths.to(place))
-            for head in heads:
-                for name, row in zip(batch.ids, ctc.greedy(*output.heads[head]), strict=True):
-                    rows[head][name] = ctc.symbols(row, data.inventories[head])
-            sums = sums + _level_sums(output.levels)
-            model_seconds += time.monotonic() - start
-            if decoder is not None:
-                start = time.monotonic()
-                rows[BY_LEXICON] |= _words(decoder, batch.ids, output)
-                decoding_seconds += time.monotonic() - start
+            for head, found in batch.rows.items():
+                rows[head] |= found
+            sums, spent = sums + batch.sums, spent + batch.seconds
             for _ in batch.ids:
                 step()
-            start = time.monotonic()
-    model.to(home)
+    feature_seconds, model_seconds, decoding_seconds = spent.tolist()
     numbers = {name: n for n, name in enumerate(data.ids) if name in recognised}
     speakers = {
         name: data.speakers[n] or error_rates.speaker_of(name) for name, n in numbers.items()
@@ -238,16 +226,6 @@ def evaluate(
     return evaluation
 
 
-def _words(decoder: Decoder, ids: Sequence[str], output: ModelOutput) -> Rows:
-    """{utterance: words by lexicon} of a batch."""
-    heads = [(head, *output.heads[head]) for head in decoder.config.heads]
-    rows = {}
-    for number, name in enumerate(ids):
-        posteriors = {head: p[number, : int(steps[number])].cpu() for head, p, steps in heads}
-        rows[name] = list(decoder.decode(posteriors)[0].words)
-    return rows
-
-
 def _scored(
     spoken: Mapping[str, Rows], rows: Mapping[str, Rows], speakers: Mapping[str, str], seed: int
 ) -> tuple[dict[str, Rows], dict[str, Rows], dict[str, ErrorRate]]:
@@ -269,16 +247,6 @@ def _scored(
         for name, tables in pairs.items()
     }
     return references, hypotheses, scores
-
-
-def _level_sums(levels: Sequence[LevelOutput]) -> NDArray[np.float64]:
-    """Steps, events and summed selectivity of each level in a batch, without padding."""
-    rows = []
-    for level in levels:
-        selective = level.selectivity
-        total = 0.0 if selective is None else float((selective * level.mask).sum())
-        rows.append([float(level.mask.sum()), float(level.passed.mask.sum()), total])
-    return np.array(rows).reshape(-1, 3)
 
 
 def _summaries(trained: TrainedModel, sums: NDArray, seconds: float) -> list[LevelSummary]:

@@ -339,3 +339,16 @@ def test_toy_language():
     assert [label for _, _, label in sounds] == ["aa", "m", "aa", "m", "aa", "s"]
     assert all(a[1] <= b[0] + 1e-9 for rows in (said, sounds) for a, b in pairwise(rows))
     assert len(x) / RATE == pytest.approx(6 * TONE_S + 4 * GAP_S)
+
+
+def test_a_cluster_recognises_the_same(made, found):
+    pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
+    arguments = {"show_progress": False, "batch_seconds": 3, "scheduler": "local:2"}
+    many = evaluation.evaluate(made / "run", made / "test_cuts.jsonl.gz", **arguments)
+    assert many.hypotheses == found.hypotheses and many.references == found.references
+    assert many.scores.keys() == found.scores.keys()
+    assert [level[:3] for level in many.levels] == [
+        pytest.approx(level[:3], rel=1e-6) for level in found.levels
+    ]
+    with pytest.raises(ConfigError, match=r"the run is open already. Give the folder"):
+        evaluation.evaluate(open_run(made / "run"), made / "test_cuts.jsonl.gz", **arguments)

@@ -2,8 +2,8 @@
 
     python scripts/ship_model.py RUN --lexicon lexicon.txt --lm lm.arpa.gz
 
-Writes speechasym/recognition/pretrained/: the model without paths of this machine, lexicon,
-language model, and the sha256 of each. Update docs/model-card.md by hand.
+Writes speechasym/recognition/pretrained/: the model without paths of this machine, names of its
+units, lexicon, language model, and the sha256 of each. Update docs/model-card.md by hand.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from speechasym import files
 from speechasym.errors import SpeechAsymError
 from speechasym.language.model_files import read_model, write_model
 from speechasym.recognition import pretrained
-from speechasym.training import checkpoints
+from speechasym.training import checkpoints, unit_names
 
 MOST = 2_000_000  # bytes of the model
 
@@ -43,8 +43,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     checkpoints.save_model(options.out, tensors, meta)
     shutil.copyfile(options.lexicon, options.out / pretrained.LEXICON)
     write_model(options.out / pretrained.LM, read_model(options.lm))
+    names = [checkpoints.MODEL, checkpoints.MODEL_META, pretrained.LEXICON, pretrained.LM]
+    (options.out / unit_names.FILE).unlink(missing_ok=True)
+    if (options.run / unit_names.FILE).exists():  # runs of version 0.1 have none
+        shutil.copyfile(options.run / unit_names.FILE, options.out / unit_names.FILE)
+        names.append(unit_names.FILE)
     sums = {}
-    for name in (checkpoints.MODEL, checkpoints.MODEL_META, pretrained.LEXICON, pretrained.LM):
+    for name in names:
         content = (options.out / name).read_bytes()
         sums[name] = hashlib.sha256(content).hexdigest()
         print(f"{len(content):>10,} bytes  {sums[name]}  {name}")

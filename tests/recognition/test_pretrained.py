@@ -84,3 +84,12 @@ print([name for name in ("torch._dynamo", "sympy", "lhotse", "matplotlib") if na
 def test_nothing_heavy_is_imported():
     # the meta device imports torch's compiler (1 s, 120 MB) for most arithmetic
     assert run_python("-c", IMPORTED, timeout=300).out == "[]\n"
+
+
+def test_units_of_the_shipped_model_have_names():
+    """Silence is one of them; they are from the cuts that it was trained on."""
+    trained = open_run(pretrained.folder())
+    units = [level.config.units for level in trained.model.levels]
+    names = trained.unit_names
+    assert [len(names[number].names) for number in range(len(units))] == units
+    assert all("sil" in level.names for level in names.values())

@@ -91,27 +91,28 @@ def slide(
     if before is None:
         before = np.repeat(rows[:1], LOOKAHEAD, 0)
     context = np.concatenate([before, rows])
-    return _with_slopes(context, kinds), context[-2 * LOOKAHEAD :] if len(context) else None
+    rows = np.concatenate(with_slopes(context, kinds), 1)
+    return rows, context[-2 * LOOKAHEAD :] if len(context) else None
 
 
 def flush(before: NDArray | None, kinds: tuple[str, ...]) -> NDArray[np.float32] | None:
     """Return the last columns; the last frame stands for those after it. None: no frames."""
     if before is None:
         return None
-    return _with_slopes(np.concatenate([before, np.repeat(before[-1:], LOOKAHEAD, 0)]), kinds)
+    context = np.concatenate([before, np.repeat(before[-1:], LOOKAHEAD, 0)])
+    return np.concatenate(with_slopes(context, kinds), 1)
 
 
-def _slope(x: NDArray) -> NDArray:
-    """(F, K) -> (F - 4, K): the regression line's slope over five frames."""
+def slope(x: Any) -> Any:
+    """(F, ..., K) -> (F - 4, ..., K): the regression line's slope over five frames."""
     return (2 * (x[4:] - x[:-4]) + (x[3:-1] - x[1:-3])) / np.float32(10)
 
 
-def _with_slopes(x: NDArray, kinds: tuple[str, ...]) -> NDArray[np.float32]:
-    """Static cepstra (F + 2 `LOOKAHEAD`, K) -> columns (F, D); none where there are fewer."""
+def with_slopes(x: Any, kinds: tuple[str, ...]) -> tuple[Any, ...]:
+    """Static cepstra (F + 2 `LOOKAHEAD`, ..., K), an array or tensor -> parts of (F, ..., D)."""
     smooth = (x[:-2] + 2 * x[1:-1] + x[2:]) / np.float32(4)
     here = smooth[4:-4]
     if "amplitude" not in kinds:
-        return here
-    slope = _slope(smooth[:, :SLOPES])
-    curve = _slope(slope[:, :CURVES])
-    return np.concatenate([here[:, :STATIC], slope[2:-2], curve, here[:, STATIC:]], 1)
+        return (here,)
+    first = slope(smooth[..., :SLOPES])
+    return here[..., :STATIC], first[2:-2], slope(first[..., :CURVES]), here[..., STATIC:]

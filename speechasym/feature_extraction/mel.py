@@ -49,15 +49,24 @@ class LogMel:
             return np.zeros((0, self.spectrogram.n_mels), np.float32), samples
         used = samples[: (frames - 1) * self.hop + self.width]
         with torch.no_grad():
-            mel = self.spectrogram(torch.from_numpy(used)).clamp(min=FLOOR)
-            decibel = (10 * torch.log10(mel)).numpy().T
-        return decibel, samples[frames * self.hop :].copy()
+            rows = decibel(self.spectrogram(torch.from_numpy(used))).numpy().T
+        return rows, samples[frames * self.hop :].copy()
 
 
-def cepstra(decibel: NDArray, count: int) -> NDArray[np.float32]:
+def decibel(power: torch.Tensor) -> torch.Tensor:
+    """Return power, summed in mel bands, in dB, at least -100."""
+    return 10 * torch.log10(power.clamp(min=FLOOR))
+
+
+def cosines(count: int, channels: int) -> torch.Tensor:
+    """Return the first columns of the orthonormal cosine transform, type II: (M, K)."""
+    return torchaudio.functional.create_dct(count, channels, norm="ortho")
+
+
+def cepstra(log_spectrum: NDArray, count: int) -> NDArray[np.float32]:
     """Log spectrum (F, M) -> its first `count` cosine coefficients (F, K), orthonormal DCT-II."""
-    basis = torchaudio.functional.create_dct(count, decibel.shape[1], norm="ortho")
-    return (torch.from_numpy(decibel) @ basis).numpy()
+    basis = cosines(count, log_spectrum.shape[1])
+    return (torch.from_numpy(log_spectrum) @ basis).numpy()
 
 
 def with_deltas(track: NDArray) -> NDArray[np.float32]:

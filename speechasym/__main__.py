@@ -1,6 +1,6 @@
 """`python -m speechasym`."""
 
-from speechasym.cli.main import main
+from speechasym.cli.main import command
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    command()

@@ -1,11 +1,61 @@
-"""Progress of long runs, on stderr: a bar with the time left on a terminal, else plain lines."""
+"""Progress of long runs, on stderr: a bar with the time left on a terminal, else plain lines.
+
+Kernels are compiled when they are first needed on a computer. This is announced, and the time left
+is estimated from the steps afterwards.
+"""
 
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
+
+from speechasym.ops.compile_events import listening
 
 LINE_SECONDS = 10.0
+COMPILING = "compiling (once)"
+
+
+@contextmanager
+def announce_compiling() -> Iterator[None]:
+    """Print one line if kernels are compiled inside the block, but not within its progress bars."""
+    with listening(_Announcement(lambda text: print(f"speechasym: {text}", file=sys.stderr))):
+        yield
+
+
+class _Announcement:
+    """Announce the first of several compilations."""
+
+    done = False  # in this process
+
+    def __init__(self, write: Callable[[str], object]) -> None:
+        self.write = write
+
+    def __call__(self) -> None:
+        if not _Announcement.done:
+            _Announcement.done = True
+            self.write(COMPILING)
+
+
+class _TimeLeft:
+    """The time left, by the rate of the steps after the last that compiled."""
+
+    def __init__(self, announce: Callable[[], None]) -> None:
+        self.announce = announce
+        self.start, self.first = 0.0, -1.0  # time and fraction from which the rate is computed
+
+    def compiling(self) -> None:
+        self.announce()
+        self.first = -1.0
+
+    def __call__(self, fraction: float) -> float | None:
+        """Return s, or None before the end of the first step that did not compile."""
+        now = time.monotonic()
+        if self.first < 0:
+            self.start, self.first = now, fraction
+        if fraction <= self.first:
+            return None
+        return (now - self.start) / (fraction - self.first) * (1 - fraction)
 
 
 @contextmanager
@@ -30,38 +80,52 @@ def progress_bar(what: str, show_progress: bool = True) -> Iterator[Callable[[fl
     With a fraction below 0, the text becomes a line that stays.
     """
     if not show_progress:
-        yield lambda fraction, text: None
+        with listening(lambda: None):
+            yield lambda fraction, text: None
         return
     if sys.stderr.isatty():
         from rich.console import Console
         from rich.progress import Progress, TextColumn
 
-        columns = (*Progress.get_default_columns(), TextColumn("{task.fields[text]}"))
-        with Progress(*columns, console=Console(stderr=True)) as bar:
-            task = bar.add_task(what, total=1.0, text="")
+        columns = [TextColumn(f"{{task.fields[{name}]}}") for name in ("left", "text")]
+        console = Console(stderr=True)
+        with Progress(*Progress.get_default_columns()[:-1], *columns, console=console) as bar:
+            task = bar.add_task(what, total=1.0, left="", text="")
+
+            def keep(text: str) -> None:
+                bar.console.print(text, markup=False, highlight=False)
+
+            time_left = _TimeLeft(_Announcement(keep))
 
             def move(fraction: float, text: str) -> None:
                 if fraction < 0:
-                    bar.console.print(text, markup=False, highlight=False)
-                else:
-                    bar.update(task, completed=fraction, text=text)
+                    keep(text)
+                    return
+                left = time_left(fraction)
+                shown = "" if left is None else str(timedelta(seconds=round(left)))
+                bar.update(task, completed=fraction, left=shown, text=text)
 
-            yield move
+            with listening(time_left.compiling):
+                yield move
         return
-    start = last = time.monotonic()
-    first: float | None = None  # not 0 in a resumed run
+
+    def line(text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+    last, beginning = time.monotonic(), -1.0  # not 0 in a resumed run
+    time_left = _TimeLeft(_Announcement(line))
 
     def write(fraction: float, text: str) -> None:
-        nonlocal last, first
-        now = time.monotonic()
+        nonlocal last, beginning
         if fraction < 0:
-            print(text, file=sys.stderr, flush=True)
+            line(text)
             return
-        first = fraction if first is None else first
-        if fraction > first and (now - last >= LINE_SECONDS or fraction == 1):
+        left, now = time_left(fraction), time.monotonic()
+        beginning = fraction if beginning < 0 else beginning
+        if fraction > beginning and (now - last >= LINE_SECONDS or fraction == 1):
             last = now
-            left = (now - start) / (fraction - first) * (1 - fraction)
-            line = f"{what}: {fraction:.0%}, {left:.0f} s left, {text}"
-            print(line, file=sys.stderr, flush=True)
+            estimate = "" if left is None else f"{left:.0f} s left, "
+            line(f"{what}: {fraction:.0%}, {estimate}{text}")
 
-    yield write
+    with listening(time_left.compiling):
+        yield write

@@ -6,12 +6,13 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import get_context, parent_process
 from threading import Thread, current_thread, main_thread
 from typing import Any, TypeVar
 
 from speechasym.errors import OutputError
+from speechasym.ops import compile_events
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -44,8 +45,13 @@ def run_tasks(
         context.set_forkserver_preload(list(preload))
     workers = min(workers, len(tasks))
     ended, end = context.Pipe(duplex=False)
-    arguments = (_log.getEffectiveLevel(), ended)
-    with ended, end, ProcessPoolExecutor(workers, context, start_worker, arguments) as pool:
+    compiling, compile_ = context.Pipe(duplex=False)
+    arguments = (_log.getEffectiveLevel(), ended, compile_)
+    Thread(target=_relay, args=(compiling,), daemon=True).start()
+    with (
+        ended, end, compile_,
+        ProcessPoolExecutor(workers, context, start_worker, arguments) as pool,
+    ):  # fmt: skip
         futures: list[Future[list[Result]]] = []
         try:
             with interrupts_later():
@@ -82,10 +88,19 @@ def _run(function: Callable[[Task], Result], tasks: Sequence[Task]) -> list[Resu
     return results
 
 
-def start_worker(level: int, ended: Any = None) -> None:
+def _relay(compiling: Any) -> None:
+    """Tell the listener in this process when kernels are compiled in workers."""
+    with compiling, suppress(EOFError, OSError):  # until its other ends are closed
+        while compiling.recv_bytes():
+            compile_events.compiling()
+
+
+def start_worker(level: int, ended: Any = None, compile_: Any = None) -> None:
     """Prepare a new process that is to end with the one that started it."""
     global _ended
     _ended = ended
+    if compile_ is not None:
+        compile_events.listeners.append(lambda: compile_.send_bytes(b"compiling"))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # where `interrupts_later` could not
     Thread(target=_end_with_parent, daemon=True).start()
     os.environ["OMP_NUM_THREADS"] = "1"  # for libraries not loaded yet: torch, if it is needed

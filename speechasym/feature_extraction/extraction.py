@@ -172,7 +172,7 @@ def _run(tasks: list[Task], workers: int, scheduler: str | None) -> Iterator[Out
         return run_on_cluster(_extract_one, tasks, scheduler, chunk=min(16, 1 + len(tasks) // 64))
     if workers == 1:
         return map(_extract_one, tasks)
-    chunk = max(1, min(16, len(tasks) // (workers * 4)))
+    chunk = max(1, min(16, len(tasks) // (workers * 16)))
     preload = [__name__, "speechasym.ops.cpu_gammatone"]
     return run_tasks(_extract_one, tasks, workers, chunk=chunk, preload=preload)
 

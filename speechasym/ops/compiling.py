@@ -11,7 +11,24 @@ from contextlib import suppress
 from typing import Any
 
 import numba
+from numba.core import event
 from numba.core.caching import FunctionCache
+
+from speechasym.ops import compile_events
+
+
+class _CompileListener(event.Listener):
+    """Pass on that a kernel of this package is compiled: no folder has it for this processor."""
+
+    def on_start(self, event: Any) -> None:
+        if event.data["dispatcher"].py_func.__module__.startswith("speechasym."):
+            compile_events.compiling()
+
+    def on_end(self, event: Any) -> None:
+        pass
+
+
+event.register("numba:compile", _CompileListener())
 
 
 class KernelCache(FunctionCache):

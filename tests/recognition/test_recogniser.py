@@ -1,5 +1,7 @@
 """A run, or the pretrained model, as one object: sources, confidences, times, errors."""
 
+import gc
+
 import numpy as np
 import pytest
 import soxr
@@ -141,6 +143,14 @@ def test_the_pretrained_language_model_is_read_when_it_is_needed(monkeypatch):
     assert list(recogniser.transcribe(noise, heads=["words"]).symbols) == ["words"]
     with pytest.raises(TypeError):
         recogniser.transcribe(noise)
+    assert gc.isenabled()  # it is paused only while files are read
+    collected = []
+    monkeypatch.setattr(
+        "speechasym.recognition.decoder.read_model", lambda _: collected.append(gc.isenabled())
+    )
+    with pytest.raises(AttributeError):
+        recogniser.transcribe(noise)
+    assert collected == [False]
 
 
 def test_options_that_do_not_fit(run, files, tmp_path):

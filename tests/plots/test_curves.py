@@ -68,7 +68,7 @@ def test_running_mean():
 
 def test_curves_of_a_run(toy_folder, tmp_path):
     metrics = curves.read_metrics(toy_folder / "run")
-    assert metrics.heads == ["phones", "letters", "words"] and len(metrics.steps) == 120
+    assert metrics.heads == ["phones", "letters", "words"] and len(metrics.steps) == 200
     figure = curves.curves_figure(metrics, "$x_y$")
     assert [len(a.lines) for a in figure.axes] == [9, 6, 1] and "$" in figure.get_suptitle()
     (tmp_path / METRICS).write_text("{not json")

@@ -46,11 +46,13 @@ def draw_variant(augment: AugmentConfig, noises: int, name: str, number: int, se
 
     The result depends on the seed, the cut's id and the variant's number only.
     """
-    turn = np.random.default_rng(hashed_seed(seed, name)).integers(len(augment.speeds))
-    speed = augment.speeds[(number + int(turn)) % len(augment.speeds)]
+    turn = hashed_seed(seed, name)  # so that neighbours are not all at one speed
+    speed = augment.speeds[(number + turn) % len(augment.speeds)]
+    if not noises:
+        return Variant(speed)
     rng = np.random.default_rng(hashed_seed(seed, name, number))
     noisy, which, place, ratio = rng.random(4)
-    if not noises or noisy >= augment.noise_share:
+    if noisy >= augment.noise_share:
         return Variant(speed)
     low, high = augment.snr_db
     return Variant(speed, int(which * noises), float(place), low + (high - low) * float(ratio))

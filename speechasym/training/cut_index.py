@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from speechasym.corpora.manifests import parse_cut
@@ -32,9 +33,9 @@ class Rows:
     def __len__(self) -> int:
         return len(self.ends) - 1
 
-    def __getitem__(self, number: int) -> Tensor:
-        first, end = self.ends[number : number + 2].tolist()
-        return self.values[first:end]
+    def __getitem__(self, number: int) -> NDArray[np.integer]:
+        first, end = self.ends.numpy()[number : number + 2]
+        return self.values.numpy()[first:end]
 
 
 class RowsBuilder:

@@ -198,7 +198,7 @@ class Dataset:
             parts = [rows[number]]
             if head == "phones":
                 parts = [rows[e.cut][e.phones] for e in self.excerpts(number, epoch)]
-            row = known[torch.cat(parts).long()]
+            row = known.numpy()[np.concatenate(parts)]
             result[head] = row[row > 0].tolist()
         return result
 
@@ -244,7 +244,7 @@ class Dataset:
         _, rows, known = self.symbols["phones"]
         row = torch.zeros(frames, dtype=torch.int64)
         edges = self._edges(number, variant).tolist()
-        phones = known[rows[number].long()].tolist()
+        phones = known.numpy()[rows[number]].tolist()
         for label, (first, end) in zip(phones, edges, strict=True):
             row[first:end] = label
         return row

@@ -8,6 +8,7 @@ are read from their place in a file; nothing else of it is in memory.
 import hashlib
 import io
 import json
+import math
 import os
 import tarfile
 import zlib
@@ -40,6 +41,7 @@ ABOUT = "speechasym-features.json"
 CODE = ("training/cuts.py", "training/cut_features.py", "training/feature_store.py")
 SOURCES = ("ops", "audio", "auditory", "asymmetry", "feature_extraction", *CODE)
 ENDING = bytes(1024)  # of a tar file
+Place = tuple[int, tuple[int, ...]]  # byte, shape
 
 
 class Shard(NamedTuple):
@@ -59,7 +61,7 @@ class FeatureStore:
     def __init__(self, folder: str | Path, variants: int, block: int) -> None:
         self.folder, self.variants, self.block = Path(folder), variants, block
         self.paths: list[Path] = []
-        self._places: dict[int, list[int]] = {}  # {file: where its arrays start}
+        self._places: dict[int, list[Place | None]] = {}  # {file: where its arrays are}
 
     def open_folder(self) -> None:
         """Create the folder. Raises `ConfigError` if it holds another format of features."""
@@ -125,11 +127,12 @@ class FeatureStore:
                 if block not in self._places:
                     self._places[block] = _places(file)
                 place = self._places[block][cut % self.block * self.variants + variant]
-                if place < 0:
+                if place is None:
                     problem = "its recording could not be read when features were stored"
                     raise AudioError(f"cut {name}", problem, "Restore it")
-                file.seek(place)
-                rows = np.lib.format.read_array(file, allow_pickle=False)
+                start, shape = place
+                file.seek(start)
+                rows = np.fromfile(file, np.float16, math.prod(shape)).reshape(shape)
         except (OSError, ValueError, LookupError, EOFError, tarfile.TarError) as error:
             problem = f"is damaged or gone, with the features of cut {name} ({error})"
             remedy = "Run again, with --resume: what is missing is computed again"
@@ -196,14 +199,22 @@ def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
     tar.addfile(entry, io.BytesIO(content))
 
 
-def _places(file: Any) -> list[int]:
-    """Return where the arrays of a file start, -1 for those that are left out."""
+def _places(file: Any) -> list[Place | None]:
+    """Return where the arrays of a file are, None for those that are left out."""
     with tarfile.open(fileobj=file, mode="r:") as tar:
-        return [
-            member.offset_data if member.name.endswith(".npy") else -1
-            for member in tar
-            if member.name.endswith((".npy", ".nodata"))
-        ]
+        members = [m for m in tar if m.name.endswith((".npy", ".nodata"))]
+    places: list[Place | None] = []
+    for member in members:
+        if member.name.endswith(".nodata"):
+            places.append(None)
+            continue
+        file.seek(member.offset_data)
+        np.lib.format.read_magic(file)
+        shape, *order = np.lib.format.read_array_header_1_0(file)
+        if order != [False, np.float16]:
+            raise ValueError(f"{member.name} is not float16")
+        places.append((file.tell(), shape))
+    return places
 
 
 def _is_whole(path: Path) -> bool:

@@ -49,7 +49,10 @@ class _Steps(TorchDataset[Step | SpeechAsymError]):
         skips = skipped if self.data.config.unreadable == "skip" else None
         try:
             batch = self.data.batch(local, epoch, skips) if local else None
-            labels = self.data.count_labels(numbers, epoch)
+            if batch is not None and len(batch.ids) == len(numbers):
+                labels = {head: int(counts.sum()) for head, (_, counts) in batch.targets.items()}
+            else:
+                labels = self.data.count_labels(numbers, epoch)
         except SpeechAsymError as error:  # returned, because torch would lose its arguments
             return error
         return Step(numbers, labels, batch if batch and batch.ids else None, skipped)

@@ -1,10 +1,14 @@
 """The pool of worker processes. Kills and Ctrl-C: tests/feature_extraction/test_extraction.py."""
 
 import os
+from pathlib import Path
 
 import pytest
+from helpers import run_python
 
 from speechasym.errors import OutputError
+from speechasym.feature_extraction import extraction
+from speechasym.feature_extraction.sets import feature_config
 from speechasym.workers import run_tasks
 
 
@@ -26,3 +30,21 @@ def test_error_of_a_task():
 def test_worker_that_dies():
     with pytest.raises(OutputError, match="a worker process died"):
         list(run_tasks(os._exit, [1, 1, 1], 2))
+
+
+LOADED = """
+from speechasym.workers import run_tasks
+expression = "'numba.np.arraymath' in __import__('sys').modules"
+print(*run_tasks(eval, [expression], 1, preload=["speechasym.ops.preloaded"]))
+"""
+
+
+def test_workers_start_with_numbas_registries():
+    assert run_python("-c", LOADED).out == "True\n"
+
+
+def test_extraction_preloads_them(monkeypatch):
+    monkeypatch.setattr(extraction, "run_tasks", lambda *_, preload, **__: preload)
+    config = feature_config(features="gammatone")
+    task = ("a", Path("a.wav"), Path("out"), config, None)
+    assert "speechasym.ops.preloaded" in extraction._run([task] * 3, 2, None)

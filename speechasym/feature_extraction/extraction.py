@@ -173,7 +173,7 @@ def _run(tasks: list[Task], workers: int, scheduler: str | None) -> Iterator[Out
     if workers == 1:
         return map(_extract_one, tasks)
     chunk = max(1, min(16, len(tasks) // (workers * 16)))
-    preload = [__name__, "speechasym.ops.cpu_gammatone"]
+    preload = [__name__, "speechasym.ops.cpu_gammatone", "speechasym.ops.preloaded"]
     return run_tasks(_extract_one, tasks, workers, chunk=chunk, preload=preload)
 
 

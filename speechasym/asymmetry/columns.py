@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from speechasym.asymmetry import cepstra, tracks
 from speechasym.asymmetry.tracks import KINDS, TRACKS, Design, State, Tracks
 
-CHUNK = 16000  # samples computed at a time: what fits the cache
+CHUNK = 32000  # samples computed at a time: what fits the cache
 
 
 def columns(d: Design) -> list[dict[str, Any]]:

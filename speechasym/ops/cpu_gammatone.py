@@ -25,14 +25,11 @@ from typing import Any, NamedTuple
 
 import numba
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.core import cgutils
 from numba.core.codegen import get_host_cpu_features
-from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from speechasym.ops.compiling import njit
+from speechasym.ops.cpu_lanes import registers, store
 
 GROWTH = 1e20  # maximum of |pole|^-block: leaves float32 (3e38) room for loud input, four sums
 LONGEST = 160  # maximum samples per block: its table stays in the first-level cache
@@ -49,21 +46,6 @@ PARALLEL_WORK = 1 << 21  # samples x channels from which threads pay off
 # free one that was never touched. It does not matter to the allocators of other systems.
 _never_touched = np.empty(30 << 20, np.uint8)
 del _never_touched
-
-
-@intrinsic
-def _registers(typingctx: Any, count: Any, like: Any) -> Any:
-    """Allocate `count` numbers on the stack; LLVM keeps them in registers, unlike heap arrays."""
-    if not isinstance(count, types.IntegerLiteral):
-        return None  # numba asks again with the literal
-    pointer = types.CPointer(like)
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        element = context.get_value_type(like)
-        slot = cgutils.alloca_once(builder, ir.ArrayType(element, count.literal_value))
-        return builder.bitcast(slot, element.as_pointer())
-
-    return pointer(count, like), codegen
 
 
 # These two are not inside `_kernels`: there, numba would hash them into the key of its cache by an
@@ -104,17 +86,17 @@ def _kernels(order: int, lanes: int, aligned: bool) -> tuple[Any, Any]:
     def pooled(x, offset, hop, table, step, stages, position, first, power, lag1, sample):  # type: ignore[no-untyped-def]
         # offset (lanes,) where each channel starts to read; step (2, lanes): pole / |pole|;
         # power (F, C); lag1 and sample (F, 2 C) as re, im, written from channel `first` on
-        zero = x.dtype.type(0)
+        zero, one = x.dtype.type(0), x.dtype.type(1)
         tiny = x.dtype.type(SILENCE)
         scale = x.dtype.type(1) / x.dtype.type(hop)
-        sr = numba.carray(_registers(size, zero), (size,))
-        si = numba.carray(_registers(size, zero), (size,))
-        pr = numba.carray(_registers(lanes, zero), (lanes,))
-        qr = numba.carray(_registers(lanes, zero), (lanes,))
-        qi = numba.carray(_registers(lanes, zero), (lanes,))
+        sr = numba.carray(registers(size, zero), (size,))
+        si = numba.carray(registers(size, zero), (size,))
+        pr = numba.carray(registers(lanes, zero), (lanes,))
+        qr = numba.carray(registers(lanes, zero), (lanes,))
+        qi = numba.carray(registers(lanes, zero), (lanes,))
         # z of the last samples, less the block's phase, after that of the sample before
-        zr = numba.carray(_registers(lanes, zero), (lanes,))
-        zi = numba.carray(_registers(lanes, zero), (lanes,))
+        zr = numba.carray(registers(lanes, zero), (lanes,))
+        zi = numba.carray(registers(lanes, zero), (lanes,))
         length = table.shape[0]
         for c in range(size):
             sr[c] = stages[0, c]
@@ -148,30 +130,30 @@ def _kernels(order: int, lanes: int, aligned: bool) -> tuple[Any, Any]:
                         xr, xi = a * v[0, 2, c], b * v[0, 2, c]
                         a, b = _push(sr, si, part[o + 1], v[1, 0], v[1, 1], c, order, lanes)
                         yr, yi = a * v[1, 2, c], b * v[1, 2, c]
-                        a, b = _push(sr, si, part[o + 2], v[2, 0], v[2, 1], c, order, lanes)
-                        wr, wi = a * v[2, 2, c], b * v[2, 2, c]
-                        a, b = _push(sr, si, part[o + 3], v[3, 0], v[3, 1], c, order, lanes)
-                        ur, ui = a * v[3, 2, c], b * v[3, 2, c]
                         p = xr * xr
                         p += xi * xi
                         p += yr * yr
                         p += yi * yi
                         pr[c] += p
+                        q = xr * (zr[c] + yr)
+                        q += xi * (zi[c] + yi)
+                        r = xi * (zr[c] - yr)
+                        r -= xr * (zi[c] - yi)
+                        a, b = _push(sr, si, part[o + 2], v[2, 0], v[2, 1], c, order, lanes)
+                        wr, wi = a * v[2, 2, c], b * v[2, 2, c]
+                        a, b = _push(sr, si, part[o + 3], v[3, 0], v[3, 1], c, order, lanes)
+                        ur, ui = a * v[3, 2, c], b * v[3, 2, c]
                         p = wr * wr
                         p += wi * wi
                         p += ur * ur
                         p += ui * ui
                         pr[c] += p
-                        q = xr * (zr[c] + yr)
-                        q += xi * (zi[c] + yi)
                         q += wr * (yr + ur)
                         q += wi * (yi + ui)
                         qr[c] += q
-                        q = xi * (zr[c] - yr)
-                        q -= xr * (zi[c] - yi)
-                        q += wi * (yr - ur)
-                        q -= wr * (yi - ui)
-                        qi[c] += q
+                        r += wi * (yr - ur)
+                        r -= wr * (yi - ui)
+                        qi[c] += r
                         zr[c] = ur
                         zi[c] = ui
                 for i in range(count // 4 * 4, count):
@@ -192,18 +174,9 @@ def _kernels(order: int, lanes: int, aligned: bool) -> tuple[Any, Any]:
                 position += count
                 done += count
             row = table[position - 1]
-            mean = power[f, first : first + lanes]
-            product = lag1[f, 2 * first : 2 * (first + lanes)]
-            end = sample[f, 2 * first : 2 * (first + lanes)]
-            for c in range(lanes):
-                mean[c] = pr[c] * scale
-            for c in range(lanes):
-                product[2 * c] = (qr[c] * step[0, c] - qi[c] * step[1, c]) * scale
-                product[2 * c + 1] = (qr[c] * step[1, c] + qi[c] * step[0, c]) * scale
-            for c in range(lanes):
-                a, b = sr[top + c], si[top + c]
-                end[2 * c] = a * row[3, c] - b * row[4, c]
-                end[2 * c + 1] = a * row[4, c] + b * row[3, c]
+            store(power[f], first, (pr,), scale, lanes)
+            store(lag1[f], 2 * first, (qr, qi, step[0], step[1]), scale, lanes)
+            store(sample[f], 2 * first, (sr[top:], si[top:], row[3], row[4]), one, lanes)
         for c in range(size):
             stages[0, c] = sr[c]
             stages[1, c] = si[c]
@@ -214,8 +187,8 @@ def _kernels(order: int, lanes: int, aligned: bool) -> tuple[Any, Any]:
         # z (T, 2 lanes): every sample of every channel as re, im
         zero = x.dtype.type(0)
         tiny = x.dtype.type(SILENCE)
-        sr = numba.carray(_registers(size, zero), (size,))
-        si = numba.carray(_registers(size, zero), (size,))
+        sr = numba.carray(registers(size, zero), (size,))
+        si = numba.carray(registers(size, zero), (size,))
         for c in range(size):
             sr[c] = stages[0, c]
             si[c] = stages[1, c]

@@ -2,12 +2,12 @@
 
 import sys
 
-from speechasym.corpora.manifests import read_cuts
+from speechasym.corpora.manifests import stream_cuts
 
 
 def main(path: str) -> None:
     """Print three lines."""
-    cut = next(iter(read_cuts(path)))
+    _, cut = next(stream_cuts(path))
     print(cut.id, cut.recording.sources[0].source, cut.supervisions[0].text, sep="\n")
 
 

@@ -12,7 +12,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from speechasym.corpora.manifests import read_cuts
+from lhotse import CutSet
+
+from speechasym.corpora.manifests import stream_cuts
 from speechasym.errors import ConfigError, SpeechAsymError
 
 
@@ -43,21 +45,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     how.add_argument("--speakers", help="comma-separated speakers to hold out in a single pair")
     options = parser.parse_args(arguments)
     try:
-        cuts = read_cuts(options.cuts)
-        speaker_of = {cut.id: cut.supervisions[0].speaker for cut in cuts}
+        speakers = {cut.supervisions[0].speaker for _, cut in stream_cuts(options.cuts)}
         if options.folds:
-            folds = folds_of(list(speaker_of.values()), options.folds)
+            folds = folds_of(list(speakers), options.folds)
         else:
             folds = [options.speakers.split(",")]
-            if missing := sorted(set(folds[0]) - set(speaker_of.values())):
+            if missing := sorted(set(folds[0]) - speakers):
                 raise ConfigError(
                     "--speakers", f"{missing[0]} is not in {options.cuts}", "Check the names"
                 )
         Path(options.out).mkdir(parents=True, exist_ok=True)
         for number, names in enumerate(folds):
-            for part, inside in (("train", False), ("dev", True)):
-                chosen = cuts.filter(lambda c, n=names, i=inside: (speaker_of[c.id] in n) == i)
-                chosen.to_file(Path(options.out) / f"fold{number}_{part}_cuts.jsonl.gz")
+            paths = [
+                Path(options.out) / f"fold{number}_{p}_cuts.jsonl.gz" for p in ("train", "dev")
+            ]
+            with CutSet.open_writer(paths[0]) as train, CutSet.open_writer(paths[1]) as dev:
+                for _, cut in stream_cuts(options.cuts):
+                    (dev if cut.supervisions[0].speaker in names else train).write(cut)
             print(f"fold {number}: held out {', '.join(names)}")
     except SpeechAsymError as error:
         parser.exit(2, f"hold_out: {error}\n")

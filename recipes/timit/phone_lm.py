@@ -112,8 +112,8 @@ def posteriors_of(trained: TrainedModel, cuts: str) -> Material:
 def bigram(trained: TrainedModel) -> NgramModel:
     """Estimate the bigram of a run's training cuts. Raises `ConfigError` if they are gone."""
     config = trained.config.data
-    cuts = manifests.read_cuts(config.train)
-    rows = [labels.tokens(cut, "phones", config.labels, None) for cut in cuts]
+    cuts = manifests.stream_cuts(config.train)
+    rows = (labels.tokens(cut, "phones", config.labels, None) for _, cut in cuts)
     return kneser_ney.estimate(rows, 2, vocabulary=trained.inventories["phones"])
 
 

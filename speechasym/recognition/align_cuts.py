@@ -13,7 +13,7 @@ from speechasym.annotations.ctm import write_ctm
 from speechasym.annotations.intervals import Interval
 from speechasym.annotations.textgrid import read_textgrid, write_textgrid
 from speechasym.config import check_choice
-from speechasym.corpora.manifests import read_cuts
+from speechasym.corpora.manifests import stream_cuts
 from speechasym.errors import (
     AlignmentError,
     AnnotationError,
@@ -111,7 +111,7 @@ def align_cuts(
     if head is not None:
         check_choice("head", head, ("phones", "letters"))
         trained.check_heads([head], "head")
-    rows = list(read_cuts(cuts)) if text is None else []
+    count = sum(1 for _ in stream_cuts(cuts)) if text is None else 0
     if out.exists() and not out.is_dir():
         raise OutputError(out, "is a file", "Give a folder")
     guessed: set[str] = set()
@@ -149,8 +149,8 @@ def align_cuts(
     log = _Log(out / LOG, key)
     result = AlignedCuts(folder=out)
     tables: dict[str, dict[str, list[Interval]]] = {"phones": {}, "words": {}}
-    with progress(len(rows), "align", show_progress) as step:
-        for cut in rows:
+    with progress(count, "align", show_progress) as step:
+        for _, cut in stream_cuts(cuts):
             try:
                 path = _path(out, cut.id)
                 tiers = None

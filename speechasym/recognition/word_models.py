@@ -173,7 +173,7 @@ def read_sentences(paths: Iterable[str | Path], show_progress: bool = False) -> 
     with progress(len(found), "texts", show_progress) as step:
         for path in found:
             if path.name.removesuffix(".gz").endswith(manifests.MANIFEST_SUFFIXES):
-                yield from map(labels.words_of, manifests.read_cuts(path))
+                yield from (labels.words_of(cut) for _, cut in manifests.stream_cuts(path))
             else:
                 yield from texts.read_sentences(path)
             step()

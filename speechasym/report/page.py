@@ -84,17 +84,19 @@ def _training_cuts(data: ReportData) -> tuple[str, set[str]]:
     try:
         if files.sha256(path) != model_json(data)["manifests"]["train"]:
             return f"{name} (changed since)", set()
-        cuts = list(manifests.read_cuts(path))
+        text, speakers = _extent(cut for _, cut in manifests.stream_cuts(path))
     except (ConfigError, OSError, ValueError, LookupError, TypeError):
         return name, set()
-    text, speakers = _extent(cuts)
     return f"{text} ({name})", speakers
 
 
 def _extent(cuts: Iterable[Any]) -> tuple[str, set[str]]:
     """Return the number of cuts, their duration and speakers in words, and the speakers."""
-    lengths = [cut.duration for cut in cuts]
-    speakers = {s.speaker for cut in cuts for s in cut.supervisions if s.speaker}
+    lengths: list[float] = []
+    speakers: set[str] = set()
+    for cut in cuts:
+        lengths.append(cut.duration)
+        speakers |= {s.speaker for s in cut.supervisions if s.speaker}
     of = f" of {html.plural(len(speakers), 'speaker')}" if speakers else ""
     return f"{html.plural(len(lengths), 'cut')}, {html.duration(sum(lengths))}{of}", speakers
 

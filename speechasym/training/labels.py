@@ -4,6 +4,7 @@ Label 0 is CTC's blank; symbol k of an inventory, counted from 0, has label k + 
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING
 
 from speechasym.annotations.intervals import Interval
@@ -89,8 +90,28 @@ def mostly_known(phones: Sequence[str], known: Collection[str] | None) -> bool:
 
 def pronounced(symbols: Iterable[str], config: LabelConfig, name: str) -> list[str]:
     """Return a lexicon's phones as the configuration wants them, without stress."""
-    intervals = [Interval(0.0, 0.0, strip_stress(symbol)) for symbol in symbols]
-    return [phone.label for phone in configured(intervals, config, name)]
+    row: list[str] = []
+    for symbol in map(strip_stress, symbols):
+        phone = _configured(symbol, config.fold, config.silence)
+        if phone is None:
+            raise _unfoldable(symbol, name)
+        again = config.silence == "merge" and phone == SILENCE and row[-1:] == [SILENCE]
+        if phone and not again:
+            row.append(phone)
+    return row
+
+
+@cache
+def _configured(symbol: str, fold: str, silence: str) -> str | None:
+    """Return a folded phone, SILENCE for silences, "" for what is dropped; None: unknown."""
+    folded = FOLDED.get(symbol.lower()) if fold == "timit39" else symbol
+    if folded not in SILENCES:
+        return folded
+    return "" if silence == "drop" else SILENCE
+
+
+def _unfoldable(symbol: str, name: str) -> LabelError:
+    return LabelError(name, f"{symbol!r} is not a symbol of TIMIT", "Set labels.fold: none")
 
 
 def timed_phones(cut: "Cut", config: LabelConfig) -> list[Interval]:
@@ -113,19 +134,14 @@ def configured(intervals: Iterable[Interval], config: LabelConfig, name: str) ->
     """Fold phones; drop, merge or keep silences; `name` is for messages. Raises `LabelError`."""
     phones: list[Interval] = []
     for interval in intervals:
-        symbol: str | None = interval.label
-        if config.fold == "timit39":
-            symbol = FOLDED.get(interval.label.lower())
-        if symbol is None:
-            problem = f"{interval.label!r} is not a symbol of TIMIT"
-            raise LabelError(name, problem, "Set labels.fold: none")
-        silent = symbol in SILENCES
-        if not symbol or (silent and config.silence == "drop"):
-            continue
-        if silent and config.silence == "merge" and phones and phones[-1].label == SILENCE:
+        phone = _configured(interval.label, config.fold, config.silence)
+        if phone is None:
+            raise _unfoldable(interval.label, name)
+        again = config.silence == "merge" and [p.label for p in phones[-1:]] == [SILENCE]
+        if again and phone == SILENCE:
             phones[-1] = phones[-1]._replace(end=interval.end)
-        else:
-            phones.append(interval._replace(label=SILENCE if silent else symbol))
+        elif phone:
+            phones.append(interval._replace(label=phone))
     return phones
 
 

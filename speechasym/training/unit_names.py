@@ -5,6 +5,7 @@ Silence is a symbol like the others. The names are kept in units.json, beside th
 Shapes: F frames, S steps, U units.
 """
 
+import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from torch import nn
 
 from speechasym import files
 from speechasym.annotations.intervals import Interval
-from speechasym.corpora.manifests import read_cuts
+from speechasym.corpora.manifests import stream_cuts
 from speechasym.errors import CheckpointError
 from speechasym.language import lexicon
 from speechasym.language.phones import SILENCE, SILENCES
@@ -108,13 +109,13 @@ def name_units(
     Raises:
         AudioError, ConfigError, LabelError: the cuts or the lexicon cannot be used.
     """
-    cuts = read_cuts(Path(train))
     path = config.data.labels.lexicon
     words = None if path is None else lexicon.read_lexicon(path)
-    every = max(1, round(sum(cut.duration for cut in cuts) / MOST_S))
+    every = max(1, round(sum(cut.duration for _, cut in stream_cuts(train)) / MOST_S))
+    heard = itertools.islice(stream_cuts(train), None, None, every)
     device = next(model.parameters()).device
     favourites: dict[int, tuple[str, Favourites]] = {}
-    for cut in [cut for number, cut in enumerate(cuts) if number % every == 0]:
+    for _, cut in heard:
         x = load_samples(cut, config.data.features.sample_rate, config.data.features.channel)
         rows = np.concatenate(list(config.data.features.frames([x])))
         output: Any = model(torch.from_numpy(rows)[None].to(device), torch.tensor([len(rows)]))

@@ -1,13 +1,16 @@
 """Language models and lexica from folders of texts, gzipped or not."""
 
+import gc
 import gzip
 
 import pytest
+import tiny
+from lhotse.cut import MonoCut
 
 from speechasym.errors import TextError
 from speechasym.language.arpa import read_arpa
 from speechasym.language.lexicon import read_lexicon
-from speechasym.recognition.word_models import estimate_lm, make_lexicon
+from speechasym.recognition.word_models import estimate_lm, make_lexicon, read_sentences
 
 ONE = "The cat sat. The cat ran to the cat."
 TWO = "A dog sat, and the cat sat on it."
@@ -52,3 +55,16 @@ def test_lexicon_of_a_folder(folder, capsys):
 def test_folder_without_texts(tmp_path):
     with pytest.raises(TextError, match=r"no \.txt or \.txt\.gz below this folder"):
         estimate_lm(tmp_path, tmp_path / "a.arpa")
+
+
+def test_a_manifest_is_read_cut_by_cut(tmp_path):
+    def cuts_in_memory():
+        return sum(type(thing) is MonoCut for thing in gc.get_objects())
+
+    tiny.corpus(tmp_path, 9)
+    gc.collect()
+    before = cuts_in_memory()
+    sentences = read_sentences([tmp_path / "train.jsonl"])
+    next(sentences)
+    assert cuts_in_memory() <= before + 2
+    assert len(list(sentences)) == 8

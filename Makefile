@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 # An index with builds of torch for CPUs alone (pytorch.org, "Compute Platform: CPU").
 TORCH_INDEX ?=
 
-.PHONY: demo test bench setup clean
+.PHONY: demo test test-scale bench setup clean
 
 setup: $(TESTED)
 
@@ -49,6 +49,10 @@ test: $(TESTED)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
+
+# The recipes on stand-ins of whole corpora; see CONTRIBUTING.md for what it needs.
+test-scale: $(TESTED)
+	SPEECHASYM=$(CURDIR)/$(BIN)/speechasym PYTHON=$(CURDIR)/$(BIN)/python bash scripts/scale_check.sh
 
 # The packages compared with live in a folder of their own, on top of the tested ones.
 bench: $(TESTED)

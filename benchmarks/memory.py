@@ -1,9 +1,10 @@
 """Memory and processor time of a command and all its processes, second by second.
 
-    python benchmarks/memory.py record OUT.jsonl COMMAND ...
+    python benchmarks/memory.py record OUT.jsonl [--most MB] COMMAND ...
     python benchmarks/memory.py draw OUT.png TITLE=FILE.jsonl ...
 
 Memory is the proportional set size (Linux): pages shared by several processes count once.
+With --most, a command that takes more fails.
 """
 
 import json
@@ -45,8 +46,11 @@ def cpu_of(process: int) -> float:
     return sum(map(int, fields[11:13])) / TICKS
 
 
-def record(out: Path, command: Sequence[str]) -> int:
-    """Run a command, and write a line {seconds, cpu, mb, processes} for each sample."""
+def record(out: Path, command: Sequence[str], most: float = float("inf")) -> int:
+    """Run a command; return its exit code, 1 if it takes more MB than `most`.
+
+    Writes a line {seconds, cpu, mb, processes} for each sample.
+    """
     start = time.monotonic()
     cpu: dict[int, float] = {}
     peak, seconds = 0.0, 0.0
@@ -64,7 +68,7 @@ def record(out: Path, command: Sequence[str]) -> int:
             time.sleep(EVERY)
         code = running.returncode
     print(f"{out.stem}: {seconds:.1f} s, processor {sum(cpu.values()):.1f} s, peak {peak:.0f} MB")
-    return code
+    return code if peak <= most else code or 1
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -95,7 +99,10 @@ def draw(out: Path, files: Sequence[str]) -> None:
 def main(arguments: Sequence[str]) -> int:
     """Run the command line."""
     if len(arguments) > 2 and arguments[0] == "record":
-        return record(Path(arguments[1]), arguments[2:])
+        out, command, most = Path(arguments[1]), arguments[2:], "inf"
+        if command[0] == "--most":
+            most, *command = command[1:]
+        return record(out, command, float(most))
     if len(arguments) > 2 and arguments[0] == "draw":
         draw(Path(arguments[1]), arguments[2:])
         return 0

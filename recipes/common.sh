@@ -39,11 +39,12 @@ hold_out_dev() {  # CUTS: sets dev, some of the training speakers, and fixed, se
   fixed=(validate_every=1000000)
 }
 
-train_run() {  # CONFIG RUN TRAIN DEV [KEY=VALUE ...]
-  local config=$1 run=$2 train=$3 dev=$4
+train_run() {  # CONFIG RUN TRAIN DEV [KEY=VALUE ...]: stores features if CONFIG has a cache
+  local config=$1 run=$2 train=$3 dev=$4 cache=()
   shift 4
+  grep -q '^  cache:' "$config" && cache=("data.cache=$out/features")
   "$bin" train --config "$config" --out "$run" --resume --set \
-    "data.train=$train" "data.dev=$dev" "data.cache=$out/features" "$@"
+    "data.train=$train" "data.dev=$dev" ${cache[@]+"${cache[@]}"} "$@"
 }
 
 transcribe_first() {  # RUN CUTS [OPTION ...]: transcribes the first utterance; sets utterance, its id

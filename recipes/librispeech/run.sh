@@ -7,7 +7,9 @@
 # test-clean, else dev-clean, else dev-clean-2, else local-dev). DEV: subset that chooses the epoch
 # (dev-clean if it is not TEST; otherwise none, and the last epoch is validated on 1/FOLDS, FOLDS
 # being 4, of TRAIN's readers).
-# DECODE: options of the search for words (--from phones).
+# CONFIG: the training, a file; default: train-960.yaml with train-clean-360 or train-other-500 in TRAIN,
+# train-100.yaml with train-clean-100 (both for a GPU), train.yaml otherwise.
+# DECODE: options of the search for words (--from phones). PREPARE: options of `speechasym prepare`.
 # SPEECHASYM, PYTHON: the commands to use (speechasym, python).
 set -euo pipefail
 recipe=librispeech
@@ -33,6 +35,14 @@ dev_subset=${DEV:-}
 subsets=$train,$tests${dev_subset:+,$dev_subset}
 twice=$(echo "$subsets" | tr , '\n' | sort | uniq -d | paste -sd , -)
 [ -z "$twice" ] || fail "$twice is in two of TRAIN, TEST and DEV. Give each its own subsets"
+case ,$train, in
+  *,train-clean-360,* | *,train-other-500,*) config=train-960.yaml ;;
+  *,train-clean-100,*) config=train-100.yaml ;;
+  *) config=train.yaml ;;
+esac
+config=recipes/librispeech/$config
+[ -z "${CONFIG:-}" ] || config=$(absolute "$CONFIG")
+[ -f "$config" ] || fail "$config is not a file. Set CONFIG to a configuration of \`speechasym train\`"
 texts=()
 IFS=, read -r -a names <<< "${TEXT:-}"
 for name in ${names[@]+"${names[@]}"}; do
@@ -45,7 +55,8 @@ lexicon=$out/lexicon.txt lm=$out/lm.arpa.gz
 mkdir -p "$pictures"
 
 echo "1. Manifests of $root: train on $train, test on $tests -> $manifests"
-tolerate "$bin" prepare librispeech "$root" --out "$manifests" --subsets "$subsets" > "$out/prepare.txt"
+tolerate "$bin" prepare librispeech "$root" --out "$manifests" --subsets "$subsets" ${PREPARE:-} \
+  > "$out/prepare.txt"
 cat "$out/prepare.txt"
 cuts_of() { echo "$manifests/$1_cuts.jsonl.gz"; }
 train_cuts=$out/train_cuts.jsonl.gz
@@ -71,8 +82,8 @@ create_once "$lexicon" "$bin" lexicon "$pronunciations" --guess --out "$lexicon"
 create_once "$lm" "$bin" lm ${texts[@]+"${texts[@]}"} --transcripts "$train_cuts" --order 3 \
   --least-ngram 2 --lexicon "$lexicon" --test "$test" --out "$lm"
 
-echo "3. Features and training: levels that learn phones, letters, words -> $run"
-train_run recipes/librispeech/train.yaml "$run" "$train_cuts" "$dev" \
+echo "3. Training with $(basename "$config"): levels that learn phones, letters, words -> $run"
+train_run "$config" "$run" "$train_cuts" "$dev" \
   "data.labels.lexicon=$lexicon" ${fixed[@]+"${fixed[@]}"} ${settings[@]+"${settings[@]}"}
 
 read -r -a how <<< "${DECODE:---from phones}"

@@ -4,6 +4,7 @@
 # speakers in TRAIN are trained on with train.yaml, and those in TEST are a local split.
 # Run again, it keeps what exists, and resumes an interrupted training run.
 # PHONE_LM=1: also with a bigram of phones. FOLDS: of the training speakers of a part (4).
+# PREPARE: options of `speechasym prepare`.
 # SPEECHASYM, PYTHON: the commands to use (speechasym, python).
 set -euo pipefail
 recipe=timit
@@ -13,7 +14,7 @@ manifests=$out/manifests run=$out/run pictures=$out/pictures
 mkdir -p "$pictures"
 
 echo "1. Manifests of $root -> $manifests"
-tolerate "$bin" prepare timit "$root" --out "$manifests" > "$out/prepare.txt"
+tolerate "$bin" prepare timit "$root" --out "$manifests" ${PREPARE:-} > "$out/prepare.txt"
 cat "$out/prepare.txt"
 train=$manifests/train_cuts.jsonl.gz test=$manifests/test_cuts.jsonl.gz
 for cuts in "$train" "$test"; do

@@ -94,6 +94,8 @@ def test_with_dev_clean_it_chooses(official):
     assert config["data"]["dev"].endswith("manifests/dev-clean_cuts.jsonl.gz")
     assert config["data"]["labels"]["lexicon"] == str(folder / "out" / "lexicon.txt")
     assert config["validate_every"] != 1000000
+    # train-100.yaml, which computes features in each epoch
+    assert (config["batch_seconds"], config["data"]["cache"]) == (400, None)
     assert after(commands.of("prepare")[0], "--subsets") == "train-clean-100,test-clean,dev-clean"
 
 
@@ -120,12 +122,14 @@ def local(tmp_path_factory):
 
 
 def test_without_dev_all_readers_are_learned(local):
-    commands, _, found, _ = local
+    commands, folder, found, _ = local
     assert found.returncode == 0, found.stdout + found.stderr
     words = dict(word.split("=", 1) for word in commands.of("train")[0] if "=" in word)
     assert speakers_of(words["data.train"]) == {"11", "12", "13"}
     assert speakers_of(words["data.dev"]) == {"11"}
     assert words["validate_every"] == "1000000"
+    assert words["data.cache"] == str(folder / "out" / "features")
+    assert after(commands.of("train")[0], "--config") == "recipes/librispeech/train.yaml"
     assert after(commands.of("evaluate")[0], "--cuts").endswith("local-dev_cuts.jsonl.gz")
     assert "local split, no official subsets" in found.stdout
 
@@ -138,6 +142,24 @@ def test_again_lexicon_and_language_model_are_kept(local):
 
 
 @pytest.mark.parametrize(
+    ("train", "config", "chosen"),
+    [
+        ("train-clean-100", None, "recipes/librispeech/train-100.yaml"),
+        ("train-clean-100,train-clean-360", None, "recipes/librispeech/train-960.yaml"),
+        ("train-clean-100", ROOT / "recipes/librispeech/train.yaml", "train.yaml"),
+    ],
+)
+def test_configuration_by_size(tmp_path, train, config, chosen):
+    readers = {"train_clean_100": (11,), "train_clean_360": (12,), "test_clean": (21,)}
+    commands = books(tmp_path, **readers, dev_clean=(31,))
+    commands.told = ("lexicon", "lm", "train", "evaluate", "transcribe", "align", "plot", "report")
+    more = {"LEXICON": "dict.txt", "TRAIN": train} | ({"CONFIG": str(config)} if config else {})
+    found = commands.run(RUN, "books", "out", **more)
+    assert found.returncode == 0, found.stdout + found.stderr
+    assert after(commands.of("train")[0], "--config").endswith(chosen)
+
+
+@pytest.mark.parametrize(
     ("words", "more", "said"),
     [
         ([], {}, "no folder"),
@@ -147,6 +169,11 @@ def test_again_lexicon_and_language_model_are_kept(local):
         (["texts"], {"LEXICON": "dict.txt"}, "none of train-clean-100"),
         (["books"], {"LEXICON": "dict.txt", "TEXT": "empty"}, "empty is not a file or"),
         (["books"], {"LEXICON": "dict.txt", "TEXT": "dict.txt,x.txt"}, "x.txt is not a file"),
+        (
+            ["books"],
+            {"LEXICON": "dict.txt", "CONFIG": "x.yaml"},
+            "x.yaml is not a file",
+        ),
         (["books"], {"LEXICON": "dict.txt", "TEST": "local-train"}, "is in two of"),
         (["five"], {"LEXICON": "dict.txt", "TEST": "train-clean-5"}, "train-clean-5 is in two of"),
         (["five"], {"LEXICON": "dict.txt", "TRAIN": "dev-clean-2"}, "dev-clean-2 is in two of"),

@@ -29,7 +29,7 @@ from speechasym.training import dataset
 from speechasym.training import optimiser as optimisation
 from speechasym.training.batches import group_by_length, pad_labels
 from speechasym.training.config import HEADS, DataConfig, HeadWeights
-from speechasym.training.dataset import Batch
+from speechasym.training.on_device import Batch
 
 COMPACT = AsymmetryFeatures(compact=True, normalise="utterance")
 LOGMEL = LogMelFeatures(normalise="utterance")

@@ -46,7 +46,7 @@ def loss(
     inside = torch.arange(1, rows.shape[1]) < counts[:, None]
     repeated = ((rows[:, 1:] == rows[:, :-1]) & inside).sum(1)
     fits = (counts + repeated <= lengths) & (lengths > 0)
-    log_probs = log_probs.float()
+    log_probs, targets = log_probs.float(), rows.to(log_probs.device, non_blocking=True)
     if not bool(fits.all()):
         log_probs, targets = log_probs[fits.to(log_probs.device)], targets[fits.to(targets.device)]
         lengths, counts = lengths[fits], counts[fits]

@@ -56,14 +56,17 @@ class Events(NamedTuple):
         return self.mask.sum(1)
 
 
-def hold(activation: Tensor, mask: Tensor, scale: float) -> Tensor:
-    """Return winners (B, F) of activations (B, F, U), held against rivals; without gradient."""
+def hold(activation: Tensor, mask: Tensor, scale: float | Tensor) -> Tensor:
+    """Return winners (B, F) of activations (B, F, U), held against rivals; without gradient.
+
+    The scale may be a tensor on the device, which need not be read then.
+    """
     lengths = mask.sum(1)
     if activation.device.type == "cpu":
         from speechasym.ops import cpu_hysteresis  # numba takes 0.3 s to import
 
         values = activation.detach().float().numpy()
-        return torch.from_numpy(cpu_hysteresis.hold(values, scale, lengths.numpy())[0])
+        return torch.from_numpy(cpu_hysteresis.hold(values, float(scale), lengths.numpy())[0])
     return scan.hold(activation.detach(), scale, lengths)[0]
 
 
@@ -125,9 +128,9 @@ class HysteresisScale(nn.Module):
         self.register_buffer("log_width", torch.tensor(0.05).log())
 
     @property
-    def scale(self) -> float:
-        """The current scale."""
-        return float(self.log_width.exp())
+    def scale(self) -> Tensor:
+        """() the current scale, on the device."""
+        return self.log_width.exp()
 
     @torch.no_grad()
     def initialise(self, batches: Sequence[tuple[Tensor, Tensor]]) -> None:

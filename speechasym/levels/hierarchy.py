@@ -54,9 +54,10 @@ class Hierarchy(nn.Module):
                 self.tells[name] = nn.Linear((symbols + 1) * head.slots, width, bias=False)
 
     @property
-    def scales(self) -> list[float]:
-        """Scale of the hysteresis of each level that has one."""
-        return [m.scale for m in self.modules() if isinstance(m, HysteresisScale)]
+    def scales(self) -> Tensor:
+        """Scale of the hysteresis of each level that has one, on the device."""
+        scales = [m.scale for m in self.modules() if isinstance(m, HysteresisScale)]
+        return torch.stack(scales) if scales else torch.zeros(0)
 
     @property
     def symbol_axes(self) -> dict[str, tuple[str, int]]:

@@ -69,7 +69,8 @@ def frame_mask(features: Tensor, lengths: Tensor, columns: int) -> Tensor:
     if features.ndim != 3 or features.shape[2] != columns:
         problem = f"must have shape (batch, frames, {columns} columns), got {tuple(features.shape)}"
         raise ConfigError("features", problem, "Extract them with the model's configuration")
-    longest = int(lengths.max())
+    # CUDA would have to be waited for
+    longest = int(lengths.max()) if lengths.device.type == "cpu" else 0
     if lengths.shape != features.shape[:1] or longest > features.shape[1]:
         shapes = f"{tuple(lengths.shape)} up to {longest} do not fit {tuple(features.shape)}"
         raise ConfigError("lengths", shapes, "Give the number of frames of each row of features")

@@ -283,7 +283,7 @@ def relay(
 
 
 def hold(
-    a: Tensor, width: float, lengths: Tensor, state: Tensor | None = None
+    a: Tensor, width: float | Tensor, lengths: Tensor, state: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """Compute `ref.hold` of a batch: a (B, F, U), lengths (B,) -> winners (B, F), state (B,).
 

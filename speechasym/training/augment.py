@@ -97,19 +97,30 @@ def draw_splice(ends: "Tensor", cut: int, augment: AugmentConfig, seed: int) -> 
     return excerpts
 
 
-def perturb_features(x: "Tensor", augment: AugmentConfig, rate: float, seed: int) -> "Tensor":
-    """Return features (F, D) with gain and shift by column, and masks of zeros [1].
+class Perturbation(NamedTuple):
+    """How the features of an utterance, or of each of a batch, are changed."""
+
+    gain: "Tensor"  # (..., D) factors
+    shift: "Tensor"  # (..., D)
+    frames: "Tensor"  # (..., F) False where masked
+    columns: "Tensor"  # (..., D) likewise
+
+
+def draw_perturbation(
+    frames: int, columns: int, augment: AugmentConfig, rate: float, seed: int
+) -> Perturbation | None:
+    """Draw gain and shift by column, and masks [1]; None if there are none.
 
     Unlike in [1], time is not warped. `rate`: frames a second.
     """
     import torch  # variants of recordings need no torch
 
     if not (augment.gain or augment.shift or augment.time_masks or augment.column_masks):
-        return x
+        return None
     generator = torch.Generator().manual_seed(seed)
-    frames, columns = x.shape
-    x = x * torch.exp(augment.gain * torch.randn(columns, generator=generator))
-    x = x + augment.shift * torch.randn(columns, generator=generator)
+    gain = torch.exp(augment.gain * torch.randn(columns, generator=generator))
+    shift = augment.shift * torch.randn(columns, generator=generator)
+    kept = torch.ones(frames, dtype=torch.bool), torch.ones(columns, dtype=torch.bool)
     longest = min(round(augment.time_mask_s * rate), frames)
     widest = round(augment.column_mask_share * columns)
     for count, axis, most, size in (
@@ -118,8 +129,14 @@ def perturb_features(x: "Tensor", augment: AugmentConfig, rate: float, seed: int
     ):
         for width, place in torch.rand(count, 2, generator=generator).tolist():
             length = int(width * (most + 1))
-            x.narrow(axis, int(place * (size - length + 1)), length).zero_()
-    return x
+            kept[axis].narrow(0, int(place * (size - length + 1)), length).zero_()
+    return Perturbation(gain, shift, *kept)
+
+
+def perturb(x: "Tensor", by: Perturbation) -> "Tensor":
+    """Return features (..., F, D) with gain and shift, and zeros where they are masked."""
+    x = x * by.gain[..., None, :] + by.shift[..., None, :]
+    return x.masked_fill(~(by.frames[..., None] & by.columns[..., None, :]), 0)
 
 
 def with_noise(

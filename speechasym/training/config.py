@@ -89,7 +89,9 @@ class DataConfig:
     augment: AugmentConfig = AugmentConfig()
     # folder that stores the features of recurring variants; default: compute them in each epoch
     cache: str | None = None
-    workers: int = 0  # processes that compute features; 0: the training process itself
+    workers: int = 0  # processes that read audio and compute features; 0: the training process
+    # where features are computed; auto: on CUDA if it trains, else in the workers
+    features_on: Literal["auto", "workers", "device"] = "auto"
     unreadable: Literal["stop", "skip"] = "stop"  # what to do at recordings that cannot be read
 
     def __post_init__(self) -> None:

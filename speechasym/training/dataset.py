@@ -11,7 +11,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from speechasym import files
+from speechasym.auditory.filterbank import frame_count, hop
 from speechasym.corpora.manifests import check_writable, stream_cuts
 from speechasym.errors import AudioError, LabelError
 from speechasym.language.lexicon import Lexicon, read_lexicon
@@ -28,41 +29,27 @@ from speechasym.language.ngrams import UNKNOWN
 from speechasym.training import batches, cuts, labels
 from speechasym.training.augment import (
     Excerpt,
+    Perturbation,
     Variant,
+    draw_perturbation,
     draw_splice,
     draw_variant,
     hashed_seed,
-    perturb_features,
+    perturb,
     recurring_variants,
 )
 from speechasym.training.config import AugmentConfig, DataConfig
-from speechasym.training.cut_features import FeatureTask, features_of
+from speechasym.training.cut_features import FeatureTask, features_of, samples_of
 from speechasym.training.cut_index import BLOCK, CutIndex, IndexBuilder, Rows, RowsBuilder
 from speechasym.training.feature_store import FeatureStore, half
 from speechasym.training.labels import Inventory
+from speechasym.training.on_device import Batch, Samples
 
 if TYPE_CHECKING:
     from lhotse.cut import Cut
 
 log = logging.getLogger(__name__)
 UNCHANGED = AugmentConfig()  # each cut once, as recorded
-
-
-class Batch(NamedTuple):
-    """Utterances side by side, the shorter ones padded with 0."""
-
-    ids: list[str]
-    features: Tensor  # (B, F, D) float32
-    lengths: Tensor  # (B,) int64 frames
-    targets: dict[str, tuple[Tensor, Tensor]]  # {head: (labels (B, L) int64, how many (B,))}
-    frame_labels: Tensor | None = None  # (B, F) int64 phones, 0 where unknown
-
-    def to(self, device: torch.device | str) -> "Batch":
-        """Return a copy on another device."""
-        targets = {head: (a.to(device), b.to(device)) for head, (a, b) in self.targets.items()}
-        features, lengths = self.features.to(device), self.lengths.to(device)
-        frames = None if self.frame_labels is None else self.frame_labels.to(device)
-        return Batch(self.ids, features, lengths, targets, frames)
 
 
 class Symbols(NamedTuple):
@@ -86,6 +73,7 @@ class Dataset:
     noises: "list[Cut]"
     seed: int
     store: FeatureStore | None = None
+    as_samples: bool = False  # batches carry samples, whose features the device computes
     # start and end in s of all phones of the head "phones": (phones, 2) float64
     times: Tensor | None = None
 
@@ -107,7 +95,7 @@ class Dataset:
         """The duration of each cut (cuts,), float64."""
         return self.index.seconds
 
-    @property
+    @cached_property
     def columns(self) -> int:
         """The number of columns of the features."""
         return len(self.config.features.columns())
@@ -137,44 +125,71 @@ class Dataset:
 
         Raises `AudioError` naming the cut, and `OutputError` for stored features that are damaged.
         """
-        kept, features, frame_labels = [], [], []
+        kept, examples, perturbations, frame_labels = [], [], [], []
         rows: dict[str, list[list[int]]] = {head: [] for head in self.symbols}
         for number in numbers:
             try:
-                x, known = self._example(number, epoch)
+                x, perturbation, known = self._example(number, epoch)
             except AudioError as error:
                 if skipped is None:
                     raise
                 skipped[self.ids[number]] = str(error).rstrip(".")
                 continue
             kept.append(self.ids[number])
-            features.append(x)
+            examples.append(x)
+            perturbations += perturbation
             frame_labels += known
             for head, row in self._labels(number, epoch).items():
                 rows[head].append(row)
+        features, samples = examples or [torch.zeros(0, self.columns)], None
+        if self.as_samples and examples:
+            lengths = torch.tensor([len(x) for x in examples])
+            parts = [_padded(rows) for rows in zip(*perturbations, strict=True)]
+            together = Perturbation(*parts) if parts else None
+            samples = Samples(_padded(examples), lengths, together)
+            features = [torch.zeros(0, self.columns)] * len(examples)
         return Batch(
             kept,
-            pad_sequence(features or [torch.zeros(0, self.columns)], batch_first=True),
-            torch.tensor([len(x) for x in features]),
+            _padded(features),
+            torch.tensor([self._frame_count(x) for x in examples]),
             {head: batches.pad_labels(row) for head, row in rows.items()},
-            pad_sequence(frame_labels, batch_first=True) if frame_labels else None,
+            _padded(frame_labels) if frame_labels else None,
+            samples,
         )
 
-    def _example(self, number: int, epoch: int | None) -> tuple[Tensor, list[Tensor]]:
-        """Return a cut's features (F, D) in an epoch; and its phone in each frame, if timed."""
+    def _frame_count(self, x: Tensor) -> int:
+        """Return the frames of a cut's samples (T,) or features (F, D)."""
+        if not self.as_samples:
+            return len(x)
+        features = self.config.features
+        return frame_count(len(x), hop(features.sample_rate, features.rate))
+
+    def _example(
+        self, number: int, epoch: int | None
+    ) -> tuple[Tensor, list[Perturbation], list[Tensor]]:
+        """Return a cut's features (F, D) in an epoch; or its samples (T,) and what is left to do.
+
+        Also its phone in each frame, if timed.
+        """
         parts, known = [], []
         for excerpt in self.excerpts(number, epoch):
             variant = self._variant(excerpt, epoch)
-            whole = self._features(excerpt.cut, variant)
+            whole = self._sound(excerpt.cut, variant)
             frames = self._frames(excerpt, variant)
             parts.append(whole[frames])
             if self.times is not None:
-                known.append(self._frame_labels(excerpt.cut, variant, len(whole))[frames])
-        x = torch.cat(parts).float()
+                count = self._frame_count(whole)
+                known.append(self._frame_labels(excerpt.cut, variant, count)[frames])
+        x, left = torch.cat(parts).float(), []
         if epoch is not None:
-            seed = hashed_seed(self.seed, epoch, self.ids[number])
-            x = perturb_features(x, self.augment, self.config.features.rate, seed)
-        return x, [torch.cat(known)] if known else []
+            seed, rate = hashed_seed(self.seed, epoch, self.ids[number]), self.config.features.rate
+            size = self._frame_count(x), self.columns
+            drawn = draw_perturbation(*size, self.augment, rate, seed)
+            if drawn is not None and self.as_samples:
+                left = [drawn]
+            elif drawn is not None:
+                x = perturb(x, drawn)
+        return x, left, [torch.cat(known)] if known else []
 
     def excerpts(self, number: int, epoch: int | None) -> list[Excerpt]:
         """Return what stands for a cut in an epoch: all of it, or a splice."""
@@ -208,8 +223,8 @@ class Dataset:
         name = self.ids[excerpt.cut]
         return draw_variant(self.augment, len(self.noises), name, excerpt.variant, self.seed)
 
-    def _features(self, number: int, variant: Variant) -> Tensor:
-        """Return a variant's features (F, D), float16 as they are stored."""
+    def _sound(self, number: int, variant: Variant) -> Tensor:
+        """Return a variant's features (F, D), float16 as they are stored, or samples (T,)."""
         name = self.ids[number]
         if self.store is not None:
             kept = recurring_variants(self.augment, len(self.noises), name, self.seed)
@@ -220,7 +235,10 @@ class Dataset:
             problem = "its recording has changed since the run was started"
             raise AudioError(f"cut {name}", problem, "Restore it, or train again in another folder")
         noise = None if variant.noise is None else self.noises[variant.noise]
-        rows = features_of(FeatureTask(cut, self.config.features, variant, noise))
+        task = FeatureTask(cut, self.config.features, variant, noise)
+        if self.as_samples:
+            return torch.from_numpy(samples_of(task))
+        rows = features_of(task)
         return torch.from_numpy(half(rows, name))
 
     def _edges(self, number: int, variant: Variant) -> Tensor:
@@ -248,6 +266,10 @@ class Dataset:
         for label, (first, end) in zip(phones, edges, strict=True):
             row[first:end] = label
         return row
+
+
+def _padded(rows: Sequence[Tensor]) -> Tensor:
+    return pad_sequence(list(rows), batch_first=True)
 
 
 class _SymbolsBuilder:
@@ -279,6 +301,7 @@ def load(
     show_progress: bool = True,
     timed: bool = False,
     pronunciations: Lexicon | None = None,
+    as_samples: bool = False,
 ) -> Dataset:
     """Read a manifest of cuts once, and store features if there is a folder for them.
 
@@ -290,6 +313,7 @@ def load(
         seed: of that.
         timed: find the phone of each frame, too.
         pronunciations: default: the configured lexicon.
+        as_samples: batches carry samples instead of features.
 
     Raises:
         ConfigError: no manifest or lexicon.
@@ -335,6 +359,7 @@ def load(
         augment=augment,
         noises=cuts.read_noises(augment.noise) if augment.noise else [],
         seed=seed,
+        as_samples=as_samples,
         times=torch.from_numpy(np.array(times)).reshape(-1, 2) if timed else None,
     )
     if config.cache is None:

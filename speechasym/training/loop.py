@@ -10,6 +10,7 @@ import logging
 import math
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -28,6 +29,7 @@ from speechasym.training import (
     environment,
     losses,
     models,
+    on_device,
     optimiser,
     run_folder,
     streaming,
@@ -93,6 +95,7 @@ def train(
     if config.start is not None:
         checkpoints.load_model(config.start)  # likewise
     device = environment.select_device(config.device)
+    as_samples = on_device.computes_features(config.data, device)
     with ExitStack() as stack:
         group = stack.enter_context(distributed.process_group(device))
         if device.type == "cuda":
@@ -112,13 +115,18 @@ def train(
         train_set = dataset.load(
             data, data.train, heads, augment=data.augment, seed=config.seed,
             show_progress=show, timed=config.framewise > 0 or data.augment.splice > 0,
+            as_samples=as_samples,
         )  # fmt: skip
         inventories = train_set.inventories
-        dev_set = dataset.load(data, data.dev, heads, inventories=inventories, show_progress=show)
+        dev_set = dataset.load(
+            data, data.dev, heads, inventories=inventories, show_progress=show,
+            as_samples=as_samples,
+        )  # fmt: skip
+        to_device = on_device.DeviceBatches(device, data if as_samples else None)
         batches.check_longest(train_set.ids, train_set.seconds.tolist(), config.batch_seconds)
         model = models.build_model(config, train_set.columns, inventories, build)
         if not resumes:
-            models.initialise_model(model, train_set, config)
+            models.initialise_model(model, train_set, config, to_device)
             if config.start is not None:
                 warm_start.start_from(model, train_set.columns, inventories, config.start)
         problem = f"batches of {config.batch_seconds:g} s need more memory than {device} has"
@@ -129,12 +137,12 @@ def train(
         distributed.broadcast(model.state_dict().values(), group)
         run = Run(
             config, out, train_set, dev_set, model,
-            optimiser.adamw(model, config.learning_rate, config.weight_decay),
-            optimiser.Average(model, config.averaging), device, group,
+            optimiser.adamw(model, config.learning_rate, config.weight_decay, to_device.defers),
+            optimiser.Average(model, config.averaging), to_device, group,
         )  # fmt: skip
         state = run_folder.restore(run) if resumes else RunState()
         if not resumes:
-            batch = next(streaming.in_order(train_set, config.batch_seconds)).to(device)
+            batch = next(streaming.in_order(train_set, config.batch_seconds, device=to_device))
             validation.check_model(model, batch, {h: len(s) for h, s in inventories.items()})
         state.parameters = sum(p.numel() for p in model.parameters())
         stopped = stack.enter_context(environment.stop_signals())
@@ -147,32 +155,45 @@ def _loop(
     run: Run, state: RunState, stopped: list[int], advance: Advance, write: WriteMetrics
 ) -> dict[str, Any]:
     config, saved, began = run.config, state.step, time.monotonic() - state.seconds
-    stop = False
+    stop, unread = False, deque[Callable[[], dict[str, Any]]]()
+
+    def read(keep: int) -> bool:
+        """Write the lines of steps except the last ones; return whether a stop was asked for."""
+        stops = False
+        while len(unread) > keep:
+            line = unread.popleft()()
+            stops |= line.pop("stop")
+            state.metrics = write(line)
+            advance(state.share(config, len(run.train)), f"loss {line['loss']:.3f}")
+        return stops
+
     while not (state.done or stop):
         seconds = run.train.seconds.tolist()
         groups = batches.epoch_batches(
             seconds, config.batch_seconds, config.seed, state.epoch, state.batch
         )
         for part in streaming.steps(
-            run.train, groups, state.epoch, workers=run.train.workers, group=run.group
-        ):
-            line = _step(run, state, part, stopped, began)
-            stop = line.pop("stop")
-            state.metrics = write(line)
-            advance(state.share(config, len(run.train)), f"loss {line['loss']:.3f}")
+            run.train, groups, state.epoch, workers=run.train.workers, group=run.group,
+            device=run.to_device,
+        ):  # fmt: skip
+            unread.append(_step(run, state, part, stopped, began))
+            stop = read(int(run.to_device.defers))
             epoch_ends = state.cuts == len(run.train)
             if epoch_ends:
                 state.epoch, state.batch, state.cuts = state.epoch + 1, 0, 0
             over = state.share(config, len(run.train)) >= 1
             every = config.validate_every
             due = over or (epoch_ends if every is None else state.step % every == 0)
+            saves = stop or due or state.step - saved >= config.save_every
+            if saves:
+                stop |= read(0)
             best = due and _validate(run, state, advance, write)
             patience = config.patience
             if patience is not None and state.stale >= patience:
                 state.done = f"no improvement in {patience} validations"
             elif over:
                 state.done = "finished"
-            if stop or due or state.step - saved >= config.save_every:
+            if saves:
                 run_folder.save(run, state, best)
                 saved = state.step
             if state.done or stop:
@@ -185,18 +206,21 @@ def _loop(
 
 def _step(
     run: Run, state: RunState, part: streaming.Step, stopped: list[int], began: float
-) -> dict[str, Any]:
-    """Take one step of the optimiser; updates the state, and returns the line for the metrics."""
-    config, model, device = run.config, run.model, run.device
-    start = time.monotonic()
-    batch = None if part.batch is None else part.batch.to(device)
+) -> Callable[[], dict[str, Any]]:
+    """Take one step of the optimiser and update the state.
+
+    Returns a function that waits for the device and returns the line for the metrics, or raises
+    `TrainingError`: where loss or gradient is not finite, parameters are as before.
+    """
+    config, model, device, batch = run.config, run.model, run.device, part.batch
+    start, number = on_device.now(device), state.step
     totals = {head: max(1, count) for head, count in part.labels.items()}
     local = part.numbers[run.group.rank :: run.group.size]  # none with more processes than cuts
     audio = float(run.train.seconds[list(part.numbers)].sum())
     share = float(run.train.seconds[list(local)].sum()) / audio
 
     def compute_loss() -> tuple[torch.Tensor, dict[str, torch.Tensor], dict[str, list[str]]]:
-        torch.manual_seed((config.seed * 1_000_003 + state.step) * 4096 + run.group.rank)
+        torch.manual_seed((config.seed * 1_000_003 + number) * 4096 + run.group.rank)
         return losses.batch_loss(model, batch, config, totals, share, device)
 
     model.zero_grad(set_to_none=True)
@@ -205,19 +229,31 @@ def _step(
         loss.backward()
     sums = torch.stack([loss.detach(), *parts.values()]).float()
     seconds = (time.monotonic() - began) * run.group.is_first
-    signs = torch.tensor([float(bool(stopped)), seconds], device=device)
+    signs = torch.tensor([float(bool(stopped)), seconds], pin_memory=device.type == "cuda")
+    signs = signs.to(device, non_blocking=True)
     sums = distributed.sum_gradients(model, torch.cat([sums, signs]), run.group)
     norm = optimiser.clip_gradients(model, config.clip)
-    total, *values, stop, seconds = sums.tolist()
-    if not (math.isfinite(total) and math.isfinite(float(norm))):
-        cause = "in another process"
-        if batch:
-            cause = optimiser.find_non_finite(model, lambda: compute_loss()[0])
-            cause = f"{cause}; cuts {', '.join(batch.ids[:3])}"
-        problem = f"loss {total:g}, gradient norm {float(norm):g}: {cause}"
-        kept = f"the checkpoint in {run.out} is intact; " if checkpoints.exists(run.out) else ""
-        remedy = f"{kept}lower learning_rate or clip, or use precision=float32"
-        raise TrainingError(f"step {state.step + 1}", problem, remedy)
+    widths = getattr(model, "scales", sums.new_zeros(0))
+    numbers = on_device.DeviceNumbers(torch.cat([sums, norm.float()[None], widths]), start)
+
+    def read() -> list[float]:
+        total, norm = (values := numbers.read())[0], values[len(sums)]
+        if not (math.isfinite(total) and math.isfinite(norm)):
+            cause = "in another process"
+            if batch:
+                cause = optimiser.find_non_finite(model, lambda: compute_loss()[0])
+                cause = f"{cause}; cuts {', '.join(batch.ids[:3])}"
+            problem = f"loss {total:g}, gradient norm {norm:g}: {cause}"
+            kept = f"the checkpoint in {run.out} is intact; " if checkpoints.exists(run.out) else ""
+            remedy = f"{kept}lower learning_rate or clip, or use precision=float32"
+            raise TrainingError(f"step {number + 1}", problem, remedy)
+        return values
+
+    if run.to_device.defers:
+        finite = sums[0].isfinite() & norm.isfinite()
+        run.optimiser.found_inf = (~finite).float()  # type: ignore[attr-defined]
+    else:
+        read()
     done = state.share(config, len(run.train))
     rate = config.learning_rate * optimiser.rate_factor(done, config.warm_up, config.schedule)
     for parameters in run.optimiser.param_groups:
@@ -228,15 +264,22 @@ def _step(
     run.average.update(model, state.step)
     state.cuts += len(part.numbers)
     _log_left_out(state, left_out, part.skipped)
-    state.seconds = seconds  # of the first process: all must agree on when the run is over
-    return {
-        "step": state.step, "epoch": state.epoch, "loss": total,
-        **{f"loss_{name}": value for name, value in zip(parts, values, strict=True)},
-        "widths": [round(width, 4) for width in getattr(model, "scales", ())],
-        "learning_rate": rate, "gradient": float(norm), "seconds": round(seconds, 3),
-        "audio_hours_per_hour": round(audio / max(1e-9, time.monotonic() - start), 1),
-        "stop": stop > 0,
-    }  # fmt: skip
+    line = {"step": state.step, "epoch": state.epoch}
+
+    def finish() -> dict[str, Any]:
+        values, count = read(), len(sums)
+        total, *losses_, stop, seconds = values[:count]
+        state.seconds = seconds  # of the first process: all must agree on when the run is over
+        return {
+            **line, "loss": total,
+            **{f"loss_{name}": value for name, value in zip(parts, losses_, strict=True)},
+            "widths": [round(width, 4) for width in values[count + 1 :]],
+            "learning_rate": rate, "gradient": values[count], "seconds": round(seconds, 3),
+            "audio_hours_per_hour": round(audio / max(1e-9, numbers.seconds()), 1),
+            "waited": round(part.waited, 4), "stop": stop > 0,
+        }  # fmt: skip
+
+    return finish
 
 
 def _log_left_out(
@@ -261,7 +304,9 @@ def _validate(run: Run, state: RunState, advance: Advance, write: WriteMetrics) 
     if run.group.is_first:
         seconds = 2 * config.batch_seconds
         with run.average.applied(run.model):
-            result = validation.evaluate(run.model, run.dev, seconds, run.device, config.precision)
+            result = validation.evaluate(
+                run.model, run.dev, seconds, run.to_device, config.precision
+            )
         numbers = [part[head] for part in result for head in heads]
     numbers = distributed.broadcast_numbers(numbers, run.device, run.group)
     keys = [f"dev_{what}_{head}" for what in ("loss", "error") for head in heads]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from speechasym.levels import ctc
 from speechasym.training.config import TrainConfig
-from speechasym.training.dataset import Batch
+from speechasym.training.on_device import Batch
 
 SMOOTHING = 0.1  # of the framewise loss; without it the loss learns the training speakers by heart
 

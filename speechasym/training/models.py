@@ -13,6 +13,7 @@ from speechasym.training import batches, checkpoints, environment, streaming
 from speechasym.training.config import CustomConfig, ModelSettings, TrainConfig, config_from_dict
 from speechasym.training.dataset import Dataset
 from speechasym.training.labels import Inventory
+from speechasym.training.on_device import ON_CPU, DeviceBatches
 
 FIRST_BATCHES = 4  # from which a model may set itself before training
 # (config.model, columns of the features, {head: symbols}) -> model
@@ -39,7 +40,9 @@ def build_model(
         raise ConfigError(f"model: {error.args[0]}", *error.args[1:]) from error
 
 
-def initialise_model(model: nn.Module, data: Dataset, config: TrainConfig) -> None:
+def initialise_model(
+    model: nn.Module, data: Dataset, config: TrainConfig, device: DeviceBatches = ON_CPU
+) -> None:
     """Call a model's `initialise`, if it has one, with (features, lengths) of a few batches."""
     initialise = getattr(model, "initialise", None)
     if initialise is None:
@@ -47,10 +50,14 @@ def initialise_model(model: nn.Module, data: Dataset, config: TrainConfig) -> No
     seconds = data.seconds.tolist()
     numbers = batches.epoch_batches(seconds, config.batch_seconds, config.seed, 0)
     groups = islice(numbers, FIRST_BATCHES)
-    first = [step.batch for step in streaming.steps(data, groups) if step.batch is not None]
+    first = [
+        step.batch
+        for step in streaming.steps(data, groups, device=device)
+        if step.batch is not None
+    ]
     with torch.no_grad(), torch.random.fork_rng(devices=()):
         torch.manual_seed(config.seed)
-        initialise(iter([(batch.features, batch.lengths) for batch in first]))
+        initialise(iter([(batch.features.cpu(), batch.lengths.cpu()) for batch in first]))
 
 
 def open_model(

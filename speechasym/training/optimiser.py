@@ -18,15 +18,22 @@ from speechasym.errors import TrainingError
 from speechasym.training.checkpoints import with_prefix
 
 
-def adamw(model: nn.Module, learning_rate: float, weight_decay: float) -> torch.optim.AdamW:
-    """Return AdamW [1] for a model, without weight decay of its `undecayed` parameters."""
+def adamw(
+    model: nn.Module, learning_rate: float, weight_decay: float, fused: bool = False
+) -> torch.optim.AdamW:
+    """Return AdamW [1] for a model, without weight decay of its `undecayed` parameters.
+
+    `fused`: in one kernel, which leaves out the step if its `found_inf` is set on the device.
+    """
     exempt = undecayed(model)
     trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     groups = [
         {"params": [p for name, p in trained if name not in exempt], "weight_decay": weight_decay},
         {"params": [p for name, p in trained if name in exempt], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW([g for g in groups if g["params"]], lr=learning_rate)
+    return torch.optim.AdamW(
+        [g for g in groups if g["params"]], lr=learning_rate, fused=fused or None
+    )
 
 
 def undecayed(model: nn.Module) -> set[str]:
@@ -69,8 +76,9 @@ def set_moments(
     """Set the optimiser's state to the result of `moments`."""
     for name, parameter in model.named_parameters():
         if state := with_prefix(tensors, f"{name}."):
+            at = parameter.device if optimiser.defaults["fused"] else "cpu"
             optimiser.state[parameter] = {
-                key: value.clone() if key == "step" else value.to(parameter)
+                key: value.to(at, copy=True) if key == "step" else value.to(parameter)
                 for key, value in state.items()
             }
 
@@ -104,12 +112,12 @@ class Average:
 
 
 def clip_gradients(model: nn.Module, most: float) -> Tensor:
-    """Scale gradients to a norm of at most `most` if they are finite; return their norm."""
+    """Scale gradients to a norm of at most `most`, if it is finite; return their norm."""
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
     if not gradients:
         raise TrainingError("model", "no parameter has a gradient", "Check that its heads train")
     norm = torch.nn.utils.get_total_norm(gradients)
-    if bool(norm.isfinite()):
+    if norm.is_cuda or bool(norm.isfinite()):  # CUDA leaves out the step
         torch.nn.utils.clip_grads_with_norm_(list(model.parameters()), most, norm)
     return norm
 

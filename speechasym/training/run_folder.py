@@ -32,11 +32,12 @@ from speechasym.training.config import TrainConfig, config_from_dict
 from speechasym.training.dataset import Dataset
 from speechasym.training.distributed import ProcessGroup
 from speechasym.training.environment import versions
+from speechasym.training.on_device import DeviceBatches
 from speechasym.training.optimiser import Average, moments, set_moments
 
 CONFIG, METRICS = "config.json", "metrics.jsonl"
 # keys that may change when a run is resumed: they are not meant to change results
-FREE = ("save_every", "threads", "device", "data.cache", "data.workers")
+FREE = ("save_every", "threads", "device", "data.cache", "data.workers", "data.features_on")
 log = logging.getLogger(__name__)
 WriteMetrics = Callable[[Mapping[str, Any]], int]
 
@@ -79,8 +80,13 @@ class Run(NamedTuple):
     model: nn.Module
     optimiser: torch.optim.Optimizer
     average: Average
-    device: torch.device
+    to_device: DeviceBatches
     group: ProcessGroup
+
+    @property
+    def device(self) -> torch.device:
+        """What the model is trained on."""
+        return self.to_device.device
 
 
 def write_config(config: TrainConfig, out: Path, resume: bool) -> None:

@@ -6,6 +6,7 @@ and cut (`batches.epoch_batches`, `Dataset.batch`), and batches come in their or
 
 import logging
 import os
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from multiprocessing import get_context
 from typing import Any, NamedTuple
@@ -16,8 +17,9 @@ from torch.utils.data import Dataset as TorchDataset
 
 from speechasym.errors import OutputError, SpeechAsymError
 from speechasym.training import batches
-from speechasym.training.dataset import Batch, Dataset
+from speechasym.training.dataset import Dataset
 from speechasym.training.distributed import ProcessGroup
+from speechasym.training.on_device import ON_CPU, Batch, DeviceBatches
 from speechasym.workers import interrupts_later, start_worker
 
 log = logging.getLogger("speechasym")
@@ -34,6 +36,7 @@ class Step(NamedTuple):
     labels: dict[str, int]  # {head: labels} of all its cuts
     batch: Batch | None  # this process's share, if any
     skipped: dict[str, str]  # {cut: why it cannot be read}
+    waited: float = 0.0  # s that this process waited for the batch
 
 
 class _Steps(TorchDataset[Step | SpeechAsymError]):
@@ -65,12 +68,14 @@ def steps(
     *,
     workers: int = 0,
     group: ProcessGroup = ALONE,
+    device: DeviceBatches = ON_CPU,
 ) -> Iterator[Step]:
     """Yield a step for each group of cuts, of which each process of `group` gets its share.
 
     Args:
         epoch: that batches belong to; None: cuts unchanged.
         workers: processes that compute ahead, two batches each; 0: this process, when asked.
+        device: brings batches to a device.
 
     Raises:
         AudioError: naming the cut; with `unreadable: skip` it is left out instead.
@@ -84,18 +89,21 @@ def steps(
         options = {"multiprocessing_context": context, "worker_init_fn": _start_worker}
     loader = DataLoader(
         _Steps(data, group), batch_size=None, sampler=((epoch, list(g)) for g in groups),
-        num_workers=workers, collate_fn=_unchanged, generator=torch.Generator(), **options,
+        num_workers=workers, collate_fn=_unchanged, generator=torch.Generator(),
+        pin_memory=device.stream is not None, **options,
     )  # fmt: skip
     with interrupts_later():
         iterator = iter(loader)
     try:
         while True:
+            start = time.monotonic()
             step = next(iterator, None)
             if step is None:
                 return
             if isinstance(step, SpeechAsymError):
                 raise step
-            yield step
+            batch = None if step.batch is None else device.bring(step.batch)
+            yield step._replace(batch=batch, waited=time.monotonic() - start)
     except RuntimeError as error:
         if not str(error).startswith("DataLoader worker"):
             raise
@@ -106,13 +114,15 @@ def steps(
         del iterator  # ends the workers
 
 
-def in_order(data: Dataset, max_seconds: float, workers: int = 0) -> Iterator[Batch]:
+def in_order(
+    data: Dataset, max_seconds: float, workers: int = 0, device: DeviceBatches = ON_CPU
+) -> Iterator[Batch]:
     """Yield batches of all cuts unchanged, those of similar length together.
 
     Cuts that cannot be read are left out with a warning, or raise `AudioError`: see `steps`.
     """
     groups = batches.group_by_length(data.seconds.tolist(), max_seconds)
-    for step in steps(data, groups, workers=workers):
+    for step in steps(data, groups, workers=workers, device=device):
         for why in step.skipped.values():
             log.warning("%s; it is left out", why)
         if step.batch is not None:

@@ -8,8 +8,9 @@ from torch import nn
 
 from speechasym.errors import ConfigError, TrainingError
 from speechasym.levels import ctc
-from speechasym.training.dataset import Batch, Dataset
+from speechasym.training.dataset import Dataset
 from speechasym.training.losses import autocast
+from speechasym.training.on_device import ON_CPU, Batch, DeviceBatches
 from speechasym.training.streaming import in_order
 
 
@@ -18,7 +19,7 @@ def evaluate(
     model: nn.Module,
     data: Dataset,
     batch_seconds: float = 120.0,
-    device: torch.device | str = "cpu",
+    device: DeviceBatches = ON_CPU,
     precision: str = "float32",
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Return {head: CTC loss, nats per label}, {head: error rate of greedy decoding}.
@@ -26,21 +27,19 @@ def evaluate(
     Unknown words stay in the reference, so that <unk> is always an error. The model's mode is
     restored.
     """
-    device = torch.device(device)
     training = model.training
     model.eval()
     losses, labels, errors, lengths = (dict.fromkeys(data.inventories, 0.0) for _ in range(4))
     numbers = {name: number for number, name in enumerate(data.ids)}
     try:
-        for batch in in_order(data, batch_seconds, data.workers):
-            batch = batch.to(device)
-            with autocast(device, precision):
+        for batch in in_order(data, batch_seconds, data.workers, device):
+            with autocast(device.device, precision):
                 output = model(batch.features, batch.lengths)
             for head, inventory in data.inventories.items():
                 log_probs, steps = output.heads[head]
                 loss, fits = ctc.loss(log_probs, steps, *batch.targets[head])
                 losses[head] += float(loss)
-                labels[head] += int(batch.targets[head][1].cpu()[fits].sum())
+                labels[head] += int(batch.targets[head][1][fits].sum())
                 for name, row in zip(batch.ids, ctc.greedy(log_probs, steps), strict=True):
                     symbols, known = (
                         ctc.symbols(row, inventory),

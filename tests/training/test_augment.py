@@ -10,8 +10,9 @@ import torch
 from speechasym.errors import ConfigError
 from speechasym.training.augment import (
     Variant,
+    draw_perturbation,
     draw_variant,
-    perturb_features,
+    perturb,
     recurring_variants,
     with_noise,
 )
@@ -45,22 +46,26 @@ def test_variants_depend_on_seed_cut_and_number_only():
     )
 
 
+def perturbed(x, augment, rate, seed):
+    return perturb(x, draw_perturbation(*x.shape, augment, rate, seed))
+
+
 def test_masks_gain_and_shift():
     x = torch.ones(50, 20)
     augment = AugmentConfig(time_masks=1, time_mask_s=0.2, column_masks=1, column_mask_share=0.3)
     widths = set()
     for seed in range(200):
-        y = perturb_features(x, augment, 100, seed)
-        assert torch.equal(y, perturb_features(x, augment, 100, seed))
+        y = perturbed(x, augment, 100, seed)
+        assert torch.equal(y, perturbed(x, augment, 100, seed))
         rows, columns = (y == 0).all(1), (y == 0).all(0)
         assert torch.equal(y == 0, rows[:, None] | columns)
         assert (rows.diff() != 0).sum() <= 2 and (columns.diff() != 0).sum() <= 2
         widths.add((int(rows.sum()), int(columns.sum())))
     assert {w for w, _ in widths} == set(range(21)) and {w for _, w in widths} == set(range(7))
     assert (x == 1).all()  # the kept features stay
-    y = perturb_features(x, AugmentConfig(shift=0.5), 100, 1)
+    y = perturbed(x, AugmentConfig(shift=0.5), 100, 1)
     assert (y == y[0]).all() and 0.2 < float(y[0].std()) < 0.8
-    assert perturb_features(x, AugmentConfig(), 100, 1) is x
+    assert draw_perturbation(50, 20, AugmentConfig(), 100, 1) is None
 
 
 def test_noise_at_its_ratio(cuts, noise):

@@ -141,20 +141,15 @@ class Dataset:
             frame_labels += known
             for head, row in self._labels(number, epoch).items():
                 rows[head].append(row)
-        features, samples = examples or [torch.zeros(0, self.columns)], None
-        if self.as_samples and examples:
-            lengths = torch.tensor([len(x) for x in examples])
-            parts = [_padded(rows) for rows in zip(*perturbations, strict=True)]
-            together = Perturbation(*parts) if parts else None
-            samples = Samples(_padded(examples), lengths, together)
-            features = [torch.zeros(0, self.columns)] * len(examples)
+        carries = self.as_samples and bool(examples)
+        features = [torch.zeros(0, self.columns)] * max(1, len(examples))
         return Batch(
             kept,
-            _padded(features),
+            pad_sequence(examples if examples and not carries else features, batch_first=True),
             torch.tensor([self._frame_count(x) for x in examples]),
             {head: batches.pad_labels(row) for head, row in rows.items()},
-            _padded(frame_labels) if frame_labels else None,
-            samples,
+            pad_sequence(frame_labels, batch_first=True) if frame_labels else None,
+            Samples.together(examples, perturbations) if carries else None,
         )
 
     def _frame_count(self, x: Tensor) -> int:
@@ -266,10 +261,6 @@ class Dataset:
         for label, (first, end) in zip(phones, edges, strict=True):
             row[first:end] = label
         return row
-
-
-def _padded(rows: Sequence[Tensor]) -> Tensor:
-    return pad_sequence(list(rows), batch_first=True)
 
 
 class _SymbolsBuilder:

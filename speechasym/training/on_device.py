@@ -7,11 +7,12 @@ Shapes: B utterances, T samples, F frames, D columns, L labels.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from speechasym.errors import ConfigError
 from speechasym.feature_extraction.sets import AsymmetryFeatures
@@ -25,6 +26,16 @@ class Samples(NamedTuple):
     values: Tensor  # (B, T) float32
     lengths: Tensor  # (B,) int64 samples
     perturbation: Perturbation | None  # of their features
+
+    @classmethod
+    def together(cls, rows: Sequence[Tensor], perturbations: Sequence[Perturbation]) -> "Samples":
+        """Return recordings (T,) of a batch, and how each of them is perturbed, if at all."""
+        parts = [
+            pad_sequence(list(part), batch_first=True) for part in zip(*perturbations, strict=True)
+        ]
+        lengths = torch.tensor([len(x) for x in rows])
+        values = pad_sequence(list(rows), batch_first=True)
+        return cls(values, lengths, Perturbation(*parts) if parts else None)
 
 
 class Batch(NamedTuple):

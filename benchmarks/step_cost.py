@@ -13,7 +13,7 @@ import sys
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from speechasym.training import config, dataset, losses, models
+from speechasym.training import config, losses, models, on_device
 
 SIZES = {"phones": 39, "letters": 28, "words": 10_001}
 RATES = {"phones": 10.0, "letters": 13.0, "words": 2.7}  # per second
@@ -32,7 +32,7 @@ def step_of(settings: config.TrainConfig, model: torch.nn.Module, utterances: in
         )
         for head, count in counts.items()
     }
-    batch = dataset.Batch(
+    batch = on_device.Batch(
         ["noise"] * utterances, features, torch.full((utterances,), frames), targets
     )
     totals = {head: utterances * count for head, count in counts.items()}

@@ -18,10 +18,11 @@ from speechasym.audio import reading
 
 ROOT = Path(__file__).resolve().parent.parent
 RATE = 16000  # Hz
-# The environment of a machine that has AVX2 but not AVX-512, for numba, torch, and MKL.
+# The environment of a machine that has AVX2 but not AVX-512, for numba, numpy, torch, and MKL.
 AVX2 = {
     "NUMBA_CPU_NAME": "haswell",
     "NUMBA_CPU_FEATURES": "+avx,+avx2,+bmi,+bmi2,+f16c,+fma,+lzcnt,+movbe,+popcnt,+sse4.2",
+    "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512F AVX512_SKX AVX512_ICL AVX512_SPR",
     "ATEN_CPU_CAPABILITY": "avx2",
     "MKL_ENABLE_INSTRUCTIONS": "AVX2",
 }

@@ -242,8 +242,8 @@ INSTRUCTIONS = "Features by instruction set"
 FORCED = """\
 Each instruction set was measured in a process of its own, its rows in turn. AVX2 is forced on a
 machine with AVX-512 by `NUMBA_CPU_NAME`, `NUMBA_CPU_FEATURES`, `NPY_DISABLE_CPU_FEATURES`,
-`ATEN_CPU_CAPABILITY` and `MKL_ENABLE_INSTRUCTIONS`. MKL, which has torch's FFT, heeds the last on Intel's processors only.
-The other tables of this page use what the first lines say.
+`ATEN_CPU_CAPABILITY` and `MKL_ENABLE_INSTRUCTIONS`. MKL, which has torch's FFT, heeds the last on
+Intel's processors only. The other tables of this page use what the first lines say.
 """
 HOW = f"""## How to read
 

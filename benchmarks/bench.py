@@ -1,6 +1,7 @@
 """Measure speed, scaling, memory and accuracy on the same speech, and write a markdown page.
 
-python benchmarks/bench.py [--out docs/benchmarks.md] [--seconds 30] [--quick] [--instructions]
+PYTHONPATH=. python benchmarks/bench.py [--out docs/benchmarks.md] [--seconds 30] [--quick]
+    [--instructions]
 """
 
 import argparse
@@ -24,17 +25,16 @@ from measure import (
     RATE,
     ROOT,
     Row,
-    commit,
     digits,
     instruction_set,
     load,
-    processor,
     run,
     speech,
     table,
 )
 from numpy.typing import NDArray
 
+from recipes.provenance import commit, machine
 from speechasym.auditory import filterbank
 
 PACKAGES = (
@@ -109,7 +109,7 @@ def header() -> str:
         "# Benchmarks\n\nWritten by `python benchmarks/bench.py`; the packages compared are in "
         "`benchmarks/requirements.txt`.\n\n"
         f"- {datetime.date.today()}, commit {commit()}\n"
-        f"- {processor()}, {os.cpu_count()} cores, {instruction_set()}; {platform.system()}\n"
+        f"- {machine()}, {os.cpu_count()} cores, {instruction_set()}; {platform.system()}\n"
         f"- Python {platform.python_version()}; {versions}\n"
     )
 

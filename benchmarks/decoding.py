@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from rapidfuzz.distance import Levenshtein
 
+from speechasym.config import names
 from speechasym.recognition.decoder import open_decoder
 from speechasym.recognition.search import DecodingConfig, config_of
 from speechasym.recognition.trained_model import TrainedModel, open_run
@@ -45,8 +46,8 @@ def main() -> int:
     seconds = sum(u.seconds for u in spoken)
     print("| searched | beam | x real time | WER | best of the list | its length |")
     print("| --- | --- | --- | --- | --- | --- |")
-    for source in options.sources.split(","):
-        for beam in map(int, options.beams.split(",")):
+    for source in names(options.sources):
+        for beam in map(int, names(options.beams)):
             config = config_of(source, beam=beam)
             start = time.monotonic()
             decoder = open_decoder(trained.inventories, options.lexicon, options.lm, config)

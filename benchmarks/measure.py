@@ -2,9 +2,7 @@
 
 import math
 import os
-import platform
 import statistics
-import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -125,14 +123,6 @@ def digits(value: float, count: int = 3) -> str:
     return f"{value:,.{max(0, count - 1 - math.floor(math.log10(abs(value))))}f}"
 
 
-def processor() -> str:
-    """Return the name of the processor."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text("utf-8").splitlines() if info.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
-
-
 def instruction_set(forced: str | None = os.environ.get("NUMBA_CPU_FEATURES")) -> str:
     """Return the widest vector instructions of the kernels: the host's, or numba's if forced."""
     if forced is None:
@@ -141,12 +131,6 @@ def instruction_set(forced: str | None = os.environ.get("NUMBA_CPU_FEATURES")) -
         features = set(forced.split(","))
     known = {"+avx512f": "AVX-512", "+avx2": "AVX2", "+neon": "NEON"}
     return next((name for feature, name in known.items() if feature in features), "no AVX2")
-
-
-def commit() -> str:
-    """Return the commit of this checkout, with + if it has changes, or "unknown"."""
-    command = ["git", "-C", str(ROOT), "describe", "--always", "--exclude=*", "--dirty=+"]
-    return subprocess.run(command, capture_output=True, text=True).stdout.strip() or "unknown"
 
 
 def load() -> str:

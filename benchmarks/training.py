@@ -1,6 +1,6 @@
 """Measure the speed of training: forward, CTC, backward and AdamW, on one thread, in turn.
 
-python benchmarks/training.py [--out FILE] [--cuts MANIFEST] [--rounds 9] [--quick]
+PYTHONPATH=. python benchmarks/training.py [--out FILE] [--cuts MANIFEST] [--rounds 9] [--quick]
 
 All models train on the same batches, each on its features: without a manifest, on noise with the
 lengths and labels of short sentences (2.4 s; 11.4 phones, 16.6 letters, 3.4 words per second).
@@ -20,9 +20,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from measure import commit, load, processor, table
+from measure import load, table
 from torch import Tensor, nn
 
+from recipes.provenance import commit, machine
+from speechasym.config import names
 from speechasym.feature_extraction.sets import AsymmetryFeatures, FeatureConfig, LogMelFeatures
 from speechasym.levels import ctc, hierarchy
 from speechasym.training import dataset
@@ -212,10 +214,10 @@ def page(rows: Sequence[Row], how: str) -> str:
     )
 
 
-def machine() -> str:
+def circumstances() -> str:
     """Return commit, processor, load and versions as text."""
     return (
-        f"{datetime.date.today()}, commit {commit()}; {processor()}, {os.cpu_count()} cores, "
+        f"{datetime.date.today()}, commit {commit()}; {machine()}, {os.cpu_count()} cores, "
         f"load average {load()}; one thread, float32; torch {torch.__version__}"
     )
 
@@ -240,7 +242,7 @@ def main() -> int:
     count, rounds = (2, 1) if options.quick else (options.batches, options.rounds)
     data_of: dict[FeatureConfig, Data] = {}
     rows = []
-    for name in options.models.split(","):
+    for name in names(options.models):
         config = FEATURES.get(name, LOGMEL)
         if config not in data_of:
             data_of[config] = (
@@ -258,7 +260,7 @@ def main() -> int:
     )
     text = page(
         rows,
-        f"{machine()}. {rounds} rounds of {len(data.batches)} batches ({what}), together "
+        f"{circumstances()}. {rounds} rounds of {len(data.batches)} batches ({what}), together "
         f"{sum(data.seconds):.0f} s in {sum(len(b.ids) for b in data.batches)} utterances. "
         f"Warm-up: {', '.join(f'{row.warm_up} steps of {row.name}' for row in rows)}.",
     )

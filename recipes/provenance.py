@@ -1,4 +1,4 @@
-"""Where results come from: the checkout's commit, and the machine."""
+"""Where results come from: the checkout's commit, and the processor."""
 
 import platform
 import subprocess
@@ -12,7 +12,7 @@ def commit() -> str:
     return done.stdout.strip() or "unknown"
 
 
-def machine(device: str) -> str:
+def machine(device: str = "cpu") -> str:
     """Return the model of the processor, or of the GPU if that is the device."""
     if device.startswith("cuda"):
         import torch

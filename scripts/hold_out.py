@@ -14,6 +14,7 @@ from pathlib import Path
 
 from lhotse import CutSet
 
+from speechasym.config import names
 from speechasym.corpora.manifests import stream_cuts
 from speechasym.errors import ConfigError, SpeechAsymError
 
@@ -49,20 +50,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if options.folds:
             folds = folds_of(list(speakers), options.folds)
         else:
-            folds = [options.speakers.split(",")]
+            folds = [list(names(options.speakers))]
             if missing := sorted(set(folds[0]) - speakers):
                 raise ConfigError(
                     "--speakers", f"{missing[0]} is not in {options.cuts}", "Check the names"
                 )
         Path(options.out).mkdir(parents=True, exist_ok=True)
-        for number, names in enumerate(folds):
+        for number, held_out in enumerate(folds):
             paths = [
                 Path(options.out) / f"fold{number}_{p}_cuts.jsonl.gz" for p in ("train", "dev")
             ]
             with CutSet.open_writer(paths[0]) as train, CutSet.open_writer(paths[1]) as dev:
                 for _, cut in stream_cuts(options.cuts):
-                    (dev if cut.supervisions[0].speaker in names else train).write(cut)
-            print(f"fold {number}: held out {', '.join(names)}")
+                    (dev if cut.supervisions[0].speaker in held_out else train).write(cut)
+            print(f"fold {number}: held out {', '.join(held_out)}")
     except SpeechAsymError as error:
         parser.exit(2, f"hold_out: {error}\n")
 

@@ -42,6 +42,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return content or {}
 
 
+def names(text: str) -> tuple[str, ...]:
+    """Split a comma-separated list."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
 def override(mapping: dict[str, Any], word: str) -> str:
     """Apply the override `a.b.0.c=value` to nested mappings and lists; return its key."""
     import yaml
@@ -145,7 +150,7 @@ def _value(hint: Any, value: Any, place: Any, key: str, default: Any) -> Any:
             return value
         raise ConfigError(place(key), f"unknown value {value!r}", f"Use one of {', '.join(args)}")
     if origin is tuple:
-        parts = [p.strip() for p in value.split(",")] if isinstance(value, str) else value
+        parts = names(value) if isinstance(value, str) else value
         parts = parts if isinstance(parts, list | tuple) else [parts]
         if args[-1] is not Ellipsis and len(parts) != len(args):
             problem = f"must have {len(args)} values, got {value!r}"

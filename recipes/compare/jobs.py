@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from recipes.provenance import commit, machine
 from speechasym import files
-from speechasym.config import to_dict
+from speechasym.config import names, to_dict
 from speechasym.errors import ConfigError, OutputError, SpeechAsymError
 from speechasym.training import environment, run_folder
 from speechasym.training.config import TrainConfig, read_config
@@ -230,10 +230,10 @@ def select(
 ) -> list[Any]:
     """Return the systems of these comma-separated names, in their order. Raises `ConfigError`."""
     known = [system.name for system in systems]
-    names = known if only is None else only.split(",")
-    if missing := [name for name in names if name not in known]:
+    chosen = known if only is None else names(only)
+    if missing := [name for name in chosen if name not in known]:
         raise ConfigError("--only", f"{missing[0]!r} is not a {kind}", remedy)
-    return [system for system in systems if system.name in names]
+    return [system for system in systems if system.name in chosen]
 
 
 def guarded(act: Callable[[], int]) -> int:

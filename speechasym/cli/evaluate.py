@@ -9,12 +9,12 @@ from speechasym.cli.options import (
     add_overwrite,
     add_run,
     command_line,
-    names,
     optional,
     print_table,
     replacing,
     warn,
 )
+from speechasym.config import names
 from speechasym.errors import ConfigError
 
 BY_LEXICON = "words by lexicon"  # the head of the decoder

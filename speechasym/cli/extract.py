@@ -4,7 +4,8 @@ from argparse import SUPPRESS, Namespace
 from typing import Any
 
 import speechasym
-from speechasym.cli.options import names, numbers, optional, warn
+from speechasym.cli.options import numbers, optional, warn
+from speechasym.config import names
 
 
 def add_parser(commands: Any) -> None:

@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NoReturn
 
+from speechasym.config import names, read_yaml, suggest
 from speechasym.errors import ConfigError
 
 WIDTH = 80
@@ -88,8 +89,6 @@ class CommandParser(argparse.ArgumentParser):
         return options, rest
 
     def _read_config(self, path: str) -> None:
-        from speechasym.config import read_yaml, suggest
-
         known = {action.dest: action for action in self._options()}
         for key, value in read_yaml(Path(path)).items():
             name = str(key).replace("-", "_")
@@ -156,11 +155,6 @@ def optional(kind: Callable[[str], Any]) -> Callable[[str], Any]:
 
     convert.__name__ = kind.__name__
     return convert
-
-
-def names(text: str) -> tuple[str, ...]:
-    """Convert a comma-separated list of names."""
-    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def numbers(text: str) -> tuple[float, ...]:

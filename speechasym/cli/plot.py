@@ -5,7 +5,8 @@ from argparse import SUPPRESS, Namespace
 from typing import Any
 
 import speechasym
-from speechasym.cli.options import add_overwrite, names, replacing
+from speechasym.cli.options import add_overwrite, replacing
+from speechasym.config import names
 from speechasym.errors import ConfigError
 
 RUN_ONLY = ("curves", "confusion", "units", "ranks")

@@ -4,7 +4,8 @@ from argparse import Namespace
 from typing import Any
 
 import speechasym
-from speechasym.cli.options import names, optional
+from speechasym.cli.options import optional
+from speechasym.config import names
 
 
 def add_parser(commands: Any) -> None:

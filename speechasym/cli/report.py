@@ -4,7 +4,8 @@ from argparse import Namespace
 from typing import Any
 
 import speechasym
-from speechasym.cli.options import SEVERAL, add_overwrite, add_run, command_line, names, replacing
+from speechasym.cli.options import SEVERAL, add_overwrite, add_run, command_line, replacing
+from speechasym.config import names
 from speechasym.errors import ConfigError
 
 

@@ -1,16 +1,12 @@
-"""Splits of a corpus into sets that share no speaker, reproducible by a seed."""
+"""Random splits of speakers into sets, reproducible by a seed."""
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from speechasym.config import check_count
 from speechasym.errors import ConfigError
-
-if TYPE_CHECKING:
-    from lhotse import CutSet
 
 
 def split_names(
@@ -46,30 +42,3 @@ def split_names(
         sizes[max(exact, key=lambda key: (sizes[key] > 1, sizes[key] - exact[key]))] -= 1
     order = iter(np.random.default_rng(seed).permutation(len(pool)))
     return {key: sorted(pool[next(order)] for _ in range(size)) for key, size in sizes.items()}
-
-
-def split_speakers(cuts: "CutSet", shares: Mapping[str, float], seed: int) -> dict[str, "CutSet"]:
-    """Split cuts into sets that share no speaker: {set: its cuts}, in their order.
-
-    Args:
-        cuts: cuts with one speaker each.
-        shares, seed: as `split_names`; shares are of speakers.
-
-    Raises:
-        ConfigError: as `split_names`, or a cut does not have exactly one speaker.
-    """
-    from lhotse import CutSet
-
-    speakers = {}
-    for cut in cuts:
-        named = {supervision.speaker for supervision in cut.supervisions}
-        if len(named) != 1 or None in named:
-            problem = f"must have exactly one speaker, got {sorted(map(str, named))}"
-            remedy = "Trim it to single supervisions with a speaker"
-            raise ConfigError(f"cut {cut.id}", problem, remedy)
-        speakers[cut.id] = named.pop()
-    drawn = split_names(speakers.values(), shares, seed)
-    return {
-        key: CutSet.from_cuts([cut for cut in cuts if speakers[cut.id] in names])
-        for key, names in drawn.items()
-    }

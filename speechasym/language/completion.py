@@ -51,7 +51,7 @@ def complete(
     for word in sorted(set(words)):
         if not lexicon.without_stress(word):
             try:
-                completed[word], added[word] = _derive(word.upper(), lexicon, guesser)
+                completed[word], added[word] = derive(word.upper(), lexicon, guesser)
             except LexiconError:
                 left_out.append(word)
     if left_out:
@@ -62,8 +62,11 @@ def complete(
     return completed, added
 
 
-def _derive(word: str, lexicon: Lexicon, guesser: LetterToSound) -> tuple[list[Pronunciation], str]:
-    """Pronounce a word that the lexicon lacks; return also the word it is derived from, or ""."""
+def derive(word: str, lexicon: Lexicon, guesser: LetterToSound) -> tuple[list[Pronunciation], str]:
+    """Pronounce a word that the lexicon lacks; return also the word it is derived from, or "".
+
+    Raises `LexiconError` for a letter that the guesser does not know.
+    """
     for pattern, replacement in _RESPELLINGS:
         respelled = pattern.sub(replacement, word)
         if respelled != word and (alternatives := lexicon.without_stress(respelled)):
@@ -72,7 +75,7 @@ def _derive(word: str, lexicon: Lexicon, guesser: LetterToSound) -> tuple[list[P
         owner = source = word[:-2]
         alternatives = lexicon.without_stress(owner)
         if not alternatives:
-            alternatives, source = _derive(owner, lexicon, guesser)
+            alternatives, source = derive(owner, lexicon, guesser)
         return [_possessive(phones) for phones in alternatives], source
     return [guesser.pronounce(word)], ""
 

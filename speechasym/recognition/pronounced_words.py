@@ -18,11 +18,11 @@ Pronounce = Callable[[str], Sequence[tuple[str, ...]]]  # word -> its pronunciat
 
 
 def pronouncer(lexicon: Lexicon, guess: bool = False, guessed: set[str] | None = None) -> Pronounce:
-    """Return a function that looks words up, and may guess the others from their spelling.
+    """Return a function that looks words up, and may derive or guess the others.
 
-    Those that it guesses are added to `guessed`.
+    Those that it does are added to `guessed`; see `completion`.
     """
-    from speechasym.language import letter_to_sound
+    from speechasym.language import completion, letter_to_sound
 
     guesser = cache(lambda: letter_to_sound.learn(lexicon))  # when the first word is missing
 
@@ -31,12 +31,12 @@ def pronouncer(lexicon: Lexicon, guess: bool = False, guessed: set[str] | None =
         if alternatives or not guess:
             return alternatives
         try:
-            phones = guesser().pronounce(word)
+            alternatives, _ = completion.derive(word.upper(), lexicon, guesser())
         except LexiconError:  # nothing to learn from, or an unknown letter
             return []
         if guessed is not None:
             guessed.add(word)
-        return [phones]
+        return alternatives
 
     return pronounce
 

@@ -31,7 +31,6 @@ from speechasym.scoring.abx_cells import AbxScore, Task, Tokens, abx_scores
 from speechasym.scoring.abx_items import Item, frames_of, read_items, timit_items
 
 TASKS = tuple(Task(across, context) for across, context in product((False, True), repeat=2))
-_NO_CELL_REMEDY = "Give items of more speech"
 
 
 @dataclass(frozen=True)
@@ -101,7 +100,7 @@ def abx(
     left_out = {str(task): _missing(task) for task in TASKS if task not in scores}
     if not scores:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
-        raise ConfigError("items", f"no task has a cell ({reasons})", _NO_CELL_REMEDY)
+        raise ConfigError("items", f"no task has a cell ({reasons})", "Give items of more speech")
     tasks = {str(task): score for task, score in scores.items()}
     return AbxResult(tasks, tokens, left_out)
 
@@ -209,26 +208,6 @@ def _paths_by_ending(names: Iterable[str], features: Mapping[str, NDArray]) -> d
             raise ItemError(name, problem, "Name them in the items by these paths")
         paths[name] = matches[0]
     return paths
-
-
-def abx_score(
-    tokens: Tokens,
-    across: bool = False,
-    context: bool = False,
-    most: int | None = None,
-    most_across: int | None = None,
-    seed: int = 0,
-) -> AbxScore:
-    """Measure the ABX error of one task over all cells; see `abx_scores`.
-
-    Raises:
-        ConfigError: no cell has an A, a B and an X.
-    """
-    task = Task(across, context)
-    scores = abx_scores(tokens, [task], most, most_across, seed)
-    if not scores:
-        raise ConfigError("items", _missing(task), _NO_CELL_REMEDY)
-    return scores[task]
 
 
 def _missing(task: Task) -> str:

@@ -112,6 +112,12 @@ def test_guessed_pronunciations(trained, monkeypatch):
         align(trained, x, "ma a", pronounce=pronounce())
     found = align(trained, x, "ma a", pronounce=pronouncer(Lexicon(LEXICON), guess=True))
     assert asked == ["MA"] and [i.label for i in found.tiers["phones"]] == ["m", "aa", "aa"]
+    derived: set[str] = set()
+    own = Lexicon({"MASS": [("M", "AE1", "S")], "COLOR": [("K", "AH1", "L", "ER0")]})
+    pronounce_any = pronouncer(own, True, derived)
+    assert pronounce_any("MASS'S") == [("M", "AE", "S", "IH", "Z")]
+    assert pronounce_any("COLOUR") == [("K", "AH", "L", "ER")]
+    assert asked == ["MA"] and derived == {"MASS'S", "COLOUR"}
 
 
 def test_what_cannot_be_aligned(trained, cuts):

@@ -128,7 +128,7 @@ def of_all(
 
 
 def error_of(items: list[Item], distance: NDArray) -> float:
-    """ABX error of one speaker's tokens, any context: `abx.abx_score` without its interval.
+    """ABX error of one speaker's tokens, any context: that of `abx_scores` without its interval.
 
     Args:
         distance: (N, N) between X, the rows, and A or B, the columns.

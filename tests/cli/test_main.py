@@ -144,7 +144,7 @@ def test_options_reach_the_features(tmp_path, capsys):
         "--sample-rate", 8000, "--channel", 1, "--channels", 5, "--low-hz", 100,
         "--high-hz", 3000, "--align",
     )  # fmt: skip
-    assert (code, err) == (0, "extract: 100%, 0 s left, 1/1\n")
+    assert code == 0 and err.splitlines()[-1].startswith("extract: 100%")
     assert said == f"1 recording -> {out}\n1 had several channels: used 1 (--channel)\n"
     assert json.loads((out / INDEX).read_text())["config"] == {
         "features": "gammatone", "tracks": ["level", "frequency"], "rate": 50.0,

@@ -451,7 +451,7 @@ def test_failures_in_the_messages_of_the_command(tmp_path):
     (inputs / "[bold]bad.wav").write_bytes(b"")
     done = run_cli("extract", inputs, "--out", out, "--workers", 2)
     assert (done.code, done.out) == (1, f"1 recording -> {out}, 1 failed\n")
-    assert "extract: 100%, 0 s left, 2/2" in done.err
+    assert "extract: 100%" in done.err and "2/2" in done.err
     row = next(row for row in done.err.splitlines() if "empty file" in row)
     assert row == f"speechasym: [bold]bad failed: {index(out)['failed']['[bold]bad']}"
 
@@ -512,4 +512,4 @@ def test_real_recordings(tmp_path):
 def test_progress_in_lines_without_a_terminal(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     speechasym.extract(tone(tmp_path / "x.wav"), tmp_path / "out", show_progress=True)
-    assert sys.stderr.getvalue() == "extract: 100%, 0 s left, 1/1\n"
+    assert sys.stderr.getvalue().splitlines()[-1].startswith("extract: 100%")

@@ -5,9 +5,12 @@ folder, nor to NUMBA_CACHE_DIR, and if the disk is full or another user owns the
 these only costs the time to compile again.
 """
 
+import hashlib
 import pickle
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -31,8 +34,25 @@ class _CompileListener(event.Listener):
 event.register("numba:compile", _CompileListener())
 
 
+SHARED = ("cpu_elementary.py", "cpu_lanes.py")  # compiled into kernels of other files
+
+
+@cache
+def _shared() -> str:
+    """Return the sha256 of the shared sources."""
+    sources = [Path(__file__).with_name(name).read_bytes() for name in SHARED]
+    return hashlib.sha256(b"".join(sources)).hexdigest()
+
+
 class KernelCache(FunctionCache):
-    """A cache that never fails: what it cannot read or write is compiled again."""
+    """A cache that never fails: what it cannot read or write is compiled again.
+
+    numba compiles a kernel again if its own file has changed; here also if a shared one has.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)
+        self._cache_file._source_stamp = (self._cache_file._source_stamp, _shared())
 
     def load_overload(self, *args: Any) -> Any:
         """Return the compiled function, or None if there is none that can be read."""
@@ -65,9 +85,9 @@ def njit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
 
     def compile_(function: Callable[..., Any]) -> Any:
         dispatcher = numba.njit(**options)(function)
-        cache = _cache(function)
-        if cache is not None:
-            dispatcher._cache = cache  # what `cache=True` does
+        kept = _cache(function)
+        if kept is not None:
+            dispatcher._cache = kept  # what `cache=True` does
         return dispatcher
 
     return compile_
@@ -75,5 +95,5 @@ def njit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
 
 def cache_folder() -> str | None:
     """Return the folder of the compiled kernels; None: each process compiles its own."""
-    cache = _cache(njit)
-    return None if cache is None else str(cache.cache_path)
+    kept = _cache(njit)
+    return None if kept is None else str(kept.cache_path)

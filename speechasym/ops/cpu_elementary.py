@@ -1,7 +1,6 @@
 """Functions of one number for kernels in numba: vectorised where those of libm are not.
 
-All take float32; a loop over arrays compiles to SIMD instructions of any width. (The cache of numba
-does not see changes here: it compiles a kernel again only if the file of the kernel has changed.)
+All take float32; a loop over arrays compiles to SIMD instructions of any width.
 """
 
 from typing import Any

@@ -68,3 +68,12 @@ def test_damaged_files_are_compiled_again():
         with open(os.path.join(folder, name), "r+b") as file:
             file.truncate(3)
     assert compiling.njit()(double)(3) == 6
+
+
+def test_a_change_of_shared_sources_compiles_kernels_again(monkeypatch):
+    compiling.njit()(double)(3)
+    same = compiling.njit()(double)
+    assert same(3) == 6 and same.stats.cache_hits
+    monkeypatch.setattr(compiling, "_shared", lambda: "another")
+    changed = compiling.njit()(double)
+    assert changed(3) == 6 and not changed.stats.cache_hits

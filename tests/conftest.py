@@ -20,3 +20,19 @@ def pytest_runtest_setup(item):
 
         if not torch.cuda.is_available():
             pytest.skip("no CUDA device")
+
+
+@pytest.fixture(scope="session")
+def toy(tmp_path_factory):
+    """A corpus of tones, and a run that has learned most of it."""
+    from toy import make
+
+    return make(tmp_path_factory.mktemp("toy"))
+
+
+@pytest.fixture(scope="session")
+def trained(toy):
+    """The model of that run."""
+    from speechasym.recognition.trained_model import open_run
+
+    return open_run(toy / "run")

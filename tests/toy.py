@@ -12,7 +12,6 @@ HERTZ = {"m": 300, "aa": 700, "s": 3000}  # the tone of each phone
 WORDS = {"am": ("aa", "m"), "mass": ("m", "aa", "s"), "a": ("aa",)}
 LEXICON = {"AM": [("AA1", "S"), ("AA1", "M")], "MASS": [("M", "AA0", "S")], "A": [("AA1",)]}
 TONE_S, GAP_S = 0.12, 0.15  # length of a phone, and of the silence between words
-_FOLDERS: dict[str, Path] = {}
 
 
 def utterance(words, level=0.3) -> tuple[np.ndarray, list, list]:
@@ -90,14 +89,11 @@ device: cpu
 """
 
 
-def toy(tmp_path_factory) -> Path:
-    """A folder with a corpus of tones, and a run that has learned most of it; created once."""
-    if "toy" not in _FOLDERS:
-        folder = tmp_path_factory.mktemp("toy")
-        manifest(folder, "train", 24, 1)
-        manifest(folder, "dev", 6, 2)
-        manifest(folder, "test", 7, 3)
-        (folder / "run.yaml").write_text(configuration(folder))
-        train(read_config(folder / "run.yaml"), folder / "run", show_progress=False)
-        _FOLDERS["toy"] = folder
-    return _FOLDERS["toy"]
+def make(folder: Path) -> Path:
+    """Fill a folder with a corpus of tones, and a run that has learned most of it."""
+    manifest(folder, "train", 24, 1)
+    manifest(folder, "dev", 6, 2)
+    manifest(folder, "test", 7, 3)
+    (folder / "run.yaml").write_text(configuration(folder))
+    train(read_config(folder / "run.yaml"), folder / "run", show_progress=False)
+    return folder

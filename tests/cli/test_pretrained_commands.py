@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from helpers import ROOT, called
-from toy import LEXICON, toy
+from toy import LEXICON
 
 import speechasym
 from speechasym.annotations.tiers import read_tiers
@@ -150,9 +150,8 @@ def test_plot(cuts, tmp_path, capsys):
         assert code == 2 and says in err and not (tmp_path / "y.png").exists()
 
 
-def test_a_run_may_stand_after_options(tmp_path_factory, tmp_path, capsys):
-    folder = toy(tmp_path_factory)
-    run, cuts = folder / "run", folder / "test_cuts.jsonl.gz"
+def test_a_run_may_stand_after_options(toy, tmp_path, capsys):
+    run, cuts = toy / "run", toy / "test_cuts.jsonl.gz"
     code, said, err = called(capsys, "evaluate", "--cuts", cuts, "--heads", "words", run)
     assert code == 0 and "7 cuts" in said, err
     code, said, err = called(capsys, "align", run, "--out", tmp_path, cuts)
@@ -161,11 +160,10 @@ def test_a_run_may_stand_after_options(tmp_path_factory, tmp_path, capsys):
     assert code == 2 and "usage: speechasym evaluate" in err and "--colour" in err
 
 
-def test_a_lexicon_beside_a_run(tmp_path_factory, tmp_path, capsys):
+def test_a_lexicon_beside_a_run(toy, tmp_path, capsys):
     """Cuts without phones are spelled by it; so they are by --lexicon."""
-    folder = toy(tmp_path_factory)
-    run, path = tmp_path / "run", next((folder / "test").glob("*.wav"))
-    shutil.copytree(folder / "run", run)
+    run, path = tmp_path / "run", next((toy / "test").glob("*.wav"))
+    shutil.copytree(toy / "run", run)
     cuts = manifest(tmp_path / "cuts.jsonl", [cut_of(path, "mass am")])
     call = ("evaluate", run, "--cuts", cuts, "--heads", "phones")
     code, _, err = called(capsys, *call)

@@ -66,8 +66,8 @@ def test_running_mean():
         np.testing.assert_allclose(curves.running_mean(x, width), expected)
 
 
-def test_curves_of_a_run(toy_folder, tmp_path):
-    metrics = curves.read_metrics(toy_folder / "run")
+def test_curves_of_a_run(toy, tmp_path):
+    metrics = curves.read_metrics(toy / "run")
     assert metrics.heads == ["phones", "letters", "words"] and len(metrics.steps) == 200
     figure = curves.curves_figure(metrics, "$x_y$")
     assert [len(a.lines) for a in figure.axes] == [9, 6, 1] and "$" in figure.get_suptitle()

@@ -17,7 +17,7 @@ def test_recognised_cuts(recordings):
     assert phones == [i.label for i in drawn.recognised["phones"]]
 
 
-def test_recordings(toy_folder, trained, tmp_path):
+def test_recordings(toy, trained, tmp_path):
     """A recording beside its TextGrid; only the beginning of a long one is drawn."""
     x, said, _ = utterance(["am", "mass"])
     path = tone(tmp_path / "x.wav", x, RATE)
@@ -26,7 +26,7 @@ def test_recordings(toy_folder, trained, tmp_path):
     )
     drawn, others = recognise(trained, None, None, path, others=True)
     assert [i.label for i in drawn.reference["words"]] == ["am", "mass"] and others == []
-    with_cuts = recognise(trained, toy_folder / "dev_cuts.jsonl.gz", None, path, others=True)
+    with_cuts = recognise(trained, toy / "dev_cuts.jsonl.gz", None, path, others=True)
     assert with_cuts[0].title == "x.wav" and len(with_cuts[1]) == 6
     long = tone(tmp_path / "y.wav", np.tile(x, 20), RATE)
     drawn, _ = recognise(trained, None, None, long, others=False)

@@ -13,15 +13,15 @@ from speechasym.recognition.trained_model import TrainedModel
     ("what", "ending"),
     [("confusion", "png"), ("units", "svg"), ("ranks", "png"), ("levels", "png")],
 )
-def test_pictures(toy_folder, tmp_path, what, ending):
+def test_pictures(toy, tmp_path, what, ending):
     out = tmp_path / f"x.{ending}"
-    plot_run(toy_folder / "run", out, what, cuts=toy_folder / "dev_cuts.jsonl.gz")
+    plot_run(toy / "run", out, what, cuts=toy / "dev_cuts.jsonl.gz")
     assert out.stat().st_size > 10_000 and [p.name for p in tmp_path.iterdir()] == [out.name]
     if ending == "png":
         assert imread(out).std() > 0.05
 
 
-def test_models_without_units_or_levels(toy_folder, trained, tmp_path):
+def test_models_without_units_or_levels(toy, trained, tmp_path):
     """Plain stacks have no units to draw, but levels; the baseline has neither."""
     sizes = {head: len(symbols) for head, symbols in trained.inventories.items()}
     level = {"width": 8, "functions": ["feedforward"], "units": 0}
@@ -30,7 +30,7 @@ def test_models_without_units_or_levels(toy_folder, trained, tmp_path):
     plain = build_model({"levels": levels, "heads": heads}, 16, sizes).eval()
     other = trained._replace(model=plain)
     assert isinstance(other, TrainedModel)
-    cuts = toy_folder / "dev_cuts.jsonl.gz"
+    cuts = toy / "dev_cuts.jsonl.gz"
     plot_run(other, tmp_path / "x.png", "levels", cuts=cuts)
     for what in ("units", "ranks"):
         with pytest.raises(ConfigError, match="no units"):
@@ -42,15 +42,15 @@ def test_models_without_units_or_levels(toy_folder, trained, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["x.png"]
 
 
-def test_errors(toy_folder, trained, tmp_path):
+def test_errors(toy, trained, tmp_path):
     out = tmp_path / "x.png"
-    cuts = toy_folder / "dev_cuts.jsonl.gz"
+    cuts = toy / "dev_cuts.jsonl.gz"
     for what, options, says in (
         ("units", {}, "nothing to recognise"),
         ("confusion", {}, "needs cuts"),
         ("loops", {"cuts": cuts}, "not known"),
         ("units", {"cuts": cuts, "cut": "test-99"}, "not one of the 6"),
-        ("units", {"recording": toy_folder / "x.wav", "cut": "test-01"}, "Give one of the two"),
+        ("units", {"recording": toy / "x.wav", "cut": "test-01"}, "Give one of the two"),
         ("ranks", {"cuts": tmp_path / "no.jsonl.gz"}, "no such manifest"),
     ):
         with pytest.raises(ConfigError, match=says):

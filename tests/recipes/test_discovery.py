@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from helpers import tone
-from toy import RATE, toy, utterance
+from toy import RATE, utterance
 
 from recipes.discovery.features import levels, report
 from recipes.discovery.features import run as run_module
@@ -46,8 +46,8 @@ def called(corpus, run):
     return json.loads((out / "results.json").read_text()), (out / "report.md").read_text()
 
 
-def test_levels_beside_frozen_features(corpus, monkeypatch, tmp_path_factory):
-    run = toy(tmp_path_factory) / "run"
+def test_levels_beside_frozen_features(corpus, monkeypatch, toy):
+    run = toy / "run"
     monkeypatch.setattr(abx_cells, "ROUNDS", 20)  # 1000 take long
     known, text = called(corpus, run)
     kinds = {"y": 24, "units": 8, "posteriors of phones": 3}
@@ -78,10 +78,9 @@ def test_levels_beside_frozen_features(corpus, monkeypatch, tmp_path_factory):
         run_module.measure(None, known, corpus / "out" / "results.json", None)
 
 
-def test_twin_is_of_the_same_shapes_with_other_weights(tmp_path_factory):
-    folder = toy(tmp_path_factory) / "run"
-    models = levels.open_models(folder)
-    again = levels.open_models(folder)
+def test_twin_is_of_the_same_shapes_with_other_weights(toy):
+    models = levels.open_models(toy / "run")
+    again = levels.open_models(toy / "run")
     trained, twin = (models[k].model.state_dict() for k in ("", "untrained "))
     same = again["untrained "].model.state_dict()
     assert all(v.shape == twin[k].shape for k, v in trained.items())
@@ -105,8 +104,7 @@ def test_means_over_steps():
     assert np.array_equal(found, [[2, 0], [2, 0], [5, 6], [8, 4.5], [8, 4.5]])
 
 
-def test_a_run_at_another_rate_is_refused(tmp_path_factory, monkeypatch):
-    trained = open_run(toy(tmp_path_factory) / "run")
+def test_a_run_at_another_rate_is_refused(trained, monkeypatch):
     object.__setattr__(other := open_run(trained.folder).config.data.features, "rate", 50.0)
     changed = open_run(trained.folder)
     object.__setattr__(changed.config.data, "features", other)

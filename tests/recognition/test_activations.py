@@ -6,19 +6,13 @@ import numpy as np
 import pytest
 import torch
 from helpers import tone
-from toy import RATE, toy, utterance
+from toy import RATE, utterance
 
 from speechasym.errors import AudioError, CheckpointError, ConfigError
 from speechasym.levels.hierarchy import build_model
 from speechasym.recognition.recogniser import activations
-from speechasym.recognition.trained_model import open_run
 
 WIDTH, UNITS = 24, 8  # of both levels of the toy run
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    return open_run(toy(tmp_path_factory) / "run")
 
 
 @pytest.fixture(scope="module")

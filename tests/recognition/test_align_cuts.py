@@ -20,9 +20,9 @@ def manifest(path, cuts):
     return path
 
 
-def test_command(made, tmp_path, capsys, monkeypatch):
+def test_command(toy, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "120")
-    call = ("align", made / "run", made / "test_cuts.jsonl.gz", "--out", tmp_path / "out")
+    call = ("align", toy / "run", toy / "test_cuts.jsonl.gz", "--out", tmp_path / "out")
     code, said, _ = called(capsys, *call)
     assert code == 0 and "7 of 7 cuts aligned" in said and "within 20 ms" in said
     assert said.endswith(f"{tmp_path / 'out'}\n") and "kept" not in said
@@ -35,7 +35,7 @@ def test_command(made, tmp_path, capsys, monkeypatch):
         table = read_ctm(tmp_path / "out" / f"{tier}.ctm")
         assert len(table) == 7
         assert table["test-00"] == [i for i in tiers[tier] if i.label]
-    # what is there is kept, what a kill left half is made again
+    # what is there is kept, what a kill left half is toy again
     before = (tmp_path / "out" / "phones.ctm").read_bytes()
     (tmp_path / "out" / "test-03.TextGrid").write_text("File type")
     log = tmp_path / "out" / align_cuts_module.LOG
@@ -49,7 +49,7 @@ def test_command(made, tmp_path, capsys, monkeypatch):
     assert code == 0 and "cuts by letters" in said and not (tmp_path / "by/phones.ctm").exists()
 
 
-def test_cuts_that_fail_do_not_stop_the_others(made, cuts, trained, tmp_path, capsys, monkeypatch):
+def test_cuts_that_fail_do_not_stop_the_others(toy, cuts, trained, tmp_path, capsys, monkeypatch):
     from dataclasses import replace
 
     def but(cut, name, **changed):
@@ -68,7 +68,7 @@ def test_cuts_that_fail_do_not_stop_the_others(made, cuts, trained, tmp_path, ca
     path = manifest(tmp_path / "cuts.jsonl.gz", some)
     words = tmp_path / "words.txt"
     words.write_text("".join(f"{w}  {' '.join(p)}\n" for w, rows in LEXICON.items() for p in rows))
-    call = ("align", made / "run", path, "--out", tmp_path / "out", "--lexicon", words)
+    call = ("align", toy / "run", path, "--out", tmp_path / "out", "--lexicon", words)
     code, said, err = called(capsys, *call)
     assert code == 1 and "1 of 6 cuts aligned" in said and "1 more" not in err
     failed = json.loads((tmp_path / "out" / "report.json").read_text())["failed"]
@@ -96,8 +96,8 @@ class Guesses(dict):
     pronounce = dict.__getitem__
 
 
-def test_bad_calls(made, trained, tmp_path, capsys):
-    cuts = made / "test_cuts.jsonl.gz"
+def test_bad_calls(toy, trained, tmp_path, capsys):
+    cuts = toy / "test_cuts.jsonl.gz"
     file = tmp_path / "file"
     file.write_text("x")
     with pytest.raises(OutputError, match="is a file"):
@@ -114,7 +114,7 @@ def test_bad_calls(made, trained, tmp_path, capsys):
     code, _, err = called(capsys, "align", tmp_path / "no", cuts, "--out", tmp_path / "out")
     assert code == 2 and "neither the folder of a run nor a recording" in err
     code, _, err = called(
-        capsys, "align", made / "run", cuts, "--out", tmp_path / "o", "--lexicon", file
+        capsys, "align", toy / "run", cuts, "--out", tmp_path / "o", "--lexicon", file
     )
     assert code == 2 and "has no phones" in err
     assert not (tmp_path / "out").exists()

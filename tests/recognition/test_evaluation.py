@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers import called, tone
-from toy import GAP_S, RATE, TONE_S, manifest, toy, utterance
+from toy import GAP_S, RATE, TONE_S, manifest, utterance
 
 from speechasym.errors import AudioError, CheckpointError, ConfigError
 from speechasym.language.arpa import write_arpa
@@ -19,15 +19,10 @@ from speechasym.scoring import error_rates
 from speechasym.training import checkpoints
 
 
-@pytest.fixture
-def made(tmp_path_factory):
-    return toy(tmp_path_factory)
-
-
 @pytest.fixture(scope="module")
-def found(tmp_path_factory):
-    folder = toy(tmp_path_factory)
-    return evaluation.evaluate(folder / "run", folder / "test_cuts.jsonl.gz", show_progress=False)
+def found(toy):
+    cuts = toy / "test_cuts.jsonl.gz"
+    return evaluation.evaluate(toy / "run", cuts, show_progress=False)
 
 
 def test_a_learnable_language_is_learned(found):
@@ -71,12 +66,12 @@ def test_counts_by_speaker(found):
         assert own["s0"].length == sum(c.length for c in first)
 
 
-def test_levels_are_those_of_single_cuts(made, found):
+def test_levels_are_those_of_single_cuts(toy, found):
     """No padded step is counted as one."""
     from speechasym.plots.recognised import recognise
 
     first, others = recognise(
-        open_run(made / "run"), made / "test_cuts.jsonl.gz", None, None, others=True
+        open_run(toy / "run"), toy / "test_cuts.jsonl.gz", None, None, others=True
     )
     recordings = [first, *others]
     seconds = sum(recording.seconds for recording in recordings)
@@ -92,10 +87,10 @@ def test_levels_are_those_of_single_cuts(made, found):
     assert found.levels[0].steps == pytest.approx(100 / 3, rel=0.05)
 
 
-def test_batches_change_nothing(made, found):
+def test_batches_change_nothing(toy, found):
     again = evaluation.evaluate(
-        made / "run",
-        made / "test_cuts.jsonl.gz",
+        toy / "run",
+        toy / "test_cuts.jsonl.gz",
         heads=["words"],
         batch_seconds=0.1,
         show_progress=False,
@@ -104,10 +99,10 @@ def test_batches_change_nothing(made, found):
     assert again.hypotheses["words"] == found.hypotheses["words"]
 
 
-def test_json(found, made):
+def test_json(found, toy):
     content = json.loads(json.dumps(found.as_json()))
-    assert content["checkpoint_sha256"] == open_run(made / "run").fingerprint
-    assert content["parameters"] == open_run(made / "run").parameters > 1000
+    assert content["checkpoint_sha256"] == open_run(toy / "run").fingerprint
+    assert content["parameters"] == open_run(toy / "run").parameters > 1000
     assert content["utterances"] == 7 and content["cuts_sha256"] == found.cuts_sha256
     score = content["scores"]["phones"]
     result = found.scores["phones"]
@@ -118,23 +113,21 @@ def test_json(found, made):
     assert [level["units"] for level in content["levels"]] == [8, 8]
 
 
-def test_one_speaker_has_no_interval(made, tmp_path):
+def test_one_speaker_has_no_interval(toy, tmp_path):
     cuts = manifest(tmp_path, "one", 2, 5, speakers=1)
-    score = evaluation.evaluate(made / "run", cuts, show_progress=False).as_json()["scores"][
-        "words"
-    ]
+    score = evaluation.evaluate(toy / "run", cuts, show_progress=False).as_json()["scores"]["words"]
     assert score["interval_95"] == [None, None] and len(score["speakers"]) == 1
 
 
-def test_a_model_without_levels(made):
+def test_a_model_without_levels(toy):
     """The baseline has heads only: no events to count."""
     from speechasym.levels.hierarchy import build_model
 
-    trained = open_run(made / "run")
+    trained = open_run(toy / "run")
     sizes = {head: len(symbols) for head, symbols in trained.inventories.items()}
     baseline = build_model({"preset": "recurrent", "width": 8, "hidden": 8}, 16, sizes).eval()
     found = evaluation.evaluate(
-        trained._replace(model=baseline), made / "dev_cuts.jsonl.gz", show_progress=False
+        trained._replace(model=baseline), toy / "dev_cuts.jsonl.gz", show_progress=False
     )
     assert found.levels == [] and found.as_json()["levels"] == []
     assert found.scores["phones"].rate > 0.3  # it was never trained
@@ -167,11 +160,11 @@ def files(tmp_path_factory):
 
 
 @pytest.mark.parametrize("source", ["phones", "letters", "both"])
-def test_words_by_lexicon(made, found, files, source):
-    trained = open_run(made / "run")
+def test_words_by_lexicon(toy, found, files, source):
+    trained = open_run(toy / "run")
     weights = {} if source == "phones" else {"letters_weight": 0.5}
     recogniser = Recogniser(trained, lexicon=files[0], lm=files[1], words_from=source, **weights)
-    cuts, heads = made / "test_cuts.jsonl.gz", ["phones", BY_LEXICON]
+    cuts, heads = toy / "test_cuts.jsonl.gz", ["phones", BY_LEXICON]
     own = evaluation.evaluate(recogniser, cuts, heads=heads, show_progress=False)
     assert list(own.scores) == ["phones", BY_LEXICON]
     assert own.references["words"] == found.references["words"]
@@ -195,12 +188,12 @@ def test_words_by_lexicon(made, found, files, source):
     assert only.scores[BY_LEXICON].counts == result.counts and len(only.scores) == 1
 
 
-def test_command_with_lexicon(made, files, tmp_path, capsys):
+def test_command_with_lexicon(toy, files, tmp_path, capsys):
     lexicon, arpa = files
-    cuts, out, folder = made / "test_cuts.jsonl.gz", tmp_path / "x.json", tmp_path / "hyp"
+    cuts, out, folder = toy / "test_cuts.jsonl.gz", tmp_path / "x.json", tmp_path / "hyp"
     words = ("--lexicon", lexicon, "--lm", arpa)
     code, said, err = called(
-        capsys, "evaluate", made / "run", "--cuts", cuts, "--heads", "words", *words,
+        capsys, "evaluate", toy / "run", "--cuts", cuts, "--heads", "words", *words,
         "--lm-weight", 0.5, "--out", out, "--hypotheses", folder,
     )  # fmt: skip
     assert code == 0, err
@@ -214,14 +207,14 @@ def test_command_with_lexicon(made, files, tmp_path, capsys):
     assert code == 0 and f"{content['scores'][BY_LEXICON]['rate']:.2%}" in table
 
 
-def test_transcribe_with_lexicon(made, files, tmp_path, capsys):
+def test_transcribe_with_lexicon(toy, files, tmp_path, capsys):
     from speechasym.annotations.tiers import read_tiers
 
     x, times, _ = utterance(["mass", "am", "a"])
     path = tone(tmp_path / "x.wav", x, RATE)
     words = ("--lexicon", files[0], "--lm", files[1])
     code, said, _ = called(
-        capsys, "transcribe", made / "run", path, *words, "--textgrid", tmp_path / "grids"
+        capsys, "transcribe", toy / "run", path, *words, "--textgrid", tmp_path / "grids"
     )
     assert code == 0 and f"  {BY_LEXICON}: MASS AM A" in said.splitlines()
     tier = read_tiers(tmp_path / "grids" / "x.TextGrid")[BY_LEXICON]
@@ -230,7 +223,7 @@ def test_transcribe_with_lexicon(made, files, tmp_path, capsys):
     for interval, (start, end, _) in zip(own, times, strict=True):
         assert abs(interval.start - start) < 0.1 and abs(interval.end - end) < 0.1
     silent = tone(tmp_path / "silent.wav", np.zeros(RATE), RATE)
-    code, said, _ = called(capsys, "transcribe", made / "run", silent, *words)
+    code, said, _ = called(capsys, "transcribe", toy / "run", silent, *words)
     assert code == 0 and f"{BY_LEXICON}: (nothing)" in said
 
 
@@ -254,26 +247,26 @@ def test_transcribe_with_lexicon(made, files, tmp_path, capsys):
         (["--lm", "LM", "--lexicon", "STRANGE"], "does not write ng"),
     ],
 )
-def test_words_that_cannot_be_found(made, files, tmp_path, capsys, options, says):
+def test_words_that_cannot_be_found(toy, files, tmp_path, capsys, options, says):
     strange = tmp_path / "strange.txt"
     strange.write_text(LEXICON + "AM  AA NG\n")
     names = {"LEXICON": files[0], "LM": files[1], "STRANGE": strange}
     given = [names.get(option, option) for option in options]
-    cuts = made / "test_cuts.jsonl.gz"
-    code, _, err = called(capsys, "evaluate", made / "run", "--cuts", cuts, *given)
+    cuts = toy / "test_cuts.jsonl.gz"
+    code, _, err = called(capsys, "evaluate", toy / "run", "--cuts", cuts, *given)
     assert code == 2 and says in err and "Traceback" not in err
 
 
-def test_words_without_pronunciation_are_told_or_guessed(made, files, tmp_path, capsys, caplog):
+def test_words_without_pronunciation_are_told_or_guessed(toy, files, tmp_path, capsys, caplog):
     fewer = tmp_path / "fewer.txt"
     fewer.write_text("AM  AA M\nMASS  M AA S\nSAM  S AA M\n")
-    cuts = made / "test_cuts.jsonl.gz"
+    cuts = toy / "test_cuts.jsonl.gz"
     words = ("--lexicon", fewer, "--lm", files[1])
-    code, said, _ = called(capsys, "evaluate", made / "run", "--cuts", cuts, *words)
+    code, said, _ = called(capsys, "evaluate", toy / "run", "--cuts", cuts, *words)
     assert code == 0 and "1 words of the language model are not in the lexicon" in caplog.text
     assert "such as A; --spelling" in caplog.text and "lexicon 0.00%" not in said
     caplog.clear()
-    code, said, _ = called(capsys, "evaluate", made / "run", "--cuts", cuts, *words, "--spelling")
+    code, said, _ = called(capsys, "evaluate", toy / "run", "--cuts", cuts, *words, "--spelling")
     assert code == 0 and "not in the lexicon" not in caplog.text and "lexicon 0.00%" in said
 
 
@@ -288,8 +281,8 @@ def copied(run: Path, to: Path) -> Path:
     return to
 
 
-def test_runs_that_cannot_be_used(made, tmp_path):
-    cuts = made / "test_cuts.jsonl.gz"
+def test_runs_that_cannot_be_used(toy, tmp_path):
+    cuts = toy / "test_cuts.jsonl.gz"
 
     def refused(run: Path) -> str:
         with pytest.raises(CheckpointError) as error:
@@ -303,30 +296,28 @@ def test_runs_that_cannot_be_used(made, tmp_path):
     begun.mkdir()
     (begun / checkpoints.LAST).write_text('{"folder": "step-000001"}')
     assert "--resume" in refused(begun)
-    other = copied(made / "run", tmp_path / "other")
+    other = copied(toy / "run", tmp_path / "other")
     meta = json.loads((other / checkpoints.MODEL_META).read_text())
     (other / checkpoints.MODEL_META).write_text(json.dumps(meta | {"format": 99}))
     assert "got 99" in refused(other) and "version" in refused(other)
-    cut = copied(made / "run", tmp_path / "cut")
+    cut = copied(toy / "run", tmp_path / "cut")
     (cut / checkpoints.MODEL).write_bytes((cut / checkpoints.MODEL).read_bytes()[:-9])
     assert "truncated or changed" in refused(cut)
 
 
-def test_cuts_that_cannot_be_used(made, tmp_path):
-    run = made / "run"
+def test_cuts_that_cannot_be_used(toy, tmp_path):
+    run = toy / "run"
     with pytest.raises(ConfigError, match="no such manifest"):
         evaluation.evaluate(run, tmp_path / "none.jsonl.gz", show_progress=False)
     with pytest.raises(ConfigError, match="no head phrases; it has phones, letters, words"):
-        evaluation.evaluate(
-            run, made / "test_cuts.jsonl.gz", heads=["phrases"], show_progress=False
-        )
+        evaluation.evaluate(run, toy / "test_cuts.jsonl.gz", heads=["phrases"], show_progress=False)
     for options, message in (
         ({"heads": []}, "heads: none is given. Use phones"),
         ({"batch_seconds": 0}, "batch_seconds: must be > 0, got 0"),
         ({"seed": -1}, "seed: must be an integer >= 0, got -1"),
     ):
         with pytest.raises(ConfigError, match=message):
-            evaluation.evaluate(run, made / "test_cuts.jsonl.gz", show_progress=False, **options)
+            evaluation.evaluate(run, toy / "test_cuts.jsonl.gz", show_progress=False, **options)
     cuts = manifest(tmp_path, "gone", 2, 4)
     (tmp_path / "gone" / "gone-01.wav").unlink()
     with pytest.raises(AudioError, match="cut gone-01"):
@@ -341,14 +332,14 @@ def test_toy_language():
     assert len(x) / RATE == pytest.approx(6 * TONE_S + 4 * GAP_S)
 
 
-def test_a_cluster_recognises_the_same(made, found):
+def test_a_cluster_recognises_the_same(toy, found):
     pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
     arguments = {"show_progress": False, "batch_seconds": 3, "scheduler": "local:2"}
-    many = evaluation.evaluate(made / "run", made / "test_cuts.jsonl.gz", **arguments)
+    many = evaluation.evaluate(toy / "run", toy / "test_cuts.jsonl.gz", **arguments)
     assert many.hypotheses == found.hypotheses and many.references == found.references
     assert many.scores.keys() == found.scores.keys()
     assert [level[:3] for level in many.levels] == [
         pytest.approx(level[:3], rel=1e-6) for level in found.levels
     ]
     with pytest.raises(ConfigError, match=r"the run is open already. Give the folder"):
-        evaluation.evaluate(open_run(made / "run"), made / "test_cuts.jsonl.gz", **arguments)
+        evaluation.evaluate(open_run(toy / "run"), toy / "test_cuts.jsonl.gz", **arguments)

@@ -7,7 +7,7 @@ import pytest
 import soxr
 import torch
 from helpers import tone
-from toy import RATE, toy, utterance
+from toy import RATE, utterance
 
 import speechasym
 from speechasym.errors import AudioError, ConfigError, LexiconError
@@ -22,8 +22,8 @@ WORDS = ["mass", "am"]
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    return toy(tmp_path_factory) / "run"
+def run(toy):
+    return toy / "run"
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from helpers import tone
-from toy import RATE, WORDS, toy, utterance
+from toy import RATE, WORDS, utterance
 
 from speechasym.annotations.textgrid import write_textgrid
 from speechasym.annotations.tiers import read_tiers
@@ -19,8 +19,8 @@ from speechasym.recognition.transcription import ScoredInterval
 
 
 @pytest.fixture(scope="module")
-def recogniser(tmp_path_factory):
-    return Recogniser(toy(tmp_path_factory) / "run")
+def recogniser(toy):
+    return Recogniser(toy / "run")
 
 
 def test_what_is_said_and_when(recogniser, tmp_path):

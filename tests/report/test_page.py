@@ -16,7 +16,7 @@ import pytest
 import soundfile as sf
 from helpers import called, tone
 from PIL import Image
-from toy import RATE, configuration, toy, utterance
+from toy import RATE, configuration, utterance
 
 from speechasym import files
 from speechasym.errors import AudioError, ConfigError, OutputError
@@ -31,11 +31,6 @@ from speechasym.training import config, loop
 CHROMIUM = browser.chromium()
 PROBLEMS = ("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded")
 SECTIONS = ["training", "errors", "confusions", "ranks", "listen", "configuration"]
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory):
-    return toy(tmp_path_factory)
 
 
 class Parsed(HTMLParser):
@@ -84,9 +79,9 @@ def decoded(uri: str) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def page(corpus, tmp_path_factory):
+def page(toy, tmp_path_factory):
     folder = tmp_path_factory.mktemp("page")
-    return written(folder, corpus / "run", cuts=corpus / "test_cuts.jsonl.gz")
+    return written(folder, toy / "run", cuts=toy / "test_cuts.jsonl.gz")
 
 
 # --- the page ------------------------------------------------------------------------------------
@@ -115,7 +110,7 @@ def test_it_asks_for_nothing(page):
     assert len(text) < 6e6
 
 
-def test_pictures_and_sound_are_whole(page, corpus):
+def test_pictures_and_sound_are_whole(page, toy):
     parsed, _ = page
     pictures = parsed.all("img")
     # of each recording: spectrogram, four levels of three tracks, two levels of units
@@ -129,9 +124,9 @@ def test_pictures_and_sound_are_whole(page, corpus):
         assert rate == RATE and len(x) / rate == pytest.approx(seconds, abs=1e-4) and x.std() > 0.01
 
 
-def test_its_figures_are_those_of_evaluate(page, corpus):
+def test_its_figures_are_those_of_evaluate(page, toy):
     parsed, _ = page
-    result = evaluation.evaluate(corpus / "run", corpus / "test_cuts.jsonl.gz", show_progress=False)
+    result = evaluation.evaluate(toy / "run", toy / "test_cuts.jsonl.gz", show_progress=False)
     for score in result.scores.values():
         assert parsed.shows(percent(score.rate))
         assert parsed.shows(percent_range(score.low, score.high))
@@ -141,13 +136,13 @@ def test_its_figures_are_those_of_evaluate(page, corpus):
     assert result.trained.fingerprint in parsed.text and result.cuts_sha256 in parsed.text
 
 
-def test_wins_are_those_of_the_pictures(corpus):
+def test_wins_are_those_of_the_pictures(toy):
     """The hook counts the same in padded batches as cut by cut."""
     from speechasym.plots.ranks import unit_use
     from speechasym.plots.recognised import recognise
 
-    trained = open_run(corpus / "run")
-    cuts = corpus / "test_cuts.jsonl.gz"
+    trained = open_run(toy / "run")
+    cuts = toy / "test_cuts.jsonl.gz"
     with data.count_units(trained) as batched:
         evaluation.evaluate(trained, cuts, show_progress=False)
     first, others = recognise(trained, cuts, None, None, others=True)
@@ -158,23 +153,23 @@ def test_wins_are_those_of_the_pictures(corpus):
     assert not trained.model._forward_hooks
 
 
-def test_the_same_run_gives_the_same_bytes(corpus, page, tmp_path):
-    _, again = written(tmp_path, corpus / "run", cuts=corpus / "test_cuts.jsonl.gz")
+def test_the_same_run_gives_the_same_bytes(toy, page, tmp_path):
+    _, again = written(tmp_path, toy / "run", cuts=toy / "test_cuts.jsonl.gz")
     assert again == page[1]
 
 
-def test_configuration(page, corpus):
+def test_configuration(page, toy):
     parsed, _ = page
     assert "model.levels.0.keep" in parsed.text and "0.7" in parsed.text
-    assert f"{corpus}/train_cuts.jsonl.gz" in parsed.text and "not recorded" in parsed.text
+    assert f"{toy}/train_cuts.jsonl.gz" in parsed.text and "not recorded" in parsed.text
 
 
 # --- odd runs and cuts ---------------------------------------------------------------------------
 
 
-def cuts_changed(corpus, folder, change) -> Path:
+def cuts_changed(toy, folder, change) -> Path:
     """The test cuts, each manifest line changed."""
-    with gzip.open(corpus / "test_cuts.jsonl.gz", "rt") as file:
+    with gzip.open(toy / "test_cuts.jsonl.gz", "rt") as file:
         lines = [json.loads(line) for line in file]
     for line in lines:
         change(line)
@@ -183,16 +178,16 @@ def cuts_changed(corpus, folder, change) -> Path:
     return path
 
 
-def test_names_are_escaped(corpus, tmp_path):
+def test_names_are_escaped(toy, tmp_path):
     evil = '<script>alert("x")</script>&'
 
     def change(line):
         line["id"] = line["id"] + evil
         line["supervisions"][0]["speaker"] += evil
 
-    cuts = cuts_changed(corpus, tmp_path, change)
+    cuts = cuts_changed(toy, tmp_path, change)
     run = tmp_path / "<b>&'run"
-    shutil.copytree(corpus / "run", run)
+    shutil.copytree(toy / "run", run)
     figures = tmp_path / "<i>.json"
     result = evaluation.evaluate(run, cuts, show_progress=False).as_json()
     figures.write_text(json.dumps(result | {"command": evil}))
@@ -205,25 +200,25 @@ def test_names_are_escaped(corpus, tmp_path):
     assert "<u>other</u>" in parsed.text
 
 
-def test_figures_and_baselines(corpus, tmp_path):
-    cuts = corpus / "test_cuts.jsonl.gz"
-    result = evaluation.evaluate(corpus / "run", cuts, show_progress=False).as_json()
+def test_figures_and_baselines(toy, tmp_path):
+    cuts = toy / "test_cuts.jsonl.gz"
+    result = evaluation.evaluate(toy / "run", cuts, show_progress=False).as_json()
     figures, other = tmp_path / "test.json", tmp_path / "other.json"
     result["scores"]["phones"]["rate"] = 0.1234
     figures.write_text(json.dumps(result | {"command": "speechasym evaluate it"}))
     result["scores"]["phones"] |= {"rate": 0.4321, "interval_95": [0.3, 0.5]}
     other.write_text(json.dumps(result | {"cuts_sha256": "another"}))
     # without cuts: those that the figures are of
-    parsed, _ = written(tmp_path, corpus / "run", evaluation=figures, baselines={"gru": other})
+    parsed, _ = written(tmp_path, toy / "run", evaluation=figures, baselines={"gru": other})
     assert parsed.shows(percent(0.1234)) and parsed.shows(percent(0.4321))
     assert (
         parsed.shows(percent_range(0.3, 0.5)) and "gru was evaluated on other cuts" in parsed.text
     )
     assert "speechasym evaluate it" in parsed.text and "real-time factor" in parsed.text
-    dev = corpus / "dev_cuts.jsonl.gz"
+    dev = toy / "dev_cuts.jsonl.gz"
     with pytest.raises(ConfigError, match="results are of other cuts"):
         write_report(
-            corpus / "run",
+            toy / "run",
             tmp_path / "x.html",
             evaluation=figures,
             cuts=dev,
@@ -231,7 +226,7 @@ def test_figures_and_baselines(corpus, tmp_path):
         )
     figures.write_text(json.dumps(result | {"checkpoint_sha256": "another"}))
     with pytest.raises(ConfigError, match="of another model"):
-        write_report(corpus / "run", tmp_path / "x.html", evaluation=figures, show_progress=False)
+        write_report(toy / "run", tmp_path / "x.html", evaluation=figures, show_progress=False)
     for content in ("{", "[]", "{}", '{"scores": {}}', '{"scores": {"phones": {"N": 1}}}'):
         other.write_text(content)
         with pytest.raises(ConfigError, match="no results of a run"):
@@ -241,7 +236,7 @@ def test_figures_and_baselines(corpus, tmp_path):
     assert not (tmp_path / "x.html").exists()
 
 
-def test_one_speaker_and_cuts_without_phones(corpus, tmp_path):
+def test_one_speaker_and_cuts_without_phones(toy, tmp_path):
     """No interval; what the cuts do not have is left out, and said."""
 
     def change(line):
@@ -249,8 +244,8 @@ def test_one_speaker_and_cuts_without_phones(corpus, tmp_path):
         del line["supervisions"][0]["alignment"]["phone"]
         line["supervisions"][0]["alignment"]["word"] = []
 
-    cuts = cuts_changed(corpus, tmp_path, change)
-    parsed, _ = written(tmp_path, corpus / "run", cuts=cuts)
+    cuts = cuts_changed(toy, tmp_path, change)
+    parsed, _ = written(tmp_path, toy / "run", cuts=cuts)
     assert "Without phones" in parsed.text and "it has no phones" in parsed.text
     assert "one speaker: no interval" in parsed.text and "at least two speakers" in parsed.text
     assert [a["id"] for a in parsed.all("section")] == SECTIONS
@@ -259,73 +254,73 @@ def test_one_speaker_and_cuts_without_phones(corpus, tmp_path):
     assert "row tier phones said" not in rows
 
 
-def small(corpus, folder, more: str):
+def small(toy, folder, more: str):
     path = folder / "run.yaml"
-    path.write_text(configuration(corpus, steps=3))
+    path.write_text(configuration(toy, steps=3))
     out = folder / "odd"
     loop.train(config.read_config(path, more.split()), out, show_progress=False)
     return out
 
 
-def test_a_single_head_without_units_or_events(corpus, tmp_path):
+def test_a_single_head_without_units_or_events(toy, tmp_path):
     plain = "model.levels.0.units=0 model.levels.1.units=0 model.levels.0.events=none"
-    run = small(corpus, tmp_path, f"heads.phones=0 heads.words=0 {plain}")
+    run = small(toy, tmp_path, f"heads.phones=0 heads.words=0 {plain}")
     parsed, _ = written(tmp_path, run)  # on its own dev cuts
     assert "have no units" in parsed.text and "This level has no units." in parsed.text
     assert "letter error rate" in parsed.text.lower() and "Phone error rate" not in parsed.text
     assert "dev_cuts.jsonl.gz" in parsed.text and "6 cuts" in parsed.text
 
 
-def test_a_model_without_levels(corpus, tmp_path):
-    sizes = {head: len(symbols) for head, symbols in open_run(corpus / "run").inventories.items()}
+def test_a_model_without_levels(toy, tmp_path):
+    sizes = {head: len(symbols) for head, symbols in open_run(toy / "run").inventories.items()}
     model = build_model({"preset": "recurrent"}, 16, sizes).eval()
-    trained = open_run(corpus / "run")._replace(model=model)
-    parsed, _ = written(tmp_path, trained, cuts=corpus / "test_cuts.jsonl.gz")
+    trained = open_run(toy / "run")._replace(model=model)
+    parsed, _ = written(tmp_path, trained, cuts=toy / "test_cuts.jsonl.gz")
     assert parsed.text.count("This model has no levels") == 1 + 3
     assert len(parsed.all("img")) == 3 * 13
 
 
-def test_recordings_and_missing_sound(corpus, tmp_path):
+def test_recordings_and_missing_sound(toy, tmp_path):
     x, said, sounds = utterance(["am", "mass"])
     path = tone(tmp_path / "mine.wav", x, RATE)
     for ending, rows in ((".WRD", said), (".PHN", sounds)):
         lines = (f"{round(a * RATE)} {round(b * RATE)} {w}\n" for a, b, w in rows)
         path.with_suffix(ending).write_text("".join(lines))
     bare = tone(tmp_path / "bare.wav", x, RATE)
-    cuts = corpus / "test_cuts.jsonl.gz"
-    parsed, _ = written(tmp_path, corpus / "run", cuts=cuts, recordings=[path, bare])
+    cuts = toy / "test_cuts.jsonl.gz"
+    parsed, _ = written(tmp_path, toy / "run", cuts=cuts, recordings=[path, bare])
     assert len(parsed.all("article")) == 2 and "without a reference annotation" in parsed.text
     labels = [a["aria-label"] for a in parsed.all("button")]
     assert any(label.startswith("MASS: said and recognised") for label in labels)
     with pytest.raises(AudioError):
         write_report(
-            corpus / "run", tmp_path / "x.html", cuts=cuts, recordings=[tmp_path / "no.wav"],
+            toy / "run", tmp_path / "x.html", cuts=cuts, recordings=[tmp_path / "no.wav"],
             show_progress=False,
         )  # fmt: skip
 
     def change(line):
         line["recording"]["sources"][0]["source"] = str(tmp_path / "gone.wav")
 
-    gone = cuts_changed(corpus, tmp_path, change)
+    gone = cuts_changed(toy, tmp_path, change)
     with pytest.raises(AudioError, match="gone"):
-        write_report(corpus / "run", tmp_path / "x.html", cuts=gone, show_progress=False)
+        write_report(toy / "run", tmp_path / "x.html", cuts=gone, show_progress=False)
     figures = tmp_path / "test.json"
-    result = evaluation.evaluate(corpus / "run", cuts, show_progress=False).as_json()
+    result = evaluation.evaluate(toy / "run", cuts, show_progress=False).as_json()
     sha = files.sha256(gone)
     figures.write_text(json.dumps(result | {"cuts_sha256": sha}))
-    parsed, _ = written(tmp_path, corpus / "run", cuts=gone, evaluation=figures)
+    parsed, _ = written(tmp_path, toy / "run", cuts=gone, evaluation=figures)
     assert "Nothing could be recognised for this page" in parsed.text and "gone.wav" in parsed.text
     assert parsed.shows(percent(result["scores"]["words"]["rate"])) and not parsed.all("article")
 
 
-def test_bad_input_writes_nothing(corpus, tmp_path):
+def test_bad_input_writes_nothing(toy, tmp_path):
     with pytest.raises(ConfigError, match=r"End it in \.html"):
-        write_report(corpus / "run", tmp_path / "x.pdf", show_progress=False)
+        write_report(toy / "run", tmp_path / "x.pdf", show_progress=False)
     (tmp_path / "file").touch()
     with pytest.raises(OutputError):
-        cuts = corpus / "dev_cuts.jsonl.gz"
-        write_report(corpus / "run", tmp_path / "file" / "x.html", cuts=cuts, show_progress=False)
-    trained = open_run(corpus / "run")
+        cuts = toy / "dev_cuts.jsonl.gz"
+        write_report(toy / "run", tmp_path / "file" / "x.html", cuts=cuts, show_progress=False)
+    trained = open_run(toy / "run")
     config_data = dataclasses.replace(trained.config.data, dev=str(tmp_path / "gone.jsonl.gz"))
     other = trained._replace(config=dataclasses.replace(trained.config, data=config_data))
     with pytest.raises(ConfigError, match="dev cuts are no longer at"):
@@ -333,9 +328,9 @@ def test_bad_input_writes_nothing(corpus, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 
-def test_command(corpus, tmp_path, capsys):
+def test_command(toy, tmp_path, capsys):
     out = tmp_path / "r.html"
-    call = ["report", corpus / "run", "--out", out, "--cuts", corpus / "dev_cuts.jsonl.gz"]
+    call = ["report", toy / "run", "--out", out, "--cuts", toy / "dev_cuts.jsonl.gz"]
     code, said, _ = called(capsys, *call)
     assert code == 0 and said.strip().endswith(str(out)) and out.stat().st_size > 50_000
     assert "speechasym report" in Parsed(out.read_text("utf-8")).text

@@ -6,18 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from lhotse import CutSet
-from toy import HERTZ, WORDS, toy
+from toy import HERTZ, WORDS
 
 from speechasym.annotations.intervals import Interval
 from speechasym.errors import CheckpointError
 from speechasym.recognition.trained_model import open_run
 from speechasym.training import unit_names
 from speechasym.training.unit_names import Favourites, LevelNames
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return toy(tmp_path_factory)
 
 
 def test_favourites_and_silence():
@@ -40,8 +35,8 @@ def test_favourites_and_silence():
     assert np.isnan(held[[2, 4]]).all() and held[1].tolist() == [1, 0]
 
 
-def test_a_run_keeps_the_names_of_its_units(folder):
-    names = open_run(folder / "run").unit_names
+def test_a_run_keeps_the_names_of_its_units(toy):
+    names = open_run(toy / "run").unit_names
     assert {n: (level.head, len(level.names)) for n, level in names.items()} == {
         0: ("phones", 8), 1: ("words", 8)
     }  # fmt: skip
@@ -49,11 +44,11 @@ def test_a_run_keeps_the_names_of_its_units(folder):
     assert set(names[1].names) <= {"", "sil", *(word.upper() for word in WORDS)}
 
 
-def test_without_times_the_head_aligns_them(folder, tmp_path):
+def test_without_times_the_head_aligns_them(toy, tmp_path):
     """Most units have the name that annotated times give them."""
-    trained = open_run(folder / "run")
+    trained = open_run(toy / "run")
     cuts = []
-    for cut in CutSet.from_file(folder / "train_cuts.jsonl.gz"):
+    for cut in CutSet.from_file(toy / "train_cuts.jsonl.gz"):
         cut.supervisions = [replace(s, alignment=None) for s in cut.supervisions]
         cuts.append(cut)
     CutSet.from_cuts(cuts).to_file(tmp_path / "cuts.jsonl.gz")

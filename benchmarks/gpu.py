@@ -20,8 +20,9 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import torch
-from measure import RATE, commit, digits, load, processor, speech, table
+from measure import RATE, digits, load, speech, table
 
+from recipes.provenance import commit, machine
 from speechasym.corpora.manifests import Utterance, manifests_of, stream_cuts
 from speechasym.feature_extraction.batched import BatchedFeatures
 from speechasym.feature_extraction.sets import FeatureConfig, feature_config
@@ -140,7 +141,7 @@ def main() -> int:
     options = parser.parse_args()
     device = select_device(options.device)
     torch.set_num_threads(1)  # on the CPU more would wait for each other; CUDA needs no more
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+    name = machine(str(device)) if device.type == "cuda" else "CPU"
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         cuts = options.cuts or noise_cuts(folder, 10 * options.batch_seconds)
@@ -155,7 +156,7 @@ def main() -> int:
         )
     text = (
         f"# Training and features on a device\n\n{datetime.date.today()}, commit {commit()}; "
-        f"{name}; {processor()}, {os.cpu_count()} cores, load average {load()}; torch "
+        f"{name}; {machine()}, {os.cpu_count()} cores, load average {load()}; torch "
         f"{torch.__version__}, one thread, {options.workers} workers.\n\n"
         f"Features of {options.batch} recordings of {options.seconds:g} s; median of "
         f"{options.rounds} rounds:\n\n{front}\n"

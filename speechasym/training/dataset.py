@@ -8,10 +8,12 @@ Shapes: B utterances, F frames, D columns, L labels.
 
 import logging
 from array import array
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -267,12 +269,11 @@ class _SymbolsBuilder:
     """Collects the symbols of cuts."""
 
     def __init__(self) -> None:
-        self._known: dict[str, int] = {}
+        self._known: defaultdict[str, int] = defaultdict(count().__next__)
         self._rows = RowsBuilder()
 
     def add(self, row: Iterable[str]) -> None:
-        known = self._known
-        self._rows.add([known.setdefault(symbol, len(known)) for symbol in row])
+        self._rows.add(map(self._known.__getitem__, row))
 
     def build(self) -> tuple[Rows, dict[str, int]]:
         """Return the rows, and how often each symbol occurs."""

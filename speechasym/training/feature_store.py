@@ -79,6 +79,9 @@ class FeatureStore:
     def fill(self, shards: Iterator[Shard], workers: int, what: str, show_progress: bool) -> None:
         """Compute the files that are missing or truncated.
 
+        Processes of torchrun start at different files, and leave out those that another has
+        written meanwhile.
+
         Raises `AudioError` naming the cut, and `OutputError` if there is no space.
         """
         wanted = []
@@ -86,6 +89,9 @@ class FeatureStore:
             self.paths.append(shard.path)
             if not _is_whole(shard.path):
                 wanted.append(shard)
+        rank, size = (int(os.environ.get(n, d)) for n, d in (("RANK", "0"), ("WORLD_SIZE", "1")))
+        first = len(wanted) * rank // size
+        wanted = wanted[first:] + wanted[:first]
         results: Iterator[int] = map(write_shard, wanted)
         if workers > 1 and len(wanted) > 1:
             results = run_tasks(write_shard, wanted, workers)
@@ -141,7 +147,9 @@ class FeatureStore:
 
 
 def write_shard(shard: Shard) -> int:
-    """Compute and write a file, atomically; return its number of cuts."""
+    """Compute and write a file, atomically, if it is missing; return its number of cuts."""
+    if _is_whole(shard.path):
+        return len(shard.variants)
     rate = shard.config.rate
     part = shard.path.with_name(f"{uuid4().hex}.tar")  # other runs may share the folder
     with files.atomic(part) as file, tarfile.open(fileobj=file, mode="w") as tar:

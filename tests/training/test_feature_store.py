@@ -14,7 +14,7 @@ from helpers import run_python, sine, tone
 from speechasym import files
 from speechasym.errors import AudioError, ConfigError, OutputError
 from speechasym.feature_extraction import sets
-from speechasym.training import dataset, feature_store
+from speechasym.training import cut_index, dataset, feature_store
 from speechasym.training.augment import Variant
 from speechasym.training.config import AugmentConfig
 from speechasym.training.cut_features import FeatureTask, features_of
@@ -129,6 +129,22 @@ def test_what_is_stored_is_computed_once(tmp_path, few_words, monkeypatch):
     monkeypatch.setattr(feature_store, "code_version", lambda _: "another version")
     load(few_words, *more)
     assert len(written) == 3
+
+
+def test_processes_start_at_different_files(tmp_path, words, monkeypatch):
+    monkeypatch.setattr(dataset, "BLOCK", 6)
+    monkeypatch.setattr(cut_index, "BLOCK", 6)
+    written, write = [], feature_store.write_shard
+    monkeypatch.setattr(
+        feature_store, "write_shard", lambda shard: written.append(shard.path) or write(shard)
+    )
+    for rank in range(2):
+        monkeypatch.setenv("RANK", str(rank))
+        monkeypatch.setenv("WORLD_SIZE", "2")
+        data = load(words, f"data.cache={tmp_path / str(rank)}")
+    assert len(data.store.paths) == 4
+    names = [path.name for path in written]
+    assert names[4:] == names[2:4] + names[:2]
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # by lhotse

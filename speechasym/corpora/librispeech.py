@@ -4,7 +4,6 @@
     domain audio books", ICASSP 2015.
 """
 
-import codecs
 import re
 from collections import defaultdict
 from collections.abc import Collection
@@ -109,7 +108,6 @@ def _transcripts(root: Path, place: str, subset: str, texts: _Texts, problems: P
     Id and text are separated by spaces or tabs.
     """
     raw = checks.read_bytes(root / place, place, "transcript", problems)
-    raw = raw.removeprefix(codecs.BOM_UTF8)
     for number, line in enumerate(map(bytes.strip, raw.splitlines()), 1):
         if not line:
             continue

@@ -42,7 +42,7 @@ def articulation(symbol: str) -> tuple[str, tuple[Any, ...]]:
     Vowels by height, then from front to back, followed by diphthongs; consonants by manner, then
     from the lips to the glottis, voiceless before voiced. Unknown symbols are "others".
     """
-    if symbol in ("sil", "cl", "vcl", "h#", "pau", "epi", "SIL", "SP", "sp"):
+    if symbol in phones.SILENCES or symbol in ("cl", "vcl"):
         return "silence", (symbol,)
     plain = phones.strip_stress(symbol.upper())
     known = phones.TIMIT_TO_ARPABET.get(symbol.lower(), ())

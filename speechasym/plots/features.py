@@ -22,7 +22,7 @@ from speechasym.errors import ConfigError, OutputError
 from speechasym.feature_extraction.features_json import INDEX
 from speechasym.feature_extraction.sets import Columns, FeatureConfig, feature_config
 from speechasym.plots.axes import SIGNED, channel_image, colour_bar, row_image, set_title
-from speechasym.plots.signal import LONGEST_S, RANGE_DB, stretch_title
+from speechasym.plots.signal import LONGEST_S, level_limits, stretch_title
 from speechasym.plots.tiers import arrange, mark_boundaries, tiers
 
 DEVIATIONS = 3.0  # standard deviations at full colour
@@ -145,8 +145,8 @@ def group_panel(
             values = (values - values.mean(0)) / np.where(deviation > 0, deviation, 1)
         unit, low, high = "standard\ndeviations", -DEVIATIONS, DEVIATIONS
     elif column["unit"] == "dB" and "output" not in column:
-        high = max(float(np.ceil(values.max() / 5) * 5), filterbank.FLOOR_DB + RANGE_DB)
-        cmap, low, unit = "magma", high - RANGE_DB, str(_DECIBEL.get(group.name, unit))
+        low, high = level_limits(values)
+        cmap, unit = "magma", str(_DECIBEL.get(group.name, unit))
     elif column["unit"] in ("1", "ERB"):
         low, high = -1.0, 1.0
     elif group.name == "phase":

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from speechasym.plots.axes import SIGNED, channel_image, colour_bar, row_image
 from speechasym.plots.features import column_groups
 from speechasym.plots.recognised import RecognisedRecording, stacked_panels
-from speechasym.plots.signal import RANGE_DB
+from speechasym.plots.signal import level_limits
 from speechasym.plots.spectra import spectrum_of, units_of_columns
 from speechasym.recognition.trained_model import TrainedModel
 from speechasym.training.unit_names import held
@@ -140,8 +140,7 @@ def _picture(
         def decibel(values: NDArray) -> NDArray:
             return spectrum.decibel((values * factor + offset)[:, spectrum.columns])
 
-        high = float(np.ceil(decibel(y).max() / 5) * 5)
-        low, unit = high - RANGE_DB, "dB"
+        (low, high), unit = level_limits(decibel(y)), "dB"
     else:
         ticks = column_groups(trained.feature_config.columns())
 

@@ -23,7 +23,7 @@ from speechasym.plots.signal import waveform
 from speechasym.plots.tiers import arrange, mark_boundaries, tiers
 from speechasym.recognition import transcription
 from speechasym.recognition.trained_model import TrainedModel
-from speechasym.training import cut_features
+from speechasym.training import cut_features, labels
 
 if TYPE_CHECKING:
     from lhotse.cut import Cut
@@ -110,13 +110,8 @@ def _from_file(trained: TrainedModel, path: Path) -> RecognisedRecording:
 def _from_cut(trained: TrainedModel, cut: "Cut") -> RecognisedRecording:
     task = cut_features.FeatureTask(cut, trained.config.data.features)
     audio: Any = cut.load_audio()
-    reference = {}
-    for kind in ("word", "phone"):
-        items = [i for s in cut.supervisions for i in (s.alignment or {}).get(kind, ())]
-        items.sort(key=lambda i: i.start)
-        if items:
-            spans = [Interval(i.start, i.start + i.duration, i.symbol) for i in items]
-            reference[f"{kind}s"] = spans
+    timed = {f"{kind}s": labels.aligned(cut, kind) for kind in ("word", "phone")}
+    reference = {tier: intervals for tier, intervals in timed.items() if intervals}
     rate, features = int(cut.sampling_rate), cut_features.features_of(task)
     return _recognised(trained, cut.id, audio.mean(0), rate, features, reference)
 

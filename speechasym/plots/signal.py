@@ -156,6 +156,12 @@ def waveform(axes: Axes, x: NDArray, sample_rate: int, start: float = 0.0) -> Li
     return line
 
 
+def level_limits(values: NDArray) -> tuple[float, float]:
+    """Return the levels in dB at the ends of the colours: the top 60 dB, up to a multiple of 5."""
+    high = max(float(np.ceil(values.max() / 5) * 5), filterbank.FLOOR_DB + RANGE_DB)
+    return high - RANGE_DB, high
+
+
 def channel_panel(axes: Axes, data: SignalTracks, name: str) -> AxesImage:
     """Draw gammatone (levels in dB, the top 60 dB of them), frequency or phase.
 
@@ -169,8 +175,8 @@ def channel_panel(axes: Axes, data: SignalTracks, name: str) -> AxesImage:
     level_db = data.tracks.get("level")
     if name == "gammatone":
         values = data.tracks["level"]
-        top = max(float(np.ceil(values.max() / 5) * 5), filterbank.FLOOR_DB + RANGE_DB)
-        options = {"cmap": "magma", "vmin": top - RANGE_DB, "vmax": top}
+        low, high = level_limits(values)
+        options = {"cmap": "magma", "vmin": low, "vmax": high}
     elif name == "frequency":
         values, options = data.tracks["frequency"], {"cmap": SIGNED, "vmin": -1, "vmax": 1}
     else:

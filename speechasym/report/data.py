@@ -135,10 +135,6 @@ def _without_missing_cache(trained: TrainedModel) -> TrainedModel:
     return trained._replace(config=replace(trained.config, data=replace(data, cache=None)))
 
 
-def _metrics(trained: TrainedModel) -> Metrics | None:
-    return None if trained.folder == pretrained.FOLDER else read_metrics(trained.folder)
-
-
 def _manifest(trained: TrainedModel, cuts: str | Path | None, results: Results | None) -> Path:
     """Return the manifest asked for, else that of the results, else that of the run's dev cuts."""
     if cuts is not None:
@@ -254,7 +250,7 @@ def collect(
     if results is not None and results.content.get("checkpoint_sha256") != trained.fingerprint:
         problem = f"its results are of another model than {trained.folder}"
         raise ConfigError(results.path, problem, "Evaluate this run, or leave the file out")
-    metrics = _metrics(trained)
+    metrics = None if trained.folder == pretrained.FOLDER else read_metrics(trained.folder)
     manifest = _manifest(trained, cuts, results)
     cut_set = manifests.read_cuts(manifest)
     sha256 = files.sha256(manifest)

@@ -165,13 +165,11 @@ def confusions(data: ReportData) -> Html:
 
 
 def _frequent_errors(result: ErrorRate, name: str) -> Html:
-    wrong = [(pair, n) for pair, n in result.confusions.items() if pair[0] != pair[1]]
-    wrong.sort(key=lambda entry: (-entry[1], entry[0]))
     said: Counter[str] = Counter()
     for (token, _), n in result.confusions.items():
         said[token] += n
     rows = []
-    for (token, other), n in wrong[:MOST_ROWS]:
+    for (token, other), n in tables.frequent_errors(result)[:MOST_ROWS]:
         sign = html.error_sign("i" if token == GAP else "d" if other == GAP else "s")
         pair = (DASH if symbol == GAP else html.symbol(symbol) for symbol in (token, other))
         share = DASH if token == GAP else percent(n / said[token], 0)

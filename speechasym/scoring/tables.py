@@ -16,6 +16,7 @@ from speechasym.scoring import timit
 from speechasym.scoring.error_rates import (
     GAP,
     ErrorRate,
+    Pair,
     Speakers,
     error_rate,
     read_speakers,
@@ -63,6 +64,12 @@ def token_rows(result: ErrorRate) -> list[TokenRow]:
         length = hits + sum(counts) + deletions
         rows.append(TokenRow(token, length, hits, sum(counts), deletions, insertions, confused))
     return rows
+
+
+def frequent_errors(result: ErrorRate) -> list[tuple[Pair, int]]:
+    """Return each pair of reference and hypothesis that differ, and its count, most first."""
+    wrong = [(pair, n) for pair, n in result.confusions.items() if pair[0] != pair[1]]
+    return sorted(wrong, key=lambda entry: (-entry[1], entry[0]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,12 +207,13 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _detail_lines(name: str, result: ErrorRate, most: int) -> list[str]:
-    wrong = [(pair, n) for pair, n in result.confusions.items() if pair[0] != pair[1]]
-    wrong.sort(key=lambda entry: (-entry[1], entry[0]))
     return [
         f"{name}: most frequent errors",
         f"{'reference':<16} {'hypothesis':<16} {'times':>7}",
-        *(f"{_display(a):<16} {_display(b):<16} {n:>7}" for (a, b), n in wrong[:most]),
+        *(
+            f"{_display(a):<16} {_display(b):<16} {n:>7}"
+            for (a, b), n in frequent_errors(result)[:most]
+        ),
         "",
         f"{name}: each token",
         f"{'token':<16} {'N':>7} {'hits':>7} {'S':>6} {'D':>6} {'I':>6} most often taken for",

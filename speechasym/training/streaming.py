@@ -108,7 +108,7 @@ def steps(
         if not str(error).startswith("DataLoader worker"):
             raise
         problem = f"the system ended a process that computes features ({error})"
-        remedy = "If memory is short, use fewer or lower batch_seconds; then use --resume"
+        remedy = "If memory is short, use fewer workers or lower batch_seconds, and then --resume"
         raise OutputError("data.workers", problem, remedy) from error
     finally:
         del iterator  # ends the workers

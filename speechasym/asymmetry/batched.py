@@ -56,8 +56,8 @@ class CompactSet(nn.Module):
         late = d.late * d.hop
         x = nn.functional.pad(x, (late, count * d.hop + d.latency - x.shape[1]))
         delay = None if d.inner.delay is None else torch.from_numpy(d.inner.delay)
-        power, lag1, sample, _ = scan.gammatone_pooled(
-            x, self.pole, d.inner.order, d.inner.hop, None, delay
+        power, lag1, sample = scan.pooled_from_silence(
+            x, self.pole, d.inner.order, d.inner.hop, delay
         )
         lost = d.late * d.per_frame
         power, lag1, sample = power[..., lost:], lag1[..., lost:], sample[..., lost:]

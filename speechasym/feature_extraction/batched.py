@@ -109,9 +109,8 @@ class _Gammatone(nn.Module):
         late = -(-c.latency // c.hop)
         x = nn.functional.pad(x, (late * c.hop, count * c.hop + c.latency - x.shape[1]))
         delay = None if c.delay is None else torch.from_numpy(c.delay)
-        power, lag1, sample, _ = scan.gammatone_pooled(
-            x, self.get_buffer("pole"), c.order, c.hop, None, delay
-        )
+        pole = self.get_buffer("pole")
+        power, lag1, sample = scan.pooled_from_silence(x, pole, c.order, c.hop, delay)
         parts = []
         if "level" in self.config.tracks:
             quiet = filterbank.FLOOR_DB

@@ -8,12 +8,15 @@ result is exact; no impulse response is truncated.
 Shapes: B batch, T samples, C channels, F frames, N order, L samples per chunk, M chunks, U units.
 """
 
+import logging
 from functools import lru_cache
+from subprocess import CalledProcessError
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+log = logging.getLogger(__name__)
 CHUNK = 32  # samples: more cost more products, fewer more passes over memory
 GROUP = 16  # chunks of chunks solved by one product
 SEGMENT = 1 << 19  # samples x channels at a time without gradients: they stay in the cache
@@ -207,6 +210,41 @@ def gammatone_pooled(
         tracks.append((nothing, torch.complex(nothing, nothing), torch.complex(nothing, nothing)))
     power, lag1, sample = (torch.cat(t, 2).transpose(0, 1) for t in zip(*tracks, strict=True))
     return power, lag1, sample, _leave(carried)
+
+
+def pooled_from_silence(
+    x: Tensor, pole: Tensor, order: int, hop: int, delay: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Compute the frames of `gammatone_pooled` without state and gradient; on CUDA in one kernel.
+
+    The kernel has order 4 and no delays. It is checked once on a short signal, and not used where
+    triton is missing, cannot compile it, or gives other values.
+    """
+    if x.is_cuda and order == 4 and delay is None and _kernel_works(x.device):
+        from speechasym.ops import triton_gammatone
+
+        return triton_gammatone.gammatone_pooled(x, pole, hop)
+    power, lag1, sample, _ = gammatone_pooled(x, pole, order, hop, None, delay)
+    return power, lag1, sample
+
+
+@lru_cache
+def _kernel_works(device: torch.device) -> bool:
+    x = torch.randn(3, 333, generator=torch.Generator().manual_seed(0)).to(device)
+    pole = torch.polar(torch.linspace(0.8, 0.99, 40), torch.linspace(2.5, 0.1, 40)).to(device)
+    pole = pole.to(torch.complex128)
+    try:
+        from speechasym.ops import triton_gammatone
+
+        got = triton_gammatone.gammatone_pooled(x, pole, 32)
+        want = gammatone_pooled(x, pole, 4, 32)
+        if all(bool((a - b).abs().max() < 1e-4) for a, b in zip(got, want, strict=False)):
+            return True
+        problem = "gives other values"
+    except (ImportError, RuntimeError, OSError, CalledProcessError) as error:  # no C compiler, ...
+        problem = str(error)
+    log.warning("the filterbank's kernel is not used on %s: %s", device, problem)
+    return False
 
 
 def _aligned(

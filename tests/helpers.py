@@ -101,6 +101,14 @@ def called(capsys, *arguments) -> tuple[int, str, str]:
     return code, said.out, said.err
 
 
+def write_cuts(path, cuts):
+    """Write a manifest of cuts."""
+    from lhotse import CutSet
+
+    CutSet.from_cuts(cuts).to_file(path)
+    return path
+
+
 def text_manifest(path, texts):
     """Cuts that say texts; their recordings are nowhere."""
     with path.open("w") as file:

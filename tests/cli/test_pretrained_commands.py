@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from helpers import ROOT, called
+from helpers import ROOT, called, write_cuts
 from toy import LEXICON
 
 import speechasym
@@ -32,17 +32,10 @@ def cut_of(path: Path, text: str | None, phones=()):
     return cut
 
 
-def manifest(path: Path, cuts) -> Path:
-    from lhotse import CutSet
-
-    CutSet.from_cuts(cuts).to_file(path)
-    return path
-
-
 @pytest.fixture(scope="module")
 def cuts(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cuts")
-    return manifest(folder / "said_cuts.jsonl", [cut_of(*pair) for pair in SAID.items()])
+    return write_cuts(folder / "said_cuts.jsonl", [cut_of(*pair) for pair in SAID.items()])
 
 
 def test_evaluate(cuts, tmp_path, capsys):
@@ -65,7 +58,7 @@ def test_phones_of_another_set_give_way_to_the_lexicon(tmp_path, capsys):
     """TIMIT's phones: scored against them, every phone would be an error."""
     path = ROOT / "data" / "cards-001.wav"
     timit = ["h#", "tcl", "t", "eh", "n", "ax", "v", "kcl", "k", "l", "ah", "b", "z", "h#"]
-    cuts = manifest(tmp_path / "timit.jsonl", [cut_of(path, SAID[path], timit)])
+    cuts = write_cuts(tmp_path / "timit.jsonl", [cut_of(path, SAID[path], timit)])
     result = speechasym.evaluate(None, cuts, heads=["phones"], show_progress=False)
     assert "".join(result.references["phones"]["cards-001"]) == "TEHNAHVKLAHBZ"
     assert result.scores["phones"].rate < 1
@@ -164,7 +157,7 @@ def test_a_lexicon_beside_a_run(toy, tmp_path, capsys):
     """Cuts without phones are spelled by it; so they are by --lexicon."""
     run, path = tmp_path / "run", next((toy / "test").glob("*.wav"))
     shutil.copytree(toy / "run", run)
-    cuts = manifest(tmp_path / "cuts.jsonl", [cut_of(path, "mass am")])
+    cuts = write_cuts(tmp_path / "cuts.jsonl", [cut_of(path, "mass am")])
     call = ("evaluate", run, "--cuts", cuts, "--heads", "phones")
     code, _, err = called(capsys, *call)
     assert code == 2 and "no lexicon to read them from. Give a lexicon (--lexicon)" in err

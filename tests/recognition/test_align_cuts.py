@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from helpers import called
+from helpers import called, write_cuts
 from toy import LEXICON
 
 from speechasym.annotations.ctm import read_ctm
@@ -11,13 +11,6 @@ from speechasym.annotations.tiers import read_tiers
 from speechasym.errors import ConfigError, OutputError
 from speechasym.recognition import align_cuts as align_cuts_module
 from speechasym.recognition.align_cuts import AlignedCuts, align_cuts
-
-
-def manifest(path, cuts):
-    from lhotse import CutSet
-
-    CutSet.from_cuts(cuts).to_file(path)
-    return path
 
 
 def test_command(toy, tmp_path, capsys, monkeypatch):
@@ -65,7 +58,7 @@ def test_cuts_that_fail_do_not_stop_the_others(toy, cuts, trained, tmp_path, cap
         replace(cuts[5], id="gone", recording=replace(cuts[5].recording, sources=[
             replace(cuts[5].recording.sources[0], source=str(tmp_path / "no.wav"))])),
     ]  # fmt: skip
-    path = manifest(tmp_path / "cuts.jsonl.gz", some)
+    path = write_cuts(tmp_path / "cuts.jsonl.gz", some)
     words = tmp_path / "words.txt"
     words.write_text("".join(f"{w}  {' '.join(p)}\n" for w, rows in LEXICON.items() for p in rows))
     call = ("align", toy / "run", path, "--out", tmp_path / "out", "--lexicon", words)

@@ -10,11 +10,9 @@ from helpers import called, tone
 from toy import GAP_S, RATE, TONE_S, manifest, utterance
 
 from speechasym.errors import AudioError, CheckpointError, ConfigError
-from speechasym.language.arpa import write_arpa
 from speechasym.recognition import evaluation
 from speechasym.recognition.decoder import BY_LEXICON
 from speechasym.recognition.recogniser import Recogniser
-from speechasym.recognition.trained_model import open_run
 from speechasym.scoring import error_rates
 from speechasym.training import checkpoints
 
@@ -66,13 +64,11 @@ def test_counts_by_speaker(found):
         assert own["s0"].length == sum(c.length for c in first)
 
 
-def test_levels_are_those_of_single_cuts(toy, found):
+def test_levels_are_those_of_single_cuts(toy, trained, found):
     """No padded step is counted as one."""
     from speechasym.plots.recognised import recognise
 
-    first, others = recognise(
-        open_run(toy / "run"), toy / "test_cuts.jsonl.gz", None, None, others=True
-    )
+    first, others = recognise(trained, toy / "test_cuts.jsonl.gz", None, None, others=True)
     recordings = [first, *others]
     seconds = sum(recording.seconds for recording in recordings)
     assert found.seconds == pytest.approx(seconds) and len(found.levels) == 2
@@ -88,21 +84,16 @@ def test_levels_are_those_of_single_cuts(toy, found):
 
 
 def test_batches_change_nothing(toy, found):
-    again = evaluation.evaluate(
-        toy / "run",
-        toy / "test_cuts.jsonl.gz",
-        heads=["words"],
-        batch_seconds=0.1,
-        show_progress=False,
-    )
+    cuts, options = toy / "test_cuts.jsonl.gz", {"batch_seconds": 0.1, "show_progress": False}
+    again = evaluation.evaluate(toy / "run", cuts, heads=["words"], **options)
     assert list(again.scores) == ["words"]
     assert again.hypotheses["words"] == found.hypotheses["words"]
 
 
-def test_json(found, toy):
+def test_json(found, trained):
     content = json.loads(json.dumps(found.as_json()))
-    assert content["checkpoint_sha256"] == open_run(toy / "run").fingerprint
-    assert content["parameters"] == open_run(toy / "run").parameters > 1000
+    assert content["checkpoint_sha256"] == trained.fingerprint
+    assert content["parameters"] == trained.parameters > 1000
     assert content["utterances"] == 7 and content["cuts_sha256"] == found.cuts_sha256
     score = content["scores"]["phones"]
     result = found.scores["phones"]
@@ -119,11 +110,10 @@ def test_one_speaker_has_no_interval(toy, tmp_path):
     assert score["interval_95"] == [None, None] and len(score["speakers"]) == 1
 
 
-def test_a_model_without_levels(toy):
+def test_a_model_without_levels(toy, trained):
     """The baseline has heads only: no events to count."""
     from speechasym.levels.hierarchy import build_model
 
-    trained = open_run(toy / "run")
     sizes = {head: len(symbols) for head, symbols in trained.inventories.items()}
     baseline = build_model({"preset": "recurrent", "width": 8, "hidden": 8}, 16, sizes).eval()
     found = evaluation.evaluate(
@@ -144,26 +134,11 @@ def test_letters_are_words_joined_by_single_spaces():
 
 # --- words by lexicon -----------------------------------------------------------------------------
 
-LEXICON = "AM  AA1 M\nMASS  M AA S\nA  AA0\nSAM  S AA M\n"
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    """A lexicon and a language model of the toy language, and of one word that is never said."""
-    from speechasym.language import kneser_ney
-
-    folder = tmp_path_factory.mktemp("words")
-    (folder / "lexicon.txt").write_text(LEXICON)
-    said = [["AM", "A"], ["MASS", "AM", "A"], ["A", "MASS"], ["AM", "AM"], ["SAM"], ["MASS", "A"]]
-    write_arpa(folder / "lm.arpa", kneser_ney.estimate(said, 2))
-    return folder / "lexicon.txt", folder / "lm.arpa"
-
 
 @pytest.mark.parametrize("source", ["phones", "letters", "both"])
-def test_words_by_lexicon(toy, found, files, source):
-    trained = open_run(toy / "run")
+def test_words_by_lexicon(toy, trained, found, files, source):
     weights = {} if source == "phones" else {"letters_weight": 0.5}
-    recogniser = Recogniser(trained, lexicon=files[0], lm=files[1], words_from=source, **weights)
+    recogniser = Recogniser(trained, **files, words_from=source, **weights)
     cuts, heads = toy / "test_cuts.jsonl.gz", ["phones", BY_LEXICON]
     own = evaluation.evaluate(recogniser, cuts, heads=heads, show_progress=False)
     assert list(own.scores) == ["phones", BY_LEXICON]
@@ -189,7 +164,7 @@ def test_words_by_lexicon(toy, found, files, source):
 
 
 def test_command_with_lexicon(toy, files, tmp_path, capsys):
-    lexicon, arpa = files
+    lexicon, arpa = files.values()
     cuts, out, folder = toy / "test_cuts.jsonl.gz", tmp_path / "x.json", tmp_path / "hyp"
     words = ("--lexicon", lexicon, "--lm", arpa)
     code, said, err = called(
@@ -212,7 +187,7 @@ def test_transcribe_with_lexicon(toy, files, tmp_path, capsys):
 
     x, times, _ = utterance(["mass", "am", "a"])
     path = tone(tmp_path / "x.wav", x, RATE)
-    words = ("--lexicon", files[0], "--lm", files[1])
+    words = ("--lexicon", files["lexicon"], "--lm", files["lm"])
     code, said, _ = called(
         capsys, "transcribe", toy / "run", path, *words, "--textgrid", tmp_path / "grids"
     )
@@ -249,8 +224,8 @@ def test_transcribe_with_lexicon(toy, files, tmp_path, capsys):
 )
 def test_words_that_cannot_be_found(toy, files, tmp_path, capsys, options, says):
     strange = tmp_path / "strange.txt"
-    strange.write_text(LEXICON + "AM  AA NG\n")
-    names = {"LEXICON": files[0], "LM": files[1], "STRANGE": strange}
+    strange.write_text(files["lexicon"].read_text() + "AM  AA NG\n")
+    names = {"LEXICON": files["lexicon"], "LM": files["lm"], "STRANGE": strange}
     given = [names.get(option, option) for option in options]
     cuts = toy / "test_cuts.jsonl.gz"
     code, _, err = called(capsys, "evaluate", toy / "run", "--cuts", cuts, *given)
@@ -261,7 +236,7 @@ def test_words_without_pronunciation_are_told_or_guessed(toy, files, tmp_path, c
     fewer = tmp_path / "fewer.txt"
     fewer.write_text("AM  AA M\nMASS  M AA S\nSAM  S AA M\n")
     cuts = toy / "test_cuts.jsonl.gz"
-    words = ("--lexicon", fewer, "--lm", files[1])
+    words = ("--lexicon", fewer, "--lm", files["lm"])
     code, said, _ = called(capsys, "evaluate", toy / "run", "--cuts", cuts, *words)
     assert code == 0 and "1 words of the language model are not in the lexicon" in caplog.text
     assert "such as A; --spelling" in caplog.text and "lexicon 0.00%" not in said
@@ -332,7 +307,7 @@ def test_toy_language():
     assert len(x) / RATE == pytest.approx(6 * TONE_S + 4 * GAP_S)
 
 
-def test_a_cluster_recognises_the_same(toy, found):
+def test_a_cluster_recognises_the_same(toy, trained, found):
     pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
     arguments = {"show_progress": False, "batch_seconds": 3, "scheduler": "local:2"}
     many = evaluation.evaluate(toy / "run", toy / "test_cuts.jsonl.gz", **arguments)
@@ -342,4 +317,4 @@ def test_a_cluster_recognises_the_same(toy, found):
         pytest.approx(level[:3], rel=1e-6) for level in found.levels
     ]
     with pytest.raises(ConfigError, match=r"the run is open already. Give the folder"):
-        evaluation.evaluate(open_run(toy / "run"), toy / "test_cuts.jsonl.gz", **arguments)
+        evaluation.evaluate(trained, toy / "test_cuts.jsonl.gz", **arguments)

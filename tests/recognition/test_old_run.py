@@ -82,6 +82,10 @@ def test_the_shipped_model():
             symbols += len(reference)
             different += Levenshtein.distance(reference, row)
     assert different <= 0.01 * symbols
+    said = [line.upper().split() for line in (DATA / "transcripts.txt").read_text().splitlines()]
+    books = {name.lower(): words for name, *words in said if name.startswith("LIBRIVOX")}
+    wrong = [Levenshtein.distance(words, results[n].text.split()) for n, words in books.items()]
+    assert books and sum(wrong) < 0.5 * sum(map(len, books.values()))
     for name, tiers in expected["times"].items():
         for head, rows in rounded(results[name].symbols).items():
             assert [row[2] for row in rows] == [row[2] for row in tiers[head]]

@@ -11,8 +11,6 @@ from toy import RATE, utterance
 
 import speechasym
 from speechasym.errors import AudioError, ConfigError, LexiconError
-from speechasym.language import kneser_ney
-from speechasym.language.arpa import write_arpa
 from speechasym.levels import ctc
 from speechasym.recognition.decoder import BY_LEXICON
 from speechasym.recognition.recogniser import Recogniser, transcribe, transcribe_files
@@ -24,15 +22,6 @@ WORDS = ["mass", "am"]
 @pytest.fixture(scope="module")
 def run(toy):
     return toy / "run"
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("words")
-    (folder / "lexicon.txt").write_text("AM  AA1 M\nMASS  M AA S\nA  AA0\n")
-    lm = kneser_ney.estimate([["AM", "A"], ["MASS", "AM", "A"], ["A", "MASS"]], 2)
-    write_arpa(folder / "lm.arpa", lm)
-    return {"lexicon": folder / "lexicon.txt", "lm": folder / "lm.arpa"}
 
 
 @pytest.fixture(scope="module")

@@ -228,7 +228,8 @@ class Dataset:
             if variant in kept:
                 return torch.from_numpy(self.store.read(number, kept.index(variant), name))
         cut = self.index.cut(number)
-        if cuts.file_stamp(cut) not in (int(self.index.stamps[number]), cuts.MISSING):
+        before, now = int(self.index.stamps[number]), cuts.file_stamp(cut)
+        if before != now and cuts.MISSING not in (before, now):
             problem = "its recording has changed since the run was started"
             raise AudioError(f"cut {name}", problem, "Restore it, or train again in another folder")
         noise = None if variant.noise is None else self.noises[variant.noise]
@@ -318,15 +319,14 @@ def load(
     if words is None and config.labels.lexicon is not None:
         words = read_lexicon(config.labels.lexicon)
     builder, texts = IndexBuilder(), {head: _SymbolsBuilder() for head in heads}
-    times = array("d")
+    times, left_out = array("d"), 0
     with naming(path):
         for line, cut in stream_cuts(path):
             if (stamp := cuts.file_stamp(cut)) == cuts.MISSING:
                 missing = cuts.unreadable(cut, FileNotFoundError())
                 if config.unreadable == "stop":
                     raise missing
-                log.warning("%s; it is left out", missing)
-                continue
+                left_out += 1  # in each epoch anew, so that batches stay those of a run before
             builder.add(line, cut, stamp)
             for head in heads:
                 texts[head].add(labels.tokens(cut, head, config.labels, words, of_run))
@@ -336,7 +336,9 @@ def load(
                     remedy = "Set framewise and data.augment.splice to 0"
                     raise LabelError(f"cut {cut.id}", "its phones have no times", remedy)
                 times.extend(t for phone in phones for t in (phone.start, phone.end))
-    if not builder.ids:
+    if left_out:
+        log.warning("%s: %d of its recordings are missing, and left out", path, left_out)
+    if left_out == len(builder.ids):
         raise AudioError(path, "none of its recordings can be read", "Check their paths")
     built = {head: texts[head].build() for head in heads}
     if inventories is None:

@@ -89,17 +89,36 @@ def test_a_recording_that_changes_is_named(changing):
         data.batch([3])
 
 
-def test_missing_recordings_are_found_at_once(changing, tmp_path, caplog):
+def test_missing_recordings_are_found_at_once(changing, caplog):
     words, path = changing
     path.unlink()
     with pytest.raises(AudioError, match=r"m\.jsonl: cut s-3: .*s-3\.wav does not exist"):
         load(words)
-    assert "s-3" not in load(words, "data.unreadable=skip").ids
-    assert "s-3.wav does not exist" in caplog.text and "it is left out" in caplog.text
+    data = load(words, "data.unreadable=skip")
+    assert "m.jsonl: 1 of its recordings are missing, and left out" in caplog.text
+    assert sorted(n for batch in streaming.in_order(data, 9) for n in batch.ids) == [
+        f"s-{n}" for n in (0, 1, 2, 4, 5)
+    ]
     for other in path.parent.iterdir():
         other.unlink()
     with pytest.raises(AudioError, match="none of its recordings can be read"):
         load(words, "data.unreadable=skip")
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_a_run_that_stopped_at_a_recording_resumes_without_it(changing, tmp_path, stored):
+    words, path = changing
+    more = ["epochs=4", "save_every=1", f"data.dev={words[0].split('=')[1]}"]
+    more += [f"data.cache={tmp_path / 'store'}"] * stored
+    with pytest.MonkeyPatch.context() as patch:
+        tiny.stop_at(patch, 3)
+        assert tiny.run(words, tmp_path / "run", *more)["steps"] == 3
+    path.unlink()
+    with pytest.raises(AudioError, match="cut s-3"):
+        tiny.run(words, tmp_path / "run", *more, resume=True)
+    more.append("data.unreadable=skip")
+    result = tiny.run(words, tmp_path / "run", *more, resume=True)
+    assert result["finished"] and result["left_out"]["unreadable"] == ["s-3"]
 
 
 def test_a_run_leaves_out_what_vanishes(changing, tmp_path, monkeypatch):

@@ -8,14 +8,12 @@ Shapes: B utterances, F frames, D columns, L labels.
 
 import logging
 from array import array
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -27,7 +25,6 @@ from speechasym.auditory.filterbank import frame_count, hop
 from speechasym.corpora.manifests import check_writable, stream_cuts
 from speechasym.errors import AudioError, LabelError
 from speechasym.language.lexicon import Lexicon, read_lexicon
-from speechasym.language.ngrams import UNKNOWN
 from speechasym.training import batches, cuts, labels
 from speechasym.training.augment import (
     Excerpt,
@@ -42,24 +39,17 @@ from speechasym.training.augment import (
 )
 from speechasym.training.config import AugmentConfig, DataConfig
 from speechasym.training.cut_features import FeatureTask, features_of, samples_of
-from speechasym.training.cut_index import BLOCK, CutIndex, IndexBuilder, Rows, RowsBuilder
+from speechasym.training.cut_index import BLOCK, CutIndex, IndexBuilder
 from speechasym.training.feature_store import FeatureStore, half
 from speechasym.training.labels import Inventory
 from speechasym.training.on_device import Batch, Samples
+from speechasym.training.symbols import Symbols, SymbolsBuilder, labelled
 
 if TYPE_CHECKING:
     from lhotse.cut import Cut
 
 log = logging.getLogger(__name__)
 UNCHANGED = AugmentConfig()  # each cut once, as recorded
-
-
-class Symbols(NamedTuple):
-    """The symbols of all cuts for a head."""
-
-    vocabulary: list[str]
-    rows: Rows  # by cut: indices in the vocabulary
-    labels: Tensor  # (vocabulary,) int64, 0 for symbols that are left out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -266,23 +256,6 @@ class Dataset:
         return row
 
 
-class _SymbolsBuilder:
-    """Collects the symbols of cuts."""
-
-    def __init__(self) -> None:
-        self._known: defaultdict[str, int] = defaultdict(count().__next__)
-        self._rows = RowsBuilder()
-
-    def add(self, row: Iterable[str]) -> None:
-        self._rows.add(map(self._known.__getitem__, row))
-
-    def build(self) -> tuple[Rows, dict[str, int]]:
-        """Return the rows, and how often each symbol occurs."""
-        rows = self._rows.rows()
-        counts = torch.bincount(rows.values, minlength=len(self._known)).tolist()
-        return rows, dict(zip(self._known, counts, strict=True))
-
-
 def load(
     config: DataConfig,
     path: str,
@@ -318,7 +291,7 @@ def load(
     words, of_run = pronunciations, (inventories or {}).get("phones")
     if words is None and config.labels.lexicon is not None:
         words = read_lexicon(config.labels.lexicon)
-    builder, texts = IndexBuilder(), {head: _SymbolsBuilder() for head in heads}
+    builder, texts = IndexBuilder(), {head: SymbolsBuilder() for head in heads}
     times, left_out = array("d"), 0
     with naming(path):
         for line, cut in stream_cuts(path):
@@ -346,7 +319,7 @@ def load(
     name = Path(path).name
     data = Dataset(
         index=builder.index(),
-        symbols={h: _symbols(*built[h], inventories[h], f"{name}: {h}") for h in heads},
+        symbols={h: labelled(*built[h], inventories[h], f"{name}: {h}") for h in heads},
         inventories={head: tuple(inventories[head]) for head in heads},
         fingerprint=files.sha256(Path(path)),
         config=config,
@@ -379,17 +352,6 @@ def _stored(data: Dataset, what: str, show_progress: bool) -> FeatureStore:
     store.open_folder()
     store.fill(shards, config.workers, what, show_progress)
     return store
-
-
-def _symbols(rows: Rows, counts: Mapping[str, int], inventory: Sequence[str], what: str) -> Symbols:
-    """Return symbols with their labels; warns of symbols that were not learned."""
-    known = labels.classes(inventory)
-    unknown = set(counts) - set(known)
-    if unknown and UNKNOWN not in known:
-        names = ", ".join(map(repr, sorted(unknown)[:5]))
-        log.warning("%s %s not in the model's inventory: each counts as an error", what, names)
-    other = known.get(UNKNOWN, 0)
-    return Symbols(list(counts), rows, torch.tensor([known.get(s, other) for s in counts]))
 
 
 @contextmanager

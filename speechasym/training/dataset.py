@@ -299,7 +299,7 @@ def load(
                 missing = cuts.unreadable(cut, FileNotFoundError())
                 if config.unreadable == "stop":
                     raise missing
-                left_out += 1  # in each epoch anew, so that batches stay those of a run before
+                left_out += 1  # of each batch, so that batches stay those of an interrupted run
             builder.add(line, cut, stamp)
             for head in heads:
                 texts[head].add(labels.tokens(cut, head, config.labels, words, of_run))

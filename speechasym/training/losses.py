@@ -70,9 +70,11 @@ def batch_loss(
         return loss, parts, {}
     with autocast(device, config.precision):
         output = model(batch.features, batch.lengths)
-    left_out = {}
-    for head, weight in config.heads.used.items():
-        log_probs, lengths = output.heads[head]
+    left_out, heads = {}, config.heads.used
+    # at once, because CUDA has to be waited for
+    steps = torch.stack([output.heads[head][1] for head in heads]).cpu()
+    for (head, weight), lengths in zip(heads.items(), steps, strict=True):
+        log_probs = output.heads[head][0]
         value, fits = ctc.loss(log_probs, lengths, *batch.targets[head])
         value = value / totals[head]
         loss = loss + weight * value

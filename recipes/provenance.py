@@ -1,7 +1,8 @@
-"""Where results come from: the checkout's commit, and the processor."""
+"""What results say: the checkout's commit, the processor, and tables."""
 
 import platform
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -22,3 +23,9 @@ def machine(device: str = "cpu") -> str:
     lines = info.read_text("utf-8").splitlines() if info.exists() else []
     models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return models[0] if models else platform.processor() or "unknown"
+
+
+def table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table, which ends with a line feed."""
+    rows = [head, ["---"] * len(head), *body]
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recipes.compare.intervals import interval, verdict
-from recipes.compare.jobs import MEASURES, spread, table
+from recipes.compare.jobs import MEASURES, spread
 from recipes.compare.systems import System
+from recipes.provenance import table
 from speechasym.errors import OutputError
 
 RESULTS, REPORT = "results.jsonl", "results.md"

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from recipes.compare import jobs
-from recipes.compare.jobs import Job, spread, table
+from recipes.compare.jobs import Job, spread
+from recipes.provenance import table
 from speechasym import files
 from speechasym.config import check_count
 from speechasym.training import config

@@ -221,12 +221,6 @@ def formatted(i: Interval, digits: int = 1, scale: float = 1.0, limit: float = m
     )
 
 
-def table(head: list[str], rows: list[list[str]]) -> str:
-    """Return a Markdown table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
 _START = time.monotonic()
 
 

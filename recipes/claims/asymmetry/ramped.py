@@ -30,8 +30,8 @@ from recipes.claims.asymmetry.common import (
     log,
     logmel,
     save,
-    table,
 )
+from recipes.provenance import table
 from speechasym.asymmetry.hysteresis import Play
 
 CARRIERS = (500, 1000, 2000, 4000)  # Hz
@@ -237,7 +237,7 @@ def report(result: dict[str, Any]) -> str:
             "response", "hearer", "ramped greater, % of pairs", "ramped / damped (index: minus)",
             f"matched half-life ratio (people {people:g})", "matched, %", "reading",
         ]  # fmt: skip
-        parts += [f"**{sound.capitalize()} carriers**", "", table(head, rows), ""]
+        parts += [f"**{sound.capitalize()} carriers**", "", table(head, rows)]
     good = {
         s: {f"{r['hearer']} {r['response']}" for r in order
             if r["sound"] == s and verdict(r) == "right way and size"}
@@ -251,7 +251,7 @@ def report(result: dict[str, Any]) -> str:
             for r in result["floors"]
         ]
         parts += ["Matched half-life ratio of continuity with other floors than -80 dB:", ""]
-        parts += [table(["sound", "hearer", "floor, dB", "ratio"], rows), ""]
+        parts += [table(["sound", "hearer", "floor, dB", "ratio"], rows)]
     return "\n".join(parts)
 
 

@@ -34,8 +34,8 @@ from recipes.claims.asymmetry.common import (
     of_all,
     per_speaker,
     save,
-    table,
 )
+from recipes.provenance import table
 
 NAMES = (COMPACT, POWER, *SIGNED, MEL, *CONTROLS, MFCC)
 TIMES = (0.3, 0.6, 1.0)  # s, RT60
@@ -115,7 +115,7 @@ def report(result: dict[str, Any]) -> str:
             values = result["dry"][name], *error[r].mean(1), *differences(result, r)[name]
             rows.append([name, *(formatted(interval(v), 1, 100) for v in values)])
         parts += [f"ABX error in %, within speakers, any context; {title}:", ""]
-        parts += [table(["features", "dry", *columns], rows), ""]
+        parts += [table(["features", "dry", *columns], rows)]
     by_row = [differences(result, r) for r in range(len(ROWS))]
     rows = [
         [one, other, *(formatted(interval((g[one] - g[other])[-1]), 1, 100) for g in by_row)]
@@ -125,7 +125,7 @@ def report(result: dict[str, Any]) -> str:
         "Reversed - forward, mean over RT60, of one minus that of another, in points:",
         "",
     ]
-    parts += [table(["one", "another", *ROWS], rows), ""]
+    parts += [table(["one", "another", *ROWS], rows)]
     return "\n".join(parts)
 
 

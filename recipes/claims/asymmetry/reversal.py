@@ -35,8 +35,8 @@ from recipes.claims.asymmetry.common import (
     per_speaker,
     save,
     signed_asymmetry,
-    table,
 )
+from recipes.provenance import table
 
 WINDOWS = (10, 20, 30, 50, 70, 100, 130, 200)  # ms
 NAMES = (COMPACT, POWER, MEL, MFCC)
@@ -192,7 +192,7 @@ def report(result: dict[str, Any]) -> str:
             for name, error in result["errors"].items()
         ]
         parts += [f"ABX error in %, within speakers, any context; {title}; W in ms:", ""]
-        parts += [table(head, rows), ""]
+        parts += [table(head, rows)]
     rows = [
         [
             name,
@@ -204,7 +204,7 @@ def report(result: dict[str, Any]) -> str:
     columns = [
         "knee, flat then straight", f"half of what {last:g} ms costs", "halfway to chance (50 %)"
     ]  # fmt: skip
-    parts += [table(["features", *columns], rows), ""]
+    parts += [table(["features", *columns], rows)]
     others = [name for name in NAMES if name != NAMES[0]]
     rows = []
     for name in others:
@@ -212,14 +212,14 @@ def report(result: dict[str, Any]) -> str:
         gap = gap - gap[0]  # what reversal adds
         rows.append([name, *(formatted(interval(g), 1, 100) for g in gap[1:])])
     parts += ["What reversal adds to the error of asymmetry compact minus what it adds to that of"]
-    parts += ["the other, in points, X reversed:", "", table(["other", *head[2:]], rows), ""]
+    parts += ["the other, in points, X reversed:", "", table(["other", *head[2:]], rows)]
     rows = [
         [name, *(formatted(interval(v), 2) for v in curve[1:]),
          formatted(summary["similarity half"][name], 0, limit=last)]
         for name, curve in result["similarity"].items()
     ]  # fmt: skip
     parts += ["Correlation of the reversed speech's track with the original's, and the W in ms at"]
-    parts += ["which it falls to a half:", "", table(["track", *head[2:], "half at"], rows), ""]
+    parts += ["which it falls to a half:", "", table(["track", *head[2:], "half at"], rows)]
     return "\n".join(parts)
 
 

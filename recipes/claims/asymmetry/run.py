@@ -24,10 +24,9 @@ from recipes.claims.asymmetry.common import (
     formatted,
     interval,
     log,
-    table,
     timit,
 )
-from recipes.provenance import commit
+from recipes.provenance import commit, table
 
 MACHINE = "2 virtual cores of an AMD EPYC"
 TITLES = {
@@ -116,7 +115,7 @@ def written(
     for letter, title in TITLES.items():
         parts += [f"## {letter}. {title}", ""]
         if letter == "D":
-            parts += [comparison(results), ""]
+            parts += [comparison(results)]
         elif letter in results:
             parts += [reports[letter](results[letter])]
         else:

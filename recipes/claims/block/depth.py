@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import speechasym
+from recipes.provenance import table
 from speechasym.levels.block import Block, Stack
 from speechasym.levels.config import BlockConfig
 
@@ -372,7 +373,7 @@ def report(lines: list[dict[str, Any]], folder: Path) -> str:
             f"## {depth} blocks, {some.steps} steps, {len(some.seeds)} seeds, "
             f"rates {', '.join(f'{r:g}' for r in some.rates)}"
         )
-        rows = [head, ["---"] * len(head)]
+        rows = []
         for name, r in results.items():
             rows.append(
                 [
@@ -388,7 +389,7 @@ def report(lines: list[dict[str, Any]], folder: Path) -> str:
                     formatted(r.chosen(r.table("gradient_end")), plain),
                 ]
             )
-        parts.append("\n".join("| " + " | ".join(row) + " |" for row in rows))
+        parts.append(table(head, rows).rstrip())
         if text := verdict(results):
             parts.append(text)
     _figure(depths, folder / "variance.png")

@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if options.folds:
             folds = folds_of(list(speakers), options.folds)
         else:
-            folds = [list(names(options.speakers))]
+            folds = [list(names(options.speakers) or [options.speakers])]
             if missing := sorted(set(folds[0]) - speakers):
                 raise ConfigError(
                     "--speakers", f"{missing[0]} is not in {options.cuts}", "Check the names"

@@ -150,7 +150,7 @@ def _value(hint: Any, value: Any, place: Any, key: str, default: Any) -> Any:
             return value
         raise ConfigError(place(key), f"unknown value {value!r}", f"Use one of {', '.join(args)}")
     if origin is tuple:
-        parts = names(value) if isinstance(value, str) else value
+        parts = names(value) or [value] if isinstance(value, str) else value
         parts = parts if isinstance(parts, list | tuple) else [parts]
         if args[-1] is not Ellipsis and len(parts) != len(args):
             problem = f"must have {len(args)} values, got {value!r}"

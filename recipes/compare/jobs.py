@@ -230,7 +230,7 @@ def select(
 ) -> list[Any]:
     """Return the systems of these comma-separated names, in their order. Raises `ConfigError`."""
     known = [system.name for system in systems]
-    chosen = known if only is None else names(only)
+    chosen = known if only is None else names(only) or [only]
     if missing := [name for name in chosen if name not in known]:
         raise ConfigError("--only", f"{missing[0]!r} is not a {kind}", remedy)
     return [system for system in systems if system.name in chosen]

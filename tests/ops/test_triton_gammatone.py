@@ -68,3 +68,8 @@ def test_the_kernel_on_cuda_equals_the_scan(channels):
     got = scan.pooled_from_silence(x, pole, 4, 32)
     for a, b in zip(got, scan.gammatone_pooled(x, pole, 4, 32), strict=False):
         torch.testing.assert_close(a, b, atol=2e-6, rtol=1e-4)
+
+
+def test_a_kernel_that_cannot_run_is_not_used(caplog):
+    assert not scan._kernel_works(torch.device("cpu"))  # triton has no driver here
+    assert "kernel is not used on cpu" in caplog.text

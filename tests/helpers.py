@@ -109,6 +109,12 @@ def write_cuts(path, cuts):
     return path
 
 
+def table_rows(said: str) -> dict[str, str]:
+    """{name: value} of a table that a command printed."""
+    rows = (line.strip("│ ").split("│") for line in said.splitlines() if line[0] == "│")
+    return {name.strip(): value.strip() for name, value in rows}
+
+
 def text_manifest(path, texts):
     """Cuts that say texts; their recordings are nowhere."""
     with path.open("w") as file:

@@ -1,7 +1,7 @@
 """The command `lexicon`."""
 
 import pytest
-from helpers import called, rule_phones, rule_words
+from helpers import called, rule_phones, rule_words, table_rows
 from helpers import text_manifest as manifest
 
 from speechasym.language import lexicon
@@ -19,16 +19,11 @@ def made(tmp_path, monkeypatch):
     return tmp_path
 
 
-def rows_of(said: str) -> dict[str, str]:
-    rows = (line.strip("│ ").split("│") for line in said.splitlines() if line[0] == "│")
-    return {name.strip(): value.strip() for name, value in rows}
-
-
 def test_lexicon(made, capsys):
     call = ["lexicon", "own.txt", "--words", "book.txt", "cuts.jsonl", "--out", "out.txt"]
     code, out, _ = called(capsys, *call, "--missing", "missing.txt")
     assert code == 0 and lexicon.read_lexicon("out.txt") == {"TOM": [("T", "AA", "M")]}
-    rows = rows_of(out)
+    rows = table_rows(out)
     assert rows["words"] == "6, 8 times" and rows["in the lexicon"] == "1"
     assert rows["missing"] == "5, 62.50% of the text"
     assert rows["these"] == "BACACE, MIXED, SAID, THAN, TOM'S"
@@ -39,7 +34,7 @@ def test_lexicon(made, capsys):
     assert found["BACACE"] == [("B", "AA", "K", "AA", "S")] and found["THAN"] == [said2("THAN")]
     text = (made / "out.txt").read_text()
     assert "TOM'S  T AA M Z # from TOM\n" in text and "THAN  TH AA N # guessed\n" in text
-    rows = rows_of(out)
+    rows = table_rows(out)
     assert rows["derived"].startswith("1,") and rows["guessed"] == "4" and "these" in rows
 
 
@@ -63,7 +58,7 @@ def test_only_frequent_words(made, capsys):
     call = ["lexicon", "own.txt", "--words", "book.txt,cuts.jsonl", "--out", "out.txt"]
     for more in (["--most", 1], ["--least", 3]):
         code, out, _ = called(capsys, *call, *more)
-        assert code == 0 and rows_of(out)["missing"] == "0, 0.00% of the text"
+        assert code == 0 and table_rows(out)["missing"] == "0, 0.00% of the text"
         assert set(lexicon.read_lexicon("out.txt")) == {"TOM"}
 
 

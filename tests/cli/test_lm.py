@@ -1,7 +1,7 @@
 """The command `lm`."""
 
 import pytest
-from helpers import called
+from helpers import called, table_rows
 from helpers import text_manifest as manifest
 
 from speechasym.language.arpa import read_arpa
@@ -26,8 +26,7 @@ def test_lm(made, capsys, monkeypatch):
         "--order", 2, "--test", made / "dev.jsonl", made / "book.txt",
     )  # fmt: skip
     assert code == 0
-    rows = dict(line.strip("│ ").split("│") for line in said.splitlines() if line[0] == "│")
-    rows = {name.strip(): value.strip() for name, value in rows.items()}
+    rows = table_rows(said)
     assert rows["sentences"] == "7" and rows["words"] == "15, of which 0 unknown"
     model = read_arpa(out)
     assert set(model.words[3:]) == {"THE", "SUN", "ROSE", "SET", "OH", "IT", "RAINED", "SHONE"}

@@ -3,7 +3,7 @@
 import matplotlib
 import numpy as np
 import pytest
-from helpers import called, contents, sine, tone
+from helpers import called, sine, tone
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
@@ -221,35 +221,6 @@ def test_waveform_with_tiers(tmp_path, capsys):
     code, _, err = called(capsys, "plot", path, "--out", picture, "--what=waveform")
     assert code == 2 and "x.PHN:1: '0 1600' is not `start end label`" in err
     assert called(capsys, "plot", path, "--out", picture, "--what=gammatone")[0] == 0
-
-
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        (["--what=levels,waveform"], "is a whole figure and cannot be combined, got levels,w"),
-        (["--what=summary,levels"], "what: summary is a whole figure"),
-        (["--what=level"], "Use any of waveform,gammatone,frequency,phase, or one of levels, hyst"),
-        (["--what=hysteresis", "--channel=1000"], "has 1 channel. Use mean, or a number from 0 to"
-         " 0; a filterbank channel is chosen by --at, in Hz."),
-        (["--what=levels", "--channel=1"], "has 1 channel. Use mean, or a number from 0 to 0."),
-        (["--what=hysteresis", "--at=9"], "at: 9 Hz is outside the filterbank, 50 to 7600 Hz"),
-        (["--what=levels", "--start=9"], "x.wav: ends after 0.300 s, before 9 s"),
-        (["--what=levels", "--tiers=none.PHN"], "none.PHN: cannot be read"),
-        (["--what=summary", "--tiers=none.PHN"], "tiers: are drawn over time, which is not an"),
-    ],
-)  # fmt: skip
-def test_what_cannot_be_drawn(tmp_path, capsys, arguments, says):
-    path = tone(tmp_path / "x.wav")
-    code, out, err = called(capsys, "plot", path, "--out", tmp_path / "x.png", *arguments)
-    assert (code, out) == (2, "") and says in err
-    assert contents(tmp_path).keys() == {"x.wav"}
-
-
-def test_features_are_not_a_recording(tmp_path, capsys):
-    speechasym.extract(tone(tmp_path / "x.wav"), tmp_path / "out")
-    features = tmp_path / "out" / "x.npy"
-    code, _, err = called(capsys, "plot", features, "--out", tmp_path / "x.png", "--what=levels")
-    assert code == 2 and "levels is drawn from samples, and this is a feature file. Give" in err
 
 
 def test_the_figures_use_the_scales_of_extraction():

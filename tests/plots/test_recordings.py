@@ -125,6 +125,25 @@ def test_picture_of_any_name(tmp_path, name):
         (["out/wrong.npy"], r"wrong.npy: shape \(3, 5\) does not match"),
         (["broken/x.npy"], "x.npy: cannot be read"),
         (["x.txt"], "x.txt: unknown audio format"),
+        (["x.wav", "--what=level"], "Use any of waveform,gammatone,frequency,phase, or one of lev"),
+        (["x.wav", "--what=levels,waveform"], "is a whole figure and cannot be combined, got lev"),
+        (["x.wav", "--what=summary,levels"], "what: summary is a whole figure"),
+        (["x.wav", "--what=levels", "--start=9"], "x.wav: ends after 0.300 s, before 9 s"),
+        (["x.wav", "--what=levels", "--channel=1"], r"Use mean, or a number from 0 to 0\.$"),
+        (
+            ["x.wav", "--what=hysteresis", "--channel=9"],
+            "0 to 0; a filterbank channel is chosen by",
+        ),
+        (
+            ["x.wav", "--what=hysteresis", "--at=9"],
+            "at: 9 Hz is outside the filterbank, 50 to 7600",
+        ),
+        (["x.wav", "--what=levels", "--tiers=none.PHN"], "none.PHN: cannot be read"),
+        (["x.wav", "--what=summary", "--tiers=x.PHN"], "tiers: are drawn over time, which is not"),
+        (
+            ["out/x.npy", "--what=levels"],
+            "levels is drawn from samples, and this is a feature file",
+        ),
     ],
 )
 def test_what_cannot_be_drawn(drawable, tmp_path, capsys, arguments, says):

@@ -90,7 +90,7 @@ class DataConfig:
     # folder that stores the features of recurring variants; default: compute them in each epoch
     cache: str | None = None
     workers: int = 0  # processes that read audio and compute features; 0: the training process
-    # where features are computed; auto: on CUDA if it trains, else in the workers
+    # where features are computed; auto: on the training device if it is CUDA, else in the workers
     features_on: Literal["auto", "workers", "device"] = "auto"
     unreadable: Literal["stop", "skip"] = "stop"  # what to do at recordings that cannot be read
 

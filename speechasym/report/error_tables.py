@@ -1,9 +1,9 @@
 """The report's error rates and confusions: by output, speaker, phone and manner of articulation."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
-from typing import Any, NamedTuple
+from typing import Any
 
 from speechasym.language.ngrams import UNKNOWN
 from speechasym.plots.confusion import articulation, confusion_matrix
@@ -13,6 +13,7 @@ from speechasym.report.data import ReportData
 from speechasym.report.html import DASH, SIGNS, Html, joined, number, paragraph, percent, table, tag
 from speechasym.scoring import tables
 from speechasym.scoring.error_rates import GAP, ErrorRate
+from speechasym.scoring.tables import TokenRow
 from speechasym.training.config import HEADS
 
 TITLES = {"phones": "Phones", "letters": "Letters", "words": "Words"}
@@ -178,41 +179,24 @@ def _frequent_errors(result: ErrorRate, name: str) -> Html:
     return table(columns, rows, f"Most frequent errors of {name}", 3)
 
 
-class _Errors(NamedTuple):
-    """Errors of a phone, or of a class of phones."""
-
-    name: str
-    said: int
-    counts: dict[str, int]  # by s, d, i
-    recognised_as: str = ""
-
-    @property
-    def total(self) -> int:
-        return sum(self.counts.values())
+def _sorted(rows: Iterable[TokenRow]) -> list[TokenRow]:
+    """Sort by errors, most first; an insertion counts for the phone inserted."""
+    return sorted(rows, key=lambda r: (-r.errors, r.token))
 
 
-def _phone_errors(result: ErrorRate) -> list[_Errors]:
-    """Return errors by phone, most first; an insertion counts for the phone inserted."""
-    rows = []
-    for r in tables.token_rows(result):
-        counts = {"s": r.substitutions, "d": r.deletions, "i": r.insertions}
-        rows.append(_Errors(r.token, r.length, counts, r.confused))
-    return sorted(rows, key=lambda r: (-r.total, r.name))
-
-
-def _error_rows(rows: Sequence[_Errors], total: int) -> list[list[object]]:
-    most = max((r.total for r in rows), default=1)
-    return [
-        [
-            r.name,
-            number(r.said), number(r.total), percent(r.total / max(1, total), 1),
-            html.bar(list(r.counts.items()), most),
-            *(number(r.counts[k]) for k in SIGNS),
-            percent(r.total / r.said, 0) if r.said else DASH,
-            r.recognised_as or DASH,
-        ]
-        for r in rows
-    ]  # fmt: skip
+def _error_rows(rows: Sequence[TokenRow], total: int) -> list[list[object]]:
+    most = max((r.errors for r in rows), default=1)
+    cells: list[list[object]] = []
+    for r in rows:
+        kinds = dict(zip(SIGNS, (r.substitutions, r.deletions, r.insertions), strict=True))
+        cells.append(
+            [
+                r.token, number(r.length), number(r.errors), percent(r.errors / max(1, total), 1),
+                html.bar(list(kinds.items()), most), *map(number, kinds.values()),
+                percent(r.errors / r.length, 0) if r.length else DASH, r.confused or DASH,
+            ]
+        )  # fmt: skip
+    return cells
 
 
 _COLUMNS = ["said", "errors", "of all errors", "", *html.ERROR_COLUMNS]
@@ -220,12 +204,12 @@ _COLUMNS += ["errors per phone said", "recognised as"]
 
 
 def _by_phone(result: ErrorRate) -> Html:
-    rows = _phone_errors(result)
+    rows = _sorted(tables.token_rows(result))
     total = result.counts.errors
-    half = 1 + sum(so_far < total / 2 for so_far in accumulate(r.total for r in rows[:-1]))
-    names = ", ".join(r.name for r in rows[:half])
-    deleted = sorted(rows, key=lambda r: (-r.counts["d"], r.name))[:5]
-    most_deleted = ", ".join(f"{r.name} {r.counts['d']}" for r in deleted if r.counts["d"])
+    half = 1 + sum(so_far < total / 2 for so_far in accumulate(r.errors for r in rows[:-1]))
+    names = ", ".join(r.token for r in rows[:half])
+    deleted = sorted(rows, key=lambda r: (-r.deletions, r.token))[:5]
+    most_deleted = ", ".join(f"{r.token} {r.deletions}" for r in deleted if r.deletions)
     text = f"Half of all errors are in {html.plural(half, 'phone')}: {names}."
     text += f" Most often deleted: {most_deleted}." if most_deleted else " None is deleted."
     columns = ["phone", *_COLUMNS]
@@ -238,12 +222,12 @@ def _by_phone(result: ErrorRate) -> Html:
 
 
 def _by_manner(result: ErrorRate) -> Html:
-    groups: dict[str, _Errors] = {}
-    for r in _phone_errors(result):
-        name, _ = articulation(r.name)
-        before = groups.get(name, _Errors(name, 0, dict.fromkeys(SIGNS, 0)))
-        counts = {k: before.counts[k] + r.counts[k] for k in SIGNS}
-        groups[name] = before._replace(said=before.said + r.said, counts=counts)
-    rows = sorted(groups.values(), key=lambda r: (-r.total, r.name))
-    cells = [row[:-1] for row in _error_rows(rows, result.counts.errors)]
+    groups: dict[str, list[TokenRow]] = {}
+    for row in tables.token_rows(result):
+        groups.setdefault(articulation(row.token)[0], []).append(row)
+    sums = (
+        TokenRow._make([name, *map(sum, zip(*(row[1:-1] for row in rows), strict=True)), ""])
+        for name, rows in groups.items()
+    )
+    cells = [row[:-1] for row in _error_rows(_sorted(sums), result.counts.errors)]
     return table(["manner", *_COLUMNS[:-1]], cells, "Errors by manner of articulation")

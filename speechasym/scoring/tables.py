@@ -27,7 +27,7 @@ MEASURES = {"per": "phone", "wer": "word", "ler": "letter"}
 
 
 class TokenRow(NamedTuple):
-    """What became of one token of the references."""
+    """What became of one token of the references, or of a class of tokens."""
 
     token: str
     length: int  # its number in the references
@@ -36,6 +36,11 @@ class TokenRow(NamedTuple):
     deletions: int  # with an optional token, also those at no cost
     insertions: int  # of this token
     confused: str  # the token it was most often replaced by; "" for none
+
+    @property
+    def errors(self) -> int:
+        """Substitutions, deletions and insertions."""
+        return self.substitutions + self.deletions + self.insertions
 
 
 def confusion_matrix(result: ErrorRate) -> tuple[list[str], NDArray[np.int64]]:

@@ -1,6 +1,8 @@
 """Scripts that people call: held-out speakers, stand-ins of corpora, a run put into the package."""
 
 import json
+import subprocess
+import sys
 
 import hold_out
 import make_stand_in
@@ -8,6 +10,7 @@ import make_stub_corpora
 import pytest
 import ship_model
 import tiny
+from helpers import ROOT
 
 from speechasym.corpora import librispeech, timit
 from speechasym.corpora.manifests import read_cuts
@@ -108,3 +111,18 @@ def test_stand_ins_have_the_full_shape_and_take_no_space(tmp_path, capsys):
     assert "Remove it, or choose another folder" in capsys.readouterr().err
     (numbers,) = [list(make_stand_in.spread(28539, 251))]
     assert sum(numbers) == 28539 and max(numbers) - min(numbers) == 1
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_a_command_that_takes_too_much_memory_fails(tmp_path):
+    def record(most, code):
+        command = [sys.executable, "-c", f"import sys; sys.exit({code})"]
+        recorder = [sys.executable, str(ROOT / "benchmarks" / "memory.py"), "record"]
+        options = [str(tmp_path / "m.jsonl"), "--most", str(most)]
+        return subprocess.run([*recorder, *options, *command], capture_output=True, text=True)
+
+    found = record(10_000, 3)
+    assert found.returncode == 3 and found.stdout.startswith("m: ")
+    row = json.loads((tmp_path / "m.jsonl").read_text().splitlines()[0])
+    assert row["mb"] > 0 and row["processes"] == 1
+    assert record(0, 0).returncode == 1

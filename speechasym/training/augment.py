@@ -31,6 +31,7 @@ class Variant(NamedTuple):
     noise: int | None = None  # index in the list of noises
     place: float = 0.0  # where in the noise the stretch starts, as a share of what is possible
     snr_db: float = 0.0
+    room: tuple[int, float, float] | None = None  # seed, reverberation in s, direct sound in dB
 
 
 class Excerpt(NamedTuple):
@@ -42,20 +43,29 @@ class Excerpt(NamedTuple):
 
 
 def draw_variant(augment: AugmentConfig, noises: int, name: str, number: int, seed: int) -> Variant:
-    """Draw variant `number` of cut `name`: speeds in turn; noise, its place and ratio at random.
+    """Draw variant `number` of cut `name`: speeds in turn; noise and room at random.
 
     The result depends on the seed, the cut's id and the variant's number only.
     """
     turn = hashed_seed(seed, name)  # so that neighbours are not all at one speed
-    speed = augment.speeds[(number + turn) % len(augment.speeds)]
-    if not noises:
-        return Variant(speed)
-    rng = np.random.default_rng(hashed_seed(seed, name, number))
-    noisy, which, place, ratio = rng.random(4)
-    if noisy >= augment.noise_share:
-        return Variant(speed)
-    low, high = augment.snr_db
-    return Variant(speed, int(which * noises), float(place), low + (high - low) * float(ratio))
+    variant = Variant(augment.speeds[(number + turn) % len(augment.speeds)])
+    if noises:
+        rng = np.random.default_rng(hashed_seed(seed, name, number))
+        noisy, which, place, ratio = rng.random(4).tolist()
+        if noisy < augment.noise_share:
+            snr_db = _between(augment.snr_db, ratio)
+            variant = variant._replace(noise=int(which * noises), place=place, snr_db=snr_db)
+    if augment.room_share:
+        rng = np.random.default_rng(hashed_seed(seed, name, number, "room"))
+        share, time, direct = rng.random(3).tolist()
+        if share < augment.room_share:
+            times = _between(augment.reverberation_s, time), _between(augment.direct_db, direct)
+            variant = variant._replace(room=(int(rng.integers(1 << 31)), *times))
+    return variant
+
+
+def _between(ends: tuple[float, float], share: float) -> float:
+    return ends[0] + (ends[1] - ends[0]) * share
 
 
 def recurring_variants(

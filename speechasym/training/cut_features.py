@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speechasym.audio import reading
+from speechasym.audio.rooms import in_room
 from speechasym.errors import AudioError, SpeechAsymError
 from speechasym.feature_extraction.sets import FeatureConfig
 from speechasym.training.augment import Variant
@@ -31,6 +32,10 @@ def samples_of(task: FeatureTask) -> NDArray[np.float32]:
     """Return the samples (T,) of a variant at the rate of the features. Raises `AudioError`."""
     cut, variant, rate = task.cut, task.variant, task.config.sample_rate
     x = load_samples(cut, rate / variant.speed, task.config.channel)
+    if variant.room is not None:
+        seed, seconds, direct_db = variant.room
+        rng = np.random.default_rng(seed)
+        x = in_room(x, rate, seconds, direct_db, rng).astype(np.float32)
     if task.noise is not None:
         longest = task.noise.duration
         seconds = min(len(x) / rate, longest)

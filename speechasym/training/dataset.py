@@ -100,7 +100,7 @@ class Dataset:
     @property
     def workers(self) -> int:
         """How many processes are worth while: none to read what is stored."""
-        fresh = self.noises and not self.augment.copies
+        fresh = (self.noises or self.augment.room_share) and not self.augment.copies
         return self.config.workers if fresh or self.store is None else 0
 
     def batch(

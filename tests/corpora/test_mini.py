@@ -11,6 +11,7 @@ import soxr
 from helpers import contents, leftovers
 
 from speechasym import files
+from speechasym.audio.rooms import in_room
 from speechasym.corpora import espeak, manifests
 from speechasym.corpora.espeak import Phone, Spoken, Voice
 from speechasym.corpora.mini import preparation, rendering, sentences, voices
@@ -180,7 +181,7 @@ def test_a_room_does_not_delay_and_noise_is_as_loud_as_asked():
     rng = np.random.default_rng(0)
     click = np.zeros(8000)
     click[1000] = 1
-    wet = rendering.in_room(click, 0.2, 10.0, rng)
+    wet = in_room(click, 16000, 0.2, 10.0, rng)
     assert np.abs(wet[:1000]).max() < 1e-9 and wet[1000] == pytest.approx(1)
     assert 10 * np.log10(np.sum(wet[1001:] ** 2)) == pytest.approx(-10, abs=0.01)
 

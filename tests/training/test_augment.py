@@ -1,6 +1,7 @@
 """Augmentation: variants, masks and noise, all by seed."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import soundfile as sf
 import torch
 
 from speechasym.errors import ConfigError
+from speechasym.feature_extraction.sets import LogMelFeatures
 from speechasym.training.augment import (
     Variant,
     draw_perturbation,
@@ -17,6 +19,7 @@ from speechasym.training.augment import (
     with_noise,
 )
 from speechasym.training.config import AugmentConfig
+from speechasym.training.cut_features import FeatureTask, samples_of
 
 RATE = 16000
 
@@ -44,6 +47,29 @@ def test_variants_depend_on_seed_cut_and_number_only():
     assert recurring_variants(fixed, 5, "cut", 7) == tuple(
         draw_variant(fixed, 5, "cut", number, 7) for number in range(3)
     )
+
+
+def test_rooms_are_drawn_in_each_epoch(cuts):
+    dry = AugmentConfig(speeds=(0.9, 1.1), noise="x", noise_share=0.5)
+    augment = replace(dry, room_share=0.5, reverberation_s=(0.2, 0.4), direct_db=(3, 9))
+    drawn = [draw_variant(augment, 5, "cut", number, 7) for number in range(200)]
+    assert [v._replace(room=None) for v in drawn] == [
+        draw_variant(dry, 5, "cut", number, 7) for number in range(200)
+    ]
+    rooms = [v.room for v in drawn if v.room is not None]
+    assert 70 < len(rooms) == len(set(rooms)) < 130
+    for _, seconds, direct_db in rooms:
+        assert 0.2 <= seconds <= 0.4 and 3 <= direct_db <= 9
+    assert recurring_variants(augment, 5, "cut", 7) == (Variant(0.9), Variant(1.1))
+    task = FeatureTask(next(iter(cuts)), LogMelFeatures())
+    x = samples_of(task)
+    y, same = (samples_of(task._replace(variant=Variant(room=(3, 0.3, 6.0)))) for _ in range(2))
+    np.testing.assert_array_equal(y, same)
+    assert len(x) == len(y) and y.dtype == np.float32
+    reverberation = y.astype(float) - x
+    ratio = 10 * np.log10(np.mean(x.astype(float) ** 2) / np.mean(reverberation**2))
+    assert ratio == pytest.approx(6, abs=1)
+    assert abs(reverberation[: round(0.003 * RATE)]).max() < 1e-6  # nothing before 3 ms
 
 
 def perturbed(x, augment, rate, seed):

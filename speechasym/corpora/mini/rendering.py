@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from speechasym.annotations.intervals import SampleInterval
 from speechasym.audio.reading import add_noise
+from speechasym.audio.rooms import in_room
 from speechasym.corpora import espeak
 from speechasym.corpora.espeak import Phone, Spoken, Voice
 from speechasym.corpora.mini.sentences import Line
@@ -42,7 +43,7 @@ def render(line: Line, seed: int) -> tuple[NDArray[np.int16], dict[str, Any]]:
     dry = np.pad(dry, (lead, trail))
     room = {"reverberation_s": rng.uniform(0.1, 0.3), "direct_db": rng.uniform(10, 20)}
     level_db, snr_db, tilt = rng.uniform(-30, -22), rng.uniform(20, 40), rng.uniform(0, 1)
-    x = in_room(dry, **room, rng=rng)
+    x = in_room(dry, SAMPLE_RATE, **room, rng=rng)
     x *= 10 ** (level_db / 20) / np.sqrt(np.mean(x**2))
     x = add_noise(x, _noise(len(x), tilt, rng), snr_db).astype(np.float64)
     x /= max(1.0, float(np.abs(x).max()) / 0.99)
@@ -55,25 +56,6 @@ def render(line: Line, seed: int) -> tuple[NDArray[np.int16], dict[str, Any]]:
         },
     }  # fmt: skip
     return np.round(x * 32767).astype(np.int16), entry
-
-
-def in_room(
-    x: NDArray, reverberation_s: float, direct_db: float, rng: np.random.Generator
-) -> NDArray[np.float64]:
-    """Add a decaying tail of noise from 3 ms on; the direct sound keeps its time and size.
-
-    Args:
-        x: samples (T,).
-        reverberation_s: time in which the tail falls by 60 dB.
-        direct_db: energy of the direct sound over that of the tail.
-        rng: draws the tail.
-    """
-    time = np.arange(round(reverberation_s * SAMPLE_RATE)) / SAMPLE_RATE
-    tail = rng.standard_normal(len(time)) * 10 ** (-3 * time / reverberation_s) * (time >= 0.003)
-    tail *= 10 ** (-direct_db / 20) / np.sqrt(np.sum(tail**2))
-    tail[0] = 1
-    size = 1 << (len(x) + len(tail)).bit_length()
-    return np.fft.irfft(np.fft.rfft(x, size) * np.fft.rfft(tail, size), size)[: len(x)]
 
 
 def _noise(length: int, tilt: float, rng: np.random.Generator) -> NDArray[np.float64]:

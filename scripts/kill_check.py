@@ -22,7 +22,7 @@ from speechasym import read_config, train
 config = read_config(sys.argv[1], sys.argv[3:])
 train(config, sys.argv[2], resume=True, show_progress=False)
 """
-CLOCK = ("seconds", "audio_hours_per_hour")  # metrics that differ between equal runs
+CLOCK = ("seconds", "waited", "audio_hours_per_hour")  # metrics that differ between equal runs
 
 
 def start(config: str, out: Path, settings: list[str]) -> subprocess.Popen:

@@ -3,6 +3,7 @@
 import math
 import re
 import struct
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -25,14 +26,14 @@ def tokens(text: str, start: int = 0) -> list[re.Match[str]]:
     return [match for match in _TOKEN.finditer(text, start) if match.lastgroup]
 
 
-class _Fields:
+class _Fields(ABC):
     """What both forms share; an instance is at one place in its file."""
 
     place: int  # of the next field, in characters or bytes
 
+    @abstractmethod
     def where(self, place: int) -> str:
         """Return the file, and the line or byte of a place in it."""
-        raise NotImplementedError
 
     def fail(self, place: int, problem: str, remedy: str = _REMEDY) -> NoReturn:
         """Raise `AnnotationError` about a place."""

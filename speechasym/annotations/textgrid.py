@@ -99,7 +99,7 @@ def _chronological(fields: Fields) -> list[_Tier]:
     while fields.left():
         place, number = fields.place, fields.integer()
         if number not in range(1, len(tiers) + 1):
-            fields.fail(place, f"there is no tier {number:g}; the file has {len(tiers)}")
+            fields.fail(place, f"tier {number:g} is missing; the file has {len(tiers)}")
         tier = tiers[int(number) - 1]
         tier.rows.append(_row(fields, tier))
     for tier in tiers:

@@ -105,7 +105,7 @@ def run(options: Namespace) -> int:
         )  # fmt: skip
     print_evaluation(result)
     if options.lexicon and result.decoding is None and not (result.spelled and result.spelled.cuts):
-        warn("--lexicon had no effect: there is no language model, and the cuts have phones")
+        warn("--lexicon had no effect: it needs a language model, or cuts without phones")
     for path in (options.out, options.hypotheses):
         if path is not None:
             print(path)

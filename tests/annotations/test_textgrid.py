@@ -222,7 +222,7 @@ def test_other_forms(tmp_path, raw):
 
 def test_bad_tier_number(tmp_path):
     (tmp_path / "x.TextGrid").write_text(CHRONOLOGICAL.replace("\n2 0.5", "\n3 0.5"))
-    with pytest.raises(AnnotationError, match=r"x.TextGrid:12: there is no tier 3; the file has 2"):
+    with pytest.raises(AnnotationError, match=r"x.TextGrid:12: tier 3 is missing; the file has 2"):
         read_textgrid(tmp_path / "x.TextGrid")
 
 

@@ -100,6 +100,7 @@ def test_cuda_is_not_waited_for():
     module(samples, lengths)  # the first call fills caches
     torch.cuda.set_sync_debug_mode("error")
     try:
-        module(samples, lengths)
+        features, _ = module(samples, lengths)  # raises if it waits
     finally:
         torch.cuda.set_sync_debug_mode("default")
+    assert features.is_cuda and len(features) == len(samples)

@@ -33,7 +33,8 @@ class Page:
         self.numbers, self.rest = itertools.count(1), b""
 
     def __enter__(self) -> "Page":
-        self.folder = tempfile.TemporaryDirectory()
+        # helpers of a browser that was killed may still write
+        self.folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         theirs_in, self.to = os.pipe()
         self.answers, theirs_out = os.pipe()
         flags = [

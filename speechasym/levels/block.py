@@ -72,9 +72,12 @@ class Stack(nn.Module):
         super().__init__()
         self.blocks = nn.ModuleList(blocks)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Map x (B, F, D) to y (B, F, D), which is 0 where mask (B, F) is False."""
-        for block in self.blocks:
+    def forward(self, x: Tensor, mask: Tensor | None = None, part: slice = slice(None)) -> Tensor:
+        """Map x (B, F, D) to y (B, F, D), which is 0 where mask (B, F) is False.
+
+        part: the blocks to compute; default: all.
+        """
+        for block in list(self.blocks)[part]:
             x = block(x, mask)
         return x
 

@@ -7,7 +7,7 @@ fewer, longer steps.
 Shapes: B batch, F frames of features, S steps of a head, V classes (blank and symbols).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -21,6 +21,8 @@ from speechasym.levels.config import HeadConfig, HierarchyConfig, ModelConfig, R
 from speechasym.levels.events import HysteresisScale, Steps
 from speechasym.levels.level import Level, LevelOutput, ModelOutput, frame_mask
 from speechasym.levels.recurrent import Recurrent
+
+HeadOutput = tuple[Tensor, Tensor]  # (B, S, ...) and lengths (B,), or start and end (B, S)
 
 
 class Hierarchy(nn.Module):
@@ -89,25 +91,41 @@ class Hierarchy(nn.Module):
         steps = self._frames(features, lengths)
         levels: list[LevelOutput] = []
         losses: dict[str, Tensor] = {}
-        heads: dict[str, tuple[Tensor, Tensor]] = {}
-        spans: dict[str, tuple[Tensor, Tensor]] = {}
+        heads: dict[str, HeadOutput] = {}
+        spans: dict[str, HeadOutput] = {}
         for number, level in enumerate(self.levels):
-            names = [name for name in self.heads if self._head(name).level == number]
-            feeding = [name for name in names if name in self.tells]
-            log_probs: dict[str, Tensor] = {}
-            feed_up = partial(self._feed_up, feeding, log_probs) if feeding else None
-            output: LevelOutput = level(steps, feed_up=feed_up)
+            output, read, spans_ = self.read_heads(number, partial(level, steps))
             levels.append(output)
             steps = output.passed
             losses |= {f"{name}{number}": loss for name, loss in output.losses.items()}
-            for name in names:
-                slots = self._head(name).slots
-                if name not in log_probs:
-                    log_probs[name] = self._log_probs(name, output.y)
-                heads[name] = (log_probs[name].flatten(1, 2), output.mask.sum(1) * slots)
-                start, end = (t.repeat_interleave(slots, 1) for t in (output.start, output.end))
-                spans[name] = (start, end)
+            heads |= read
+            spans |= spans_
         return ModelOutput(heads, losses, spans, levels)
+
+    def read_heads(
+        self, number: int, compute: Callable[..., LevelOutput]
+    ) -> tuple[LevelOutput, dict[str, HeadOutput], dict[str, HeadOutput]]:
+        """Return a level's output, and log-probabilities and spans of its heads.
+
+        Args:
+            number: of the level.
+            compute: returns its output, given `feed_up` (see `Level.forward`).
+        """
+        names = [name for name in self.heads if self._head(name).level == number]
+        feeding = [name for name in names if name in self.tells]
+        log_probs: dict[str, Tensor] = {}
+        feed_up = partial(self._feed_up, feeding, log_probs) if feeding else None
+        output = compute(feed_up=feed_up)
+        heads: dict[str, HeadOutput] = {}
+        spans: dict[str, HeadOutput] = {}
+        for name in names:
+            slots = self._head(name).slots
+            if name not in log_probs:
+                log_probs[name] = self._log_probs(name, output.y)
+            heads[name] = (log_probs[name].flatten(1, 2), output.mask.sum(1) * slots)
+            start, end = (t.repeat_interleave(slots, 1) for t in (output.start, output.end))
+            spans[name] = (start, end)
+        return output, heads, spans
 
     def _head(self, name: str) -> HeadConfig:
         return getattr(self.config.heads, name)

@@ -114,7 +114,25 @@ class Level(nn.Module):
             context: (B, F, context) from the level above, at the steps of this one.
             feed_up: from y (B, F, D), what is passed on in addition, of the same shape.
         """
-        y, x = self._represent(below, context)
+        return self.finish(*self._represent(below, context), feed_up)
+
+    def start(self, below: Steps, context: Tensor | None = None) -> tuple[Tensor, Steps]:
+        """Return what enters the residual blocks (B, F, D), and the input at the level's steps."""
+        x = replace(below, y=hide(below.y, below.mask))
+        h = self._entered(x.y)
+        if context is not None:
+            if not self.config.context:
+                raise ConfigError("context", "the level takes no context", "Set context > 0")
+            h = h + self.context(context)
+        return h, self._strided(x)
+
+    def finish(
+        self, y: Tensor, x: Steps, feed_up: Callable[[Tensor], Tensor] | None = None
+    ) -> LevelOutput:
+        """Compute units, error and events from the residual blocks' output y (B, F, D).
+
+        x: the input at the level's steps, as `start` returns it.
+        """
         activation = error = None
         losses = {}
         if self.config.units:
@@ -157,13 +175,7 @@ class Level(nn.Module):
 
     def _represent(self, below: Steps, context: Tensor | None = None) -> tuple[Tensor, Steps]:
         """Return the blocks' output h, and the input at the level's own steps."""
-        x = replace(below, y=hide(below.y, below.mask))
-        h = self._entered(x.y)
-        x = self._strided(x)
-        if context is not None:
-            if not self.config.context:
-                raise ConfigError("context", "the level takes no context", "Set context > 0")
-            h = h + self.context(context)
+        h, x = self.start(below, context)
         return self.blocks(h, x.mask), x
 
     @torch.no_grad()

@@ -167,7 +167,7 @@ def step(row: Row, number: int) -> tuple[float, float]:
         gradients.append(leaf.grad)
     losses = list(output.losses.values())
     torch.autograd.backward([*heads, *losses], [*gradients, *[None for _ in losses]])
-    optimisation.clip_gradients(row.model, CLIP)
+    optimisation.clip_gradients(row.model.parameters(), CLIP)
     row.optimiser.step()
     row.counts.append([float(level.passed.mask.sum()) for level in output.levels])
     return time.perf_counter() - start, spent

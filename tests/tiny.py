@@ -165,6 +165,19 @@ def same(a, b):
     assert (a / "model.safetensors").read_bytes() == (b / "model.safetensors").read_bytes()
 
 
+def same_results(a, b):
+    """Check that two runs of different configurations ended with the same model and losses."""
+    one, two = checkpoints.load(a)[0], checkpoints.load(b)[0]
+    model = [name for name in one if name.startswith("model.")]
+    assert model and all(torch.equal(one[name], two[name]) for name in model)
+    assert [row.get("loss") for row in lines(a)] == [row.get("loss") for row in lines(b)]
+
+
+def interrupt():
+    """Ask this process to stop."""
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def stop_at(monkeypatch, step, number=signal.SIGTERM):
     """Send a signal to this process while it computes a step."""
     loss, steps = losses.batch_loss, itertools.count(1)

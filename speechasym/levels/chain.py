@@ -7,7 +7,7 @@ to the bit.
 Shapes: B batch, F steps, D width.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
@@ -53,10 +53,25 @@ class Carry:
         """Return the tensors that carry gradients."""
         return [self.x.y] if self.h is None else [self.x.y, self.h]
 
+    @property
+    def steps(self) -> Steps:
+        """The steps that the stage above works on (between levels, before its stride)."""
+        return self.x if self.h is None else replace(self.x, y=self.h)
+
     def detached(self) -> "Carry":
         """Return the same without gradients."""
         x = replace(self.x, y=self.x.y.detach())
         return Carry(x, None if self.h is None else self.h.detach())
+
+    def pack(self) -> dict[str, Tensor]:
+        """Return all tensors by name, to send or to keep; `unpack` is the inverse."""
+        return vars(self.x) | ({} if self.h is None else {"h": self.h})
+
+    @classmethod
+    def unpack(cls, tensors: Mapping[str, Tensor]) -> "Carry":
+        """Return what `pack` has packed."""
+        steps = {name: tensor for name, tensor in tensors.items() if name != "h"}
+        return cls(Steps(**steps), tensors.get("h"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +79,7 @@ class StageOutput:
     """What a stage has computed."""
 
     carry: Carry  # for the stage above
+    input: Tensor  # (B, F, I) of the stage, at its own steps
     steps: Steps  # of the stage, with its representation y (B, F, D)
     level: LevelOutput | None  # of a stage that exits
     heads: dict[str, HeadOutput]
@@ -98,17 +114,18 @@ def first_carry(model: Hierarchy, features: Tensor, lengths: Tensor) -> Carry:
     return Carry(Steps.of_frames(features, frame_mask(features, lengths, model.inputs)))
 
 
-def run(model: Hierarchy, stage: Stage, carry: Carry) -> StageOutput:
-    """Compute a stage from what the one below has handed on."""
+def run(model: Hierarchy, stage: Stage, carry: Carry, probes: Collection[str] = ()) -> StageOutput:
+    """Compute a stage from what the one below has handed on; `probes` as of `Hierarchy`."""
     level = model.levels[stage.level]
     assert isinstance(level, Level)
     h, x = (carry.h, carry.x) if carry.h is not None else level.start(carry.x)
+    entered = x.y if stage.enters else h
     h = level.blocks(h, x.mask, slice(stage.first, stage.last))
     if not stage.exits:
-        return StageOutput(Carry(x, h), replace(x, y=h), None, {}, {}, {})
-    output, heads, spans = model.read_heads(stage.level, partial(level.finish, h, x))
+        return StageOutput(Carry(x, h), entered, replace(x, y=h), None, {}, {}, {})
+    output, heads, spans = model.read_heads(stage.level, partial(level.finish, h, x), probes)
     losses = {f"{name}{stage.level}": loss for name, loss in output.losses.items()}
-    return StageOutput(Carry(output.passed), output, output, heads, spans, losses)
+    return StageOutput(Carry(output.passed), entered, output, output, heads, spans, losses)
 
 
 def stage_of(name: str, chain: Sequence[Stage], config: HierarchyConfig) -> int:

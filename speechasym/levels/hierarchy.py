@@ -7,7 +7,7 @@ fewer, longer steps.
 Shapes: B batch, F frames of features, S steps of a head, V classes (blank and symbols).
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -79,12 +79,15 @@ class Hierarchy(nn.Module):
                 steps = [level(below).passed for below in steps]
         self.train(training)
 
-    def forward(self, features: Tensor, lengths: Tensor) -> ModelOutput:
+    def forward(
+        self, features: Tensor, lengths: Tensor, probes: Collection[str] = ()
+    ) -> ModelOutput:
         """Compute the output of all heads and levels.
 
         Args:
             features: (B, F, D).
             lengths: (B,) in frames.
+            probes: heads that only read: their gradient does not enter the levels.
 
         Raises `ConfigError` for features with other columns, or lengths beyond their frames.
         """
@@ -94,7 +97,7 @@ class Hierarchy(nn.Module):
         heads: dict[str, HeadOutput] = {}
         spans: dict[str, HeadOutput] = {}
         for number, level in enumerate(self.levels):
-            output, read, spans_ = self.read_heads(number, partial(level, steps))
+            output, read, spans_ = self.read_heads(number, partial(level, steps), probes)
             levels.append(output)
             steps = output.passed
             losses |= {f"{name}{number}": loss for name, loss in output.losses.items()}
@@ -103,25 +106,27 @@ class Hierarchy(nn.Module):
         return ModelOutput(heads, losses, spans, levels)
 
     def read_heads(
-        self, number: int, compute: Callable[..., LevelOutput]
+        self, number: int, compute: Callable[..., LevelOutput], probes: Collection[str] = ()
     ) -> tuple[LevelOutput, dict[str, HeadOutput], dict[str, HeadOutput]]:
         """Return a level's output, and log-probabilities and spans of its heads.
 
         Args:
             number: of the level.
             compute: returns its output, given `feed_up` (see `Level.forward`).
+            probes: heads that only read.
         """
         names = [name for name in self.heads if self._head(name).level == number]
         feeding = [name for name in names if name in self.tells]
         log_probs: dict[str, Tensor] = {}
-        feed_up = partial(self._feed_up, feeding, log_probs) if feeding else None
+        feed_up = partial(self._feed_up, feeding, log_probs, probes) if feeding else None
         output = compute(feed_up=feed_up)
         heads: dict[str, HeadOutput] = {}
         spans: dict[str, HeadOutput] = {}
         for name in names:
             slots = self._head(name).slots
             if name not in log_probs:
-                log_probs[name] = self._log_probs(name, output.y)
+                y = output.y.detach() if name in probes else output.y
+                log_probs[name] = self._log_probs(name, y)
             heads[name] = (log_probs[name].flatten(1, 2), output.mask.sum(1) * slots)
             start, end = (t.repeat_interleave(slots, 1) for t in (output.start, output.end))
             spans[name] = (start, end)
@@ -138,11 +143,13 @@ class Hierarchy(nn.Module):
         scores = self.heads[name](F.rms_norm(y, y.shape[-1:], eps=1e-6))
         return scores.unflatten(-1, (self._head(name).slots, -1)).float().log_softmax(-1)
 
-    def _feed_up(self, names: Iterable[str], log_probs: dict[str, Tensor], y: Tensor) -> Tensor:
+    def _feed_up(
+        self, names: Iterable[str], log_probs: dict[str, Tensor], probes: Collection[str], y: Tensor
+    ) -> Tensor:
         """Return what heads add to the steps y passed on, and keep their log-probabilities."""
         added = torch.zeros_like(y)
         for name in names:
-            log_probs[name] = self._log_probs(name, y)
+            log_probs[name] = self._log_probs(name, y.detach() if name in probes else y)
             added = added + self.tells[name](log_probs[name].exp().flatten(2).to(y.dtype))
         return added
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from speechasym.config import build, check_range, override, read_yaml
+from speechasym.config import build, check_choice, check_range, override, read_yaml
 from speechasym.errors import ConfigError
 from speechasym.feature_extraction.sets import AsymmetryFeatures, FeatureConfig
 from speechasym.levels import presets
@@ -132,6 +132,70 @@ class CustomConfig:
 
 
 ModelSettings = HierarchyConfig | RecurrentConfig | CustomConfig
+LOCAL_ERRORS = ("ctc", "framewise", "predict", "next", "contrastive")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearningConfig:
+    """Which error each part of the stack learns from, see docs/learning.md (C18).
+
+    `learning: RULE` is short for `learning: {rule: RULE}`.
+    """
+
+    # backprop: the heads on top; backprop+inter: all heads; local: each stage its own error;
+    # local+global: that and the error of the top, without the chain between
+    rule: Literal["backprop", "backprop+inter", "local", "local+global"] = "backprop+inter"
+    blocks: int | None = None  # residual blocks of a stage; default: stages are levels
+    # local error of a stage below the top: ctc or framewise (of the nearest head's symbols),
+    # predict (its input), next (its input some steps later), contrastive
+    local: tuple[str, ...] = ("ctc",)
+    # how the error of the top reaches a stage: imitation (a net beside it predicts the final
+    # targets), broadcast (feedback weights), correction (the true gradient now and then)
+    feedback: Literal["imitation", "broadcast", "correction"] = "imitation"
+    feedback_weights: Literal["fixed", "learned"] = "learned"  # of broadcast
+    layers: int = 1  # 1 to 3 layers of the imitating net
+    keep_input: float = 0.1  # weight of imitation's loss that keeps information about the input
+    weight: float = 1.0  # weight of the global error
+    # share of the steps that take the true gradient: 0 none, 1 all (backprop+inter); auto: by the
+    # measured cosine between the local and the true gradient; default: 0, for correction 0.125
+    mix: float | Literal["auto"] | None = None
+    staleness: int = 0  # steps by which the broadcast error is late
+    meter: bool = False  # measure each stage once an epoch, see `rules.meter`
+
+    def __post_init__(self) -> None:
+        for name in self.local:
+            check_choice("local", name, LOCAL_ERRORS)
+        if not self.local:
+            raise ConfigError("local", "is empty", "Give at least one error, such as ctc")
+        check_range("blocks", self.blocks, "1, 2, 3 ...", low=1)
+        check_range("layers", self.layers, "1, 2 or 3", low=1, high=3)
+        check_range("keep_input", self.keep_input, "0.1")
+        check_range("weight", self.weight, "1")
+        check_range("staleness", self.staleness, "0, 1, 2 ...")
+        if self.mix not in (None, "auto"):
+            check_range("mix", float(self.mix), "0, 0.125, 1 or auto", high=1)
+        if self.rule != "local+global" and self.mix not in (None, 0):
+            remedy = "Use learning.rule=local+global, or leave mix out"
+            raise ConfigError("mix", f"has no effect with {self.rule}", remedy)
+        if self.feedback == "correction" and self.mix == 0:
+            raise ConfigError("mix", "correction without a true gradient is local", "Use 0.125")
+        if self.staleness and (self.rule != "local+global" or self.feedback != "broadcast"):
+            problem = "only the broadcast error can be late"
+            raise ConfigError("staleness", problem, "Use 0, or feedback=broadcast")
+
+    @property
+    def by_stages(self) -> bool:
+        """Whether gradients stop between stages, at least in some steps."""
+        return self.rule in ("local", "local+global") and self.mix != 1
+
+    @property
+    def share(self) -> float | None:
+        """Share of the steps that take the true gradient; None: auto."""
+        if self.mix == "auto":
+            return None
+        if self.mix is None:
+            return 0.125 if self.rule == "local+global" and self.feedback == "correction" else 0.0
+        return float(self.mix)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,6 +206,7 @@ class TrainConfig:
     model: ModelSettings = field(default_factory=lambda: presets.model_config({}))
     heads: HeadWeights = HeadWeights()
     framewise: float = 0.0  # weight of the framewise loss of phones; needs phones with times
+    learning: LearningConfig = LearningConfig()
     start: str | None = None  # finished run to take initial parameters from, where they fit
     epochs: int = 30
     steps: int | None = None  # length of the run in steps, instead of epochs
@@ -174,6 +239,17 @@ class TrainConfig:
         check_range("weight_decay", self.weight_decay, "0.01")
         check_range("framewise", self.framewise, "0 or 1")
         check_range("seed", self.seed, "0, 1, 2 ...", high=2**31, below=True)
+        if self.learning.rule != "backprop+inter" and not isinstance(self.model, HierarchyConfig):
+            problem = f"{self.model.kind} cannot be divided, as {self.learning.rule} needs"
+            remedy = "Use backprop+inter, or a model of levels"
+            raise ConfigError("learning.rule", problem, remedy)
+        if (
+            self.learning.by_stages
+            and "framewise" in self.learning.local
+            and (not self.heads.phones)
+        ):
+            remedy = "Set heads.phones to 1"
+            raise ConfigError("learning.local", "framewise needs a head phones", remedy)
         if self.framewise and not self.heads.phones:
             raise ConfigError("framewise", "needs a head phones", "Set heads.phones to 1")
         if self.data.augment.splice and list(self.heads.used) != ["phones"]:
@@ -183,6 +259,12 @@ class TrainConfig:
         if self.target is not None and self.target not in self.heads.used:
             known = ", ".join(self.heads.used)
             raise ConfigError("target", f"{self.target!r} is not a head in use", f"Use {known}")
+
+    @property
+    def timed(self) -> bool:
+        """Whether phones need times."""
+        framewise = self.learning.by_stages and "framewise" in self.learning.local
+        return self.framewise > 0 or self.data.augment.splice > 0 or framewise
 
     @property
     def target_head(self) -> str:
@@ -234,4 +316,6 @@ def _build(mapping: Any, name_of: Callable[[str], str]) -> TrainConfig:
     """Return a configuration; `name_of` maps a dotted key to the way a message names it."""
     if isinstance(mapping, Mapping) and "model" in mapping:
         mapping = {**mapping, "model": presets.merged(mapping["model"], name_of)}
+    if isinstance(mapping, Mapping) and isinstance(mapping.get("learning"), str):
+        mapping = {**mapping, "learning": {"rule": mapping["learning"]}}
     return build(TrainConfig, mapping, name_of)

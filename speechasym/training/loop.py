@@ -27,7 +27,6 @@ from speechasym.training import (
     dataset,
     distributed,
     environment,
-    losses,
     models,
     on_device,
     optimiser,
@@ -38,6 +37,9 @@ from speechasym.training import (
 )
 from speechasym.training.config import TrainConfig, read_config
 from speechasym.training.models import Build
+from speechasym.training.rules import nets
+from speechasym.training.rules.errors import Task
+from speechasym.training.rules.learner import Learner
 from speechasym.training.run_folder import Run, RunState, WriteMetrics
 
 log = logging.getLogger(__name__)
@@ -114,7 +116,7 @@ def train(
         data, heads = config.data, list(config.heads.used)
         train_set = dataset.load(
             data, data.train, heads, augment=data.augment, seed=config.seed,
-            show_progress=show, timed=config.framewise > 0 or data.augment.splice > 0,
+            show_progress=show, timed=config.timed,
             as_samples=as_samples,
         )  # fmt: skip
         inventories = train_set.inventories
@@ -129,6 +131,7 @@ def train(
             models.initialise_model(model, train_set, config, to_device)
             if config.start is not None:
                 warm_start.start_from(model, train_set.columns, inventories, config.start)
+        models.add_learning_nets(model, config)
         problem = f"batches of {config.batch_seconds:g} s need more memory than {device} has"
         remedy = f"Lower it, or make the model smaller{' (in a new run)' if resumes else ''}"
         too_large = ConfigError("batch_seconds", problem, remedy)
@@ -139,12 +142,15 @@ def train(
             config, out, train_set, dev_set, model,
             optimiser.adamw(model, config.learning_rate, config.weight_decay, to_device.defers),
             optimiser.Average(model, config.averaging), to_device, group,
+            Learner(model, config, device, group),
         )  # fmt: skip
         state = run_folder.restore(run) if resumes else RunState()
         if not resumes:
             batch = next(streaming.in_order(train_set, config.batch_seconds, device=to_device))
             validation.check_model(model, batch, {h: len(s) for h, s in inventories.items()})
-        state.parameters = sum(p.numel() for p in model.parameters())
+        state.parameters = sum(
+            t.numel() for t in nets.without_nets(dict(model.named_parameters())).values()
+        )
         stopped = stack.enter_context(environment.stop_signals())
         advance = stack.enter_context(progress_bar("train", show))
         write = stack.enter_context(run_folder.metrics(out, state.metrics, group))
@@ -219,20 +225,15 @@ def _step(
     audio = float(run.train.seconds[list(part.numbers)].sum())
     share = float(run.train.seconds[list(local)].sum()) / audio
 
-    def compute_loss() -> tuple[torch.Tensor, dict[str, torch.Tensor], dict[str, list[str]]]:
-        torch.manual_seed((config.seed * 1_000_003 + number) * 4096 + run.group.rank)
-        return losses.batch_loss(model, batch, config, totals, share, device)
-
+    task = Task(batch, totals, share, number)
     model.zero_grad(set_to_none=True)
-    loss, parts, left_out = compute_loss()
-    if loss.requires_grad:
-        loss.backward()
-    sums = torch.stack([loss.detach(), *parts.values()]).float()
+    loss, parts, left_out = run.learner.backward(task)
+    sums = torch.stack([loss, *parts.values()]).float()
     seconds = (time.monotonic() - began) * run.group.is_first
     signs = torch.tensor([float(bool(stopped)), seconds], pin_memory=device.type == "cuda")
     signs = signs.to(device, non_blocking=True)
     sums = distributed.sum_gradients(model, torch.cat([sums, signs]), run.group)
-    norm = optimiser.clip_gradients(model, config.clip)
+    norm = run.learner.clip(config.clip)
     widths = getattr(model, "scales", sums.new_zeros(0))
     numbers = on_device.DeviceNumbers(torch.cat([sums, norm.float()[None], widths]), start)
 
@@ -241,7 +242,7 @@ def _step(
         if not (math.isfinite(total) and math.isfinite(norm)):
             cause = "in another process"
             if batch:
-                cause = optimiser.find_non_finite(model, lambda: compute_loss()[0])
+                cause = optimiser.find_non_finite(model, lambda: run.learner.loss(task)[0])
                 cause = f"{cause}; cuts {', '.join(batch.ids[:3])}"
             problem = f"loss {total:g}, gradient norm {norm:g}: {cause}"
             kept = f"the checkpoint in {run.out} is intact; " if checkpoints.exists(run.out) else ""

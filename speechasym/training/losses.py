@@ -4,6 +4,7 @@ Shapes: B utterances, F frames, F' steps of a head's output, V classes.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as nnf
@@ -45,6 +46,38 @@ def framewise(
     return nnf.cross_entropy(scores, target[known] - 1, label_smoothing=SMOOTHING)
 
 
+def head_losses(
+    heads: Mapping[str, tuple[Tensor, Tensor]],
+    spans: Mapping[str, tuple[Tensor, Tensor]],
+    batch: Batch,
+    config: TrainConfig,
+    totals: Mapping[str, int],
+    share: float,
+) -> tuple[Tensor, dict[str, Tensor], dict[str, list[str]]]:
+    """Compute the weighted losses of heads (log-probabilities and lengths), as `batch_loss`."""
+    loss = torch.zeros((), device=batch.features.device)
+    parts: dict[str, Tensor] = {}
+    left_out: dict[str, list[str]] = {}
+    weights = {head: weight for head, weight in config.heads.used.items() if head in heads}
+    if not weights:
+        return loss, parts, left_out
+    # at once, because CUDA has to be waited for
+    steps = torch.stack([heads[head][1] for head in weights]).cpu()
+    for (head, weight), lengths in zip(weights.items(), steps, strict=True):
+        value, fits = ctc.loss(heads[head][0], lengths, *batch.targets[head])
+        value = value / totals[head]
+        loss = loss + weight * value
+        parts[head] = value.detach()
+        left_out[head] = [name for name, fit in zip(batch.ids, fits, strict=True) if not fit]
+    if config.framewise and "phones" in weights:
+        assert batch.frame_labels is not None  # loaded for this loss
+        log_probs, lengths = heads["phones"]
+        value = framewise(log_probs, spans["phones"], lengths, batch.frame_labels)
+        loss = loss + share * config.framewise * value
+        parts["frames"] = share * value.detach()
+    return loss, parts, left_out
+
+
 def batch_loss(
     model: nn.Module,
     batch: Batch | None,
@@ -52,12 +85,14 @@ def batch_loss(
     totals: Mapping[str, int],
     share: float,
     device: torch.device,
+    **options: Any,
 ) -> tuple[Tensor, dict[str, Tensor], dict[str, list[str]]]:
     """Compute the loss of this process's share of a batch, if any.
 
     Args:
         totals: {head: labels} of the whole batch.
         share: of the whole batch's seconds.
+        options: for the model.
 
     Returns:
         The loss; its parts, unweighted: {head: nats per label}, "local", "frames"; and {head: cuts
@@ -69,23 +104,9 @@ def batch_loss(
     if batch is None:
         return loss, parts, {}
     with autocast(device, config.precision):
-        output = model(batch.features, batch.lengths)
-    left_out, heads = {}, config.heads.used
-    # at once, because CUDA has to be waited for
-    steps = torch.stack([output.heads[head][1] for head in heads]).cpu()
-    for (head, weight), lengths in zip(heads.items(), steps, strict=True):
-        log_probs = output.heads[head][0]
-        value, fits = ctc.loss(log_probs, lengths, *batch.targets[head])
-        value = value / totals[head]
-        loss = loss + weight * value
-        parts[head] = value.detach()
-        left_out[head] = [name for name, fit in zip(batch.ids, fits, strict=True) if not fit]
-    if config.framewise:
-        assert batch.frame_labels is not None  # loaded for this loss
-        log_probs, lengths = output.heads["phones"]
-        value = framewise(log_probs, output.spans["phones"], lengths, batch.frame_labels)
-        loss = loss + share * config.framewise * value
-        parts["frames"] = share * value.detach()
+        output = model(batch.features, batch.lengths, **options)
+    value, found, left_out = head_losses(output.heads, output.spans, batch, config, totals, share)
+    loss, parts = loss + value, parts | found
     for value in output.losses.values():
         loss = loss + share * value
         parts["local"] = parts["local"] + share * value.detach()

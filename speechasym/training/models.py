@@ -8,12 +8,13 @@ import torch
 from torch import nn
 
 from speechasym.errors import CheckpointError, ConfigError
-from speechasym.levels import hierarchy
+from speechasym.levels import chain, hierarchy
 from speechasym.training import batches, checkpoints, environment, streaming
 from speechasym.training.config import CustomConfig, ModelSettings, TrainConfig, config_from_dict
 from speechasym.training.dataset import Dataset
 from speechasym.training.labels import Inventory
 from speechasym.training.on_device import ON_CPU, DeviceBatches
+from speechasym.training.rules import nets
 
 FIRST_BATCHES = 4  # from which a model may set itself before training
 # (config.model, columns of the features, {head: symbols}) -> model
@@ -38,6 +39,16 @@ def build_model(
         if error.args[0].startswith("model"):
             raise
         raise ConfigError(f"model: {error.args[0]}", *error.args[1:]) from error
+
+
+def add_learning_nets(model: nn.Module, config: TrainConfig) -> None:
+    """Give a model the nets that it learns with, if its rule needs any (`rules.nets`)."""
+    if config.learning.by_stages:
+        assert isinstance(model, hierarchy.Hierarchy)  # `TrainConfig` has checked it
+        with torch.random.fork_rng(devices=()):
+            torch.manual_seed(config.seed)
+            stages = chain.stages(model.config, config.learning.blocks)
+            nets.add_nets(model, stages, config.learning)
 
 
 def initialise_model(

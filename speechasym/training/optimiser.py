@@ -6,7 +6,7 @@
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -111,14 +111,15 @@ class Average:
             model.load_state_dict(kept, strict=False)
 
 
-def clip_gradients(model: nn.Module, most: float) -> Tensor:
+def clip_gradients(parameters: Iterable[Tensor], most: float) -> Tensor:
     """Scale gradients to a norm of at most `most`, if it is finite; return their norm."""
-    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    parameters = list(parameters)
+    gradients = [p.grad for p in parameters if p.grad is not None]
     if not gradients:
         raise TrainingError("model", "no parameter has a gradient", "Check that its heads train")
     norm = torch.nn.utils.get_total_norm(gradients)
     if norm.is_cuda or bool(norm.isfinite()):  # CUDA leaves out the step
-        torch.nn.utils.clip_grads_with_norm_(list(model.parameters()), most, norm)
+        torch.nn.utils.clip_grads_with_norm_(parameters, most, norm)
     return norm
 
 

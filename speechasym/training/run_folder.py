@@ -34,6 +34,8 @@ from speechasym.training.distributed import ProcessGroup
 from speechasym.training.environment import versions
 from speechasym.training.on_device import DeviceBatches
 from speechasym.training.optimiser import Average, moments, set_moments
+from speechasym.training.rules import nets
+from speechasym.training.rules.learner import Learner
 
 CONFIG, METRICS = "config.json", "metrics.jsonl"
 # keys that may change when a run is resumed: they are not meant to change results
@@ -85,6 +87,7 @@ class Run(NamedTuple):
     average: Average
     to_device: DeviceBatches
     group: ProcessGroup
+    learner: Learner
 
     @property
     def device(self) -> torch.device:
@@ -146,6 +149,7 @@ def save(run: Run, state: RunState, best: bool) -> None:
         return
     tensors = _model_tensors(run)
     tensors |= {f"adamw.{n}": t for n, t in moments(run.model, run.optimiser).items()}
+    tensors |= {f"learner.{n}": t for n, t in run.learner.state().items()}
     for name, value in tensors.items():
         if value.is_floating_point() and not bool(value.isfinite().all()):
             problem = f"{name} is not finite; no checkpoint of it is written"
@@ -185,6 +189,7 @@ def restore(run: Run) -> RunState:
             raise CheckpointError(run.out, problem, "Train again")
         value.copy_(kept)
     set_moments(run.model, run.optimiser, checkpoints.with_prefix(tensors, "adamw."))
+    run.learner.set_state(checkpoints.with_prefix(tensors, "learner."))
     return state
 
 
@@ -212,6 +217,7 @@ def export(run: Run, state: RunState) -> None:
         step = best["step"]
     result = checkpoints.with_prefix(tensors, "model.")
     result |= checkpoints.with_prefix(tensors, "average.")
+    result = nets.without_nets(result)
     _name_units(run, result)
     meta = _meta(run) | {"step": step, "error": state.best, "target": run.config.target_head}
     checkpoints.save_model(run.out, result, meta)
@@ -220,6 +226,7 @@ def export(run: Run, state: RunState) -> None:
 def _name_units(run: Run, tensors: Mapping[str, Tensor]) -> None:
     """Write units.json. Where the training cuts can no longer be read, warn and write none."""
     model = copy.deepcopy(run.model)
+    nets.remove_nets(model)
     model.load_state_dict(tensors)
     try:
         names = unit_names.name_units(

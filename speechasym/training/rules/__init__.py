@@ -1,0 +1,1 @@
+"""Learning rules: which error each stage of a hierarchy learns from (C18), see docs/learning.md."""

@@ -1,0 +1,165 @@
+"""The errors that a stage learns from: its own, and that of the stages above.
+
+Shapes: B batch, F steps, D width, I input channels, S steps of a head, V classes, N pairs.
+
+[1] A. van den Oord, Y. Li, O. Vinyals, "Representation learning with contrastive predictive
+    coding", arXiv:1807.03748, 2018.
+[2] S. Löwe, P. O'Connor, B. Veeling, "Putting an end to end-to-end: gradient-isolated learning of
+    representations", NeurIPS, 2019.
+[3] Y. Wang et al., "Revisiting locally supervised learning: an alternative to end-to-end training",
+    ICLR, 2021.
+[4] A. Nøkland, "Direct feedback alignment provides learning in deep neural networks", NIPS, 2016.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple, cast
+
+import torch
+import torch.nn.functional as nnf
+from torch import Tensor, nn
+
+from speechasym.levels.chain import StageOutput
+from speechasym.levels.events import Steps
+from speechasym.training.config import TrainConfig
+from speechasym.training.losses import framewise, head_losses
+from speechasym.training.on_device import Batch
+from speechasym.training.rules.nets import StageNets
+
+AHEAD = 6  # steps to what `next` and `contrastive` predict
+PAIRS, NEGATIVES = 512, 64  # of contrastive learning, a batch
+TEMPERATURE = 0.1  # of its similarities
+
+
+class Task(NamedTuple):
+    """A batch to learn from."""
+
+    batch: Batch | None  # None: this process has no share in it
+    totals: Mapping[str, int]  # {head: labels} of the whole batch
+    share: float  # of this process in the whole batch's seconds
+    number: int  # of the step, from 0
+
+
+Found = tuple[Tensor, dict[str, Tensor], dict[str, list[str]]]  # as `batch_loss` returns them
+
+
+def model_errors(output: StageOutput, task: Task, config: TrainConfig) -> Found:
+    """Return the losses of the model's own heads and levels at a stage: those of backprop."""
+    assert task.batch is not None
+    loss, parts, left_out = head_losses(
+        output.heads, output.spans, task.batch, config, task.totals, task.share
+    )
+    for value in output.losses.values():
+        loss = loss + task.share * value
+        parts["local"] = parts.get("local", 0) + task.share * value.detach()
+    return loss, parts, left_out
+
+
+def stage_errors(output: StageOutput, nets: StageNets, task: Task, config: TrainConfig) -> Found:
+    """Return the losses of a stage below the top: its own, and those of the imitating net."""
+    learning, batch, share = config.learning, task.batch, task.share
+    loss, parts, left_out = model_errors(output, task, config)
+    assert batch is not None
+    local = torch.zeros_like(loss)
+    heads, spans = output.heads, output.spans
+    if hasattr(nets, "heads"):
+        heads, spans = nets.heads(output.steps)
+        if "ctc" in learning.local or "phones" not in heads:
+            local = local + head_losses(heads, spans, batch, config, task.totals, share)[0]
+    if "framewise" in learning.local and "phones" in heads:
+        assert batch.frame_labels is not None  # loaded for this loss
+        log_probs, lengths = heads["phones"]
+        local = local + share * framewise(log_probs, spans["phones"], lengths, batch.frame_labels)
+    if "predict" in learning.local:
+        local = local + share * _missed(nets.predict, output, 0)
+    if "next" in learning.local:
+        local = local + share * _missed(nets.next, output, AHEAD)
+    if "contrastive" in learning.local:
+        local = local + share * contrastive(output.steps, nets)
+    loss = loss + local
+    parts["local"] = parts.get("local", 0) + local.detach()
+    if hasattr(nets, "imitation"):
+        heads, spans = nets.imitate(output.carry.steps)
+        value = head_losses(heads, spans, batch, config, task.totals, share)[0]
+        loss = loss + learning.weight * value
+        parts["global"] = value.detach()
+        if learning.keep_input:
+            loss = loss + learning.keep_input * share * _missed(nets.decode, output, 0)
+    return loss, parts, left_out
+
+
+def _missed(linear: nn.Module, output: StageOutput, ahead: int) -> Tensor:
+    """Return the mean square of the normalised input, some steps ahead, that a map of y misses."""
+    y, mask = output.steps.y, output.steps.mask
+    target = output.input.detach()
+    target = nnf.rms_norm(target, target.shape[-1:], eps=1e-6)
+    predicted = linear(nnf.rms_norm(y, y.shape[-1:], eps=1e-6))
+    steps = y.shape[1] - ahead
+    known = mask[:, ahead:]
+    square = (target[:, ahead:] - predicted[:, : max(0, steps)]).square().mean(-1)
+    return (square * known).sum() / known.sum().clamp(min=1)
+
+
+def contrastive(steps: Steps, nets: StageNets) -> Tensor:
+    """Return the InfoNCE loss [1, 2] of y (B, F, D) against y `AHEAD` steps later.
+
+    Pairs and other steps, as negatives, are drawn by torch's generator from the whole batch.
+    """
+    y = nnf.rms_norm(steps.y, steps.y.shape[-1:], eps=1e-6)
+    frames = y.shape[1]
+    pairs = steps.mask[:, AHEAD:].reshape(-1).nonzero().squeeze(1)
+    if not len(pairs):
+        return y.sum() * 0
+    pairs = pairs[torch.randint(len(pairs), (min(PAIRS, len(pairs)),)).to(pairs.device)]
+    row, at = pairs // (frames - AHEAD), pairs % (frames - AHEAD)
+    real = steps.mask.reshape(-1).nonzero().squeeze(1)
+    others = real[torch.randint(len(real), (len(pairs), NEGATIVES)).to(real.device)]
+    query = nnf.normalize(nets.query(y[row, at]).float(), dim=-1)  # (N, KEY)
+    key = nnf.normalize(nets.key(y).float(), dim=-1)
+    right = (query * key[row, at + AHEAD]).sum(-1, keepdim=True)
+    wrong = torch.einsum("nk,nmk->nm", query, key.flatten(0, 1)[others])
+    same = others == (row * frames + at + AHEAD)[:, None]
+    scores = torch.cat([right, wrong.masked_fill(same, -torch.inf)], 1) / TEMPERATURE
+    return nnf.cross_entropy(scores, scores.new_zeros(len(scores), dtype=torch.long))
+
+
+class TopError(NamedTuple):
+    """What the top tells the stages below of its output: for each head, at its steps."""
+
+    error: dict[str, Tensor]  # (B, S, V) gradient of the loss by the scores
+    log_probs: dict[str, Tensor]  # (B, S, V)
+    start: dict[str, Tensor]  # (B, S) first frame of each step; beyond all frames where padded
+    slots: dict[str, int]
+
+
+def feedback_error(steps: Steps, nets: StageNets, top: TopError, config: TrainConfig) -> Tensor:
+    """Return a loss whose gradient by y (B, F, D) is the broadcast error of the top [4].
+
+    Learned weights are the transpose of a linear map, learned beside it, that predicts the output
+    of the top from y: the gradient that reaches y through this map is what y needs to know of the
+    rest of the stack.
+    """
+    loss = steps.y.new_zeros((), dtype=torch.float32)
+    learned = config.learning.feedback_weights == "learned"
+    for name, error in top.error.items():
+        linear, slots = cast("nn.Linear", nets.feedback[name]), top.slots[name]
+        start = top.start[name][:, ::slots].contiguous()
+        middle = (steps.start + steps.end) // 2
+        at = (torch.searchsorted(start, middle.contiguous(), right=True) - 1).clamp(min=0)
+        # several steps share one of the top's: so do they its error
+        count = torch.zeros_like(start).scatter_add_(1, at, steps.mask.long())
+        part = 1 / count.gather(1, at).clamp(min=1)
+
+        def at_steps(values: Tensor, slots: int = slots, at: Tensor = at) -> Tensor:
+            together = values.unflatten(1, (-1, slots)).flatten(2)  # (B, S / slots, slots V)
+            return together.gather(1, at[..., None].expand(-1, -1, together.shape[2]))
+
+        with torch.no_grad():
+            back = (at_steps(error) @ linear.weight.float()) * (part * steps.mask)[..., None]
+        loss = loss + config.learning.weight * (steps.y.float() * back).sum()
+        if learned:
+            scores = linear(nnf.rms_norm(steps.y.detach(), steps.y.shape[-1:], eps=1e-6)).float()
+            log_probs = scores.unflatten(-1, (slots, -1)).log_softmax(-1)
+            target = at_steps(top.log_probs[name]).unflatten(-1, (slots, -1)).exp()
+            missed = -(target * log_probs).sum(-1).mean(-1) * steps.mask
+            loss = loss + missed.sum() / steps.mask.sum().clamp(min=1)
+    return loss

@@ -1,0 +1,229 @@
+"""Gradients by stages: they equal backpropagation where they must, and stop where they must."""
+
+import copy
+import itertools
+
+import pytest
+import tiny
+import torch
+
+from speechasym.levels.hierarchy import build_model
+from speechasym.training import loop, losses, models
+from speechasym.training.config import read_config
+from speechasym.training.on_device import Batch
+from speechasym.training.rules import nets
+from speechasym.training.rules.errors import Task
+from speechasym.training.rules.learner import Learner, cosine
+
+CPU = torch.device("cpu")
+SIZES = {"phones": 5, "letters": 4, "words": 3}
+SMALL = "model.every={width: 8, units: 6, block: {heads: 2}}"
+HEADS = "heads={phones: 1, letters: 0.5, words: 0.3}"
+BROADCAST = ("learning.feedback=broadcast", "learning.blocks=2")
+RULES = [
+    ("local", "learning.local=[contrastive,predict,next]"),
+    ("local", "learning.local=[framewise]", "learning.blocks=2"),
+    ("local+global", "learning.blocks=1", "learning.layers=2"),
+    ("local+global", *BROADCAST, "learning.staleness=2"),
+    ("local+global", *BROADCAST, "learning.feedback_weights=fixed"),
+    ("local+global", "learning.feedback=correction", "learning.mix=0.4"),
+    ("local+global", "learning.mix=auto"),
+]
+
+
+def settings(rule, *more):
+    basic = ("data.train=a", "data.dev=b", SMALL, HEADS, "model.levels.0.stride=1")
+    return read_config(None, [*basic, f"learning.rule={rule}", *more])
+
+
+def learner_of(config, seed=0):
+    torch.manual_seed(seed)
+    model = build_model(config.model, 7, SIZES)
+    models.add_learning_nets(model, config)
+    return Learner(model, config, CPU)
+
+
+def task(number=0, seed=1):
+    generator = torch.Generator().manual_seed(seed)
+    lengths = torch.tensor([40, 31, 22])
+    labels = {h: torch.randint(1, n + 1, (3, 4), generator=generator) for h, n in SIZES.items()}
+    counts = torch.tensor([4, 3, 1])
+    batch = Batch(
+        ["a", "b", "c"], torch.randn(3, 40, 7, generator=generator), lengths,
+        {head: (rows, counts) for head, rows in labels.items()},
+        torch.randint(0, 6, (3, 40), generator=generator),
+    )  # fmt: skip
+    return Task(batch, dict.fromkeys(SIZES, 8), 1.0, number)
+
+
+def gradients(learner, compute, restore=True):
+    """The gradients that a method adds; buffers are as before, unless asked otherwise."""
+    learner.model.zero_grad(set_to_none=True)
+    before = {name: buffer.clone() for name, buffer in learner.model.named_buffers()}
+    compute(task())
+    if restore:
+        learner.model.load_state_dict(before, strict=False)
+    return {n: p.grad.clone() for n, p in learner.model.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("blocks", ["null", "1", "2"])
+def test_the_true_gradient_is_that_of_backpropagation(blocks):
+    config = settings("local+global", "learning.feedback=correction", f"learning.blocks={blocks}")
+    learner = learner_of(config)
+    plain = copy.deepcopy(learner.model)
+    found = gradients(learner, learner.true_gradient, restore=False)
+    loss, *_ = losses.batch_loss(plain, task().batch, config, task().totals, 1.0, CPU)
+    loss.backward()
+    for name, parameter in plain.named_parameters():
+        if parameter.grad is None:
+            assert name not in found, name
+        else:
+            torch.testing.assert_close(found[name], parameter.grad, rtol=1e-4, atol=1e-7)
+    for (name, one), two in zip(
+        learner.model.named_buffers(), plain.buffers(), strict=True
+    ):  # computing twice counts once
+        assert torch.equal(one, two), name
+
+
+@pytest.mark.parametrize("local", ["[ctc]", "[contrastive,predict,next]"])
+def test_a_local_gradient_does_not_depend_on_the_stages_above(local):
+    learner = learner_of(settings("local", "learning.blocks=2", f"learning.local={local}"))
+    before = gradients(learner, learner.local_gradient)
+    with torch.no_grad():
+        for parameter in learner.own[-1].values():
+            parameter.mul_(1.5)
+    after = gradients(learner, learner.local_gradient)
+    top = set(learner.own[-1])
+    assert any(not torch.equal(before[name], after[name]) for name in top & set(before))
+    assert set(before) - top
+    assert all(torch.equal(before[name], after[name]) for name in set(before) - top)
+
+
+def test_unsupervised_stages_learn_nothing_from_labels():
+    learner = learner_of(settings("local", "learning.local=[contrastive]"))
+    one = gradients(learner, learner.local_gradient)
+    other = task()
+    other.batch.targets["phones"][0].fill_(1)
+    two = gradients(learner, lambda _: learner.local_gradient(other))
+    for name, gradient in one.items():
+        if name.startswith("levels.0"):
+            assert torch.equal(gradient, two[name]), name
+    assert not torch.equal(one["heads.phones.bias"], two["heads.phones.bias"])
+
+
+def test_the_broadcast_error_is_the_last_ones_when_it_is_late():
+    late = learner_of(settings("local+global", *BROADCAST, "learning.staleness=1"))
+    local = learner_of(settings("local", "learning.blocks=2"))
+    local.model.load_state_dict(late.model.state_dict(), strict=False)
+    first = gradients(late, late.local_gradient)
+    alone = gradients(local, local.local_gradient)
+    assert all(torch.equal(first[n], g) for n, g in alone.items() if not n.startswith("learning"))
+    second = gradients(late, late.local_gradient)
+    assert not torch.equal(first["levels.0.enter.weight"], second["levels.0.enter.weight"])
+    assert len(late.late) == 1
+
+
+def test_feedback_through_the_true_readout_is_the_true_gradient():
+    """Without stages between, feedback weights that equal the top's head give its gradient."""
+    config = settings(
+        "local+global", *BROADCAST, "learning.feedback_weights=fixed", "heads={phones: 1}",
+        "model.levels=[{units: 0, events: none, repeat: 1, width: 8, "
+        "functions: [linear, linear]}]", "model.heads={phones: {level: 0}}", "model.every={}",
+        "learning.blocks=1",
+    )  # fmt: skip
+    learner = learner_of(config)
+    model = learner.model
+    with torch.no_grad():  # the top block adds nothing
+        model.levels[0].blocks.blocks[1].norm_out.weight.zero_()
+        model.learning[0].feedback["phones"].weight.copy_(model.heads["phones"].weight)
+    given = gradients(learner, learner.local_gradient)
+    model.zero_grad(set_to_none=True)
+    model.learning[0].feedback["phones"].weight.zero_()
+    without = gradients(learner, learner.local_gradient)
+    name = "levels.0.blocks.blocks.0.norm_out.weight"
+    true = gradients(learner, learner.true_gradient)
+    back = {name: given[name] - without[name]}
+    assert cosine(back, {name: true[name]}) > 0.6  # the norm before the head turns it
+
+
+def test_cosine():
+    a = {"x": torch.tensor([1.0, 0.0]), "y": torch.tensor([1.0])}
+    assert cosine(a, a) == pytest.approx(1)
+    assert cosine(a, {"x": torch.tensor([0.0, 3.0])}) == 0
+    assert cosine(a, {"x": torch.tensor([2.0, 0.0])}) == pytest.approx(0.5**0.5)
+    assert cosine(a, {}) == 0
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory):
+    return tiny.corpus(tmp_path_factory.mktemp("corpus"), 12)
+
+
+def train(words, out, rule, *more, **options):
+    basic = ("threads=1", "batch_seconds=3", "epochs=2", "device=cpu", "learning_rate=1e-2",
+             "model.every={width: 16, units: 8, block: {dropout: 0.1}}", HEADS,
+             "model.levels.0.stride=1", f"learning.rule={rule}", *tiny.FEATURES)  # fmt: skip
+    config = read_config(None, [*words, *basic, *more])
+    return loop.train(config, out, show_progress=False, **options)
+
+
+def test_mix_of_1_is_backpropagation_to_the_bit(words, tmp_path):
+    train(words, tmp_path / "a", "backprop+inter")
+    train(words, tmp_path / "b", "local+global", "learning.mix=1")
+    tiny.same_results(tmp_path / "a", tmp_path / "b")
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: " ".join(rule))
+def test_an_interrupted_run_resumes_exactly(words, tmp_path, rule, monkeypatch):
+    train(words, tmp_path / "whole", *rule)
+    calls, backward = itertools.count(1), Learner.backward
+
+    def stopped(self, task):
+        if next(calls) == 3:
+            tiny.interrupt()
+        return backward(self, task)
+
+    monkeypatch.setattr(Learner, "backward", stopped)
+    assert not train(words, tmp_path / "parts", *rule, resume=True)["finished"]
+    assert train(words, tmp_path / "parts", *rule, resume=True)["finished"]
+    tiny.same(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_a_model_is_exported_without_the_nets(words, tmp_path):
+    found = train(words, tmp_path / "run", "local+global", "epochs=1")
+    model, *_ = models.open_model(tmp_path / "run")
+    assert found["parameters"] == sum(p.numel() for p in model.parameters())
+    assert not hasattr(model, nets.NAME)
+
+
+@pytest.mark.parametrize("function", ["linear", "statespace", "attention", "gate", "constant"])
+def test_each_function_learns_by_stages(function):
+    config = settings("local+global", f"model.every.functions=[{function},feedforward]",
+                      "learning.blocks=1")  # fmt: skip
+    learner = learner_of(config)
+    optimiser = torch.optim.Adam(learner.model.parameters(), 1e-2)
+    found = []
+    for number in range(30):
+        optimiser.zero_grad()
+        found.append(float(learner.backward(task(number))[0]))
+        optimiser.step()
+    assert found[-1] < 0.8 * found[0]
+
+
+@pytest.mark.parametrize(("word", "message"), [
+    ("learning.rule=global", r"learning\.rule.*unknown value 'global'.*backprop\+inter"),
+    ("learning.local=[ctc, hebb]", r"learning\.local.*must be one of ctc.*got 'hebb'"),
+    ("learning.mix=0.5", r"learning\.mix.*has no effect with local"),
+    ("learning.blocks=0", r"learning\.blocks.*must be >= 1, got 0"),
+    ("model={preset: recurrent}", r"learning\.rule.*recurrent cannot be divided"),
+    ("learning.staleness=1", r"learning\.staleness.*only the broadcast error can be late"),
+])  # fmt: skip
+def test_what_a_rule_cannot_do_is_refused(word, message):
+    with pytest.raises(Exception, match=message):
+        read_config(None, ["data.train=a", "data.dev=b", "learning.rule=local", word])
+
+
+def test_a_rule_alone_is_short_for_the_mapping():
+    assert read_config(None, ["data.train=a", "data.dev=b", "learning=local"]) == read_config(
+        None, ["data.train=a", "data.dev=b", "learning.rule=local"]
+    )

@@ -105,7 +105,8 @@ def batch_loss(
         return loss, parts, {}
     with autocast(device, config.precision):
         output = model(batch.features, batch.lengths, **options)
-    value, found, left_out = head_losses(output.heads, output.spans, batch, config, totals, share)
+    spans = output.spans if config.framewise else {}  # other models need not have any
+    value, found, left_out = head_losses(output.heads, spans, batch, config, totals, share)
     loss, parts = loss + value, parts | found
     for value in output.losses.values():
         loss = loss + share * value

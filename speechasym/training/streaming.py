@@ -43,7 +43,8 @@ class _Steps(TorchDataset[Step | SpeechAsymError]):
     """Steps by key, as torch's data loader asks for them."""
 
     def __init__(self, data: Dataset, group: ProcessGroup) -> None:
-        self.data, self.group = data, group
+        self.data = data
+        self.group = ProcessGroup(group.rank, group.size)  # workers cannot hold torch's groups
 
     def __getitem__(self, key: Key) -> Step | SpeechAsymError:
         epoch, numbers = key

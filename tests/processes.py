@@ -61,7 +61,7 @@ def _answer(answers, rank, size, port, target, arguments):
 
 
 def join(rank, parts, facts, timeout_s=20.0):
-    with distributed.process_group(CPU, parts, facts, timeout_s) as group:
+    with distributed.process_group(CPU, parts, lambda: facts, timeout_s) as group:
         return group[:4]
 
 
@@ -96,7 +96,7 @@ def wrong_tensors(message, step):
 def exchange(rank, steps):
     """Send messages up, down to all, and back; returns the names of tensors that came otherwise."""
     wrong = []
-    with distributed.process_group(CPU, 3, {}) as group, parallel.connect(group, 2, CPU) as links:
+    with distributed.process_group(CPU, 3) as group, parallel.connect(group, 2, CPU) as links:
         for step in range(steps):
             if links.below is not None:
                 wrong += wrong_tensors(links.below.receive(), step)
@@ -119,7 +119,7 @@ def exchange(rank, steps):
 def run_ahead(rank, queue, sent, steps):
     """The lower part counts what it has sent; the upper one notes how far it is ahead."""
     with (
-        distributed.process_group(CPU, 2, {}) as group,
+        distributed.process_group(CPU, 2) as group,
         parallel.connect(group, queue, CPU) as links,
     ):
         if links.above is not None:
@@ -141,7 +141,7 @@ def run_ahead(rank, queue, sent, steps):
 def lose(rank, dead, grace, folder):
     """One process is killed; the others wait for messages, or compute; when do they notice?"""
     watch.GRACE_SECONDS = grace
-    with distributed.process_group(CPU, 3, {}) as group, parallel.connect(group, 1, CPU) as links:
+    with distributed.process_group(CPU, 3) as group, parallel.connect(group, 1, CPU) as links:
         distributed.barrier(group)
         if rank == dead:
             time.sleep(0.5)
@@ -160,14 +160,14 @@ def lose(rank, dead, grace, folder):
 
 def fail(rank):
     """One process ends with an error of its own."""
-    with distributed.process_group(CPU, 3, {}) as group, parallel.connect(group, 1, CPU) as links:
+    with distributed.process_group(CPU, 3) as group, parallel.connect(group, 1, CPU) as links:
         if rank == 2:
             raise SpeechAsymError("step 3", "loss nan", "Lower it")
         (links.below or links.errors).receive()
 
 
 def sum_among_replicas(rank):
-    with distributed.process_group(CPU, 2, {}) as group:
+    with distributed.process_group(CPU, 2) as group:
         model = torch.nn.Linear(2, 1, bias=False)
         model.weight.grad = torch.tensor([[1.0, 10.0**rank]])
         total = distributed.sum_gradients(model, torch.tensor([float(rank)]), group)

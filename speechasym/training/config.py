@@ -161,6 +161,9 @@ class LearningConfig:
     mix: float | Literal["auto"] | None = None
     staleness: int = 0  # steps by which the broadcast error is late
     meter: bool = False  # measure each stage once an epoch, see `rules.meter`
+    parts: int = 1  # processes that share the stages of the model, see `parallel`
+    queue: int = 2  # messages on their way from one part to the next
+    timeout_s: float = 60.0  # for all processes of a run to start
 
     def __post_init__(self) -> None:
         for name in self.local:
@@ -168,6 +171,9 @@ class LearningConfig:
         if not self.local:
             raise ConfigError("local", "is empty", "Give at least one error, such as ctc")
         check_range("blocks", self.blocks, "1, 2, 3 ...", low=1)
+        check_range("parts", self.parts, "1, 2, 3 ...", low=1)
+        check_range("queue", self.queue, "1, 2, 3 ...", low=1)
+        check_range("timeout_s", self.timeout_s, "60", above=True)
         check_range("layers", self.layers, "1, 2 or 3", low=1, high=3)
         check_range("keep_input", self.keep_input, "0.1")
         check_range("weight", self.weight, "1")
@@ -182,6 +188,9 @@ class LearningConfig:
         if self.staleness and (self.rule != "local+global" or self.feedback != "broadcast"):
             problem = "only the broadcast error can be late"
             raise ConfigError("staleness", problem, "Use 0, or feedback=broadcast")
+        if self.parts > 1 and not self.by_stages:
+            problem = f"{self.rule} learns all stages together, so parts cannot learn on their own"
+            raise ConfigError("parts", problem, "Use 1, or learning.rule=local or local+global")
 
     @property
     def by_stages(self) -> bool:

@@ -5,7 +5,7 @@ and the request to stop travels along. So the model needs no wrapper.
 """
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, NamedTuple
@@ -56,14 +56,14 @@ class ProcessGroup(NamedTuple):
 
 @contextmanager
 def process_group(
-    device: torch.device, parts: int = 1, facts: Facts | None = None, timeout_s: float = 60.0
+    device: torch.device, parts: int = 1, facts: Callable[[], Facts] = dict, timeout_s: float = 60.0
 ) -> Iterator[ProcessGroup]:
     """Join the processes that torchrun started, by nccl for CUDA devices and gloo for the CPU.
 
     Args:
         device: that gradients are on.
         parts: processes that share the blocks of one replica of the model.
-        facts: that must be the same in all processes.
+        facts: returns what must be the same in all processes.
         timeout_s: for all processes to come.
 
     Raises:
@@ -86,7 +86,7 @@ def process_group(
         return
     rank = int(os.environ["RANK"])
     store = handshake.open_store(rank, world, timeout_s)
-    handshake.agree(store, rank, world, facts or {}, timeout_s)
+    handshake.agree(store, rank, world, facts(), timeout_s)
     backend = "nccl" if device.type == "cuda" else "gloo"
     timeout = LONG if parts > 1 else None  # the watch notices what a timeout would
     dist.init_process_group(backend, timeout=timeout, store=store, rank=rank, world_size=world)

@@ -9,17 +9,37 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import torch.distributed as dist
 from torch.distributed.constants import default_pg_timeout
 from torch.distributed.distributed_c10d import PrefixStore, Store
 
+from speechasym import files
+from speechasym.cluster import versions
+from speechasym.config import leaves, to_dict
 from speechasym.errors import ConfigError, SpeechAsymError, TrainingError
+from speechasym.training.config import TrainConfig
 
 Facts = Mapping[str, Any]  # JSON values; "configuration learning.parts", "version of torch"
+OWN = ("threads", "device", "data.cache", "data.workers")  # settings that may differ
 SAME = "Start all processes with the same configuration, version and data"
 READ_SECONDS = 5.0  # for which the first process leaves the verdict to be read
+
+
+def facts_of(config: TrainConfig) -> dict[str, Any]:
+    """Return what must be the same in all processes of a run.
+
+    Raises `ConfigError` for a manifest that cannot be read.
+    """
+    settings = {k: v for k, v in leaves(to_dict(config)) if k not in OWN}
+    data = {"data.train": config.data.train, "data.dev": config.data.dev}
+    return {
+        **{f"configuration {key}": value for key, value in settings.items()},
+        **{f"version of {name}": value for name, value in versions().items()},
+        **{f"sha256 of {key}": files.sha256(Path(path)) for key, path in data.items()},
+    }
 
 
 def open_store(rank: int, size: int, timeout_s: float) -> Store:

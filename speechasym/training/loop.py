@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from speechasym.training import (
     dataset,
     distributed,
     environment,
+    handshake,
     models,
     on_device,
     optimiser,
@@ -99,7 +101,12 @@ def train(
     device = environment.select_device(config.device)
     as_samples = on_device.computes_features(config.data, device)
     with ExitStack() as stack:
-        group = stack.enter_context(distributed.process_group(device))
+        if config.learning.parts > 1:
+            raise ConfigError("learning.parts", "is being built", "Use 1")
+        learning, facts = config.learning, partial(handshake.facts_of, config)
+        group = stack.enter_context(
+            distributed.process_group(device, learning.parts, facts, learning.timeout_s)
+        )
         if device.type == "cuda":
             index = os.environ.get("LOCAL_RANK", str(device.index or 0))  # torchrun comes first
             device = torch.device("cuda", int(index))

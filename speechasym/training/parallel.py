@@ -80,10 +80,8 @@ class Links:
 def connect(group: ProcessGroup, queue: int, device: torch.device) -> Iterator[Links]:
     """Open the channels of a process; nothing is left of them afterwards.
 
-    Args:
-        group: with parts.
-        queue: messages that may be on their way in each channel, at least 1.
-        device: where received tensors go; state stays on the CPU.
+    `queue` messages, at least 1, may be on their way in each channel; received tensors go to the
+    device, state stays on the CPU.
     """
     links = Links()
     if group.parts > 1:

@@ -146,6 +146,8 @@ class LearningConfig:
     # local+global: that and the error of the top, without the chain between
     rule: Literal["backprop", "backprop+inter", "local", "local+global"] = "backprop+inter"
     blocks: int | None = None  # residual blocks of a stage; default: stages are levels
+    # weight of the stages' own errors with backprop+inter, beside those of the model's heads
+    inter: float = 0.0
     # local error of a stage below the top: ctc or framewise (of the nearest head's symbols),
     # predict (its input), next (its input some steps later), contrastive
     local: tuple[str, ...] = ("ctc",)
@@ -177,6 +179,9 @@ class LearningConfig:
         check_range("layers", self.layers, "1, 2 or 3", low=1, high=3)
         check_range("keep_input", self.keep_input, "0.1")
         check_range("weight", self.weight, "1")
+        check_range("inter", self.inter, "0.3")
+        if self.inter and self.rule != "backprop+inter":
+            raise ConfigError("inter", f"has no effect with {self.rule}", "Leave it out")
         check_range("staleness", self.staleness, "0, 1, 2 ...")
         if self.mix not in (None, "auto"):
             check_range("mix", float(self.mix), "0, 0.125, 1 or auto", high=1)
@@ -196,6 +201,11 @@ class LearningConfig:
     def by_stages(self) -> bool:
         """Whether gradients stop between stages, at least in some steps."""
         return self.rule in ("local", "local+global") and self.mix != 1
+
+    @property
+    def uses_nets(self) -> bool:
+        """Whether stages have nets of their own in training (`rules.nets`)."""
+        return self.by_stages or self.inter > 0
 
     @property
     def share(self) -> float | None:
@@ -248,7 +258,8 @@ class TrainConfig:
         check_range("weight_decay", self.weight_decay, "0.01")
         check_range("framewise", self.framewise, "0 or 1")
         check_range("seed", self.seed, "0, 1, 2 ...", high=2**31, below=True)
-        if self.learning.rule != "backprop+inter" and not isinstance(self.model, HierarchyConfig):
+        default = self.learning.rule == "backprop+inter" and not self.learning.inter
+        if not default and not isinstance(self.model, HierarchyConfig):
             problem = f"{self.model.kind} cannot be divided, as {self.learning.rule} needs"
             remedy = "Use backprop+inter, or a model of levels"
             raise ConfigError("learning.rule", problem, remedy)
@@ -272,7 +283,7 @@ class TrainConfig:
     @property
     def timed(self) -> bool:
         """Whether phones need times."""
-        framewise = self.learning.by_stages and "framewise" in self.learning.local
+        framewise = self.learning.uses_nets and "framewise" in self.learning.local
         return self.framewise > 0 or self.data.augment.splice > 0 or framewise
 
     @property

@@ -43,7 +43,7 @@ def build_model(
 
 def add_learning_nets(model: nn.Module, config: TrainConfig) -> None:
     """Give a model the nets that it learns with, if its rule needs any (`rules.nets`)."""
-    if config.learning.by_stages:
+    if config.learning.uses_nets:
         assert isinstance(model, hierarchy.Hierarchy)  # `TrainConfig` has checked it
         with torch.random.fork_rng(devices=()):
             torch.manual_seed(config.seed)

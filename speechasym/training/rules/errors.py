@@ -75,6 +75,8 @@ def stage_errors(output: StageOutput, nets: StageNets, task: Task, config: Train
         local = local + share * _missed(nets.next, output, AHEAD)
     if "contrastive" in learning.local:
         local = local + share * contrastive(output.steps, nets)
+    if learning.inter:
+        local = learning.inter * local
     loss = loss + local
     parts["local"] = parts.get("local", 0) + local.detach()
     if hasattr(nets, "imitation"):

@@ -74,9 +74,9 @@ class Learner:
         top = max(nets.level_of(model, name) for name in model.heads)
         if self.rule.rule == "backprop":
             self.probes = [name for name in model.heads if nets.level_of(model, name) < top]
-        if self.by_stages:
+        if self.rule.uses_nets:
             self.stages = chain.stages(model.config, self.rule.blocks)
-            if not {"ctc", "framewise"} & set(self.rule.local):
+            if self.by_stages and not {"ctc", "framewise"} & set(self.rule.local):
                 last = len(model.config.levels) - 1
                 self.probes = [n for n in model.heads if nets.level_of(model, n) < last]
             self.own = self._tensors_by_stage(model.named_parameters())
@@ -121,7 +121,7 @@ class Learner:
     def loss(self, task: Task) -> Found:
         """Return the loss of a step with its graph."""
         config = self.config
-        if not self.by_stages:
+        if not self.rule.uses_nets:
             torch.manual_seed((config.seed * 1_000_003 + task.number) * 4096 + self.group.rank)
             options = {"probes": self.probes} if self.probes else {}
             return losses.batch_loss(
@@ -130,7 +130,7 @@ class Learner:
         total, parts, left_out = self._nothing()
         if task.batch is None:
             return total, parts, left_out
-        for _, _, loss, found, left in self._local_errors(task, []):
+        for _, _, loss, found, left in self._stage_errors(task):
             total = total + loss
             _add(parts, found)
             left_out |= left
@@ -153,9 +153,9 @@ class Learner:
         total, parts, left_out = self._nothing()
         if task.batch is None:
             return total, parts, left_out
-        kept: list[tuple[Carry, dict[str, Tensor]]] = []
+        kept: list[tuple[Carry, dict[str, Tensor]]] | None = [] if broadcast else None
         output = None
-        for stage, output, loss, found, left in self._local_errors(task, kept):
+        for stage, output, loss, found, left in self._stage_errors(task, kept):
             if broadcast and stage == self.stages[-1]:
                 for log_probs, _ in output.heads.values():
                     log_probs.retain_grad()
@@ -165,7 +165,7 @@ class Learner:
             _add(parts, found)
             left_out |= left
         if broadcast:
-            assert output is not None
+            assert output is not None and kept is not None
             carries, buffers = zip(*kept, strict=True)
             self.late.append(Kept(task.number, list(carries), list(buffers), _top_error(output)))
             if len(self.late) > self.rule.staleness:
@@ -298,16 +298,17 @@ class Learner:
             return found
         return self.true_gradient(task)
 
-    def _local_errors(
-        self, task: Task, kept: list[tuple[Carry, dict[str, Tensor]]]
+    def _stage_errors(
+        self, task: Task, kept: list[tuple[Carry, dict[str, Tensor]]] | None = None
     ) -> Iterator[tuple[Stage, StageOutput, Tensor, dict[str, Tensor], dict[str, list[str]]]]:
-        """Yield each stage, its output and its losses, and keep its input and buffers."""
+        """Yield each stage, its output and its losses; keep its input and buffers in `kept`."""
         assert task.batch is not None
         carry = chain.first_carry(self.hierarchy, task.batch.features, task.batch.lengths)
         for stage in self.stages:
-            kept.append((carry, self._kept_buffers(stage)))
+            if kept is not None:
+                kept.append((carry, self._kept_buffers(stage)))
             output = self._run(stage, carry, task.number, self.probes)
-            carry = output.carry.detached()
+            carry = output.carry.detached() if self.by_stages else output.carry
             if stage == self.stages[-1]:
                 found = model_errors(output, task, self.config)
             else:

@@ -28,6 +28,7 @@ RULES = [
     ("local+global", *BROADCAST, "learning.feedback_weights=fixed"),
     ("local+global", "learning.feedback=correction", "learning.mix=0.4"),
     ("local+global", "learning.mix=auto"),
+    ("backprop+inter", "learning.inter=0.3", "learning.blocks=1"),
 ]
 
 
@@ -38,7 +39,7 @@ def settings(rule, *more):
 
 def learner_of(config, seed=0):
     torch.manual_seed(seed)
-    model = build_model(config.model, 7, SIZES)
+    model = build_model(config.model, 7, {h: SIZES[h] for h in config.heads.used})
     models.add_learning_nets(model, config)
     return Learner(model, config, CPU)
 
@@ -146,6 +147,20 @@ def test_feedback_through_the_true_readout_is_the_true_gradient():
     assert cosine(back, {name: true[name]}) > 0.6  # the norm before the head turns it
 
 
+def test_intermediate_errors_reach_the_stages_below():
+    more = ("learning.blocks=2", "heads={phones: 1}", "model.heads={phones: {level: 2}}")
+    with_errors = learner_of(settings("backprop+inter", "learning.inter=0.3", *more))
+    plain = learner_of(settings("backprop+inter", *more))
+    plain.model.load_state_dict(with_errors.model.state_dict(), strict=False)
+    one, two = (gradients(learner, learner.backward) for learner in (with_errors, plain))
+    assert any(name.startswith("learning.0.heads") for name in one)
+    for name in ("levels.0.enter.weight", "levels.1.blocks.blocks.3.norm_in.weight"):
+        assert not torch.equal(one[name], two[name])
+    # the stage above the last net has the gradient of the head alone
+    top = "levels.2.blocks.blocks.1.norm_in.weight"
+    torch.testing.assert_close(one[top], two[top], rtol=1e-4, atol=1e-8)
+
+
 def test_cosine():
     a = {"x": torch.tensor([1.0, 0.0]), "y": torch.tensor([1.0])}
     assert cosine(a, a) == pytest.approx(1)
@@ -216,6 +231,7 @@ def test_each_function_learns_by_stages(function):
     ("learning.mix=0.5", r"learning\.mix.*has no effect with local"),
     ("learning.blocks=0", r"learning\.blocks.*must be >= 1, got 0"),
     ("model={preset: recurrent}", r"learning\.rule.*recurrent cannot be divided"),
+    ("learning.inter=1", r"learning\.inter.*has no effect with local"),
     ("learning.staleness=1", r"learning\.staleness.*only the broadcast error can be late"),
 ])  # fmt: skip
 def test_what_a_rule_cannot_do_is_refused(word, message):

@@ -1,0 +1,1 @@
+"""Learning by local and global error, block by block, beside backpropagation (C18)."""

@@ -1,0 +1,130 @@
+"""Groups of processes that wait for requests, so that systems can take turns on one machine."""
+
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import timedelta
+from multiprocessing import get_context
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Any
+
+from speechasym.errors import TrainingError
+
+SECONDS = 60.0  # for a peer, and for an answer beyond what the request itself takes
+
+
+class Server:
+    """One process of a system, which answers requests: `(method, arguments...)`."""
+
+    def __call__(self, request: Any) -> Any:
+        """Answer a request with what the method returns."""
+        method, *arguments = request
+        return getattr(self, method)(*arguments)
+
+
+class Processes:
+    """Processes of one system, joined by gloo if there are several; they end with this object.
+
+    While no request is under way they sleep.
+
+    Args:
+        make: a class of a module, called with rank, size and `arguments`.
+        threads: of each process. Where there are enough cores, processes have cores of their own.
+
+    Example:
+        >>> with Processes(systems.Backprop, 2, arguments=(setup,)) as processes:
+        ...     answers = processes.ask(("timed", 10))
+    """
+
+    def __init__(
+        self, make: Callable[..., Server], size: int = 1, threads: int = 1,
+        arguments: Sequence[Any] = (),
+    ) -> None:  # fmt: skip
+        context = get_context("forkserver")
+        context.set_forkserver_preload([make.__module__])
+        self._folder = tempfile.TemporaryDirectory()
+        store = Path(self._folder.name) / "store"
+        cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+        self._links, self._running = [], []
+        for rank in range(size):
+            own = cores[rank * threads :][:threads] if size * threads <= len(cores) else []
+            here, there = context.Pipe()
+            process = context.Process(
+                target=_serve, args=(there, make, rank, size, threads, own, str(store), arguments),
+                daemon=True,
+            )  # fmt: skip
+            process.start()
+            there.close()
+            self._links.append(here)
+            self._running.append(process)
+
+    def ask(self, request: Any) -> list[Any]:
+        """Return the answer of each process. Raises `TrainingError` if one of them fails."""
+        for link in self._links:
+            with suppress(BrokenPipeError):  # it has died, which is noticed below
+                link.send(request)
+        answers: dict[int, Any] = {}
+        while waiting := [link for n, link in enumerate(self._links) if n not in answers]:
+            ready = wait(waiting, SECONDS)
+            problem = f"does not answer for {SECONDS:g} s" if not ready else ""
+            for rank, link in enumerate(self._links):
+                if rank in answers or (ready and link not in ready):
+                    continue
+                try:
+                    answers[rank] = link.recv() if not problem else None
+                except (EOFError, ConnectionResetError):
+                    problem = "has died"
+                if not problem and isinstance(answers[rank], Exception):
+                    problem = f"failed: {answers[rank]}"
+                if problem:
+                    self.close()
+                    remedy = "Run the command again, which continues"
+                    raise TrainingError(f"process {rank}", problem, remedy)
+        return [answers[rank] for rank in range(len(self._links))]
+
+    def close(self) -> None:
+        """End the processes."""
+        for link in self._links:
+            link.close()
+        for process in self._running:
+            process.terminate()
+        for process in self._running:
+            process.join()
+        self._folder.cleanup()
+
+    def __enter__(self) -> "Processes":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+def _serve(
+    link: Any, make: Callable[..., Server], rank: int, size: int, threads: int, cores: list[int],
+    store: str, arguments: Sequence[Any],
+) -> None:  # fmt: skip
+    """Answer requests until the other end is closed."""
+    import torch
+    import torch.distributed as dist
+
+    if cores:
+        os.sched_setaffinity(0, cores)
+    torch.set_num_threads(threads)
+    try:
+        if size > 1:
+            dist.init_process_group(
+                "gloo", init_method=f"file://{store}", rank=rank, world_size=size,
+                timeout=timedelta(seconds=SECONDS),
+            )  # fmt: skip
+        answer = make(rank, size, *arguments)
+        while True:
+            link.send(answer(link.recv()))
+    except EOFError:
+        pass
+    except Exception as error:
+        link.send(RuntimeError(f"{type(error).__name__}: {error}"))
+    finally:
+        if dist.is_initialized():
+            os._exit(0)  # without waiting for peers, which may have died

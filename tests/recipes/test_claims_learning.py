@@ -13,7 +13,9 @@ from recipes.claims.learning.processes import Processes, Server
 from recipes.claims.learning.scaling import Affine, Costs, Link
 from speechasym.errors import ConfigError, TrainingError
 
-TINY = stacks.Setup(function="convolution", levels=3, width=8, batch=4, frames=24, labels=2)
+TINY = stacks.Setup(
+    function="convolution", levels=3, pairs=1, width=8, batch=4, frames=24, labels=2
+)
 FAST = Link(0.0, float("inf"))
 # 4 levels, 8 utterances; a second for each utterance and level, and nothing else
 PLAIN = Costs(
@@ -75,8 +77,9 @@ def test_local_errors_by_hand():
     assert scaling.local(PLAIN, 3, FAST) == 16  # 2, 1 and 1 levels
     headed = replace(PLAIN, head=Affine(2.0, 0.5), update=0.25)
     assert scaling.one_worker(headed) == 32 + 6 + 4 * 0.25
-    assert scaling.local(headed, 2, FAST) == 16 + 6 + 2 * 0.25  # each part has a head
-    assert scaling.local(replace(headed, cores=1), 2, FAST) == 32 + 12 + 4 * 0.25
+    assert scaling.local(headed, 2, FAST) == 16 + 2 * 6 + 2 * 0.25  # each level has a head
+    assert scaling.local(replace(headed, cores=1), 2, FAST) == 32 + 4 * 6 + 4 * 0.25
+    assert scaling.local(replace(headed, extra=1.0), 2, FAST) == 16 + 6 + 1 + 2 * 0.25
     slow = Link(0.0, 0.5)  # bytes a second; 8 bytes a batch
     assert scaling.local(PLAIN, 4, slow) == 16
     assert scaling.local(PLAIN, 4, slow, broadcast=1.0) == 48  # the top sends to three
@@ -97,7 +100,8 @@ def test_limits(system):
     link = Link(1e-4, 1e9)
     modelled = replace(PLAIN, head=Affine(0.1, 0.01), update=0.01, batch=16)
     if "x 4" not in system:
-        assert scaling.speedup(system, 1, modelled, link) == 1
+        alone = scaling.speedup(system, 1, replace(modelled, extra=0.0), link)
+        assert alone == pytest.approx(1) >= scaling.speedup(system, 1, modelled, link)
     with_parts = [scaling.speedup(system, w, modelled, FAST) for w in (1, 2, 4)]
     assert with_parts == sorted(with_parts)
     for workers in (2, 4, 8, 64):
@@ -183,21 +187,9 @@ def test_a_process_that_dies_or_fails_is_named():
 
 
 def test_it_measures_resumes_and_reports(tmp_path, capsys):
-    sizes = [
-        "--levels",
-        "4",
-        "--width",
-        "8",
-        "--batch",
-        "4",
-        "--frames",
-        "24",
-        "--labels",
-        "2",
-        "--function",
-        "convolution",
-    ]
-    arguments = ["--out", str(tmp_path), "--steps", "1", "--microbatches", "4", *sizes]
+    words = "--levels 4 --pairs 1 --width 8 --batch 4 --frames 24 --labels 2"
+    words += " --function convolution --microbatches 4 --steps 1"
+    arguments = ["--out", str(tmp_path), *words.split()]
     assert pipeline.main([*arguments, "--rounds", "1"]) == 0
     first = (tmp_path / pipeline.LINES).read_text()
     assert pipeline.main([*arguments, "--rounds", "2"]) == 0

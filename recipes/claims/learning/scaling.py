@@ -14,6 +14,7 @@ gradients are summed over them.
 [2] D. Narayanan et al., "PipeDream: generalized pipeline parallelism for DNN training", SOSP, 2019.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -90,10 +91,12 @@ class Costs:
     update: float  # seconds, of one level's parameters
     boundary: float  # bytes of an utterance between levels
     parameters: float  # bytes of one level
-    cores: float = float("inf")  # that all workers share
+    # seconds a batch of what a level below the top needs to learn by itself; default: a head
+    extra: float | None = None
+    cores: float = math.inf  # that all workers share
 
-    def parts(self, count: int, n: float, heads: bool = False) -> list[float]:
-        """Return the seconds of each part for n utterances; all of them have a head, or the last.
+    def parts(self, count: int, n: float) -> list[float]:
+        """Return the seconds of each part for n utterances; the last has the head.
 
         Raises `ConfigError` for more parts than levels.
         """
@@ -101,7 +104,7 @@ class Costs:
         for own in split(self.levels, count):
             time = (self.first if own.start == 0 else self.level)(n)
             time += (len(own) - 1) * self.level(n)
-            if heads or own.stop == self.levels:
+            if own.stop == self.levels:
                 time += self.head(n)
             seconds.append(time)
         return seconds
@@ -124,18 +127,21 @@ def ring(size: float, replicas: int, link: Link) -> float:
 def local(costs: Costs, parts: int, link: Link, queue: int = 2, broadcast: float = 0) -> float:
     """Return the seconds a batch of a steady run in which each part learns by itself.
 
-    The slowest of: computing, with a head in each part; one batch's bytes on a connection; a
-    batch's way up and the answer that its place in the queue is free, for each place.
+    The slowest of: computing, with what each level learns from; one batch's bytes on a connection;
+    a batch's way up and the answer that its place in the queue is free, for each place.
 
     Args:
         queue: batches that may be on their way to a part.
         broadcast: bytes of an utterance's global error, which the top sends to each other part.
     """
-    heads = parts > 1
-    seconds = costs.parts(parts, costs.batch, heads)
-    update = costs.longest(parts) * costs.update
-    slot = max(seconds) + update
-    slot = max(slot, (sum(seconds) + costs.levels * costs.update) / costs.cores)
+    extra = costs.head(costs.batch) if costs.extra is None else costs.extra
+    seconds = [
+        time + len(own) * costs.update + (len(own) - (own.stop == costs.levels)) * extra
+        for time, own in zip(
+            costs.parts(parts, costs.batch), split(costs.levels, parts), strict=True
+        )
+    ]
+    slot = max(*seconds, sum(seconds) / costs.cores)
     if parts > 1:
         size = costs.batch * costs.boundary
         slot = max(slot, link.transfer(size), (2 * link.latency + link.transfer(size)) / queue)
@@ -204,7 +210,8 @@ def faster(costs: Costs, times: float) -> Costs:
         name: Affine(*(v / times for v in getattr(costs, name)))
         for name in ("first", "level", "head")
     }
-    return replace(costs, update=costs.update / times, **changed)  # type: ignore[arg-type]
+    extra = None if costs.extra is None else costs.extra / times
+    return replace(costs, update=costs.update / times, extra=extra, **changed)  # type: ignore[arg-type]
 
 
 def measured_costs(lines: Sequence[Mapping[str, Any]], setup: Any) -> Costs:

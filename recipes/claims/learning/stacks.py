@@ -36,7 +36,8 @@ class Setup:
     """The stack and its batches: what all systems share."""
 
     function: str = "attention"  # of every other residual block; the rest are feed-forward
-    levels: int = 16  # each of two residual blocks
+    levels: int = 8
+    pairs: int = 2  # of residual blocks in a level
     width: int = 84
     batch: int = 16  # utterances
     frames: int = 240  # of each utterance
@@ -44,7 +45,7 @@ class Setup:
 
     def __post_init__(self) -> None:
         check_choice("function", self.function, ("attention", "convolution", "statespace"))
-        for name in ("levels", "width", "batch", "frames", "labels"):
+        for name in ("levels", "pairs", "width", "batch", "frames", "labels"):
             check_count(name, getattr(self, name))
 
     @property
@@ -62,7 +63,7 @@ def build(setup: Setup) -> Hierarchy:
     """Return the stack, with the same parameters in each process; its head is on top."""
     levels = tuple(
         LevelConfig(
-            width=setup.width, units=0, functions=(setup.function, "feedforward"),
+            width=setup.width, units=0, functions=(setup.function, "feedforward"), repeat=setup.pairs,
             block=BlockOptions(norm="pre", expansion=2), stride=STRIDE if number == 0 else 1,
         )
         for number in range(setup.levels)

@@ -101,7 +101,8 @@ def test_limits(system):
     modelled = replace(PLAIN, head=Affine(0.1, 0.01), update=0.01, batch=16)
     if "x 4" not in system:
         alone = scaling.speedup(system, 1, replace(modelled, extra=0.0), link)
-        assert alone == pytest.approx(1) >= scaling.speedup(system, 1, modelled, link)
+        assert alone == pytest.approx(1)
+        assert scaling.speedup(system, 1, modelled, link) <= 1 + 1e-9
     with_parts = [scaling.speedup(system, w, modelled, FAST) for w in (1, 2, 4)]
     assert with_parts == sorted(with_parts)
     for workers in (2, 4, 8, 64):

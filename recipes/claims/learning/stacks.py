@@ -63,7 +63,8 @@ def build(setup: Setup) -> Hierarchy:
     """Return the stack, with the same parameters in each process; its head is on top."""
     levels = tuple(
         LevelConfig(
-            width=setup.width, units=0, functions=(setup.function, "feedforward"), repeat=setup.pairs,
+            width=setup.width, units=0,
+            functions=(setup.function, "feedforward"), repeat=setup.pairs,
             block=BlockOptions(norm="pre", expansion=2), stride=STRIDE if number == 0 else 1,
         )
         for number in range(setup.levels)

@@ -14,6 +14,7 @@ from recipes.claims.learning import stacks
 from recipes.claims.learning.processes import Server
 from recipes.claims.learning.stacks import Part
 from recipes.claims.learning.systems import Trainer
+from speechasym.training.distributed import ProcessGroup
 
 REPEATS = 3
 ROUND_TRIPS = 30
@@ -22,9 +23,9 @@ ROUND_TRIPS = 30
 class Levels(Trainer):
     """One process that times each level of the stack by itself."""
 
-    def __init__(self, rank: int, size: int, setup: stacks.Setup) -> None:
-        super().__init__(rank, size, setup, range(setup.levels))
-        model = self.part.run[0][0]
+    def __init__(self, group: ProcessGroup, setup: stacks.Setup) -> None:
+        model = stacks.build(setup)
+        super().__init__(group, setup, model)
         self.parts = [Part(model, range(n, n + 1)) for n in range(setup.levels)]
 
     def measure(self) -> dict[str, Any]:
@@ -91,8 +92,8 @@ def _timed(times: list[float]) -> Iterator[None]:
 class Connection(Server):
     """Two processes that send to and fro."""
 
-    def __init__(self, rank: int, size: int, setup: stacks.Setup) -> None:
-        self.rank, self.numbers = rank, setup.boundary * setup.batch // 4
+    def __init__(self, group: ProcessGroup, setup: stacks.Setup) -> None:
+        self.rank, self.numbers = group.rank, setup.boundary * setup.batch // 4
 
     def measure(self) -> dict[str, float]:
         """Return the latency in seconds, and bytes a second of what passes between two levels."""

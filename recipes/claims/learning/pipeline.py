@@ -9,6 +9,7 @@ complete round.
 
 import argparse
 import json
+import math
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, fields, replace
@@ -29,7 +30,13 @@ from speechasym.config import check_count
 
 ROUNDS, STEPS = 7, 10
 LINES, REPORT, FIGURE = "parallel.jsonl", "parallel.md", "scaling.png"
-ONE, TWO = "backprop, 1 process, 1 thread", "backprop, 1 process, 2 threads"
+ALONE = ", 1 process, 1 thread"
+ONE, TWO = f"backprop{ALONE}", "backprop, 1 process, 2 threads"
+RULES: dict[str, dict[str, Any]] = {
+    "local": {"rule": "local"},
+    "local+global, imitation": {"rule": "local+global", "feedback": "imitation"},
+    "local+global, broadcast": {"rule": "local+global", "feedback": "broadcast"},
+}
 LEVELS, CONNECTION = "costs of levels", "connection"
 
 
@@ -43,10 +50,12 @@ class System(NamedTuple):
     arguments: tuple[Any, ...] = ()
 
     def seconds(self, costs: Costs, link: Link) -> float:
-        """Return the predicted seconds a batch; threads are not predicted (NaN)."""
+        """Return the predicted seconds a batch; NaN for what the model does not predict."""
+        if self.make is systems.Local:
+            return math.nan
         if self.make is systems.Backprop:
             if self.threads > 1:
-                return float("nan")
+                return math.nan
             return scaling.replicated(costs, self.size, link)
         _, microbatches = self.arguments
         return scaling.pipelined(costs, self.size, microbatches, link)
@@ -58,6 +67,7 @@ def all_systems(microbatches: Sequence[int]) -> list[System]:
         System(ONE, systems.Backprop),
         System(TWO, systems.Backprop, threads=2),
         System("backprop, 2 replicas", systems.Backprop, 2),
+        *(System(f"{name}{ALONE}", systems.Local, 1, 1, (rule,)) for name, rule in RULES.items()),
     ]
     for count in microbatches:
         for size, schedule in ((2, "1F1B"), (2, "GPipe"), (3, "1F1B")):
@@ -109,12 +119,25 @@ def chosen(path: Path, setup: Setup, microbatches: Sequence[int]) -> list[dict[s
     ]  # fmt: skip
 
 
-def report(lines: Sequence[dict[str, Any]], setup: Setup, microbatches: Sequence[int]) -> str:
-    """Return what was measured and what the model predicts for the same, in Markdown."""
+def _by_system(lines: Sequence[dict[str, Any]]) -> dict[str, dict[int, dict[str, Any]]]:
+    """Return {system: {round: line}}."""
     by: dict[str, dict[int, dict[str, Any]]] = {}
     for line in lines:
         by.setdefault(line["system"], {})[line["round"]] = line
-    modelled = scaling.measured_costs(list(by[LEVELS].values()), setup)
+    return by
+
+
+def model_of(lines: Sequence[dict[str, Any]], setup: Setup) -> Costs:
+    """Return the model's numbers."""
+    by = _by_system(lines)
+    relative = {rule: 1 / median(_ratios(by, f"{rule}{ALONE}", ONE)) for rule in RULES}
+    return scaling.measured_costs(list(by[LEVELS].values()), setup, relative)
+
+
+def report(lines: Sequence[dict[str, Any]], setup: Setup, microbatches: Sequence[int]) -> str:
+    """Return what was measured and what the model predicts for the same, in Markdown."""
+    by = _by_system(lines)
+    modelled = model_of(lines, setup)
     link = Link(*(median(x[key] for x in by[CONNECTION].values()) for key in Link._fields))
     cores = max(s.size * s.threads for s in all_systems(()))  # of the machine that are used
     shared = replace(modelled, cores=cores)
@@ -133,7 +156,7 @@ def report(lines: Sequence[dict[str, Any]], setup: Setup, microbatches: Sequence
                 system.name,
                 f"{median(speed.values()):.1f}",
                 _spread(to_one),
-                "-" if predicted != predicted else f"{predicted:.2f}",
+                "-" if math.isnan(predicted) else f"{predicted:.2f}",
                 _spread(_ratios(by, system.name, TWO)),
                 ", ".join(f"{share:.2f}" for share in busy),
                 f"{1 - sum(busy) / len(busy):.2f}",
@@ -173,6 +196,10 @@ def numbers(modelled: Costs, link: Link) -> str:
             ("any other level", modelled.level),
             ("head and its loss", modelled.head),
         )
+    ]
+    rows += [
+        [f"{rule}, besides each level below the top, for a batch, ms", f"{1e3 * time:.2f}"]
+        for rule, time in modelled.extras.items()
     ]
     rows += [
         ["update of a level, ms", f"{1e3 * modelled.update:.2f}"],
@@ -237,10 +264,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         lines = chosen(path, setup, args.microbatches)
         if not lines:
             parser.error(f"{path} contains no rounds of this setup; run without --report")
-        scaling.draw(
-            scaling.measured_costs([x for x in lines if x["system"] == LEVELS], setup),
-            args.out / FIGURE,
-        )
+        scaling.draw(model_of(lines, setup), args.out / FIGURE)
         publish(report(lines, setup, args.microbatches), args.out / REPORT)
         return 0
 

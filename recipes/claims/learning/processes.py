@@ -1,13 +1,11 @@
 """Groups of processes that wait for requests, so that systems can take turns on one machine."""
 
 import os
-import tempfile
-from collections.abc import Callable, Sequence
+import socket
+from collections.abc import Sequence
 from contextlib import suppress
-from datetime import timedelta
 from multiprocessing import get_context
 from multiprocessing.connection import wait
-from pathlib import Path
 from typing import Any
 
 from speechasym.errors import TrainingError
@@ -17,6 +15,8 @@ SECONDS = 60.0  # for a peer, and for an answer beyond what the request itself t
 
 class Server:
     """One process of a system, which answers requests: `(method, arguments...)`."""
+
+    divided = False  # whether the processes share the levels of one model, as `train` does it
 
     def __call__(self, request: Any) -> Any:
         """Answer a request with what the method returns."""
@@ -30,7 +30,7 @@ class Processes:
     While no request is under way they sleep.
 
     Args:
-        make: a class of a module, called with rank, size and `arguments`.
+        make: a class of a module, called with the process group and `arguments`.
         threads: of each process. Where there are enough cores, processes have cores of their own.
 
     Example:
@@ -39,20 +39,21 @@ class Processes:
     """
 
     def __init__(
-        self, make: Callable[..., Server], size: int = 1, threads: int = 1,
+        self, make: type[Server], size: int = 1, threads: int = 1,
         arguments: Sequence[Any] = (),
     ) -> None:  # fmt: skip
         context = get_context("forkserver")
         context.set_forkserver_preload([make.__module__])
-        self._folder = tempfile.TemporaryDirectory()
-        store = Path(self._folder.name) / "store"
+        with socket.socket() as free:
+            free.bind(("localhost", 0))
+            port = free.getsockname()[1]
         cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
         self._links, self._running = [], []
         for rank in range(size):
             own = cores[rank * threads :][:threads] if size * threads <= len(cores) else []
             here, there = context.Pipe()
             process = context.Process(
-                target=_serve, args=(there, make, rank, size, threads, own, str(store), arguments),
+                target=_serve, args=(there, make, rank, size, port, threads, own, arguments),
                 daemon=True,
             )  # fmt: skip
             process.start()
@@ -92,7 +93,6 @@ class Processes:
             process.terminate()
         for process in self._running:
             process.join()
-        self._folder.cleanup()
 
     def __enter__(self) -> "Processes":
         return self
@@ -102,29 +102,25 @@ class Processes:
 
 
 def _serve(
-    link: Any, make: Callable[..., Server], rank: int, size: int, threads: int, cores: list[int],
-    store: str, arguments: Sequence[Any],
+    link: Any, make: type[Server], rank: int, size: int, port: int, threads: int,
+    cores: list[int], arguments: Sequence[Any],
 ) -> None:  # fmt: skip
     """Answer requests until the other end is closed."""
     import torch
-    import torch.distributed as dist
+
+    from speechasym.training.distributed import process_group
 
     if cores:
         os.sched_setaffinity(0, cores)
     torch.set_num_threads(threads)
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(size)}
+    os.environ |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
     try:
-        if size > 1:
-            dist.init_process_group(
-                "gloo", init_method=f"file://{store}", rank=rank, world_size=size,
-                timeout=timedelta(seconds=SECONDS),
-            )  # fmt: skip
-        answer = make(rank, size, *arguments)
-        while True:
-            link.send(answer(link.recv()))
+        with process_group(torch.device("cpu"), size if make.divided else 1) as group:
+            answer: Server = make(group, *arguments)  # type: ignore[call-arg]
+            while True:
+                link.send(answer(link.recv()))
     except EOFError:
         pass
     except Exception as error:
         link.send(RuntimeError(f"{type(error).__name__}: {error}"))
-    finally:
-        if dist.is_initialized():
-            os._exit(0)  # without waiting for peers, which may have died

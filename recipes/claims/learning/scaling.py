@@ -16,7 +16,7 @@ gradients are summed over them.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -30,7 +30,8 @@ GIGABITS = (1, 10, 100)  # a second
 LATENCY = 50e-6  # seconds, of a usual network
 # Okabe and Ito's palette, distinguishable with any colour vision
 LINES = {
-    "local": ("#0072B2", "-", "o", "blocks with local errors"),
+    "local": ("#0072B2", "-", "o", "local"),
+    "local+global, imitation": ("#56B4E9", "-", "v", "local+global, imitation"),
     "pipeline": ("#D55E00", "--", "s", "backprop, pipeline 1F1B"),
     "pipeline, batch x 4": ("#E69F00", "--", "D", "the same, batch x 4"),
     "replicas": ("#000000", ":", "^", "backprop, replicas only"),
@@ -91,8 +92,8 @@ class Costs:
     update: float  # seconds, of one level's parameters
     boundary: float  # bytes of an utterance between levels
     parameters: float  # bytes of one level
-    # seconds a batch of what a level below the top needs to learn by itself; default: a head
-    extra: float | None = None
+    # by rule, seconds a batch of what a level below the top needs to learn by itself
+    extras: Mapping[str, float] = field(default_factory=dict)
     cores: float = math.inf  # that all workers share
 
     def parts(self, count: int, n: float) -> list[float]:
@@ -124,17 +125,20 @@ def ring(size: float, replicas: int, link: Link) -> float:
     return 2 * (replicas - 1) * link.seconds(size / replicas)
 
 
-def local(costs: Costs, parts: int, link: Link, queue: int = 2, broadcast: float = 0) -> float:
+def local(
+    costs: Costs, rule: str, parts: int, link: Link, queue: int = 2, broadcast: float = 0
+) -> float:
     """Return the seconds a batch of a steady run in which each part learns by itself.
 
     The slowest of: computing, with what each level learns from; one batch's bytes on a connection;
     a batch's way up and the answer that its place in the queue is free, for each place.
 
     Args:
+        rule: a key of `costs.extras`.
         queue: batches that may be on their way to a part.
         broadcast: bytes of an utterance's global error, which the top sends to each other part.
     """
-    extra = costs.head(costs.batch) if costs.extra is None else costs.extra
+    extra = costs.extras[rule]
     seconds = [
         time + len(own) * costs.update + (len(own) - (own.stop == costs.levels)) * extra
         for time, own in zip(
@@ -196,8 +200,8 @@ def speedup(system: str, workers: int, costs: Costs, link: Link) -> float:
     if system == "pipeline, batch x 4":
         costs = replace(costs, batch=4 * costs.batch)
     parts, replicas = (1, workers) if system == "replicas" else divided(workers, costs.levels)
-    if system == "local":
-        seconds = local(costs, parts, link)
+    if system in costs.extras:
+        seconds = local(costs, system, parts, link)
     else:
         seconds = pipelined(costs, parts, best_microbatches(costs, parts, link), link)
     seconds += ring(costs.longest(parts) * costs.parameters, replicas, link)
@@ -210,12 +214,18 @@ def faster(costs: Costs, times: float) -> Costs:
         name: Affine(*(v / times for v in getattr(costs, name)))
         for name in ("first", "level", "head")
     }
-    extra = None if costs.extra is None else costs.extra / times
-    return replace(costs, update=costs.update / times, extra=extra, **changed)  # type: ignore[arg-type]
+    extras = {rule: seconds / times for rule, seconds in costs.extras.items()}
+    return replace(costs, update=costs.update / times, extras=extras, **changed)  # type: ignore[arg-type]
 
 
-def measured_costs(lines: Sequence[Mapping[str, Any]], setup: Any) -> Costs:
-    """Return the medians of the lines that `costs.Levels` has measured."""
+def measured_costs(
+    lines: Sequence[Mapping[str, Any]], setup: Any, relative: Mapping[str, float]
+) -> Costs:
+    """Return the medians of the lines that `costs.Levels` has measured.
+
+    Args:
+        relative: by rule, seconds of one process relative to those of backpropagation.
+    """
     affine: dict[str, Any] = {}
     for name in ("first", "level", "head"):
         points = {
@@ -223,10 +233,12 @@ def measured_costs(lines: Sequence[Mapping[str, Any]], setup: Any) -> Costs:
             for n in lines[0]["seconds"]
         }
         affine[name] = Affine.fitted(points)
-    return Costs(
+    found = Costs(
         levels=setup.levels, batch=setup.batch, boundary=setup.boundary, **affine,
         update=median(line["update"] for line in lines), parameters=lines[0]["parameters"],
     )  # fmt: skip
+    share = one_worker(found) / max(1, setup.levels - 1)
+    return replace(found, extras={rule: (time - 1) * share for rule, time in relative.items()})
 
 
 def draw(costs: Costs, path: Path, times: Sequence[float] = (1, 100)) -> None:
@@ -260,6 +272,6 @@ def draw(costs: Costs, path: Path, times: Sequence[float] = (1, 100)) -> None:
         row[0].set_ylabel("speed-up per worker")
     for axis in rows[-1]:
         axis.set_xlabel("workers")
-    figure.legend(*rows[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    figure.legend(*rows[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
     figure.savefig(path, dpi=110)
     plt.close(figure)

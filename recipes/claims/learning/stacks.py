@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from speechasym.config import check_choice, check_count
-from speechasym.errors import ConfigError
 from speechasym.levels import chain, ctc
 from speechasym.levels.chain import Carry
 from speechasym.levels.config import (
@@ -26,6 +25,7 @@ from speechasym.levels.config import (
 )
 from speechasym.levels.events import Steps
 from speechasym.levels.hierarchy import Hierarchy
+from speechasym.training.parallel import divide
 
 COLUMNS, SYMBOLS = 33, 39  # of compact features, and phones
 STRIDE = 3
@@ -89,7 +89,7 @@ def loss(log_probs: Tensor, labels: Tensor) -> Tensor:
 
 
 def split(levels: int, parts: int) -> list[range]:
-    """Divide levels into consecutive parts whose sizes differ by at most one, longest first.
+    """Divide levels, from the lowest up, into parts as equal as can be; the head is on top.
 
     Raises `ConfigError` for more parts than levels.
 
@@ -97,13 +97,7 @@ def split(levels: int, parts: int) -> list[range]:
         >>> split(5, 2)
         [range(0, 3), range(3, 5)]
     """
-    if not 1 <= parts <= levels:
-        raise ConfigError(
-            "parts", f"must be 1 to {levels}, one level each, got {parts}", "Use fewer"
-        )
-    size, longer = divmod(levels, parts)
-    ends = [size * n + min(n, longer) for n in range(parts + 1)]
-    return [range(ends[n], ends[n + 1]) for n in range(parts)]
+    return divide([1.0] * (levels - 1) + [1.1], parts)[::-1]
 
 
 class Part(nn.Module):

@@ -4,20 +4,25 @@ Each class is one process of a system.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributed.pipelining import PipelineStage, Schedule1F1B, ScheduleGPipe
 
 from recipes.claims.learning import stacks
 from recipes.claims.learning.processes import Server
 from recipes.claims.learning.stacks import Meter, Part, SavedMemory, Setup
+from speechasym.training import models
+from speechasym.training.config import DataConfig, LearningConfig, TrainConfig
 from speechasym.training.distributed import ProcessGroup, sum_gradients
+from speechasym.training.on_device import Batch
+from speechasym.training.rules.errors import Task
+from speechasym.training.rules.learner import Learner
 
 BATCHES = 4  # that take turns
 RATE = 1e-3
@@ -25,16 +30,11 @@ SCHEDULES = {"1F1B": Schedule1F1B, "GPipe": ScheduleGPipe}
 
 
 class Trainer(Server):
-    """A process that trains a part of the stack.
+    """A process that trains a module: the stack, or a part of it."""
 
-    Args:
-        own: levels of this process.
-    """
-
-    def __init__(self, rank: int, size: int, setup: Setup, own: range) -> None:
-        self.rank, self.size, self.setup = rank, size, setup
-        self.part = Part(stacks.build(setup), own)
-        self.optimiser = torch.optim.AdamW(self.part.parameters(), RATE)
+    def __init__(self, group: ProcessGroup, setup: Setup, module: nn.Module) -> None:
+        self.group, self.setup, self.module = group, setup, module
+        self.optimiser = torch.optim.AdamW(module.parameters(), RATE)
         self.batches = [stacks.batch(setup, number) for number in range(BATCHES)]
         self.meter = Meter()
         self.losses: list[float] = []
@@ -68,14 +68,14 @@ class Trainer(Server):
 
     def memory(self) -> int:
         """Return the peak of saved activations in a step, in bytes."""
-        with SavedMemory(self.part.parameters()) as memory:
+        with SavedMemory(self.module.parameters()) as memory:
             self.run(1)
         return memory.peak
 
     def gradients(self) -> list[NDArray]:
         """Return the gradients of the first batch."""
         self.backward(*self.batches[0])
-        found = [p.grad.clone().numpy() for p in self.part.parameters() if p.grad is not None]
+        found = [p.grad.clone().numpy() for p in self.module.parameters() if p.grad is not None]
         self.optimiser.zero_grad()
         return found
 
@@ -83,29 +83,28 @@ class Trainer(Server):
         return self.meter.computing()
 
     def _meet(self) -> None:
-        if self.size > 1:
+        if not self.group.alone:
             dist.barrier()
 
 
 class Backprop(Trainer):
     """Backpropagation through the whole stack; several processes share each batch."""
 
-    def __init__(self, rank: int, size: int, setup: Setup) -> None:
-        super().__init__(rank, size, setup, range(setup.levels))
+    def __init__(self, group: ProcessGroup, setup: Setup) -> None:
+        super().__init__(group, setup, Part(stacks.build(setup), range(setup.levels)))
 
     def backward(self, features: Tensor, labels: Tensor) -> None:
         """Add the gradients of this process's share of a batch, and sum over processes."""
         with self._computing():
-            own = slice(self.rank, None, self.size)
-            loss = stacks.loss(self.part(features[own]), labels[own])
-            (loss / self.size).backward()
+            own = slice(self.group.rank, None, self.group.size)
+            loss = stacks.loss(self.module(features[own]), labels[own])
+            (loss / self.group.size).backward()
         self.losses.append(loss.item())
-        group = ProcessGroup(self.rank, self.size)
-        sum_gradients(self.part, torch.zeros(0), group)
-        gradients = [p.grad for p in self.part.parameters() if p.grad is not None]
-        if self.size > 1:  # a ring sends each part of the sum almost twice
+        sum_gradients(self.module, torch.zeros(0), self.group)
+        gradients = [p.grad for p in self.module.parameters() if p.grad is not None]
+        if not self.group.alone:  # a ring sends each part of the sum almost twice
             self.meter.sends(gradients * 2)
-            self.meter.sent = round(self.meter.sent * (self.size - 1) / self.size)
+            self.meter.sent = round(self.meter.sent * (self.group.size - 1) / self.group.size)
 
 
 class Pipelined(Trainer):
@@ -116,11 +115,10 @@ class Pipelined(Trainer):
         microbatches: into which a batch is divided.
     """
 
-    def __init__(
-        self, rank: int, size: int, setup: Setup, schedule: str, microbatches: int
-    ) -> None:
-        super().__init__(rank, size, setup, stacks.split(setup.levels, size)[rank])
-        stage = _Stage(self.part, rank, size, torch.device("cpu"))
+    def __init__(self, group: ProcessGroup, setup: Setup, schedule: str, microbatches: int) -> None:
+        part = Part(stacks.build(setup), stacks.split(setup.levels, group.size)[group.rank])
+        super().__init__(group, setup, part)
+        stage = _Stage(part, group.rank, group.size, torch.device("cpu"))
         stage.trainer = self
 
         def loss(log_probs: Tensor, labels: Tensor) -> Tensor:
@@ -133,13 +131,42 @@ class Pipelined(Trainer):
     def backward(self, features: Tensor, labels: Tensor) -> None:
         """Add the gradients: the first process reads features, the last one labels."""
         losses: list[Tensor] = []
-        inputs = (features,) if self.rank == 0 else ()
+        inputs = (features,) if self.group.rank == 0 else ()
         outputs: dict[str, Any] = {}
-        if self.rank == self.size - 1:
+        if self.group.rank == self.group.size - 1:
             outputs = {"target": labels, "losses": losses}
         self.schedule.step(*inputs, return_outputs=False, **outputs)
         if losses:
             self.losses.append(torch.stack(losses).mean().item())
+
+
+class Local(Trainer):
+    """Levels that learn by a rule without backpropagation through the stack.
+
+    Args:
+        rule: keys of `LearningConfig`.
+    """
+
+    def __init__(self, group: ProcessGroup, setup: Setup, rule: Mapping[str, Any]) -> None:
+        model = stacks.build(setup)
+        self.config = TrainConfig(
+            data=DataConfig(train="", dev=""), model=model.config, learning=LearningConfig(**rule)
+        )
+        models.add_learning_nets(model, self.config)
+        super().__init__(group, setup, model)
+        self.learner = Learner(model, self.config, torch.device("cpu"), group)
+        self.number = 0
+
+    def backward(self, features: Tensor, labels: Tensor) -> None:
+        """Add the gradients of the levels' own errors."""
+        lengths, counts = (torch.full((len(t),), t.shape[1]) for t in (features, labels))
+        names = [str(number) for number in range(len(features))]
+        batch = Batch(names, features, lengths, {"phones": (labels, counts)})
+        task = Task(batch, {"phones": labels.numel()}, 1.0, self.number)
+        self.number += 1
+        with self._computing():
+            loss, _, _ = self.learner.backward(task)
+        self.losses.append(loss.item())
 
 
 class _Stage(PipelineStage):

@@ -133,12 +133,14 @@ class TopError(NamedTuple):
     slots: dict[str, int]
 
 
-def feedback_error(steps: Steps, nets: StageNets, top: TopError, config: TrainConfig) -> Tensor:
+def feedback_error(
+    steps: Steps, nets: StageNets, top: TopError, config: TrainConfig, share: float = 1.0
+) -> Tensor:
     """Return a loss whose gradient by y (B, F, D) is the broadcast error of the top [4].
 
     Learned weights are the transpose of a linear map, learned beside it, that predicts the output
     of the top from y: the gradient that reaches y through this map is what y needs to know of the
-    rest of the stack.
+    rest of the stack. What they learn from is a mean, so `share` is that of this process.
     """
     loss = steps.y.new_zeros((), dtype=torch.float32)
     learned = config.learning.feedback_weights == "learned"
@@ -159,9 +161,9 @@ def feedback_error(steps: Steps, nets: StageNets, top: TopError, config: TrainCo
             back = (at_steps(error) @ linear.weight.float()) * (part * steps.mask)[..., None]
         loss = loss + config.learning.weight * (steps.y.float() * back).sum()
         if learned:
-            scores = linear(nnf.rms_norm(steps.y.detach(), steps.y.shape[-1:], eps=1e-6)).float()
+            scores = linear(nnf.rms_norm(steps.y.detach().float(), steps.y.shape[-1:], eps=1e-6))
             log_probs = scores.unflatten(-1, (slots, -1)).log_softmax(-1)
             target = at_steps(top.log_probs[name]).unflatten(-1, (slots, -1)).exp()
             missed = -(target * log_probs).sum(-1).mean(-1) * steps.mask
-            loss = loss + missed.sum() / steps.mask.sum().clamp(min=1)
+            loss = loss + share * missed.sum() / steps.mask.sum().clamp(min=1)
     return loss

@@ -140,11 +140,8 @@ class Learner:
         """Scale gradients to a norm of at most `most`, by stages that of each; return the norm."""
         if not self.by_stages:
             return optimiser.clip_gradients(self.model.parameters(), most)
-        norms = [
-            optimiser.clip_gradients(own.values(), most)
-            for own in self.own
-            if any(p.grad is not None for p in own.values())
-        ]
+        learned = [own for own in self.own if any(p.grad is not None for p in own.values())]
+        norms = [optimiser.clip_gradients(own.values(), most) for own in learned or self.own]
         return torch.stack(norms).square().sum().sqrt()
 
     def local_gradient(self, task: Task) -> Found:
@@ -209,9 +206,10 @@ class Learner:
     def stage_gradients(self, compute: Callable[[], object]) -> list[dict[str, Tensor]]:
         """Return the gradients that `compute` adds to the model's parameters, by stage.
 
-        Parameters of the nets are left out; gradients and buffers are as before afterwards.
+        Parameters of the nets are left out; gradients, buffers and late errors are as before
+        afterwards.
         """
-        before = [self._kept_buffers(stage) for stage in self.stages]
+        before, late = [self._kept_buffers(stage) for stage in self.stages], self.late.copy()
         with _gradients_aside(self.model):
             compute()
             result = [
@@ -224,13 +222,19 @@ class Learner:
             ]
         for stage in self.stages:
             self._set_buffers(stage, before[stage.number])
+        self.late = late
         return result
 
     def state(self) -> dict[str, Tensor]:
-        """Return what a checkpoint must keep, besides the model: the mix, and late errors."""
+        """Return what a checkpoint must keep, besides the model: the mix, and late errors.
+
+        Late errors of several replicas are lost: one writes, and each has those of its own cuts.
+        """
         if not self.by_stages:
             return {}
         result = {"mix": torch.tensor([self.mix, self.due], dtype=torch.float64)}
+        if self.group.size > 1:
+            return result
         for place, kept in enumerate(self.late):
             result[f"late.{place}.number"] = torch.tensor(kept.number)
             for stage, (carry, buffers) in enumerate(zip(kept.carries, kept.buffers, strict=True)):
@@ -312,7 +316,8 @@ class Learner:
             if stage == self.stages[-1]:
                 found = model_errors(output, task, self.config)
             else:
-                found = stage_errors(output, self._nets(stage), task, self.config)
+                with losses.autocast(self.device, self.config.precision):
+                    found = stage_errors(output, self._nets(stage), task, self.config)
             yield stage, output, *found
             del output, found  # the graph of a stage is not held while the next one is computed
 
@@ -333,7 +338,8 @@ class Learner:
             now = self._kept_buffers(stage)
             self._set_buffers(stage, kept.buffers[stage.number])
             output = self._run(stage, kept.carries[stage.number], kept.number, self.probes)
-            feedback_error(output.carry.steps, self._nets(stage), kept.top, self.config).backward()
+            own, share = self._nets(stage), 1 / self.group.size
+            feedback_error(output.carry.steps, own, kept.top, self.config, share).backward()
             self._set_buffers(stage, now)
 
     def _kept_buffers(self, stage: Stage) -> dict[str, Tensor]:

@@ -7,9 +7,11 @@ import pytest
 import tiny
 import torch
 
+from speechasym.errors import TrainingError
 from speechasym.levels.hierarchy import build_model
 from speechasym.training import loop, losses, models
 from speechasym.training.config import read_config
+from speechasym.training.distributed import ProcessGroup
 from speechasym.training.on_device import Batch
 from speechasym.training.rules import nets
 from speechasym.training.rules.errors import Task
@@ -100,6 +102,23 @@ def test_a_local_gradient_does_not_depend_on_the_stages_above(local):
     assert all(torch.equal(before[name], after[name]) for name in set(before) - top)
 
 
+@pytest.mark.parametrize("rule", [*RULES, ("local+global", *BROADCAST)])
+def test_stages_learn_in_bfloat16(rule):
+    plain = "model.every={width: 8, units: 6, block: {heads: 2, norm: pre}}"
+    found = []
+    for precision in ("float32", "bfloat16"):
+        learner = learner_of(settings(*rule, plain, f"precision={precision}"))
+        found.append([float(learner.backward(task(number))[0]) for number in range(3)])
+    assert found[1] == pytest.approx(found[0], rel=0.05)
+
+
+def test_a_batch_without_cuts_is_named():
+    learner = learner_of(settings("local"))
+    learner.backward(task()._replace(batch=None))
+    with pytest.raises(TrainingError, match="no parameter has a gradient"):
+        learner.clip(5)
+
+
 def test_unsupervised_stages_learn_nothing_from_labels():
     learner = learner_of(settings("local", "learning.local=[contrastive]"))
     one = gradients(learner, learner.local_gradient)
@@ -122,6 +141,24 @@ def test_the_broadcast_error_is_the_last_ones_when_it_is_late():
     second = gradients(late, late.local_gradient)
     assert not torch.equal(first["levels.0.enter.weight"], second["levels.0.enter.weight"])
     assert len(late.late) == 1
+
+
+def test_measuring_leaves_late_errors_alone():
+    learner = learner_of(settings("local+global", *BROADCAST, "learning.staleness=1"))
+    learner.local_gradient(task(0))
+    learner.stage_gradients(lambda: learner.local_gradient(task(1)))
+    assert [kept.number for kept in learner.late] == [0]
+
+
+def test_replicas_share_what_feedback_learns_from():
+    config = settings("local+global", *BROADCAST)
+    found = []
+    for size in (1, 2):
+        learner = learner_of(config)
+        learner.group = ProcessGroup(0, size)
+        found.append(gradients(learner, learner.local_gradient))
+    name = "learning.0.feedback.words.weight"
+    torch.testing.assert_close(found[1][name], found[0][name] / 2)
 
 
 def test_feedback_through_the_true_readout_is_the_true_gradient():

@@ -148,16 +148,18 @@ class LearningConfig:
     blocks: int | None = None  # residual blocks of a stage; default: stages are levels
     # weight of the stages' own errors with backprop+inter, beside those of the model's heads
     inter: float = 0.0
+    # compute each stage again in backpropagation, so that the activations of one are held at a time
+    recompute: bool = False
     # local error of a stage below the top: ctc or framewise (of the nearest head's symbols),
     # predict (its input), next (its input some steps later), contrastive
     local: tuple[str, ...] = ("ctc",)
-    # how the error of the top reaches a stage: imitation (a net beside it predicts the final
-    # targets), broadcast (feedback weights), correction (the true gradient now and then)
+    # how the error above reaches a stage: imitation (a net beside it predicts the symbols of the
+    # next heads), broadcast (feedback weights), correction (the true gradient now and then)
     feedback: Literal["imitation", "broadcast", "correction"] = "imitation"
     feedback_weights: Literal["fixed", "learned"] = "learned"  # of broadcast
     layers: int = 1  # 1 to 3 layers of the imitating net
     keep_input: float = 0.1  # weight of imitation's loss that keeps information about the input
-    weight: float = 1.0  # weight of the global error
+    weight: float = 0.3  # weight of the global error
     # share of the steps that take the true gradient: 0 none, 1 all (backprop+inter); auto: by the
     # measured cosine between the local and the true gradient; default: 0, for correction 0.125
     mix: float | Literal["auto"] | None = None
@@ -182,6 +184,9 @@ class LearningConfig:
         check_range("inter", self.inter, "0.3")
         if self.inter and self.rule != "backprop+inter":
             raise ConfigError("inter", f"has no effect with {self.rule}", "Leave it out")
+        if self.recompute and self.rule not in ("backprop", "backprop+inter"):
+            problem = f"{self.rule} holds one stage at a time already"
+            raise ConfigError("recompute", problem, "Leave it out")
         check_range("staleness", self.staleness, "0, 1, 2 ...")
         if self.mix not in (None, "auto"):
             check_range("mix", float(self.mix), "0, 0.125, 1 or auto", high=1)
@@ -206,6 +211,11 @@ class LearningConfig:
     def uses_nets(self) -> bool:
         """Whether stages have nets of their own in training (`rules.nets`)."""
         return self.by_stages or self.inter > 0
+
+    @property
+    def divides(self) -> bool:
+        """Whether the stack is computed stage by stage."""
+        return self.uses_nets or self.recompute
 
     @property
     def share(self) -> float | None:
@@ -258,8 +268,8 @@ class TrainConfig:
         check_range("weight_decay", self.weight_decay, "0.01")
         check_range("framewise", self.framewise, "0 or 1")
         check_range("seed", self.seed, "0, 1, 2 ...", high=2**31, below=True)
-        default = self.learning.rule == "backprop+inter" and not self.learning.inter
-        if not default and not isinstance(self.model, HierarchyConfig):
+        plain = self.learning.rule == "backprop+inter" and not self.learning.divides
+        if not plain and not isinstance(self.model, HierarchyConfig):
             problem = f"{self.model.kind} cannot be divided, as {self.learning.rule} needs"
             remedy = "Use backprop+inter, or a model of levels"
             raise ConfigError("learning.rule", problem, remedy)

@@ -74,7 +74,7 @@ class Learner:
         top = max(nets.level_of(model, name) for name in model.heads)
         if self.rule.rule == "backprop":
             self.probes = [name for name in model.heads if nets.level_of(model, name) < top]
-        if self.rule.uses_nets:
+        if self.rule.divides:
             self.stages = chain.stages(model.config, self.rule.blocks)
             if self.by_stages and not {"ctc", "framewise"} & set(self.rule.local):
                 last = len(model.config.levels) - 1
@@ -109,6 +109,8 @@ class Learner:
 
         Returns the loss, its parts and the cuts left out, as `losses.batch_loss` does.
         """
+        if self.rule.recompute:
+            return self.true_gradient(task)
         if not self.by_stages:
             loss, parts, left_out = self.loss(task)
             if loss.requires_grad:
@@ -121,7 +123,7 @@ class Learner:
     def loss(self, task: Task) -> Found:
         """Return the loss of a step with its graph."""
         config = self.config
-        if not self.rule.uses_nets:
+        if not self.rule.divides:
             torch.manual_seed((config.seed * 1_000_003 + task.number) * 4096 + self.group.rank)
             options = {"probes": self.probes} if self.probes else {}
             return losses.batch_loss(
@@ -170,17 +172,18 @@ class Learner:
         return total, parts, left_out
 
     def true_gradient(self, task: Task) -> Found:
-        """Add the gradient of the loss of `backprop+inter`, holding one stage at a time."""
+        """Add the gradient of the loss of backpropagation, holding one stage at a time."""
         total, parts, left_out = self._nothing()
         if task.batch is None:
             return total, parts, left_out
         carries, buffers = [], []
+        probes = [] if self.by_stages else self.probes
         carry = chain.first_carry(self.hierarchy, task.batch.features, task.batch.lengths)
         with torch.no_grad():
             for stage in self.stages[:-1]:
                 carries.append(carry)
                 buffers.append(self._kept_buffers(stage))
-                carry = self._run(stage, carry, task.number, ()).carry
+                carry = self._run(stage, carry, task.number, probes).carry
         carries.append(carry)
         gradients: list[Tensor | None] = []
         for stage in reversed(self.stages):
@@ -189,8 +192,8 @@ class Learner:
                 tensor.requires_grad_(stage.number > 0)
             if stage != self.stages[-1]:
                 self._set_buffers(stage, buffers[stage.number])
-            output = self._run(stage, carry, task.number, ())
-            loss, found, left = model_errors(output, task, self.config)
+            output = self._run(stage, carry, task.number, probes)
+            loss, found, left = self._errors(stage, output, task, not self.by_stages)
             roots = [(loss, torch.ones_like(loss))] if loss.requires_grad else []
             if gradients:
                 pairs = zip(output.carry.tensors(), gradients, strict=True)
@@ -313,20 +316,21 @@ class Learner:
                 kept.append((carry, self._kept_buffers(stage)))
             output = self._run(stage, carry, task.number, self.probes)
             carry = output.carry.detached() if self.by_stages else output.carry
-            if stage == self.stages[-1]:
-                found = model_errors(output, task, self.config)
-            else:
-                with losses.autocast(self.device, self.config.precision):
-                    found = stage_errors(output, self._nets(stage), task, self.config)
+            found = self._errors(stage, output, task)
             yield stage, output, *found
             del output, found  # the graph of a stage is not held while the next one is computed
+
+    def _errors(self, stage: Stage, output: StageOutput, task: Task, own: bool = True) -> Found:
+        """Return the errors at a stage: the model's, and those of its nets, if it has any."""
+        if own and self.rule.uses_nets and stage != self.stages[-1]:
+            with losses.autocast(self.device, self.config.precision):
+                return stage_errors(output, self._nets(stage), task, self.config)
+        return model_errors(output, task, self.config)
 
     def _nets(self, stage: Stage) -> StageNets:
         return cast("StageNets", getattr(self.model, nets.NAME)[stage.number])
 
-    def _run(
-        self, stage: Stage, carry: Carry, number: int, probes: list[str] | tuple[()]
-    ) -> StageOutput:
+    def _run(self, stage: Stage, carry: Carry, number: int, probes: list[str]) -> StageOutput:
         seed = (self.config.seed * 1_000_003 + number) * 4096 + self.group.rank
         torch.manual_seed((seed * 1024 + stage.number + 1) % 2**63)
         with losses.autocast(carry.x.y.device, self.config.precision):

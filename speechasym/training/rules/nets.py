@@ -112,8 +112,9 @@ def nearest_heads(model: Hierarchy, level: int) -> list[str]:
 
 
 def heads_above(model: Hierarchy, level: int) -> list[str]:
-    """Return the heads that read above a level."""
-    return [name for name in model.heads if level_of(model, name) > level]
+    """Return the heads that read next above a level, if any do."""
+    above = any(level_of(model, name) > level for name in model.heads)
+    return nearest_heads(model, level + 1) if above else []
 
 
 def add_nets(model: Hierarchy, stages: Sequence[Stage], config: LearningConfig) -> None:

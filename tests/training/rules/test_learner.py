@@ -31,6 +31,7 @@ RULES = [
     ("local+global", "learning.feedback=correction", "learning.mix=0.4"),
     ("local+global", "learning.mix=auto"),
     ("backprop+inter", "learning.inter=0.3", "learning.blocks=1"),
+    ("backprop", "learning.recompute=true", "learning.blocks=2"),
 ]
 
 
@@ -86,6 +87,21 @@ def test_the_true_gradient_is_that_of_backpropagation(blocks):
         learner.model.named_buffers(), plain.buffers(), strict=True
     ):  # computing twice counts once
         assert torch.equal(one, two), name
+
+
+@pytest.mark.parametrize("more", [
+    ("backprop",), ("backprop+inter", "learning.blocks=2"),
+    ("backprop+inter", "learning.inter=0.3", "learning.blocks=1"),
+])  # fmt: skip
+def test_recomputed_gradients_are_those_of_backpropagation(more):
+    held, again = (
+        learner_of(settings(*more)),
+        learner_of(settings(*more, "learning.recompute=true")),
+    )
+    one, two = (gradients(learner, learner.backward) for learner in (held, again))
+    assert one.keys() == two.keys()
+    for name, gradient in one.items():
+        torch.testing.assert_close(two[name], gradient, rtol=1e-4, atol=1e-7, msg=name)
 
 
 @pytest.mark.parametrize("local", ["[ctc]", "[contrastive,predict,next]"])
@@ -268,6 +284,7 @@ def test_each_function_learns_by_stages(function):
     ("learning.mix=0.5", r"learning\.mix.*has no effect with local"),
     ("learning.blocks=0", r"learning\.blocks.*must be >= 1, got 0"),
     ("model={preset: recurrent}", r"learning\.rule.*recurrent cannot be divided"),
+    ("learning.recompute=true", r"learning\.recompute.*local holds one stage at a time"),
     ("learning.inter=1", r"learning\.inter.*has no effect with local"),
     ("learning.staleness=1", r"learning\.staleness.*only the broadcast error can be late"),
 ])  # fmt: skip

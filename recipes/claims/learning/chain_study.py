@@ -16,25 +16,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
 from recipes.claims.block.depth import (
-    COLOURS,
     FRAMES,
     SYMBOLS,
     Adam,
-    formatted,
-    interval,
     number,
-    plain,
     read,
     symbols,
 )
-from recipes.provenance import table
 from speechasym.levels import chain
 from speechasym.levels.block import Block
 from speechasym.levels.chain import StageOutput
@@ -44,7 +37,7 @@ from speechasym.training.losses import SMOOTHING
 from speechasym.training.rules import nets
 from speechasym.training.rules.nets import StageNets
 
-STEPS = {24: 200, 96: 100}  # of training, by blocks
+STEPS = {24: 200, 96: 80}  # of training, by blocks
 NORMS = ("none", "post", "theory", "pre")
 BLOCKS, WIDTH = 4, 16  # residual blocks of a stage, and their width
 RATES, SEEDS = [1e-3, 4e-3, 1.6e-2], 5

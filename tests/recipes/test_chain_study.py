@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from recipes.claims.block.depth import FRAMES, SYMBOLS, symbols
-from recipes.claims.learning import chain_study
+from recipes.claims.block.depth import FRAMES, SYMBOLS, read, symbols
+from recipes.claims.learning import chain_report, chain_study
 from speechasym.training.on_device import Batch
 from speechasym.training.rules.errors import Task
 from speechasym.training.rules.learner import Learner
@@ -55,3 +55,30 @@ def test_nets_learn_as_one_what_each_learns_alone():
     found = all_nets.measured(x, y)
     assert found["norm_rule"].shape == (4, 2)
     torch.testing.assert_close(found["cosine_rule"][:, -1], torch.ones(4).double())
+
+
+def test_it_resumes_and_reports(tmp_path, capsys):
+    out = tmp_path / "chain.jsonl"
+    options = "--depths 8 --steps 4 --seeds 2 --rates 0.01 1e9 --norms none theory"
+    arguments = ["--out", str(out), *options.split(), "--rules", "backprop", "correction"]
+    chain_study.main(arguments)
+    assert capsys.readouterr().out.count("8 blocks, theory, ") == 2
+    lines = read(out)
+    assert len(lines) == 2 * 2 * 2 * 2
+    assert all(len(line["before"]["norm_rule"]) == 2 for line in lines)
+    text = out.with_suffix(".md").read_text()
+    assert "## 8 blocks, 2 stages, 4 steps, 2 seeds" in text and "| theory | correction |" in text
+    assert (tmp_path / "chain8.png").stat().st_size > 5000
+
+    out.write_text(out.read_text()[:-40])  # stopped while writing
+    chain_study.main(arguments)
+    printed = capsys.readouterr().out
+    assert "8 blocks, theory, correction" in printed and "8 blocks, none" not in printed
+
+
+def test_no_seed_chooses_its_own_rate():
+    ends = {(1, 0): 0.1, (1, 1): 0.9, (1, 2): 0.9, (2, 0): 0.5, (2, 1): 0.5, (2, 2): 0.5}
+    lines = [{"rate": r, "seed": s, "end": end} for (r, s), end in ends.items()]
+    assert [line["rate"] for line in chain_report.chosen(lines)] == [2, 1, 1]
+    lines[0]["end"] = None  # not finite
+    assert [line["rate"] for line in chain_report.chosen(lines)] == [2, 2, 2]

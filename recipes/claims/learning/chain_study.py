@@ -28,6 +28,7 @@ from recipes.claims.block.depth import (
     read,
     symbols,
 )
+from recipes.claims.learning.chain_report import report
 from speechasym.levels import chain
 from speechasym.levels.block import Block
 from speechasym.levels.chain import StageOutput
@@ -37,19 +38,18 @@ from speechasym.training.losses import SMOOTHING
 from speechasym.training.rules import nets
 from speechasym.training.rules.nets import StageNets
 
-STEPS = {24: 200, 96: 80}  # of training, by blocks
+STEPS = {24: 200, 96: 150}  # of training, by blocks
 NORMS = ("none", "post", "theory", "pre")
 BLOCKS, WIDTH = 4, 16  # residual blocks of a stage, and their width
 RATES, SEEDS = [1e-3, 4e-3, 1.6e-2], 5
 LEAST = 1e-9  # weight of CTC, which this task does without, but which heads must have
-GLOBAL = "learning.rule=local+global"
 RULES: dict[str, list[str]] = {
     "backprop": ["learning.rule=backprop+inter"],
     "backprop+inter": ["learning.rule=backprop+inter", "learning.inter=0.3"],
     "local": ["learning.rule=local"],
-    "imitation": [GLOBAL, "learning.feedback=imitation"],
-    "broadcast": [GLOBAL, "learning.feedback=broadcast"],
-    "correction": [GLOBAL, "learning.feedback=correction"],
+    "imitation": ["learning.rule=local+global", "learning.feedback=imitation"],
+    "broadcast": ["learning.rule=local+global", "learning.feedback=broadcast"],
+    "correction": ["learning.rule=local+global", "learning.feedback=correction"],
 }
 
 
@@ -62,7 +62,7 @@ def settings(depth: int, norm: str, rule: str) -> TrainConfig:
     return read_config(None, [
         "data.train=none", "data.dev=none", f"heads={{phones: {LEAST}}}", "framewise=1",
         f"model={{levels: [{level}], heads: {{phones: {{level: 0}}}}}}",
-        f"learning.blocks={BLOCKS}", *RULES[rule],
+        f"learning.blocks={BLOCKS}", "learning.weight=1", *RULES[rule],
     ])  # fmt: skip
 
 
@@ -118,7 +118,8 @@ class Chain(nn.Module):
             own = cast("StageNets", self.model.learning[stage.number])
             local = local + cross_entropy(own.heads(output.steps)[0]["phones"][0], y)
             if hasattr(own, "imitation"):
-                imitated = imitated + cross_entropy(own.imitate(carry.steps)[0]["phones"][0], y)
+                value = cross_entropy(own.imitate(carry.steps)[0]["phones"][0], y)
+                imitated = imitated + rule.weight * value
                 missed = normalised(output.input.detach()) - own.decode(normalised(output.steps.y))
                 imitated = imitated + rule.keep_input * missed.square().mean()
             if rule.by_stages:
@@ -141,7 +142,8 @@ class Chain(nn.Module):
         loss = scores.new_zeros(())
         for number_, output in enumerate(outputs):
             linear = cast("StageNets", self.model.learning[number_]).feedback["phones"]
-            loss = loss + (output.steps.y * (error @ linear.weight).detach()).sum()
+            back = self.learning.weight * (error @ linear.weight).detach()
+            loss = loss + (output.steps.y * back).sum()
             log_probs = linear(normalised(output.steps.y.detach())).log_softmax(-1)
             loss = loss - (scores.exp() * log_probs).sum(-1).mean()
         return loss
@@ -208,12 +210,12 @@ class Nets:
 
     def by_stage(self, loss: Tensor) -> list[Tensor]:
         """Return the gradient of a loss (N,) by the parameters of each stage, (N, P) each."""
-        flat = [w for own in self.own for w in own]
-        found = iter(torch.autograd.grad(loss.sum(), flat, retain_graph=True, allow_unused=True))
+        all_own = [w for own in self.own for w in own]
+        found = iter(torch.autograd.grad(loss.sum(), all_own, retain_graph=True, allow_unused=True))
         result = []
         for own in self.own:
             pairs = [(w, next(found)) for w in own]
-            parts = [(torch.zeros_like(w) if g is None else g).flatten(1) for w, g in pairs]
+            parts = [flat(torch.zeros_like(w) if g is None else g) for w, g in pairs]
             result.append(torch.cat(parts, 1))
         return result
 
@@ -233,7 +235,7 @@ class Nets:
             above = self.by_stage(errors.feedback)
         else:
             above = [torch.zeros_like(t) for t in true]
-        sizes = [torch.cat([w.detach().flatten(1) for w in own], 1).norm(dim=1) for own in self.own]
+        sizes = [torch.cat([flat(w.detach()) for w in own], 1).norm(dim=1) for own in self.own]
         kinds = {"rule": rule, "global": above, "true": true}
         result = {
             f"norm_{kind}": torch.stack(
@@ -245,6 +247,11 @@ class Nets:
             pairs = zip(kinds[kind], true, strict=True)
             result[f"cosine_{kind}"] = torch.stack([cosine(g, t) for g, t in pairs], 1)
         return result
+
+
+def flat(w: Tensor) -> Tensor:
+    """Return the parameters w (N, ...) of nets as (N, P)."""
+    return w.reshape(len(w), -1)
 
 
 def cosine(a: Tensor, b: Tensor) -> Tensor:
@@ -320,15 +327,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 spent = sum(line["seconds"] for line in lines)
                 print(f"{depth} blocks, {norm}, {rule}: {best} nats at best, {spent:.0f} s")
     if lines := read(args.out):
-        text = report(lines, args.out.parent)
+        text = report(lines, args.out.parent, NORMS, list(RULES))
         args.out.with_suffix(".md").write_text(text, "utf-8")
         print(text)
     else:
         parser.error(f"{args.out} contains no results; run without --report")
-
-
-def report(lines, folder):
-    return ""
 
 
 if __name__ == "__main__":

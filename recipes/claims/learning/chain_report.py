@@ -15,6 +15,7 @@ from recipes.claims.block.depth import COLOURS, formatted, plain
 from recipes.provenance import table
 
 HEARING = ("imitation", "broadcast", "correction")  # rules with a part from the top
+TRUE = ("cosine", "correction")  # 1 everywhere
 
 
 def chosen(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -144,7 +145,7 @@ def _figure(
                     continue
                 colour, found = COLOURS[number_], of[norm, rule]
                 for kind, style in (("rule", "-"), ("global", "--")):
-                    if kind == "global" and rule not in HEARING:
+                    if kind == "global" and (rule not in HEARING or (what, rule) == TRUE):
                         continue
                     drawn = values(found, when, f"{what}_{kind}")[
                         :, : None if kind == "rule" else -1
@@ -161,10 +162,10 @@ def _figure(
         axis.set_title(f"norm: {norm}")
     for axis in axes[-1]:
         axis.set_xlabel("stage, from the lowest")
-    handles, labels = axes[0][0].get_legend_handles_labels()
     shown: dict[str, Any] = {}
-    for handle, label in zip(handles, labels, strict=True):
-        shown.setdefault(label, handle)
+    for axis in axes[0]:
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
+            shown.setdefault(label, handle)
     figure.legend(shown.values(), shown.keys(), loc="outside right center", frameon=False,
                   title="dashed: the part\nfrom the top alone")  # fmt: skip
     figure.savefig(path, dpi=110)

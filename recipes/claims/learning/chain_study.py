@@ -33,6 +33,7 @@ from speechasym.levels import chain
 from speechasym.levels.block import Block
 from speechasym.levels.chain import StageOutput
 from speechasym.levels.hierarchy import Hierarchy
+from speechasym.levels.level import Level
 from speechasym.training.config import LearningConfig, TrainConfig, read_config
 from speechasym.training.losses import SMOOTHING
 from speechasym.training.rules import nets
@@ -94,12 +95,13 @@ class Chain(nn.Module):
 
         With torch's initial values it returns a tenth, and 96 blocks are hardly deep.
         """
-        y = self.model.levels[0].enter(x.transpose(1, 2)).transpose(1, 2)
-        for block in self.model.levels[0].blocks.blocks:
+        level = cast("Level", self.model.levels[0])
+        y = level.enter(x.transpose(1, 2)).transpose(1, 2)
+        for block in level.blocks.blocks:
             assert isinstance(block, Block)
             received = block._scale_in(y)
             scale = received.std() / block.function(received).std()
-            for parameter in block.function.out.parameters():
+            for parameter in cast("nn.Linear", block.function.out).parameters():
                 parameter.mul_(scale)
             y = block(y)
 
@@ -115,7 +117,7 @@ class Chain(nn.Module):
             carry = output.carry
             if true or stage == self.stages[-1] or not rule.uses_nets:
                 continue
-            own = cast("StageNets", self.model.learning[stage.number])
+            own = self._nets(stage.number)
             local = local + cross_entropy(own.heads(output.steps)[0]["phones"][0], y)
             if hasattr(own, "imitation"):
                 value = cross_entropy(own.imitate(carry.steps)[0]["phones"][0], y)
@@ -134,6 +136,9 @@ class Chain(nn.Module):
         wrong = (scores[..., 1:].argmax(-1) != y).float().mean()
         return Errors(loss, feedback, top.detach(), wrong)
 
+    def _nets(self, stage: int) -> StageNets:
+        return cast("StageNets", cast("nn.ModuleList", self.model.learning)[stage])
+
     def _broadcast(self, outputs: Sequence[StageOutput], scores: Tensor, y: Tensor) -> Tensor:
         """Return the loss of `errors.feedback_error`: top and stages have the same steps here."""
         target = functional.one_hot(y, SYMBOLS) * (1 - SMOOTHING) + SMOOTHING / SYMBOLS
@@ -141,7 +146,7 @@ class Chain(nn.Module):
         error = functional.pad(error, (1, 0))  # none of the blank
         loss = scores.new_zeros(())
         for number_, output in enumerate(outputs):
-            linear = cast("StageNets", self.model.learning[number_]).feedback["phones"]
+            linear = cast("nn.Linear", self._nets(number_).feedback["phones"])
             back = self.learning.weight * (error @ linear.weight).detach()
             loss = loss + (output.steps.y * back).sum()
             log_probs = linear(normalised(output.steps.y.detach())).log_softmax(-1)

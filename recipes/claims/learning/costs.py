@@ -25,7 +25,7 @@ class Levels(Trainer):
 
     def __init__(self, group: ProcessGroup, setup: stacks.Setup) -> None:
         model = stacks.build(setup)
-        super().__init__(group, setup, model)
+        super().__init__(group, setup, model.parameters())
         self.parts = [Part(model, range(n, n + 1)) for n in range(setup.levels)]
 
     def measure(self) -> dict[str, Any]:

@@ -29,13 +29,24 @@ from speechasym import files
 from speechasym.config import check_count
 
 ROUNDS, STEPS = 7, 10
+GOAL = 1.5
+WAITS = {
+    "below": "waiting for below",
+    "queue": "waiting for the queue",
+    "error": "waiting for errors",
+}
 LINES, REPORT, FIGURE = "parallel.jsonl", "parallel.md", "scaling.png"
 ALONE = ", 1 process, 1 thread"
 ONE, TWO = f"backprop{ALONE}", "backprop, 1 process, 2 threads"
+STALENESS = 2  # steps
 RULES: dict[str, dict[str, Any]] = {
     "local": {"rule": "local"},
     "local+global, imitation": {"rule": "local+global", "feedback": "imitation"},
-    "local+global, broadcast": {"rule": "local+global", "feedback": "broadcast"},
+    "local+global, broadcast": {
+        "rule": "local+global",
+        "feedback": "broadcast",
+        "staleness": STALENESS,
+    },
 }
 LEVELS, CONNECTION = "costs of levels", "connection"
 
@@ -52,7 +63,8 @@ class System(NamedTuple):
     def seconds(self, costs: Costs, link: Link) -> float:
         """Return the predicted seconds a batch; NaN for what the model does not predict."""
         if self.make is systems.Local:
-            return math.nan
+            rule = self.name.rpartition(", ")[0]
+            return scaling.local(costs, rule, self.size, link) if self.size > 1 else math.nan
         if self.make is systems.Backprop:
             if self.threads > 1:
                 return math.nan
@@ -67,11 +79,14 @@ def all_systems(microbatches: Sequence[int]) -> list[System]:
         System(ONE, systems.Backprop),
         System(TWO, systems.Backprop, threads=2),
         System("backprop, 2 replicas", systems.Backprop, 2),
-        *(System(f"{name}{ALONE}", systems.Local, 1, 1, (rule,)) for name, rule in RULES.items()),
     ]
-    for count in microbatches:
-        for size, schedule in ((2, "1F1B"), (2, "GPipe"), (3, "1F1B")):
-            if count >= size:
+    for rule, keys in RULES.items():
+        for size in (1, 2, 3):
+            name = ALONE if size == 1 else f", {size} processes"
+            found.append(System(f"{rule}{name}", systems.Local, size, 1, (keys,)))
+    for place, count in enumerate(microbatches):
+        for size, schedule in ((2, "1F1B"), (3, "1F1B"), (2, "GPipe")):
+            if count >= size and (schedule == "1F1B" or not place):
                 name = f"backprop, {schedule}, {size} processes, {count} microbatches"
                 found.append(System(name, systems.Pipelined, size, 1, (schedule, count)))
     return found
@@ -178,6 +193,9 @@ def report(lines: Sequence[dict[str, Any]], setup: Setup, microbatches: Sequence
         f"Machine: {some['machine']}, {cores} cores; torch {some['torch']}; commits "
         f"{', '.join(sorted({x['commit'] for x in lines}))} (plus: with uncommitted changes).",
         table(head, rows),
+        f"Goal: {_verdict(by)}",
+        "## Where the time goes",
+        critical_path(by, microbatches),
         "## The model's numbers",
         numbers(modelled, link),
         f"## Predicted speed-up, workers of this kind, latency {scaling.LATENCY * 1e6:g} µs",
@@ -185,6 +203,40 @@ def report(lines: Sequence[dict[str, Any]], setup: Setup, microbatches: Sequence
         f"![speed-up per worker]({FIGURE})",
     ]
     return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
+
+
+def critical_path(by: dict[str, dict[int, dict[str, Any]]], microbatches: Sequence[int]) -> str:
+    """Return the shares of the time of each process of several, the lowest part first."""
+    rows = []
+    for system in all_systems(microbatches):
+        lines = list(by[system.name].values())
+        order = range(system.size)
+        for place, process in enumerate(reversed(order) if system.make.divided else order):
+            computing = [x["busy"][process] / x["seconds"][process] for x in lines]
+            waits = [
+                [x["waited"][process].get(name, 0.0) / x["seconds"][process] for x in lines]
+                for name in WAITS
+            ]
+            rest = [1 - sum(shares) for shares in zip(computing, *waits, strict=True)]
+            if system.size > 1:
+                shares = [f"{median(column):.2f}" for column in (computing, *waits, rest)]
+                rows.append([system.name, str(place + 1), *shares])
+    head = ["system", "part", "computing", *WAITS.values(), "rest: other waiting, sums, sending"]
+    return table(head, rows)
+
+
+def _verdict(by: dict[str, dict[int, dict[str, Any]]]) -> str:
+    """Return whether two processes with one core each reach the goal, and what bounds them."""
+    texts = []
+    for rule in RULES:
+        ratios = _ratios(by, f"{rule}, 2 processes", TWO)
+        bound = 2 * median(_ratios(by, f"{rule}{ALONE}", TWO))
+        reached = "reached" if median(ratios) >= GOAL else "not reached"
+        texts.append(f"{rule} {_spread(ratios)}, {reached}; without any waiting {bound:.2f}")
+    return (
+        f"2 processes of one core each at least {GOAL} x the throughput of backpropagation in one "
+        f"process with 2 threads. {'. '.join(texts)}."
+    )
 
 
 def numbers(modelled: Costs, link: Link) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from speechasym.errors import TrainingError
 
-SECONDS = 60.0  # for a peer, and for an answer beyond what the request itself takes
+SECONDS = 300.0  # for an answer; a process that dies is noticed at once
 
 
 class Server:

@@ -123,6 +123,14 @@ class Meter:
 
     def __init__(self) -> None:
         self.busy, self.sent = 0.0, 0
+        self.waited: dict[str, float] = {}  # seconds, by what for
+
+    @contextmanager
+    def waiting(self, name: str) -> Iterator[None]:
+        """Add the time until the end to what was waited for `name`."""
+        began = time.perf_counter()
+        yield
+        self.waited[name] = self.waited.get(name, 0.0) + time.perf_counter() - began
 
     @contextmanager
     def computing(self) -> Iterator[None]:

@@ -4,25 +4,27 @@ Each class is one process of a system.
 """
 
 import time
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack
+from itertools import repeat
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributed.pipelining import PipelineStage, Schedule1F1B, ScheduleGPipe
 
 from recipes.claims.learning import stacks
 from recipes.claims.learning.processes import Server
 from recipes.claims.learning.stacks import Meter, Part, SavedMemory, Setup
-from speechasym.training import models
+from speechasym.training import models, parallel
 from speechasym.training.config import DataConfig, LearningConfig, TrainConfig
 from speechasym.training.distributed import ProcessGroup, sum_gradients
 from speechasym.training.on_device import Batch
 from speechasym.training.rules.errors import Task
 from speechasym.training.rules.learner import Learner
+from speechasym.training.streaming import Step
 
 BATCHES = 4  # that take turns
 RATE = 1e-3
@@ -30,11 +32,11 @@ SCHEDULES = {"1F1B": Schedule1F1B, "GPipe": ScheduleGPipe}
 
 
 class Trainer(Server):
-    """A process that trains a module: the stack, or a part of it."""
+    """A process that trains some parameters: those of the stack, or of a part of it."""
 
-    def __init__(self, group: ProcessGroup, setup: Setup, module: nn.Module) -> None:
-        self.group, self.setup, self.module = group, setup, module
-        self.optimiser = torch.optim.AdamW(module.parameters(), RATE)
+    def __init__(self, group: ProcessGroup, setup: Setup, parameters: Iterable[Tensor]) -> None:
+        self.group, self.setup, self.parameters = group, setup, list(parameters)
+        self.optimiser = torch.optim.AdamW(self.parameters, RATE)
         self.batches = [stacks.batch(setup, number) for number in range(BATCHES)]
         self.meter = Meter()
         self.losses: list[float] = []
@@ -53,29 +55,33 @@ class Trainer(Server):
                 self.optimiser.zero_grad()
         return self.losses
 
-    def timed(self, steps: int) -> dict[str, float]:
-        """Return seconds of some steps, those of computing, and bytes sent a step."""
-        self.run(1)  # to have the caches and the other processes awake
-        self.meter = Meter()
+    def timed(self, steps: int) -> dict[str, Any]:
+        """Return seconds of some steps, those of computing and waiting, and bytes sent a step."""
         self._meet()
+        self.run(1)  # to have the caches and the other processes awake
+        # from here on by the process's own clock: it may be ahead of others by the same time at the
+        # end as at the beginning, and so the filling of a queue does not count
+        self.meter = Meter()
         began = time.perf_counter()
         self.run(steps)
-        self._meet()
         seconds = time.perf_counter() - began
+        self._meet()
+        meter = self.meter
         return {
-            "seconds": seconds, "busy": self.meter.busy, "sent": self.meter.sent / steps
+            "seconds": seconds, "busy": meter.busy, "waited": meter.waited,
+            "sent": meter.sent / steps,
         }  # fmt: skip
 
     def memory(self) -> int:
         """Return the peak of saved activations in a step, in bytes."""
-        with SavedMemory(self.module.parameters()) as memory:
+        with SavedMemory(self.parameters) as memory:
             self.run(1)
         return memory.peak
 
     def gradients(self) -> list[NDArray]:
         """Return the gradients of the first batch."""
         self.backward(*self.batches[0])
-        found = [p.grad.clone().numpy() for p in self.module.parameters() if p.grad is not None]
+        found = [p.grad.clone().numpy() for p in self.parameters if p.grad is not None]
         self.optimiser.zero_grad()
         return found
 
@@ -91,7 +97,8 @@ class Backprop(Trainer):
     """Backpropagation through the whole stack; several processes share each batch."""
 
     def __init__(self, group: ProcessGroup, setup: Setup) -> None:
-        super().__init__(group, setup, Part(stacks.build(setup), range(setup.levels)))
+        self.module = Part(stacks.build(setup), range(setup.levels))
+        super().__init__(group, setup, self.module.parameters())
 
     def backward(self, features: Tensor, labels: Tensor) -> None:
         """Add the gradients of this process's share of a batch, and sum over processes."""
@@ -100,8 +107,8 @@ class Backprop(Trainer):
             loss = stacks.loss(self.module(features[own]), labels[own])
             (loss / self.group.size).backward()
         self.losses.append(loss.item())
-        sum_gradients(self.module, torch.zeros(0), self.group)
-        gradients = [p.grad for p in self.module.parameters() if p.grad is not None]
+        sum_gradients(self.parameters, torch.zeros(0), self.group)
+        gradients = [p.grad for p in self.parameters if p.grad is not None]
         if not self.group.alone:  # a ring sends each part of the sum almost twice
             self.meter.sends(gradients * 2)
             self.meter.sent = round(self.meter.sent * (self.group.size - 1) / self.group.size)
@@ -117,7 +124,7 @@ class Pipelined(Trainer):
 
     def __init__(self, group: ProcessGroup, setup: Setup, schedule: str, microbatches: int) -> None:
         part = Part(stacks.build(setup), stacks.split(setup.levels, group.size)[group.rank])
-        super().__init__(group, setup, part)
+        super().__init__(group, setup, part.parameters())
         stage = _Stage(part, group.rank, group.size, torch.device("cpu"))
         stage.trainer = self
 
@@ -141,32 +148,64 @@ class Pipelined(Trainer):
 
 
 class Local(Trainer):
-    """Levels that learn by a rule without backpropagation through the stack.
+    """Levels that learn by a rule without backpropagation through the stack, as `train` does it.
 
     Args:
         rule: keys of `LearningConfig`.
     """
 
+    divided = True
+
     def __init__(self, group: ProcessGroup, setup: Setup, rule: Mapping[str, Any]) -> None:
-        model = stacks.build(setup)
-        self.config = TrainConfig(
-            data=DataConfig(train="", dev=""), model=model.config, learning=LearningConfig(**rule)
+        model, device = stacks.build(setup), torch.device("cpu")
+        learning = LearningConfig(parts=group.parts, **rule)
+        config = TrainConfig(
+            data=DataConfig(train="", dev=""), model=model.config, learning=learning
         )
-        models.add_learning_nets(model, self.config)
-        super().__init__(group, setup, model)
-        self.learner = Learner(model, self.config, torch.device("cpu"), group)
+        models.add_learning_nets(model, config)
+        self.open = ExitStack()
+        links = self.open.enter_context(parallel.connect(group, learning.queue, learning.staleness))
+        self.learner = Learner(model, config, device, group, links)
+        super().__init__(group, setup, self.learner.trained)
         self.number = 0
+        self.below: Iterator[Step] | None = None
+        if links.below is not None:
+            self._times("below", links.below, "receive")
+            self.below = parallel.steps_from_below(links.below, repeat(range(setup.batch)), device)
+        if links.errors is not None:
+            self._times("error", links.errors, "receive")
+        for end in (links.above, *links.lower):
+            if end is not None:
+                self._times("queue", end, "send")
 
     def backward(self, features: Tensor, labels: Tensor) -> None:
         """Add the gradients of the levels' own errors."""
-        lengths, counts = (torch.full((len(t),), t.shape[1]) for t in (features, labels))
-        names = [str(number) for number in range(len(features))]
-        batch = Batch(names, features, lengths, {"phones": (labels, counts)})
-        task = Task(batch, {"phones": labels.numel()}, 1.0, self.number)
+        if self.below is None:
+            lengths, counts = (torch.full((len(t),), t.shape[1]) for t in (features, labels))
+            names = [str(number) for number in range(len(features))]
+            batch = Batch(names, features, lengths, {"phones": (labels, counts)})
+            task = Task(batch, {"phones": labels.numel()}, 1.0, self.number)
+        else:
+            step = next(self.below)
+            task = Task(step.batch, step.labels, 1.0, self.number, step.carry)
         self.number += 1
+        waited = sum(self.meter.waited.values())
         with self._computing():
             loss, _, _ = self.learner.backward(task)
+        self.meter.busy -= sum(self.meter.waited.values()) - waited
         self.losses.append(loss.item())
+
+    def _times(self, name: str, end: Any, method: str) -> None:
+        """Let a channel's method add the time that it takes, and the bytes that it sends."""
+        call = getattr(end, method)
+
+        def timed(*arguments: Any) -> Any:
+            if method == "send":
+                self.meter.sends(arguments[1].values())
+            with self.meter.waiting(name):
+                return call(*arguments)
+
+        setattr(end, method, timed)
 
 
 class _Stage(PipelineStage):

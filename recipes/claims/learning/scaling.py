@@ -200,7 +200,7 @@ def speedup(system: str, workers: int, costs: Costs, link: Link) -> float:
     if system == "pipeline, batch x 4":
         costs = replace(costs, batch=4 * costs.batch)
     parts, replicas = (1, workers) if system == "replicas" else divided(workers, costs.levels)
-    if system in costs.extras:
+    if system.startswith("local"):
         seconds = local(costs, system, parts, link)
     else:
         seconds = pipelined(costs, parts, best_microbatches(costs, parts, link), link)

@@ -10,6 +10,8 @@ from typing import Any
 
 from speechasym.errors import TrainingError
 
+# imported once, before processes are forked: else each of them would import it for seconds
+PRELOADED = ["recipes.claims.learning.pipeline"]
 SECONDS = 300.0  # for an answer; a process that dies is noticed at once
 
 
@@ -43,7 +45,7 @@ class Processes:
         arguments: Sequence[Any] = (),
     ) -> None:  # fmt: skip
         context = get_context("forkserver")
-        context.set_forkserver_preload([make.__module__])
+        context.set_forkserver_preload(PRELOADED)
         with socket.socket() as free:
             free.bind(("localhost", 0))
             port = free.getsockname()[1]

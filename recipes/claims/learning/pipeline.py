@@ -39,6 +39,7 @@ LINES, REPORT, FIGURE = "parallel.jsonl", "parallel.md", "scaling.png"
 ALONE = ", 1 process, 1 thread"
 ONE, TWO = f"backprop{ALONE}", "backprop, 1 process, 2 threads"
 STALENESS = 2  # steps
+SIZES = (1,)  # processes that share the levels of a stack
 RULES: dict[str, dict[str, Any]] = {
     "local": {"rule": "local"},
     "local+global, imitation": {"rule": "local+global", "feedback": "imitation"},
@@ -81,7 +82,7 @@ def all_systems(microbatches: Sequence[int]) -> list[System]:
         System("backprop, 2 replicas", systems.Backprop, 2),
     ]
     for rule, keys in RULES.items():
-        for size in (1, 2, 3):
+        for size in SIZES:
             name = ALONE if size == 1 else f", {size} processes"
             found.append(System(f"{rule}{name}", systems.Local, size, 1, (keys,)))
     for place, count in enumerate(microbatches):
@@ -193,7 +194,7 @@ def report(lines: Sequence[dict[str, Any]], setup: Setup, microbatches: Sequence
         f"Machine: {some['machine']}, {cores} cores; torch {some['torch']}; commits "
         f"{', '.join(sorted({x['commit'] for x in lines}))} (plus: with uncommitted changes).",
         table(head, rows),
-        f"Goal: {_verdict(by)}",
+        *([f"Goal: {_verdict(by)}"] if 2 in SIZES else []),
         "## Where the time goes",
         critical_path(by, microbatches),
         "## The model's numbers",

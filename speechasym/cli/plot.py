@@ -9,7 +9,7 @@ from speechasym.cli.options import add_overwrite, replacing
 from speechasym.config import names
 from speechasym.errors import ConfigError
 
-RUN_ONLY = ("curves", "confusion", "units", "ranks")
+RUN_ONLY = ("curves", "learning", "confusion", "units", "ranks")
 RUN = (*RUN_ONLY, "levels")  # figures of a run; levels is one of a recording too
 OF_RUN = ("cuts", "cut", "recording")
 OF_RECORDING = ("start", "duration", "channel", "at", "tiers")
@@ -40,7 +40,8 @@ def add_parser(commands: Any) -> None:
         " (default: all; of other features, names of columns without their numbers); or one of"
         " its whole figures: levels (asymmetry at each scale), hysteresis (loops of one channel),"
         " summary (rise and fall over the channels); or one figure of a run: curves (losses and"
-        " errors of training), confusion (of phones), units (activation by level), ranks (of"
+        " errors of training), learning (gradients and memory of the stages, as learning.meter has"
+        " measured them), confusion (of phones), units (activation by level), ranks (of"
         " units, with both laws), levels (what each level keeps of the features)",
     )  # fmt: skip
     add = parser.add_argument_group("recordings").add_argument

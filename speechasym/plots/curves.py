@@ -28,6 +28,7 @@ class Metrics(NamedTuple):
     step_epochs: NDArray[np.float64]  # of each step
     validations: list[dict[str, Any]]
     validation_epochs: NDArray[np.float64]  # of each validation
+    measured: Sequence[dict[str, Any]] = ()  # stages, as `rules.meter` describes them
 
     @property
     def heads(self) -> list[str]:
@@ -61,6 +62,9 @@ def read_metrics(run: str | Path) -> Metrics:
         if any(isinstance(v, str | dict) for line in lines for v in line.values()):
             raise ValueError("not all values are numbers")
         steps = [line for line in lines if "loss" in line]
+        measured = [line for line in lines if "stages" in line]
+        if any(not {"epoch", "memory"} <= line.keys() for line in measured):
+            raise ValueError("measurements of stages are not complete")
         validations = [line for line in lines if any(key.startswith("dev_") for key in line)]
         numbers = [line["step"] for line in steps]
         epochs, first, index, size = np.unique(
@@ -75,7 +79,7 @@ def read_metrics(run: str | Path) -> Metrics:
     at = epochs[index] + (np.arange(1, len(steps) + 1) - first[index]) / size[index]
     at_step = dict(zip(numbers, at, strict=True))
     at_validations = np.array([at_step.get(line["step"], 0.0) for line in validations])
-    return Metrics(steps, at, validations, at_validations)
+    return Metrics(steps, at, validations, at_validations, measured)
 
 
 def training_losses(metrics: Metrics) -> list[Curve]:

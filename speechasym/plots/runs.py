@@ -6,6 +6,7 @@ from speechasym.errors import ConfigError
 from speechasym.plots.axes import picture_path, save
 from speechasym.plots.confusion import confusion_figure
 from speechasym.plots.curves import curves_figure, read_metrics
+from speechasym.plots.learning import check_measured, learning_figure
 from speechasym.plots.levels import levels_figure
 from speechasym.plots.ranks import ranks_figure, unit_use
 from speechasym.plots.recognised import recognise
@@ -13,7 +14,7 @@ from speechasym.plots.units import units_figure
 from speechasym.recognition import evaluation
 from speechasym.recognition.trained_model import TrainedModel, open_run
 
-FIGURES = ("curves", "confusion", "units", "ranks", "levels")
+FIGURES = ("curves", "learning", "confusion", "units", "ranks", "levels")
 
 
 def plot_run(
@@ -28,11 +29,13 @@ def plot_run(
     """Draw a figure of a run into a picture file.
 
     Args:
-        run: its folder; for curves the run may be unfinished; None: the pretrained model.
+        run: its folder; for curves and learning the run may be unfinished; None: the pretrained
+            model.
         out: the picture; its suffix gives the format: .png, .pdf or .svg.
-        what: curves (losses and errors of training), confusion (of phones, on cuts), units
-            (activation of every level's units), ranks (of the units, with both laws fitted),
-            levels (what each level holds of the features).
+        what: curves (losses and errors of training), learning (gradients and memory of stages, if
+            `learning.meter` measured them), confusion (of phones, on cuts), units (activation of
+            every level's units), ranks (of the units, with both laws fitted), levels (what each
+            level holds of the features).
         cuts: manifest to recognise. For levels, its other cuts fit the read-out.
         cut: the cut that units and levels show; None: the first.
         recording: for units, ranks and levels, instead of cuts (for levels, together with them).
@@ -47,12 +50,16 @@ def plot_run(
     out = picture_path(out)
     if what not in FIGURES:
         raise ConfigError("what", f"{what!r} is not known", f"Use one of {', '.join(FIGURES)}")
-    if what == "curves":
+    if what in ("curves", "learning"):
         if run is None:
             problem = "the pretrained model comes without the record of its training"
-            raise ConfigError("curves", problem, "Give the folder of a run (RUN)")
+            raise ConfigError(what, problem, "Give the folder of a run (RUN)")
         folder = run.folder if isinstance(run, TrainedModel) else Path(run)
-        save(curves_figure(read_metrics(folder), folder.resolve().name), out)
+        metrics = read_metrics(folder)
+        if what == "learning":
+            check_measured(metrics, folder)
+        draw = curves_figure if what == "curves" else learning_figure
+        save(draw(metrics, folder.resolve().name), out)
         return
     trained = open_run(run)
     name = trained.name

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from speechasym.plots.confusion import ConfusionMatrix
 from speechasym.plots.curves import Metrics, error_curves, loss_curves, rate_curve
+from speechasym.plots.learning import stage_curves
 from speechasym.plots.ranks import RankShares
-from speechasym.report.html import THIN, Html, tag
+from speechasym.report.html import THIN, Html, joined, tag
 
 MOST_POINTS = 240  # of a line
 WIDTH, HEIGHT = 440, 250  # of a chart
@@ -66,8 +67,11 @@ class AxisScale:
 def chart(
     lines: Sequence[Line], title: str, x: str, y: str, *, log_x: bool = False, log_y: bool = True,
     labels: Sequence[tuple[str, str, float, float]] = (), least: float | None = None,
+    limits: tuple[float, float] | None = None,
 ) -> Html:  # fmt: skip
     """Draw lines over x, with a legend below; a logarithmic y axis starts at `least`, if given.
+
+    limits: of the y axis, instead of what the lines need.
 
     Labels are (text, class, x, y): a text above a dot.
     """
@@ -83,6 +87,7 @@ def chart(
         low, high = max(low, least or low) / 1.25, high * 1.25
     else:
         low, high = min(0.0, low), high * 1.05 or 1.0
+    low, high = limits or (low, high)
     across = AxisScale(first, max(last, first + 1e-9), LEFT, WIDTH - RIGHT, log_x)
     up = AxisScale(low, high, HEIGHT - BOTTOM, TOP, log_y)
     parts = [*_axes(across, up, x)]
@@ -172,6 +177,25 @@ def curves(metrics: Metrics) -> Html:
         chart(rates, "Learning rate", "epoch", "thousandths", log_y=False),
         class_="charts",
     )
+
+
+def learning(metrics: Metrics) -> Html:
+    """Draw the cosine of each stage over the epochs, and the norms of its gradients."""
+    cosines, norms = [], []
+    stages = stage_curves(metrics)
+    values = [y for c in stages for y in (c.gradient, c.gradient_true)]
+    sizes = np.concatenate(values)
+    sizes = sizes[sizes > 0]
+    limits = (float(sizes.min()) / 1.25, float(sizes.max()) * 1.25) if len(sizes) else None
+    low = min(0.0, *(float(np.nanmin(c.cosine, initial=0.0)) for c in stages)) * 1.1
+    for curves in stages:
+        title = curves.title.capitalize()
+        lines = [Line("rule", "phones", curves.epochs, curves.cosine)]
+        cosines.append(chart(lines, title, "epoch", "cosine", log_y=False, limits=(low, 1.05)))
+        lines = [Line("rule", "phones", curves.epochs, curves.gradient)]
+        lines.append(Line("true", "rate", curves.epochs, curves.gradient_true, dashed=True))
+        norms.append(chart(lines, title, "epoch", "norm", limits=limits))
+    return joined(tag("div", *part, class_="charts small") for part in (cosines, norms))
 
 
 def ranks(data: RankShares, title: str, y: str) -> Html:

@@ -11,6 +11,7 @@ from typing import Any
 from speechasym import files
 from speechasym.corpora import manifests
 from speechasym.errors import ConfigError
+from speechasym.plots.learning import largest, stage_title
 from speechasym.plots.ranks import rank_shares
 from speechasym.recognition.trained_model import TrainedModel
 from speechasym.report import charts, html
@@ -60,6 +61,7 @@ def write_report(
     )  # fmt: skip
     parts = [
         ("training", "Training", _training(data)),
+        *(_learning(data)),
         ("errors", "Errors", errors(data)),
         ("confusions", "Confusions", confusions(data)),
         ("ranks", "Ranks of units", _ranks(data)),
@@ -144,6 +146,51 @@ def _training(data: ReportData) -> Html:
             f"{model['target']} on the dev cuts was lowest, {html.percent(model['error'])}."
         )
     return joined([paragraph(text), charts.curves(data.metrics)])
+
+
+def _learning(data: ReportData) -> list[tuple[str, str, Html]]:
+    """Return the section on what the stages learned from, if the run was measured."""
+    if data.metrics is None or not data.metrics.measured:
+        return []
+    line = largest(data.metrics)
+    whole = max(line["memory"], line["memory_backprop"] or 0)
+    rows = []
+    for row in [*line["stages"], line]:
+        stage = "stage" in row
+        name = stage_title(row) if stage else "whole step"
+        memory, backprop = row["memory"], row["memory_backprop"]
+        flops = row["flops"] if stage else _total(line, "flops")
+        sent = row["sent"] if stage else _total(line, "sent")
+        rows.append([
+            name, html.bar([("all", memory or 0)], whole), _scaled(memory, 2**20),
+            html.bar([("rest", backprop or 0)], whole), _scaled(backprop, 2**20),
+            _scaled(flops, 1e9),
+            _scaled(sent, 2**20),
+        ])  # fmt: skip
+    columns = [
+        "stage", "", "rule, MiB", "", "backpropagation, MiB", "GFLOP",
+        "sent up, MiB",
+    ]  # fmt: skip
+    rule = data.trained.config.learning.rule
+    text = (
+        f"The run learned by {rule}. At the first step of each epoch, the gradient of this rule "
+        "was compared with the true gradient of the whole stack: a cosine of 1 is the same "
+        "direction, 0 one of no use to the top. The charts show the cosine of each stage, then the "
+        "norms of both gradients. The table shows the activations that are held at the same time "
+        "in the largest of these steps, and what its forward and backward passes take."
+    )
+    memory = table(columns, rows, "Memory and work of the stages")
+    part = joined([paragraph(text), charts.learning(data.metrics), memory])
+    return [("learning", "Stages", part)]
+
+
+def _total(line: Mapping[str, Any], key: str) -> float | None:
+    values = [row[key] for row in line["stages"] if row[key] is not None]
+    return sum(values) if values else None
+
+
+def _scaled(value: float | None, unit: float) -> str:
+    return number(None if value is None else value / unit)
 
 
 def _ranks(data: ReportData) -> Html:

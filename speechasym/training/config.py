@@ -269,6 +269,9 @@ class TrainConfig:
         check_range("framewise", self.framewise, "0 or 1")
         check_range("seed", self.seed, "0, 1, 2 ...", high=2**31, below=True)
         plain = self.learning.rule == "backprop+inter" and not self.learning.divides
+        if self.learning.meter and not isinstance(self.model, HierarchyConfig):
+            problem = f"{self.model.kind} has no stages to measure"
+            raise ConfigError("learning.meter", problem, "Leave it out, or use a model of levels")
         if not plain and not isinstance(self.model, HierarchyConfig):
             problem = f"{self.model.kind} cannot be divided, as {self.learning.rule} needs"
             remedy = "Use backprop+inter, or a model of levels"

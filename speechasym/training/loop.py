@@ -39,7 +39,7 @@ from speechasym.training import (
 )
 from speechasym.training.config import TrainConfig, read_config
 from speechasym.training.models import Build
-from speechasym.training.rules import nets
+from speechasym.training.rules import meter, nets
 from speechasym.training.rules.errors import Task
 from speechasym.training.rules.learner import Learner
 from speechasym.training.run_folder import Run, RunState, WriteMetrics
@@ -176,6 +176,8 @@ def _loop(
         while len(unread) > keep:
             line = unread.popleft()()
             stops |= line.pop("stop")
+            if (measured := line.pop("meter")) is not None:
+                write(measured)
             state.metrics = write(line)
             advance(state.share(config, len(run.train)), f"loss {line['loss']:.3f}")
         return stops
@@ -233,6 +235,10 @@ def _step(
     share = float(run.train.seconds[list(local)].sum()) / audio
 
     task = Task(batch, totals, share, number)
+    measured = None
+    if run.learner.rule.meter and state.batch == 0 and run.group.is_first:
+        measured = meter.measure(run.learner, task)
+        start = on_device.now(device)
     model.zero_grad(set_to_none=True)
     loss, parts, left_out = run.learner.backward(task)
     sums = torch.stack([loss, *parts.values()]).float()
@@ -266,7 +272,8 @@ def _step(
     rate = config.learning_rate * optimiser.rate_factor(done, config.warm_up, config.schedule)
     for parameters in run.optimiser.param_groups:
         parameters["lr"] = rate
-    run.optimiser.step()
+    with meter.updates(run.learner, measured):
+        run.optimiser.step()
     distributed.broadcast(model.buffers(), run.group)
     state.step, state.batch = state.step + 1, state.batch + 1
     run.average.update(model, state.step)
@@ -285,6 +292,7 @@ def _step(
             "learning_rate": rate, "gradient": values[count], "seconds": round(seconds, 3),
             "audio_hours_per_hour": round(audio / max(1e-9, numbers.seconds()), 1),
             "waited": round(part.waited, 4), "stop": stop > 0,
+            "meter": None if measured is None else line | measured,
         }  # fmt: skip
 
     return finish

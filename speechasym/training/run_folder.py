@@ -41,7 +41,7 @@ CONFIG, METRICS = "config.json", "metrics.jsonl"
 # keys that may change when a run is resumed: they are not meant to change results
 FREE = (
     "save_every", "threads", "device", "data.cache", "data.workers", "data.features_on",
-    "data.unreadable",
+    "data.unreadable", "learning.meter",
 )  # fmt: skip
 log = logging.getLogger(__name__)
 WriteMetrics = Callable[[Mapping[str, Any]], int]

@@ -10,8 +10,7 @@ is the same.
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import NamedTuple, cast
+from typing import NamedTuple, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +30,7 @@ from speechasym.training.rules.errors import (
     model_errors,
     stage_errors,
 )
+from speechasym.training.rules.gradients import backward, cosine, gradients_aside
 from speechasym.training.rules.nets import StageNets
 
 FIRST_MIX, INERTIA = 0.5, 0.8  # of `mix: auto`: its start, and weight of what was measured before
@@ -46,6 +46,16 @@ class Kept(NamedTuple):
     carries: list[Carry]  # inputs of the stages
     buffers: list[dict[str, Tensor]]  # of the stages, before the step
     top: TopError
+
+
+class Observer(Protocol):
+    """Sees what a step does, to measure it (`rules.meter`)."""
+
+    def enters(self, stage: Stage, carry: Carry) -> None:
+        """A stage is about to be computed."""
+
+    def broadcasts(self, top: TopError) -> None:
+        """The stages below are about to receive the error of the top."""
 
 
 class Learner:
@@ -69,12 +79,13 @@ class Learner:
         self.probes: list[str] = []
         self.mix, self.due = FIRST_MIX, 0.0  # of `mix: auto`
         self.late: deque[Kept] = deque()
+        self.observer: Observer | None = None
         if not isinstance(model, Hierarchy):
             return
         top = max(nets.level_of(model, name) for name in model.heads)
         if self.rule.rule == "backprop":
             self.probes = [name for name in model.heads if nets.level_of(model, name) < top]
-        if self.rule.divides:
+        if self.rule.divides or self.rule.meter:
             self.stages = chain.stages(model.config, self.rule.blocks)
             if self.by_stages and not {"ctc", "framewise"} & set(self.rule.local):
                 last = len(model.config.levels) - 1
@@ -153,20 +164,24 @@ class Learner:
         if task.batch is None:
             return total, parts, left_out
         kept: list[tuple[Carry, dict[str, Tensor]]] | None = [] if broadcast else None
-        output = None
+        top = None
         for stage, output, loss, found, left in self._stage_errors(task, kept):
             if broadcast and stage == self.stages[-1]:
                 for log_probs, _ in output.heads.values():
                     log_probs.retain_grad()
             if loss.requires_grad:
                 loss.backward()
+            if broadcast and stage == self.stages[-1]:
+                top = _top_error(output)
+            del output  # else it is held while the next stage is computed
             total = total + loss.detach()
             _add(parts, found)
             left_out |= left
-        if broadcast:
-            assert output is not None and kept is not None
+        if top is not None and kept is not None:
+            if self.observer is not None:
+                self.observer.broadcasts(top)
             carries, buffers = zip(*kept, strict=True)
-            self.late.append(Kept(task.number, list(carries), list(buffers), _top_error(output)))
+            self.late.append(Kept(task.number, list(carries), list(buffers), top))
             if len(self.late) > self.rule.staleness:
                 self._deliver(self.late.popleft())
         return total, parts, left_out
@@ -183,7 +198,7 @@ class Learner:
             for stage in self.stages[:-1]:
                 carries.append(carry)
                 buffers.append(self._kept_buffers(stage))
-                carry = self._run(stage, carry, task.number, probes).carry
+                carry = self.run_stage(stage, carry, task.number, probes).carry
         carries.append(carry)
         gradients: list[Tensor | None] = []
         for stage in reversed(self.stages):
@@ -192,15 +207,9 @@ class Learner:
                 tensor.requires_grad_(stage.number > 0)
             if stage != self.stages[-1]:
                 self._set_buffers(stage, buffers[stage.number])
-            output = self._run(stage, carry, task.number, probes)
+            output = self.run_stage(stage, carry, task.number, probes)
             loss, found, left = self._errors(stage, output, task, not self.by_stages)
-            roots = [(loss, torch.ones_like(loss))] if loss.requires_grad else []
-            if gradients:
-                pairs = zip(output.carry.tensors(), gradients, strict=True)
-                roots += [(t, g) for t, g in pairs if g is not None and t.requires_grad]
-            if roots:
-                torch.autograd.backward(*map(list, zip(*roots, strict=True)))  # type: ignore[arg-type]
-            gradients = [tensor.grad for tensor in carry.tensors()]
+            gradients = backward(carry, output.carry, loss, gradients)
             total = total + loss.detach()
             _add(parts, found)
             left_out |= left
@@ -213,20 +222,21 @@ class Learner:
         afterwards.
         """
         before, late = [self._kept_buffers(stage) for stage in self.stages], self.late.copy()
-        with _gradients_aside(self.model):
-            compute()
-            result = [
-                {
-                    name: p.grad.clone()
-                    for name, p in own.items()
-                    if p.grad is not None and not name.startswith(f"{nets.NAME}.")
-                }
-                for own in self.own
-            ]
-        for stage in self.stages:
-            self._set_buffers(stage, before[stage.number])
-        self.late = late
-        return result
+        try:
+            with gradients_aside(self.model):
+                compute()
+                return [
+                    {
+                        name: p.grad.clone()
+                        for name, p in nets.without_nets(own).items()
+                        if p.grad is not None
+                    }
+                    for own in self.own
+                ]
+        finally:
+            for stage in self.stages:
+                self._set_buffers(stage, before[stage.number])
+            self.late = late
 
     def state(self) -> dict[str, Tensor]:
         """Return what a checkpoint must keep, besides the model: the mix, and late errors.
@@ -314,7 +324,7 @@ class Learner:
         for stage in self.stages:
             if kept is not None:
                 kept.append((carry, self._kept_buffers(stage)))
-            output = self._run(stage, carry, task.number, self.probes)
+            output = self.run_stage(stage, carry, task.number, self.probes)
             carry = output.carry.detached() if self.by_stages else output.carry
             found = self._errors(stage, output, task)
             yield stage, output, *found
@@ -330,7 +340,10 @@ class Learner:
     def _nets(self, stage: Stage) -> StageNets:
         return cast("StageNets", getattr(self.model, nets.NAME)[stage.number])
 
-    def _run(self, stage: Stage, carry: Carry, number: int, probes: list[str]) -> StageOutput:
+    def run_stage(self, stage: Stage, carry: Carry, number: int, probes: list[str]) -> StageOutput:
+        """Compute a stage; what it draws at random depends on it and the step's number only."""
+        if self.observer is not None:
+            self.observer.enters(stage, carry)
         seed = (self.config.seed * 1_000_003 + number) * 4096 + self.group.rank
         torch.manual_seed((seed * 1024 + stage.number + 1) % 2**63)
         with losses.autocast(carry.x.y.device, self.config.precision):
@@ -341,7 +354,7 @@ class Learner:
         for stage in self.stages[:-1]:
             now = self._kept_buffers(stage)
             self._set_buffers(stage, kept.buffers[stage.number])
-            output = self._run(stage, kept.carries[stage.number], kept.number, self.probes)
+            output = self.run_stage(stage, kept.carries[stage.number], kept.number, self.probes)
             own, share = self._nets(stage), 1 / self.group.size
             feedback_error(output.carry.steps, own, kept.top, self.config, share).backward()
             self._set_buffers(stage, now)
@@ -353,13 +366,6 @@ class Learner:
     def _set_buffers(self, stage: Stage, values: Mapping[str, Tensor]) -> None:
         for name, buffer in self.buffers[stage.number].items():
             buffer.copy_(values[name])
-
-
-def cosine(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> float:
-    """Return the cosine between two gradients; what one of them lacks is 0. 0 if one is all 0."""
-    product = sum(float((a[name] * b[name]).sum()) for name in a if name in b)
-    norms = [sum(float(t.square().sum()) for t in side.values()) ** 0.5 for side in (a, b)]
-    return product / (norms[0] * norms[1]) if all(norms) else 0.0
 
 
 def _top_error(output: StageOutput) -> TopError:
@@ -378,16 +384,3 @@ def _top_error(output: StageOutput) -> TopError:
 def _add(parts: dict[str, Tensor], found: Mapping[str, Tensor]) -> None:
     for name, value in found.items():
         parts[name] = parts[name] + value
-
-
-@contextmanager
-def _gradients_aside(model: nn.Module) -> Iterator[None]:
-    """Within the block, parameters have no gradients; afterwards those of before."""
-    kept = {p: p.grad for p in model.parameters()}
-    for parameter in kept:
-        parameter.grad = None
-    try:
-        yield
-    finally:
-        for parameter, gradient in kept.items():
-            parameter.grad = gradient

@@ -6,22 +6,16 @@ import itertools
 import pytest
 import tiny
 import torch
+from stages import BROADCAST, CPU, learner_of, settings, task, train
 
 from speechasym.errors import TrainingError
-from speechasym.levels.hierarchy import build_model
-from speechasym.training import loop, losses, models
+from speechasym.training import losses, models
 from speechasym.training.config import read_config
 from speechasym.training.distributed import ProcessGroup
-from speechasym.training.on_device import Batch
 from speechasym.training.rules import nets
-from speechasym.training.rules.errors import Task
-from speechasym.training.rules.learner import Learner, cosine
+from speechasym.training.rules.gradients import cosine
+from speechasym.training.rules.learner import Learner
 
-CPU = torch.device("cpu")
-SIZES = {"phones": 5, "letters": 4, "words": 3}
-SMALL = "model.every={width: 8, units: 6, block: {heads: 2}}"
-HEADS = "heads={phones: 1, letters: 0.5, words: 0.3}"
-BROADCAST = ("learning.feedback=broadcast", "learning.blocks=2")
 RULES = [
     ("local", "learning.local=[contrastive,predict,next]"),
     ("local", "learning.local=[framewise]", "learning.blocks=2"),
@@ -33,31 +27,6 @@ RULES = [
     ("backprop+inter", "learning.inter=0.3", "learning.blocks=1"),
     ("backprop", "learning.recompute=true", "learning.blocks=2"),
 ]
-
-
-def settings(rule, *more):
-    basic = ("data.train=a", "data.dev=b", SMALL, HEADS, "model.levels.0.stride=1")
-    return read_config(None, [*basic, f"learning.rule={rule}", *more])
-
-
-def learner_of(config, seed=0):
-    torch.manual_seed(seed)
-    model = build_model(config.model, 7, {h: SIZES[h] for h in config.heads.used})
-    models.add_learning_nets(model, config)
-    return Learner(model, config, CPU)
-
-
-def task(number=0, seed=1):
-    generator = torch.Generator().manual_seed(seed)
-    lengths = torch.tensor([40, 31, 22])
-    labels = {h: torch.randint(1, n + 1, (3, 4), generator=generator) for h, n in SIZES.items()}
-    counts = torch.tensor([4, 3, 1])
-    batch = Batch(
-        ["a", "b", "c"], torch.randn(3, 40, 7, generator=generator), lengths,
-        {head: (rows, counts) for head, rows in labels.items()},
-        torch.randint(0, 6, (3, 40), generator=generator),
-    )  # fmt: skip
-    return Task(batch, dict.fromkeys(SIZES, 8), 1.0, number)
 
 
 def gradients(learner, compute, restore=True):
@@ -225,14 +194,6 @@ def test_cosine():
 @pytest.fixture(scope="module")
 def words(tmp_path_factory):
     return tiny.corpus(tmp_path_factory.mktemp("corpus"), 12)
-
-
-def train(words, out, rule, *more, **options):
-    basic = ("threads=1", "batch_seconds=3", "epochs=2", "device=cpu", "learning_rate=1e-2",
-             "model.every={width: 16, units: 8, block: {dropout: 0.1}}", HEADS,
-             "model.levels.0.stride=1", f"learning.rule={rule}", *tiny.FEATURES)  # fmt: skip
-    config = read_config(None, [*words, *basic, *more])
-    return loop.train(config, out, show_progress=False, **options)
 
 
 def test_mix_of_1_is_backpropagation_to_the_bit(words, tmp_path):

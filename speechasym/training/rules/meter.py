@@ -19,8 +19,9 @@ A line of metrics.jsonl holds `step`, `epoch`, and
         sent_error            bytes of the top's error that a broadcast brings to it
 
 Gradients and updates are those of the model: the nets beside it do not count. The true gradient is
-that of `backprop+inter`, or of `backprop` where that is the rule. The gradient of the rule is that of its local steps, also where the step
-itself takes the true one; with a late broadcast it contains the error that arrives in this step.
+that of `backprop+inter`, or of `backprop` where that is the rule. The gradient of the rule is that
+of its local steps, also where the step itself takes the true one; with a late broadcast it contains
+the error that arrives in this step.
 Several processes with shares of a batch: the first one measures its own share.
 
 Memory: counted are the storages of tensors that autograd saves for the backward pass, from when

@@ -201,6 +201,9 @@ class LearningConfig:
         if self.parts > 1 and not self.by_stages:
             problem = f"{self.rule} learns all stages together, so parts cannot learn on their own"
             raise ConfigError("parts", problem, "Use 1, or learning.rule=local or local+global")
+        if self.parts > 1 and self.meter:
+            problem = "no process has the whole model, which is measured"
+            raise ConfigError("meter", problem, "Leave it out, or use learning.parts=1")
 
     @property
     def by_stages(self) -> bool:

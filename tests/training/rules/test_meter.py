@@ -177,10 +177,13 @@ def test_a_measured_run_is_the_same_and_resumes_exactly(few_words, tmp_path, rul
         tiny.same(tmp_path / "whole", out)
 
 
-def test_a_model_without_stages_is_refused():
-    with pytest.raises(Exception, match=r"learning\.meter.*recurrent has no stages to measure"):
-        read_config(None, ["data.train=a", "data.dev=b", "model={preset: recurrent}",
-                           "learning.meter=true"])  # fmt: skip
+@pytest.mark.parametrize(("words", "message"), [
+    (["model={preset: recurrent}"], r"learning\.meter.*recurrent has no stages to measure"),
+    (["learning={rule: local, parts: 2}"], r"learning\.meter.*no process has the whole model"),
+])  # fmt: skip
+def test_what_cannot_be_measured_is_refused(words, message):
+    with pytest.raises(Exception, match=message):
+        read_config(None, ["data.train=a", "data.dev=b", *words, "learning.meter=true"])
 
 
 @pytest.mark.gpu

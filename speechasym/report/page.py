@@ -175,7 +175,7 @@ def _learning(data: ReportData) -> list[tuple[str, str, Html]]:
     text = (
         f"The run learned by {rule}. At the first step of each epoch, the gradient of this rule "
         "was compared with the true gradient of the whole stack: a cosine of 1 is the same "
-        "direction, 0 one of no use to the top. The charts show the cosine of each stage, then the "
+        "direction, 0 a right angle. The charts show the cosine of each stage, then the "
         "norms of both gradients. The table shows the activations that are held at the same time "
         "in the largest of these steps, and what its forward and backward passes take."
     )

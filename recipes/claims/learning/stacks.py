@@ -4,11 +4,9 @@ Shapes: B batch, F frames, D columns or width, S steps, V classes.
 """
 
 import time
-import weakref
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -142,57 +140,3 @@ class Meter:
     def sends(self, tensors: Iterable[Tensor]) -> None:
         """Add the tensors' bytes to `sent`."""
         self.sent += sum(t.numel() * t.element_size() for t in tensors)
-
-
-class SavedMemory:
-    """Peak bytes of tensors saved for backward passes while the context is open.
-
-    Parameters do not count, and tensors that share memory count once. Each saved tensor is wrapped
-    in an object; once autograd drops that, the tensor no longer counts.
-    """
-
-    def __init__(self, parameters: Iterable[Tensor]) -> None:
-        self._kept = {p.untyped_storage().data_ptr() for p in parameters}
-        self._uses: dict[int, int] = {}
-        self.now = self.peak = 0
-        self._hooks: Any = None
-
-    def __enter__(self) -> "SavedMemory":
-        self._hooks = torch.autograd.graph.saved_tensors_hooks(self._pack, _unpack)
-        self._hooks.__enter__()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._hooks.__exit__(*error)
-
-    def _pack(self, tensor: Tensor) -> "Tensor | _Saved":
-        storage = tensor.untyped_storage()
-        address, size = storage.data_ptr(), storage.nbytes()
-        if address in self._kept or not size:
-            return tensor
-        if address not in self._uses:
-            self.now += size
-            self.peak = max(self.peak, self.now)
-        self._uses[address] = self._uses.get(address, 0) + 1
-        saved = _Saved(tensor)
-        weakref.finalize(saved, self._release, address, size)
-        return saved
-
-    def _release(self, address: int, size: int) -> None:
-        self._uses[address] -= 1
-        if not self._uses[address]:
-            del self._uses[address]
-            self.now -= size
-
-
-class _Saved:
-    """A saved tensor."""
-
-    __slots__ = ("__weakref__", "tensor")
-
-    def __init__(self, tensor: Tensor) -> None:
-        self.tensor = tensor
-
-
-def _unpack(saved: Tensor | _Saved) -> Tensor:
-    return saved.tensor if isinstance(saved, _Saved) else saved

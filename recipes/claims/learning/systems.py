@@ -16,13 +16,14 @@ from torch.distributed.pipelining import PipelineStage, Schedule1F1B, ScheduleGP
 
 from recipes.claims.learning import stacks
 from recipes.claims.learning.processes import Server
-from recipes.claims.learning.stacks import Meter, Part, SavedMemory, Setup
+from recipes.claims.learning.stacks import Meter, Part, Setup
 from speechasym.training import models
 from speechasym.training.config import DataConfig, LearningConfig, TrainConfig
 from speechasym.training.distributed import ProcessGroup, sum_gradients
 from speechasym.training.on_device import Batch
 from speechasym.training.rules.errors import Task
 from speechasym.training.rules.learner import Learner
+from speechasym.training.rules.meter import Held
 
 BATCHES = 4  # that take turns
 RATE = 1e-3
@@ -72,9 +73,10 @@ class Trainer(Server):
 
     def memory(self) -> int:
         """Return the peak of saved activations in a step, in bytes."""
-        with SavedMemory(self.parameters) as memory:
+        held = Held(self.parameters)
+        with held.saving():
             self.run(1)
-        return memory.peak
+        return held.most
 
     def gradients(self) -> list[NDArray]:
         """Return the gradients of the first batch."""

@@ -7,15 +7,22 @@ import socket
 import sys
 import time
 
+import tiny
 import torch
 
 from speechasym.errors import SpeechAsymError
-from speechasym.training import distributed, parallel, watch
+from speechasym.training import distributed, loop, parallel, watch
+from speechasym.training.rules.learner import Learner
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["torch", "processes"])
-JOIN = 30
+# imported once; torch._inductor comes with deterministic algorithms
+PRELOAD = ("torch._inductor", "lhotse", "speechasym.ops.preloaded", "speechasym.training.loop")
+CONTEXT.set_forkserver_preload(list(PRELOAD))
+JOIN = 200  # s; a machine may be busy
 CPU = torch.device("cpu")
+LEVELS = ("model.every={width: 8, units: 6, block: {heads: 2, dropout: 0.1}}", "epochs=2",
+          "model.levels.0.stride=1", "heads={phones: 1, letters: 0.5, words: 0.3}",
+          "learning_rate=1e-2", "learning.blocks=1", "save_every=3")  # fmt: skip
 
 
 def free_port():
@@ -96,7 +103,7 @@ def wrong_tensors(message, step):
 def exchange(rank, steps):
     """Send messages up, down to all, and back; returns the names of tensors that came otherwise."""
     wrong = []
-    with distributed.process_group(CPU, 3) as group, parallel.connect(group, 2, CPU) as links:
+    with distributed.process_group(CPU, 3) as group, parallel.connect(group, 2) as links:
         for step in range(steps):
             if links.below is not None:
                 wrong += wrong_tensors(links.below.receive(), step)
@@ -120,7 +127,7 @@ def run_ahead(rank, queue, sent, steps):
     """The lower part counts what it has sent; the upper one notes how far it is ahead."""
     with (
         distributed.process_group(CPU, 2) as group,
-        parallel.connect(group, queue, CPU) as links,
+        parallel.connect(group, queue) as links,
     ):
         if links.above is not None:
             for step in range(steps):
@@ -141,7 +148,7 @@ def run_ahead(rank, queue, sent, steps):
 def lose(rank, dead, grace, folder):
     """One process is killed; the others wait for messages, or compute; when do they notice?"""
     watch.GRACE_SECONDS = grace
-    with distributed.process_group(CPU, 3) as group, parallel.connect(group, 1, CPU) as links:
+    with distributed.process_group(CPU, 3) as group, parallel.connect(group, 1) as links:
         distributed.barrier(group)
         if rank == dead:
             time.sleep(0.5)
@@ -160,7 +167,7 @@ def lose(rank, dead, grace, folder):
 
 def fail(rank):
     """One process ends with an error of its own."""
-    with distributed.process_group(CPU, 3) as group, parallel.connect(group, 1, CPU) as links:
+    with distributed.process_group(CPU, 3) as group, parallel.connect(group, 1) as links:
         if rank == 2:
             raise SpeechAsymError("step 3", "loss nan", "Lower it")
         (links.below or links.errors).receive()
@@ -170,8 +177,23 @@ def sum_among_replicas(rank):
     with distributed.process_group(CPU, 2) as group:
         model = torch.nn.Linear(2, 1, bias=False)
         model.weight.grad = torch.tensor([[1.0, 10.0**rank]])
-        total = distributed.sum_gradients(model, torch.tensor([float(rank)]), group)
+        total = distributed.sum_gradients([model.weight], torch.tensor([float(rank)]), group)
         copied = torch.tensor([float(rank)])
         distributed.broadcast([copied], group)
         first = distributed.broadcast_numbers([float(rank)], CPU, group)
         return model.weight.grad.tolist(), total.tolist(), copied.tolist(), first, group[:4]
+
+
+def train(rank, words, out, more, end=None):
+    """Train the real levels, alone or as a part; `end`: (rank, step, signal) to get once."""
+    backward = Learner.backward
+
+    def backward_or_end(self, task):
+        if end is not None and end[:2] == (rank, task.number):
+            os.kill(os.getpid(), end[2])
+        return backward(self, task)
+
+    Learner.backward = backward_or_end
+    config = tiny.config(words, *LEVELS, *more)
+    result = loop.train(config, out, show_progress=False, resume=True)
+    return result["steps"], result["finished"]

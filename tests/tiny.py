@@ -173,6 +173,14 @@ def same_results(a, b):
     assert [row.get("loss") for row in lines(a)] == [row.get("loss") for row in lines(b)]
 
 
+def same_parameters(a, b):
+    """Check that two runs ended with the same parameters, but for the order of sums."""
+    one, two = checkpoints.load(a)[0], checkpoints.load(b)[0]
+    assert sorted(one) == sorted(two)
+    for name, value in one.items():
+        torch.testing.assert_close(value, two[name], rtol=1e-3, atol=1e-5, msg=name)
+
+
 def interrupt():
     """Ask this process to stop."""
     os.kill(os.getpid(), signal.SIGTERM)

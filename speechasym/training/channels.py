@@ -163,15 +163,9 @@ class Sender(End):
 
 
 class Receiver(End):
-    """The end of a channel that receives; arguments as those of `Sender`.
+    """The end of a channel that receives, on the CPU; arguments as those of `Sender`."""
 
-    `device`: where the tensors go.
-    """
-
-    def __init__(
-        self, peer: int, tag: int, queue: int, group: Any, watch: Watch, device: torch.device
-    ) -> None:
-        self.device = device
+    def __init__(self, peer: int, tag: int, queue: int, group: Any, watch: Watch) -> None:
         self._received: Queue[Message | None] = Queue()
         self._free, self._ends = Semaphore(queue // 2), False
         super().__init__(peer, tag, group, watch, self._receive_all)
@@ -188,10 +182,7 @@ class Receiver(End):
         if message is None:
             problem = f"expected a message, but {self.watch.name(self.peer)} has ended"
             raise self.watch.explain(problem)
-        if self.device.type == "cpu":
-            return message
-        moved = {name: value.to(self.device) for name, value in message.tensors.items()}
-        return Message(message.header, moved)
+        return message
 
     def finish(self) -> None:
         """Leave out messages that have not been received."""

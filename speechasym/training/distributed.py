@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributed.distributed_c10d import Store
 
 from speechasym.errors import ConfigError, TrainingError
@@ -136,11 +136,10 @@ def broadcast_numbers(
     return sent
 
 
-def sum_gradients(model: nn.Module, numbers: Tensor, group: ProcessGroup) -> Tensor:
+def sum_gradients(parameters: Sequence[Tensor], numbers: Tensor, group: ProcessGroup) -> Tensor:
     """Sum gradients over the replicas in place, and return the sums of `numbers` (N,)."""
     if group.size == 1:
         return numbers
-    parameters = [p for p in model.parameters() if p.requires_grad]
     used = torch.tensor([float(p.grad is not None) for p in parameters], device=numbers.device)
     gradients = [p.grad if p.grad is not None else torch.zeros_like(p) for p in parameters]
     flat = torch.cat([part.flatten().float() for part in gradients] + [used, numbers.float()])

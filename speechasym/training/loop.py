@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from functools import partial
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ import torch
 
 from speechasym import files
 from speechasym.errors import ConfigError, TrainingError
+from speechasym.levels import chain
+from speechasym.levels.config import HierarchyConfig
 from speechasym.progress import progress_bar
 from speechasym.training import (
     batches,
@@ -32,6 +34,7 @@ from speechasym.training import (
     models,
     on_device,
     optimiser,
+    parallel,
     run_folder,
     streaming,
     validation,
@@ -98,11 +101,12 @@ def train(
         models.build_model(config, 1, {head: ("",) for head in config.heads.used})
     if config.start is not None:
         checkpoints.load_model(config.start)  # likewise
+    if config.learning.parts > 1 and isinstance(config.model, HierarchyConfig):
+        stages = chain.stages(config.model, config.learning.blocks)
+        parallel.divide([1.0] * len(stages), config.learning.parts)  # likewise
     device = environment.select_device(config.device)
     as_samples = on_device.computes_features(config.data, device)
     with ExitStack() as stack:
-        if config.learning.parts > 1:
-            raise ConfigError("learning.parts", "is being built", "Use 1")
         learning, facts = config.learning, partial(handshake.facts_of, config)
         group = stack.enter_context(
             distributed.process_group(device, learning.parts, facts, learning.timeout_s)
@@ -145,11 +149,12 @@ def train(
         stack.enter_context(environment.memory_errors_as(too_large))
         model.to(device)
         distributed.broadcast(model.state_dict().values(), group)
+        links = stack.enter_context(parallel.connect(group, learning.queue, learning.staleness))
         run = Run(
             config, out, train_set, dev_set, model,
             optimiser.adamw(model, config.learning_rate, config.weight_decay, to_device.defers),
             optimiser.Average(model, config.averaging), to_device, group,
-            Learner(model, config, device, group),
+            Learner(model, config, device, group, links),
         )  # fmt: skip
         state = run_folder.restore(run) if resumes else RunState()
         if not resumes:
@@ -187,10 +192,11 @@ def _loop(
         groups = batches.epoch_batches(
             seconds, config.batch_seconds, config.seed, state.epoch, state.batch
         )
+        below = run.learner.links.below
         for part in streaming.steps(
             run.train, groups, state.epoch, workers=run.train.workers, group=run.group,
             device=run.to_device,
-        ):  # fmt: skip
+        ) if below is None else parallel.steps_from_below(below, groups, run.device):  # fmt: skip
             unread.append(_step(run, state, part, stopped, began))
             stop = read(int(run.to_device.defers))
             epoch_ends = state.cuts == len(run.train)
@@ -200,8 +206,10 @@ def _loop(
             every = config.validate_every
             due = over or (epoch_ends if every is None else state.step % every == 0)
             saves = stop or due or state.step - saved >= config.save_every
+            tensors: dict[str, torch.Tensor] = {}
             if saves:
                 stop |= read(0)
+                tensors = run_folder.gather(run, state)
             best = due and _validate(run, state, advance, write)
             patience = config.patience
             if patience is not None and state.stale >= patience:
@@ -209,7 +217,7 @@ def _loop(
             elif over:
                 state.done = "finished"
             if saves:
-                run_folder.save(run, state, best)
+                run_folder.save(run, state, best, tensors)
                 saved = state.step
             if state.done or stop:
                 break
@@ -234,20 +242,34 @@ def _step(
     audio = float(run.train.seconds[list(part.numbers)].sum())
     share = float(run.train.seconds[list(local)].sum()) / audio
 
-    task = Task(batch, totals, share, number)
+    group, learner = run.group, run.learner
+    signs = part.signs
+    if signs is None:  # the lowest part decides for all
+        stops = stopped or (group.watch is not None and group.watch.stops.is_set())
+        signs = float(bool(stops)), (time.monotonic() - began) * (group.rank == 0)
+    elif stopped and group.watch is not None:
+        group.watch.ask_to_stop()
+    task = Task(batch, totals, share, number, part.carry, signs, part.skipped)
     measured = None
-    if run.learner.rule.meter and state.batch == 0 and run.group.is_first:
-        measured = meter.measure(run.learner, task)
+    if learner.rule.meter and state.batch == 0 and group.is_first:
+        measured = meter.measure(learner, task)
         start = on_device.now(device)
     model.zero_grad(set_to_none=True)
-    loss, parts, left_out = run.learner.backward(task)
+    loss, parts, left_out = learner.backward(task)
     sums = torch.stack([loss, *parts.values()]).float()
-    seconds = (time.monotonic() - began) * run.group.is_first
-    signs = torch.tensor([float(bool(stopped)), seconds], pin_memory=device.type == "cuda")
-    signs = signs.to(device, non_blocking=True)
-    sums = distributed.sum_gradients(model, torch.cat([sums, signs]), run.group)
-    norm = run.learner.clip(config.clip)
+    told = torch.tensor(signs, pin_memory=device.type == "cuda").to(device, non_blocking=True)
+    rows = learner.rows.flatten() if group.parts > 1 else sums.new_zeros(0)
+    sums = distributed.sum_gradients(learner.trained, torch.cat([sums, told, rows]), group)
+    sums, rows = sums.split([len(sums) - len(rows), len(rows)])
+    norm = learner.clip(config.clip)
     widths = getattr(model, "scales", sums.new_zeros(0))
+    if group.parts > 1:
+        report = parallel.Report(
+            rows.view(len(learner.mine), -1), learner.norms, learner.widths, left_out
+        )
+        rows, norms, widths, left_out = parallel.gather_report(learner.links, report)
+        sums = torch.cat([reduce(torch.add, rows), sums[-2:]])
+        norm = norms.square().sum().sqrt()
     numbers = on_device.DeviceNumbers(torch.cat([sums, norm.float()[None], widths]), start)
 
     def read() -> list[float]:

@@ -27,7 +27,7 @@ from speechasym.errors import (
     SpeechAsymError,
     TrainingError,
 )
-from speechasym.training import checkpoints, unit_names
+from speechasym.training import checkpoints, parallel, unit_names
 from speechasym.training.config import TrainConfig, config_from_dict
 from speechasym.training.dataset import Dataset
 from speechasym.training.distributed import ProcessGroup
@@ -41,7 +41,7 @@ CONFIG, METRICS = "config.json", "metrics.jsonl"
 # keys that may change when a run is resumed: they are not meant to change results
 FREE = (
     "save_every", "threads", "device", "data.cache", "data.workers", "data.features_on",
-    "data.unreadable", "learning.meter",
+    "data.unreadable", "learning.meter", "learning.parts", "learning.queue", "learning.timeout_s",
 )  # fmt: skip
 log = logging.getLogger(__name__)
 WriteMetrics = Callable[[Mapping[str, Any]], int]
@@ -143,19 +143,44 @@ def _model_tensors(run: Run) -> dict[str, Tensor]:
     return state | {f"average.{name}": value for name, value in run.average.values.items()}
 
 
-def save(run: Run, state: RunState, best: bool) -> None:
-    """Write a checkpoint. Raises `TrainingError` if a tensor is not finite."""
-    if not run.group.is_first:
-        return
+def gather(run: Run, state: RunState) -> dict[str, Tensor]:
+    """Return what a checkpoint keeps: model, averages, optimiser and learner.
+
+    In the first process they are those of all parts, and it takes the model and its averages over.
+    """
     tensors = _model_tensors(run)
     tensors |= {f"adamw.{n}": t for n, t in moments(run.model, run.optimiser).items()}
     tensors |= {f"learner.{n}": t for n, t in run.learner.state().items()}
+    if run.group.parts == 1:
+        return tensors
+    mine = run.learner.names
+
+    def owned(key: str) -> bool:
+        kind, _, name = key.partition(".")
+        return kind == "learner" or (name.rpartition(".")[0] if kind == "adamw" else name) in mine
+
+    tensors = {name: tensor for name, tensor in tensors.items() if owned(name)}
+    tensors = parallel.gather(run.learner.links, state.step, tensors)
+    if run.group.is_first:
+        run.model.load_state_dict(checkpoints.with_prefix(tensors, "model."), strict=False)
+        for name, value in run.average.values.items():
+            value.copy_(tensors[f"average.{name}"])
+    return tensors
+
+
+def save(run: Run, state: RunState, best: bool, tensors: Mapping[str, Tensor]) -> None:
+    """Write a checkpoint of the result of `gather`.
+
+    Raises `TrainingError` if a tensor is not finite.
+    """
+    if not run.group.is_first:
+        return
     for name, value in tensors.items():
         if value.is_floating_point() and not bool(value.isfinite().all()):
             problem = f"{name} is not finite; no checkpoint of it is written"
             remedy = "Lower learning_rate; the previous checkpoint is intact"
             raise TrainingError(f"step {state.step}", problem, remedy)
-    meta = _meta(run) | {"place": asdict(state), "processes": run.group.size}
+    meta = _meta(run) | {"place": asdict(state), "processes": run.group.size * run.group.parts}
     checkpoints.save(run.out, state.step, tensors, meta, best)
 
 

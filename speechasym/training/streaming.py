@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from speechasym.errors import OutputError, SpeechAsymError
+from speechasym.levels.chain import Carry
 from speechasym.training import batches
 from speechasym.training.dataset import Dataset
 from speechasym.training.distributed import ProcessGroup
@@ -37,6 +38,8 @@ class Step(NamedTuple):
     batch: Batch | None  # this process's share, if any
     skipped: dict[str, str]  # {cut: why it cannot be read}
     waited: float = 0.0  # s that this process waited for the batch
+    carry: Carry | None = None  # what the part below has made of it, see `parallel`
+    signs: tuple[float, float] | None = None  # that came with it, see `Task`
 
 
 class _Steps(TorchDataset[Step | SpeechAsymError]):

@@ -33,7 +33,7 @@ class Watch:
 
     def __init__(self, store: Store, rank: int, size: int, parts: int, host: str) -> None:
         self.rank, self.parts = rank, parts
-        self.failed = Event()
+        self.failed, self.stops = Event(), Event()  # whether one is lost; was asked to stop
         self.failure = ""
         self._seen, self._closing = Event(), Event()
         self._selector = selectors.DefaultSelector()
@@ -66,6 +66,12 @@ class Watch:
             problem = self.failure
         self._seen.set()
         return TrainingError(self.name(self.rank), problem, REMEDY)
+
+    def ask_to_stop(self) -> None:
+        """Set `stops` in all processes."""
+        if not self.stops.is_set():
+            self.stops.set()
+            self._send({"stop": True})
 
     def close(self, error: BaseException | None = None) -> None:
         """End the watch; in case of an error, tell all others of it."""
@@ -129,7 +135,9 @@ class Watch:
                 buffers[peer] += received
                 *lines, buffers[peer] = buffers[peer].split(b"\n")
                 for message in map(json.loads, lines):
-                    if "end" in message:
+                    if "stop" in message:
+                        self.ask_to_stop()
+                    elif "end" in message:
                         self._selector.unregister(peer)
                     else:
                         self._tell(message["failure"])

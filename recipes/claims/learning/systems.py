@@ -107,7 +107,7 @@ class Backprop(Trainer):
             loss = stacks.loss(self.module(features[own]), labels[own])
             (loss / self.group.size).backward()
         self.losses.append(loss.item())
-        sum_gradients(self.module, torch.zeros(0), self.group)
+        sum_gradients(self.parameters, torch.zeros(0), self.group)
         gradients = [p.grad for p in self.parameters if p.grad is not None]
         if not self.group.alone:  # a ring sends each part of the sum almost twice
             self.meter.sends(gradients * 2)

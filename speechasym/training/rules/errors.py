@@ -12,14 +12,15 @@ Shapes: B batch, F steps, D width, I input channels, S steps of a head, V classe
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple, cast
+from typing import NamedTuple, Protocol, cast
 
 import torch
 import torch.nn.functional as nnf
 from torch import Tensor, nn
 
-from speechasym.levels.chain import StageOutput
+from speechasym.levels.chain import Carry, Stage, StageOutput
 from speechasym.levels.events import Steps
+from speechasym.training.checkpoints import with_prefix
 from speechasym.training.config import TrainConfig
 from speechasym.training.losses import framewise, head_losses
 from speechasym.training.on_device import Batch
@@ -37,6 +38,9 @@ class Task(NamedTuple):
     totals: Mapping[str, int]  # {head: labels} of the whole batch
     share: float  # of this process in the whole batch's seconds
     number: int  # of the step, from 0
+    carry: Carry | None = None  # that the lowest stage of this process receives, if not features
+    signs: tuple[float, float] = (0.0, 0.0)  # whether to stop; s of training so far
+    skipped: Mapping[str, str] = {}  # {cut: why it cannot be read}
 
 
 Found = tuple[Tensor, dict[str, Tensor], dict[str, list[str]]]  # as `batch_loss` returns them
@@ -124,6 +128,10 @@ def contrastive(steps: Steps, nets: StageNets) -> Tensor:
     return nnf.cross_entropy(scores, scores.new_zeros(len(scores), dtype=torch.long))
 
 
+FAR = 2**62  # frame beyond all
+KINDS = ("error", "log_probs", "start")  # of tensors of a `TopError`
+
+
 class TopError(NamedTuple):
     """What the top tells the stages below of its output: for each head, at its steps."""
 
@@ -131,6 +139,39 @@ class TopError(NamedTuple):
     log_probs: dict[str, Tensor]  # (B, S, V)
     start: dict[str, Tensor]  # (B, S) first frame of each step; beyond all frames where padded
     slots: dict[str, int]
+
+    def pack(self) -> dict[str, Tensor]:
+        """Return its tensors by name, to send or to keep."""
+        return {f"{kind}.{h}": t for kind in KINDS for h, t in getattr(self, kind).items()}
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, Tensor], slots: Mapping[str, int]) -> "TopError":
+        """Return what `pack` has packed."""
+        error, log_probs, start = (with_prefix(tensors, f"{kind}.") for kind in KINDS)
+        return cls(error, log_probs, start, {head: slots[head] for head in error})
+
+
+class Observer(Protocol):
+    """Sees what a step does, to measure it (`rules.meter`)."""
+
+    def enters(self, stage: Stage, carry: Carry) -> None:
+        """A stage is about to be computed."""
+
+    def broadcasts(self, top: TopError) -> None:
+        """The stages below are about to receive the error of the top."""
+
+
+def top_error(output: StageOutput) -> TopError:
+    """Return what the top tells the stages below, after the backward pass of its loss."""
+    error, log_probs, start, slots = {}, {}, {}, {}
+    for name, (values, lengths) in output.heads.items():
+        first = output.spans[name][0]
+        error[name] = torch.zeros_like(values) if values.grad is None else values.grad
+        log_probs[name] = values.detach()
+        step = torch.arange(first.shape[1], device=first.device)
+        start[name] = torch.where(step < lengths[:, None], first, FAR)
+        slots[name] = first.shape[1] // max(1, output.steps.mask.shape[1])
+    return TopError(error, log_probs, start, slots)
 
 
 def feedback_error(

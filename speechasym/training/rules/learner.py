@@ -9,53 +9,38 @@ is the same.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple, Protocol, cast
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain as chained
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from speechasym.levels import chain
 from speechasym.levels.chain import Carry, Stage, StageOutput
+from speechasym.levels.events import HysteresisScale
 from speechasym.levels.hierarchy import Hierarchy
-from speechasym.training import distributed, losses, optimiser
+from speechasym.training import distributed, losses, optimiser, parallel
 from speechasym.training.config import TrainConfig
 from speechasym.training.distributed import ProcessGroup
-from speechasym.training.rules import nets
+from speechasym.training.parallel import Links
+from speechasym.training.rules import late, nets
 from speechasym.training.rules.errors import (
     Found,
+    Observer,
     Task,
-    TopError,
     feedback_error,
     model_errors,
     stage_errors,
+    top_error,
 )
 from speechasym.training.rules.gradients import backward, cosine, gradients_aside
+from speechasym.training.rules.late import Kept
 from speechasym.training.rules.nets import StageNets
 
 FIRST_MIX, INERTIA = 0.5, 0.8  # of `mix: auto`: its start, and weight of what was measured before
 LEAST_MIX = 1 / 64
 ALONE = ProcessGroup()
-FAR = 2**62  # frame beyond all
-
-
-class Kept(NamedTuple):
-    """What is needed to compute the stages of a step again."""
-
-    number: int
-    carries: list[Carry]  # inputs of the stages
-    buffers: list[dict[str, Tensor]]  # of the stages, before the step
-    top: TopError
-
-
-class Observer(Protocol):
-    """Sees what a step does, to measure it (`rules.meter`)."""
-
-    def enters(self, stage: Stage, carry: Carry) -> None:
-        """A stage is about to be computed."""
-
-    def broadcasts(self, top: TopError) -> None:
-        """The stages below are about to receive the error of the top."""
 
 
 class Learner:
@@ -65,20 +50,24 @@ class Learner:
         model: on its device; by stages, with the nets of `nets.add_nets`.
         config: of the run.
         device: that the model is on.
-        group: the processes that share each batch.
+        group: the processes that share each batch, and perhaps the stages.
+        links: to the processes with the other stages.
     """
 
     def __init__(
         self, model: nn.Module, config: TrainConfig, device: torch.device,
-        group: ProcessGroup = ALONE,
+        group: ProcessGroup = ALONE, links: Links | None = None,
     ) -> None:  # fmt: skip
         self.model, self.config, self.device, self.group = model, config, device, group
         self.rule = config.learning
         self.by_stages = self.rule.by_stages
+        self.links, self.handed_on = links or Links(), -1  # the step whose carry has been sent
         self.stages: tuple[Stage, ...] = ()
+        self.mine: Sequence[Stage] = ()  # those that this process computes
         self.probes: list[str] = []
         self.mix, self.due = FIRST_MIX, 0.0  # of `mix: auto`
         self.late: deque[Kept] = deque()
+        self.trial = False  # whether gradients are only looked at
         self.observer: Observer | None = None
         if not isinstance(model, Hierarchy):
             return
@@ -92,6 +81,10 @@ class Learner:
                 self.probes = [n for n in model.heads if nets.level_of(model, n) < last]
             self.own = self._tensors_by_stage(model.named_parameters())
             self.buffers = self._tensors_by_stage(model.named_buffers())
+            sizes = [sum(p.numel() for p in own.values()) for own in self.own]
+            costs = parallel.costs(model.config, self.stages, sizes)
+            mine = parallel.divide(costs, group.parts)[group.part]
+            self.mine = self.stages[mine.start : mine.stop]
 
     def _tensors_by_stage(self, named: object) -> list[dict[str, Tensor]]:
         result: list[dict[str, Tensor]] = [{} for _ in self.stages]
@@ -115,10 +108,31 @@ class Learner:
         names = [*config.heads.used, "local", *(["frames"] if config.framewise else [])]
         return [*names, *(["global"] if self.by_stages else [])]
 
+    @property
+    def trained(self) -> list[Tensor]:
+        """The parameters that this process trains."""
+        parts = [self.own[stage.number].values() for stage in self.mine]
+        own = chained(*parts) if self.group.parts > 1 else self.model.parameters()
+        return [p for p in own if p.requires_grad]
+
+    @property
+    def names(self) -> set[str]:
+        """Names of the parameters and buffers of the stages that this process computes."""
+        tables = (self.own, self.buffers)
+        return {name for stage in self.mine for table in tables for name in table[stage.number]}
+
+    @property
+    def widths(self) -> Tensor:
+        """Scales of the hysteresis of these stages, on the device."""
+        levels = [self.hierarchy.levels[stage.level] for stage in self.mine if stage.exits]
+        holds = [m for level in levels for m in level.modules() if isinstance(m, HysteresisScale)]
+        return torch.stack([m.scale for m in holds]) if holds else self.rows.new_zeros(0)
+
     def backward(self, task: Task) -> Found:
         """Add the gradients of a step to the parameters.
 
-        Returns the loss, its parts and the cuts left out, as `losses.batch_loss` does.
+        Returns the loss, its parts and the cuts left out, as `losses.batch_loss` does; those of
+        each stage are in `rows`.
         """
         if self.rule.recompute:
             return self.true_gradient(task)
@@ -127,6 +141,8 @@ class Learner:
             if loss.requires_grad:
                 loss.backward()
             return loss.detach(), parts, left_out
+        if task.batch is None:
+            self._hand_on(self.mine[-1], None, task)
         if self._is_true(task.number):
             return self._true_step(task)
         return self.local_gradient(task)
@@ -143,7 +159,7 @@ class Learner:
         total, parts, left_out = self._nothing()
         if task.batch is None:
             return total, parts, left_out
-        for _, _, loss, found, left in self._stage_errors(task):
+        for _, _, (loss, found, left) in self._stage_errors(task):
             total = total + loss
             _add(parts, found)
             left_out |= left
@@ -153,55 +169,59 @@ class Learner:
         """Scale gradients to a norm of at most `most`, by stages that of each; return the norm."""
         if not self.by_stages:
             return optimiser.clip_gradients(self.model.parameters(), most)
-        learned = [own for own in self.own if any(p.grad is not None for p in own.values())]
-        norms = [optimiser.clip_gradients(own.values(), most) for own in learned or self.own]
-        return torch.stack(norms).square().sum().sqrt()
+        mine = [self.own[stage.number] for stage in self.mine]
+        learned = [own for own in mine if any(p.grad is not None for p in own.values())]
+        norms = [optimiser.clip_gradients(own.values(), most) for own in learned or mine]
+        self.norms = torch.stack(norms)
+        return self.norms.square().sum().sqrt()
 
     def local_gradient(self, task: Task) -> Found:
         """Add the gradients of the stages' own errors, and of the broadcast error if it is due."""
         broadcast = self.rule.rule == "local+global" and self.rule.feedback == "broadcast"
-        total, parts, left_out = self._nothing()
         if task.batch is None:
-            return total, parts, left_out
-        kept: list[tuple[Carry, dict[str, Tensor]]] | None = [] if broadcast else None
+            return self._sum({})
+        carries: dict[int, Carry] | None = {} if broadcast else None
+        buffers: dict[int, dict[str, Tensor]] = {}
+        results: dict[int, Found] = {}
         top = None
-        for stage, output, loss, found, left in self._stage_errors(task, kept):
-            if broadcast and stage == self.stages[-1]:
+        for stage, output, (loss, found, left) in self._stage_errors(task, carries, buffers):
+            last = broadcast and stage == self.stages[-1]
+            if last:
                 for log_probs, _ in output.heads.values():
                     log_probs.retain_grad()
             if loss.requires_grad:
                 loss.backward()
-            if broadcast and stage == self.stages[-1]:
-                top = _top_error(output)
+            if last:
+                top = top_error(output)
             del output  # else it is held while the next stage is computed
-            total = total + loss.detach()
-            _add(parts, found)
-            left_out |= left
-        if top is not None and kept is not None:
+            results[stage.number] = loss.detach(), found, left
+        if top is not None:
             if self.observer is not None:
                 self.observer.broadcasts(top)
-            carries, buffers = zip(*kept, strict=True)
-            self.late.append(Kept(task.number, list(carries), list(buffers), top))
+            if not (self.trial and self.rule.staleness):  # a trial's would not be received
+                parallel.send_error(self.links, task.number, top)
+        if carries is not None:
+            self.late.append(Kept(task.number, carries, buffers, top))
             if len(self.late) > self.rule.staleness:
                 self._deliver(self.late.popleft())
-        return total, parts, left_out
+        return self._sum(results)
 
     def true_gradient(self, task: Task) -> Found:
         """Add the gradient of the loss of backpropagation, holding one stage at a time."""
-        total, parts, left_out = self._nothing()
         if task.batch is None:
-            return total, parts, left_out
-        carries, buffers = [], []
+            return self._sum({})
+        carries, buffers, results = {}, {}, {}
         probes = [] if self.by_stages else self.probes
-        carry = chain.first_carry(self.hierarchy, task.batch.features, task.batch.lengths)
+        carry = self._first_carry(task)
         with torch.no_grad():
-            for stage in self.stages[:-1]:
-                carries.append(carry)
-                buffers.append(self._kept_buffers(stage))
-                carry = self.run_stage(stage, carry, task.number, probes).carry
-        carries.append(carry)
-        gradients: list[Tensor | None] = []
-        for stage in reversed(self.stages):
+            for stage in self.mine:
+                carries[stage.number] = carry
+                if stage != self.stages[-1]:
+                    buffers[stage.number] = self._kept_buffers(stage)
+                    carry = self.run_stage(stage, carry, task.number, probes).carry
+                    self._hand_on(stage, carry, task)
+        gradients = parallel.receive_back(self.links, self.device)
+        for stage in reversed(self.mine):
             carry = carries[stage.number].detached()
             for tensor in carry.tensors():
                 tensor.requires_grad_(stage.number > 0)
@@ -210,10 +230,9 @@ class Learner:
             output = self.run_stage(stage, carry, task.number, probes)
             loss, found, left = self._errors(stage, output, task, not self.by_stages)
             gradients = backward(carry, output.carry, loss, gradients)
-            total = total + loss.detach()
-            _add(parts, found)
-            left_out |= left
-        return total, parts, left_out
+            results[stage.number] = loss.detach(), found, left
+        parallel.send_back(self.links, gradients)
+        return self._sum(results)
 
     def stage_gradients(self, compute: Callable[[], object]) -> list[dict[str, Tensor]]:
         """Return the gradients that `compute` adds to the model's parameters, by stage.
@@ -221,7 +240,8 @@ class Learner:
         Parameters of the nets are left out; gradients, buffers and late errors are as before
         afterwards.
         """
-        before, late = [self._kept_buffers(stage) for stage in self.stages], self.late.copy()
+        before, kept = [self._kept_buffers(stage) for stage in self.stages], self.late.copy()
+        self.trial = True
         try:
             with gradients_aside(self.model):
                 compute()
@@ -236,7 +256,7 @@ class Learner:
         finally:
             for stage in self.stages:
                 self._set_buffers(stage, before[stage.number])
-            self.late = late
+            self.late, self.trial = kept, False
 
     def state(self) -> dict[str, Tensor]:
         """Return what a checkpoint must keep, besides the model: the mix, and late errors.
@@ -245,18 +265,8 @@ class Learner:
         """
         if not self.by_stages:
             return {}
-        result = {"mix": torch.tensor([self.mix, self.due], dtype=torch.float64)}
-        if self.group.size > 1:
-            return result
-        for place, kept in enumerate(self.late):
-            result[f"late.{place}.number"] = torch.tensor(kept.number)
-            for stage, (carry, buffers) in enumerate(zip(kept.carries, kept.buffers, strict=True)):
-                result |= {f"late.{place}.{stage}.x.{n}": t for n, t in carry.pack().items()}
-                result |= {f"late.{place}.{stage}.buffer.{n}": t for n, t in buffers.items()}
-            for kind in ("error", "log_probs", "start"):
-                values = getattr(kept.top, kind)
-                result |= {f"late.{place}.top.{kind}.{h}": t for h, t in values.items()}
-        return result
+        mix = torch.tensor([self.mix, self.due], dtype=torch.float64)
+        return {"mix": mix, **(late.pack(self.late) if self.group.size == 1 else {})}
 
     def set_state(self, tensors: Mapping[str, Tensor]) -> None:
         """Restore the result of `state`."""
@@ -264,25 +274,8 @@ class Learner:
             return
         device = next(self.model.parameters()).device
         self.mix, self.due = tensors["mix"].tolist()
-        self.late.clear()
-        for place in range(self.rule.staleness):
-            if f"late.{place}.number" not in tensors:
-                break
-            table: dict[str, Tensor] = {
-                name.removeprefix(f"late.{place}."): tensor.to(device)
-                for name, tensor in tensors.items()
-                if name.startswith(f"late.{place}.")
-            }
-
-            def under(prefix: str, table: dict[str, Tensor] = table) -> dict[str, Tensor]:
-                return {n.removeprefix(prefix): t for n, t in table.items() if n.startswith(prefix)}
-
-            stages = range(len(self.stages))
-            slots = {name: self._slots(name) for name in under("top.error.")}
-            top = TopError(under("top.error."), under("top.log_probs."), under("top.start."), slots)
-            carries = [Carry.unpack(under(f"{stage}.x.")) for stage in stages]
-            buffers = [under(f"{stage}.buffer.") for stage in stages]
-            self.late.append(Kept(int(table["number"]), carries, buffers, top))
+        slots = {name: self._slots(name) for name in self.hierarchy.heads}
+        self.late = late.unpack(tensors, [stage.number for stage in self.mine], slots, device)
 
     def _slots(self, head: str) -> int:
         return int(getattr(self.hierarchy.config.heads, head).slots)
@@ -307,7 +300,9 @@ class Learner:
             local = self.stage_gradients(lambda: self.local_gradient(task))
             found = self.true_gradient(task)
             true = [{n: p.grad for n, p in own.items() if p.grad is not None} for own in self.own]
-            agreement = [cosine(a, b) for a, b in zip(local[:-1], true[:-1], strict=True)]
+            mine = [stage.number for stage in self.mine if stage != self.stages[-1]]
+            agreement = [cosine(local[number], true[number]) for number in mine]
+            agreement = parallel.gather_numbers(self.links, agreement)
             now = 1 - max(0.0, sum(agreement) / max(1, len(agreement)))
             mix = max(LEAST_MIX, INERTIA * self.mix + (1 - INERTIA) * now)
             # all processes must take the true gradient in the same steps
@@ -316,18 +311,19 @@ class Learner:
         return self.true_gradient(task)
 
     def _stage_errors(
-        self, task: Task, kept: list[tuple[Carry, dict[str, Tensor]]] | None = None
-    ) -> Iterator[tuple[Stage, StageOutput, Tensor, dict[str, Tensor], dict[str, list[str]]]]:
-        """Yield each stage, its output and its losses; keep its input and buffers in `kept`."""
-        assert task.batch is not None
-        carry = chain.first_carry(self.hierarchy, task.batch.features, task.batch.lengths)
-        for stage in self.stages:
-            if kept is not None:
-                kept.append((carry, self._kept_buffers(stage)))
+        self, task: Task, carries: dict[int, Carry] | None = None,
+        buffers: dict[int, dict[str, Tensor]] | None = None,
+    ) -> Iterator[tuple[Stage, StageOutput, Found]]:  # fmt: skip
+        """Yield each stage, its output and its losses; keep its input and buffers if asked to."""
+        carry = self._first_carry(task)
+        for stage in self.mine:
+            if carries is not None and buffers is not None:
+                carries[stage.number], buffers[stage.number] = carry, self._kept_buffers(stage)
             output = self.run_stage(stage, carry, task.number, self.probes)
             carry = output.carry.detached() if self.by_stages else output.carry
+            self._hand_on(stage, carry, task)
             found = self._errors(stage, output, task)
-            yield stage, output, *found
+            yield stage, output, found
             del output, found  # the graph of a stage is not held while the next one is computed
 
     def _errors(self, stage: Stage, output: StageOutput, task: Task, own: bool = True) -> Found:
@@ -336,6 +332,31 @@ class Learner:
             with losses.autocast(self.device, self.config.precision):
                 return stage_errors(output, self._nets(stage), task, self.config)
         return model_errors(output, task, self.config)
+
+    def _first_carry(self, task: Task) -> Carry:
+        """Return what the lowest stage of this process receives."""
+        assert task.batch is not None
+        if task.carry is not None:
+            return task.carry
+        return chain.first_carry(self.hierarchy, task.batch.features, task.batch.lengths)
+
+    def _hand_on(self, stage: Stage, carry: Carry | None, task: Task) -> None:
+        """Send the output of the last stage of this process to the next part, once in a step."""
+        if stage == self.mine[-1] and self.handed_on != task.number:
+            parallel.hand_on(self.links, carry, task)
+            self.handed_on = task.number
+
+    def _sum(self, results: Mapping[int, Found]) -> Found:
+        """Add up the losses of stages from the lowest, and keep them in `rows`."""
+        total, parts, left_out = self._nothing()
+        zero, rows = total, []
+        for _, (loss, found, left) in sorted(results.items()):
+            total = total + loss
+            rows.append(torch.stack([loss, *(found.get(name, zero) for name in parts)]))
+            _add(parts, found)
+            left_out |= left
+        self.rows = torch.stack(rows or [zero.expand(1 + len(parts))] * len(self.mine))
+        return total, parts, left_out
 
     def _nets(self, stage: Stage) -> StageNets:
         return cast("StageNets", getattr(self.model, nets.NAME)[stage.number])
@@ -351,12 +372,18 @@ class Learner:
 
     def _deliver(self, kept: Kept) -> None:
         """Add the gradient of the broadcast error, at the stages as they are now."""
-        for stage in self.stages[:-1]:
+        top = kept.top
+        if top is None:
+            slots = {name: self._slots(name) for name in self.hierarchy.heads}
+            top = parallel.receive_error(self.links, kept.number, slots, self.device)
+        for stage in self.mine:
+            if stage == self.stages[-1]:
+                continue
             now = self._kept_buffers(stage)
             self._set_buffers(stage, kept.buffers[stage.number])
             output = self.run_stage(stage, kept.carries[stage.number], kept.number, self.probes)
             own, share = self._nets(stage), 1 / self.group.size
-            feedback_error(output.carry.steps, own, kept.top, self.config, share).backward()
+            feedback_error(output.carry.steps, own, top, self.config, share).backward()
             self._set_buffers(stage, now)
 
     def _kept_buffers(self, stage: Stage) -> dict[str, Tensor]:
@@ -366,19 +393,6 @@ class Learner:
     def _set_buffers(self, stage: Stage, values: Mapping[str, Tensor]) -> None:
         for name, buffer in self.buffers[stage.number].items():
             buffer.copy_(values[name])
-
-
-def _top_error(output: StageOutput) -> TopError:
-    """Return what the top tells the stages below, after the backward pass of its loss."""
-    error, log_probs, start, slots = {}, {}, {}, {}
-    for name, (values, lengths) in output.heads.items():
-        first = output.spans[name][0]
-        error[name] = torch.zeros_like(values) if values.grad is None else values.grad
-        log_probs[name] = values.detach()
-        step = torch.arange(first.shape[1], device=first.device)
-        start[name] = torch.where(step < lengths[:, None], first, FAR)
-        slots[name] = first.shape[1] // max(1, output.steps.mask.shape[1])
-    return TopError(error, log_probs, start, slots)
 
 
 def _add(parts: dict[str, Tensor], found: Mapping[str, Tensor]) -> None:

@@ -290,8 +290,9 @@ def _observed(
             torch.cuda.reset_peak_memory_stats(learner.device)
             before = torch.cuda.memory_allocated(learner.device)
         for kept in learner.late:
-            for tensor in [t for carry in kept.carries for t in carry.pack().values()]:
+            for tensor in [t for carry in kept.carries.values() for t in carry.pack().values()]:
                 seen.held.hold(tensor, tensor)
+            assert kept.top is not None  # this process computes all stages
             seen.broadcasts(kept.top)
         with seen.held.saving(), seen.flops:
             compute()

@@ -28,7 +28,7 @@ from recipes.provenance import commit, machine, table
 from speechasym import files
 from speechasym.config import check_count
 
-ROUNDS, STEPS = 7, 10
+ROUNDS, STEPS = 7, 8
 GOAL = 1.5
 WAITS = {
     "below": "waiting for below",
@@ -38,6 +38,7 @@ WAITS = {
 LINES, REPORT, FIGURE = "parallel.jsonl", "parallel.md", "scaling.png"
 ALONE = ", 1 process, 1 thread"
 ONE, TWO = f"backprop{ALONE}", "backprop, 1 process, 2 threads"
+RECOMPUTE = {"rule": "backprop", "recompute": True}
 STALENESS = 2  # steps
 SIZES = (1,)  # processes that share the levels of a stack
 RULES: dict[str, dict[str, Any]] = {
@@ -80,6 +81,7 @@ def all_systems(microbatches: Sequence[int]) -> list[System]:
         System(ONE, systems.Backprop),
         System(TWO, systems.Backprop, threads=2),
         System("backprop, 2 replicas", systems.Backprop, 2),
+        System(f"backprop, recompute{ALONE}", systems.Local, arguments=(RECOMPUTE,)),
     ]
     for rule, keys in RULES.items():
         for size in SIZES:

@@ -157,6 +157,7 @@ class LearningConfig:
     # next heads), broadcast (feedback weights), correction (the true gradient now and then)
     feedback: Literal["imitation", "broadcast", "correction"] = "imitation"
     feedback_weights: Literal["fixed", "learned"] = "learned"  # of broadcast
+    head_layers: int = 1  # layers of the nets of the stages' own heads; 0: heads are linear
     layers: int = 1  # 1 to 3 layers of the imitating net
     keep_input: float = 0.1  # weight of imitation's loss that keeps information about the input
     weight: float = 0.3  # weight of the global error
@@ -178,6 +179,7 @@ class LearningConfig:
         check_range("parts", self.parts, "1, 2, 3 ...", low=1)
         check_range("queue", self.queue, "1, 2, 3 ...", low=1)
         check_range("timeout_s", self.timeout_s, "60", above=True)
+        check_range("head_layers", self.head_layers, "0, 1, 2 or 3", high=3)
         check_range("layers", self.layers, "1, 2 or 3", low=1, high=3)
         check_range("keep_input", self.keep_input, "0.1")
         check_range("weight", self.weight, "1")

@@ -63,7 +63,7 @@ def settings(depth: int, norm: str, rule: str) -> TrainConfig:
     return read_config(None, [
         "data.train=none", "data.dev=none", f"heads={{phones: {LEAST}}}", "framewise=1",
         f"model={{levels: [{level}], heads: {{phones: {{level: 0}}}}}}",
-        f"learning.blocks={BLOCKS}", "learning.weight=1", *RULES[rule],
+        f"learning.blocks={BLOCKS}", "learning.weight=1", "learning.head_layers=0", *RULES[rule],
     ])  # fmt: skip
 
 
@@ -120,7 +120,7 @@ class Chain(nn.Module):
             own = self._nets(stage.number)
             local = local + cross_entropy(own.heads(output.steps)[0]["phones"][0], y)
             if hasattr(own, "imitation"):
-                value = cross_entropy(own.imitate(carry.steps)[0]["phones"][0], y)
+                value = cross_entropy(own.imitation(carry.steps)[0]["phones"][0], y)
                 imitated = imitated + rule.weight * value
                 missed = normalised(output.input.detach()) - own.decode(normalised(output.steps.y))
                 imitated = imitated + rule.keep_input * missed.square().mean()

@@ -26,13 +26,13 @@ rules() {  # CORPUS SEEDS RECIPE SYSTEMS TRAIN DEV TEST KEY=VALUE ...
 
 folders=()
 deep='model={preset: small, every: {events: none, block: {dropout: 0.1}}, heads: {phones: {level: 2}}}'
-meter=(epochs=20)
+meter=(epochs=10)
 rules timit "${SEEDS:-5}" timit timit.yaml train_cuts.jsonl.gz fold0_dev_cuts.jsonl.gz \
-  test_cuts.jsonl.gz "$deep" epochs=40
-meter=(epochs=5)
+  test_cuts.jsonl.gz "$deep" epochs=30
+meter=(epochs=4)
 rules mini "${SEEDS:-5}" mini systems.yaml train_cuts.jsonl.gz dev_cuts.jsonl.gz \
-  test_cuts.jsonl.gz model.preset=small epochs=15
+  test_cuts.jsonl.gz model.preset=small epochs=12
 meter=(epochs=2)
 rules librispeech "${SEEDS:-3}" librispeech systems.yaml fold0_train_cuts.jsonl.gz \
-  fold0_dev_cuts.jsonl.gz local-dev_cuts.jsonl.gz "data.labels.lexicon=$data/librispeech/lexicon.txt" epochs=5
+  fold0_dev_cuts.jsonl.gz local-dev_cuts.jsonl.gz "data.labels.lexicon=$data/librispeech/lexicon.txt" epochs=4
 "$python" -m $here.report "${folders[@]}" --out "$out/report.md"

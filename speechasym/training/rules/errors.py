@@ -84,7 +84,7 @@ def stage_errors(output: StageOutput, nets: StageNets, task: Task, config: Train
     loss = loss + local
     parts["local"] = parts.get("local", 0) + local.detach()
     if hasattr(nets, "imitation"):
-        heads, spans = nets.imitate(output.carry.steps)
+        heads, spans = nets.imitation(output.carry.steps)
         value = head_losses(heads, spans, batch, config, task.totals, share)[0]
         loss = loss + learning.weight * value
         parts["global"] = value.detach()

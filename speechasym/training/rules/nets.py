@@ -6,7 +6,6 @@ Shapes: B batch, F steps, D width of a stage, I input channels, S steps of a hea
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import TypeVar, cast
 
 import torch.nn.functional as nnf
@@ -25,17 +24,24 @@ NAME = "learning"  # of the nets in the model
 
 
 class Heads(nn.Module):
-    """CTC heads beside the model's own: the same symbols and slots, read at another stage."""
+    """CTC heads beside the model's own: the same symbols and slots, read at another stage.
 
-    def __init__(self, model: Hierarchy, names: Sequence[str], width: int) -> None:
+    They read from `layers` convolution blocks of their own: a stage that linear heads are to
+    understand at once is no use to those above (docs/learning.md).
+    """
+
+    def __init__(self, model: Hierarchy, names: Sequence[str], width: int, layers: int) -> None:
         super().__init__()
+        block = BlockConfig(function="convolution", width=width, depth=max(1, layers))
+        self.blocks = Stack([Block(block) for _ in range(layers)])
         self.slots = {name: getattr(model.config.heads, name).slots for name in names}
         self.maps = nn.ModuleDict({n: nn.Linear(width, scores_of(model, n)) for n in names})
 
     def forward(self, steps: Steps) -> tuple[dict[str, HeadOutput], dict[str, HeadOutput]]:
         """Return log-probabilities (B, S, V) with lengths, and spans, of steps y (B, F, D)."""
         heads, spans = {}, {}
-        y = nnf.rms_norm(steps.y, steps.y.shape[-1:], eps=1e-6)
+        y = self.blocks(steps.y, steps.mask)
+        y = nnf.rms_norm(y, y.shape[-1:], eps=1e-6)
         for name, linear in self.maps.items():
             slots = self.slots[name]
             log_probs = linear(y).unflatten(-1, (slots, -1)).float().log_softmax(-1)
@@ -61,7 +67,7 @@ class StageNets(nn.Module):
         inputs = level_input if stage.enters else width
         own = nearest_heads(model, stage.level)
         if {"ctc", "framewise"} & set(config.local) and not owns_heads(model, stage):
-            self.heads = Heads(model, own, width)
+            self.heads = Heads(model, own, width, config.head_layers)
         for name in ("predict", "next"):
             if name in config.local:
                 self.add_module(name, nn.Linear(width, inputs))
@@ -70,9 +76,8 @@ class StageNets(nn.Module):
         if config.rule != "local+global":
             return
         if config.feedback == "imitation":
-            block = BlockConfig(function="convolution", width=width, depth=config.layers)
-            self.imitation = Stack([Block(block) for _ in range(config.layers)])
-            self.targets = Heads(model, heads_above(model, stage.level) or own, width)
+            above = heads_above(model, stage.level) or own
+            self.imitation = Heads(model, above, width, config.layers)
             if config.keep_input:
                 self.decode = nn.Linear(width, inputs)
         elif config.feedback == "broadcast":
@@ -82,10 +87,6 @@ class StageNets(nn.Module):
                 name: nn.Linear(width, scores_of(model, name), bias=learned) for name in top
             })  # fmt: skip
             self.feedback.requires_grad_(learned)
-
-    def imitate(self, steps: Steps) -> tuple[dict[str, HeadOutput], dict[str, HeadOutput]]:
-        """Return what the stages above are expected to recognise, as `Heads` does."""
-        return self.targets(replace(steps, y=self.imitation(steps.y, steps.mask)))
 
 
 def owns_heads(model: Hierarchy, stage: Stage) -> bool:

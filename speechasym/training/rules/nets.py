@@ -26,8 +26,8 @@ NAME = "learning"  # of the nets in the model
 class Heads(nn.Module):
     """CTC heads beside the model's own: the same symbols and slots, read at another stage.
 
-    They read from `layers` convolution blocks of their own: a stage that linear heads are to
-    understand at once is no use to those above (docs/learning.md).
+    They have `layers` convolution blocks of their own, because what linear heads need at once is
+    not what the stages above can use (docs/learning.md).
     """
 
     def __init__(self, model: Hierarchy, names: Sequence[str], width: int, layers: int) -> None:

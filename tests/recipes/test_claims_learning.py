@@ -154,6 +154,22 @@ def test_processes_have_the_gradients_of_one_process():
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("rule", pipeline.RULES)
+def test_parts_that_learn_by_themselves_send_activations_only_up(rule):
+    keys = pipeline.RULES[rule]
+    with Processes(systems.Local, arguments=(TINY, keys)) as one:
+        losses = one.ask(("run", 4))[0]
+    with Processes(systems.Local, 2, arguments=(TINY, keys)) as two:
+        top, low = two.ask(("run", 4))
+        np.testing.assert_allclose(np.add(top, low), losses, rtol=1e-6)
+        top, low = two.ask(("timed", 2))
+    assert low["sent"] > TINY.batch * TINY.boundary
+    assert (top["sent"] > 0) == ("broadcast" in rule)
+    assert set(top["waited"]) >= {"below"} and set(low["waited"]) >= {"queue"}
+    for answer in (top, low):
+        assert 0 < answer["busy"] < answer["seconds"]
+
+
 class Dying(Server):
     """A process that kills itself, or fails, when it is asked to."""
 

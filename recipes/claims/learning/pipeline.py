@@ -40,7 +40,7 @@ ALONE = ", 1 process, 1 thread"
 ONE, TWO = f"backprop{ALONE}", "backprop, 1 process, 2 threads"
 RECOMPUTE = {"rule": "backprop", "recompute": True}
 STALENESS = 2  # steps
-SIZES = (1,)  # processes that share the levels of a stack
+SIZES = (1, 2, 3)  # processes that share the levels of a stack
 RULES: dict[str, dict[str, Any]] = {
     "local": {"rule": "local"},
     "local+global, imitation": {"rule": "local+global", "feedback": "imitation"},
@@ -196,7 +196,7 @@ def report(lines: Sequence[dict[str, Any]], setup: Setup, microbatches: Sequence
         f"Machine: {some['machine']}, {cores} cores; torch {some['torch']}; commits "
         f"{', '.join(sorted({x['commit'] for x in lines}))} (plus: with uncommitted changes).",
         table(head, rows),
-        *([f"Goal: {_verdict(by)}"] if 2 in SIZES else []),
+        f"Goal: {_verdict(by)}",
         "## Where the time goes",
         critical_path(by, microbatches),
         "## The model's numbers",

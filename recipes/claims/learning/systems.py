@@ -4,8 +4,9 @@ Each class is one process of a system.
 """
 
 import time
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack
+from itertools import repeat
 from typing import Any
 
 import torch
@@ -17,13 +18,14 @@ from torch.distributed.pipelining import PipelineStage, Schedule1F1B, ScheduleGP
 from recipes.claims.learning import stacks
 from recipes.claims.learning.processes import Server
 from recipes.claims.learning.stacks import Meter, Part, Setup
-from speechasym.training import models
+from speechasym.training import models, parallel
 from speechasym.training.config import DataConfig, LearningConfig, TrainConfig
 from speechasym.training.distributed import ProcessGroup, sum_gradients
 from speechasym.training.on_device import Batch
 from speechasym.training.rules.errors import Task
 from speechasym.training.rules.learner import Learner
 from speechasym.training.rules.meter import Held
+from speechasym.training.streaming import Step
 
 BATCHES = 4  # that take turns
 RATE = 1e-3
@@ -157,25 +159,55 @@ class Local(Trainer):
     divided = True
 
     def __init__(self, group: ProcessGroup, setup: Setup, rule: Mapping[str, Any]) -> None:
-        model = stacks.build(setup)
+        model, device = stacks.build(setup), torch.device("cpu")
+        learning = LearningConfig(parts=group.parts, **rule)
         config = TrainConfig(
-            data=DataConfig(train="", dev=""), model=model.config, learning=LearningConfig(**rule)
+            data=DataConfig(train="", dev=""), model=model.config, learning=learning
         )
         models.add_learning_nets(model, config)
-        super().__init__(group, setup, model.parameters())
-        self.learner = Learner(model, config, torch.device("cpu"), group)
+        self.open = ExitStack()
+        links = self.open.enter_context(parallel.connect(group, learning.queue, learning.staleness))
+        self.learner = Learner(model, config, device, group, links)
+        super().__init__(group, setup, self.learner.trained)
         self.number = 0
+        self.below: Iterator[Step] | None = None
+        if links.below is not None:
+            self._times("below", links.below, "receive")
+            self.below = parallel.steps_from_below(links.below, repeat(range(setup.batch)), device)
+        if links.errors is not None:
+            self._times("error", links.errors, "receive")
+        for end in (links.above, *links.lower):
+            if end is not None:
+                self._times("queue", end, "send")
 
     def backward(self, features: Tensor, labels: Tensor) -> None:
         """Add the gradients of the levels' own errors."""
-        lengths, counts = (torch.full((len(t),), t.shape[1]) for t in (features, labels))
-        names = [str(number) for number in range(len(features))]
-        batch = Batch(names, features, lengths, {"phones": (labels, counts)})
-        task = Task(batch, {"phones": labels.numel()}, 1.0, self.number)
+        if self.below is None:
+            lengths, counts = (torch.full((len(t),), t.shape[1]) for t in (features, labels))
+            names = [str(number) for number in range(len(features))]
+            batch = Batch(names, features, lengths, {"phones": (labels, counts)})
+            task = Task(batch, {"phones": labels.numel()}, 1.0, self.number)
+        else:
+            step = next(self.below)
+            task = Task(step.batch, step.labels, 1.0, self.number, step.carry)
         self.number += 1
+        waited = sum(self.meter.waited.values())
         with self._computing():
             loss, _, _ = self.learner.backward(task)
+        self.meter.busy -= sum(self.meter.waited.values()) - waited
         self.losses.append(loss.item())
+
+    def _times(self, name: str, end: Any, method: str) -> None:
+        """Let a channel's method add the time that it takes, and the bytes that it sends."""
+        call = getattr(end, method)
+
+        def timed(*arguments: Any) -> Any:
+            if method == "send":
+                self.meter.sends(arguments[1].values())
+            with self.meter.waiting(name):
+                return call(*arguments)
+
+        setattr(end, method, timed)
 
 
 class _Stage(PipelineStage):

@@ -1,5 +1,6 @@
 """`speechasym train`: prepared cuts -> a trained run."""
 
+import os
 import shlex
 from argparse import Namespace
 from pathlib import Path
@@ -20,6 +21,7 @@ def add_parser(commands: Any) -> None:
         " interrupted run continues with --resume, to the bit.",
         epilog="Examples:\n"
         "  speechasym train --config mini.yaml --out runs/mini --set epochs=40 model.preset=small\n"
+        "  speechasym train --config mini.yaml --out runs/local --set learning.rule=local+global\n"
         "  speechasym train --print-config    # every key, its default and its meaning",
     )
     add = parser.add_argument
@@ -49,6 +51,8 @@ def run(options: Namespace) -> int:
     result = speechasym.train(
         options.config, options.out, overrides=options.set, resume=options.resume
     )
+    if os.environ.get("RANK", "0") != "0":  # of several processes the first one reports
+        return 0 if result["finished"] else 130
     rows = []
     for name, error in result["dev"].items():
         if head := name.partition("dev_error_")[2]:

@@ -63,6 +63,8 @@ def test_a_stopped_run_says_how_to_go_on(toy, tmp_path, capsys, monkeypatch):
     assert said.endswith(
         f"speechasym train --config {config} --out '{tmp_path}/a b' --resume --set seed=1\n"
     )
+    monkeypatch.setenv("RANK", "1")  # of several processes the first one reports
+    assert called(capsys, *call)[:2] == (130, "")
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,8 @@ def process_group(
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world % parts:
         problem = f"{parts} parts need a multiple of {parts} processes, but there are {world}"
-        raise ConfigError("learning.parts", problem, f"Use torchrun --nproc-per-node {parts}")
+        remedy = f"Use torchrun --nproc-per-node {parts}, or learning.parts=1"
+        raise ConfigError("learning.parts", problem, remedy)
     if world < 2:
         yield ProcessGroup()
         return

@@ -18,7 +18,7 @@ from torch.distributed.distributed_c10d import Store
 
 from speechasym.errors import TrainingError
 
-PROBE_SECONDS = 2  # between keep-alive probes; after four without an answer a peer is lost
+PROBE_SECONDS = 2  # between keep-alive probes; after three without an answer a peer is lost
 GREETING = 80  # bytes
 GRACE_SECONDS = 6.0  # in which the main thread must have seen a failure
 REMEDY = "Look for its error; to continue, start all of them again with --resume"
@@ -110,7 +110,7 @@ class Watch:
         peer.settimeout(5)
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for option, value in (("TCP_KEEPIDLE", 1), ("TCP_KEEPINTVL", PROBE_SECONDS),
-                              ("TCP_KEEPCNT", 4)):  # fmt: skip
+                              ("TCP_KEEPCNT", 3), ("TCP_USER_TIMEOUT", 7000)):  # fmt: skip
             if hasattr(socket, option):  # macOS has other names
                 peer.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
         self._peers[peer] = rank

@@ -17,7 +17,7 @@ RULES = {
     "broadcast": [GLOBAL, "learning.feedback=broadcast", "learning.staleness=2"],
     "broadcast at once": [GLOBAL, "learning.feedback=broadcast"],
     "correction": [GLOBAL, "learning.feedback=correction", "learning.mix=0.4"],
-    "auto": [GLOBAL, "learning.mix=auto"],
+    "auto": [GLOBAL, "learning.mix=auto", "learning.feedback=broadcast", "learning.staleness=1"],
 }
 
 
@@ -43,7 +43,7 @@ def alone(few_words, tmp_path_factory):
 @pytest.mark.parametrize(
     "rule, parts",
     [("local", 3), ("imitation", 2), ("imitation", 3), ("broadcast", 3), ("broadcast at once", 2),
-     ("correction", 3), ("auto", 2)],
+     ("correction", 3), ("auto", 3)],
 )  # fmt: skip
 def test_parts_train_as_one_process(few_words, tmp_path, alone, rule, parts):
     found = train(few_words, tmp_path / "run", rule, parts)

@@ -210,6 +210,7 @@ def test_it_measures_resumes_and_reports(tmp_path, capsys, monkeypatch):
     assert (tmp_path / pipeline.LINES).read_text().startswith(first)
     text = (tmp_path / pipeline.REPORT).read_text()
     assert "| backprop, 1F1B, 3 processes, 4 microbatches |" in text and "nan" not in text
+    assert f", {pipeline.CORES} cores; torch" in text
     assert (tmp_path / pipeline.FIGURE).stat().st_size > 20_000
     assert pipeline.main([*arguments, "--rounds", "0"]) == 2
     assert "--rounds" in capsys.readouterr().err

@@ -10,6 +10,7 @@ complete round.
 import argparse
 import json
 import math
+import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, fields, replace
@@ -30,6 +31,7 @@ from speechasym.config import check_count
 
 ROUNDS, STEPS = 7, 8
 GOAL = 1.5
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 WAITS = {
     "below": "waiting for below",
     "queue": "waiting for the queue",
@@ -61,6 +63,11 @@ class System(NamedTuple):
     size: int = 1
     threads: int = 1
     arguments: tuple[Any, ...] = ()
+
+    @property
+    def processes(self) -> range:
+        """The processes, that with the lowest part first."""
+        return range(self.size)[:: -1 if self.make.divided else 1]
 
     def seconds(self, costs: Costs, link: Link) -> float:
         """Return the predicted seconds a batch; NaN for what the model does not predict."""
@@ -99,7 +106,7 @@ def measure(path: Path, setup: Setup, microbatches: Sequence[int], rounds: int, 
     """Append the lines of the rounds that are missing to a file."""
     common = {
         "setup": asdict(setup), "microbatches": list(microbatches), "steps": steps,
-        "commit": commit(), "machine": machine(), "torch": torch.__version__,
+        "commit": commit(), "machine": machine(), "cores": CORES, "torch": torch.__version__,
     }  # fmt: skip
     done = len({line["round"] for line in chosen(path, setup, microbatches)})
     if done >= rounds:
@@ -157,15 +164,15 @@ def report(lines: Sequence[dict[str, Any]], setup: Setup, microbatches: Sequence
     by = _by_system(lines)
     modelled = model_of(lines, setup)
     link = Link(*(median(x[key] for x in by[CONNECTION].values()) for key in Link._fields))
-    cores = max(s.size * s.threads for s in all_systems(()))  # of the machine that are used
+    cores = lines[0]["cores"]
     shared = replace(modelled, cores=cores)
     rows = []
     for system in all_systems(microbatches):
         found = by[system.name]
+        some = found[min(found)]
         speed = {r: setup.batch * x["steps"] / max(x["seconds"]) for r, x in found.items()}
         busy = [
-            median(x["busy"][p] / x["seconds"][p] for x in found.values())
-            for p in range(system.size)
+            median(x["busy"][p] / x["seconds"][p] for x in found.values()) for p in system.processes
         ]
         predicted = scaling.one_worker(modelled) / system.seconds(shared, link)
         to_one = _ratios(by, system.name, ONE)
@@ -178,13 +185,13 @@ def report(lines: Sequence[dict[str, Any]], setup: Setup, microbatches: Sequence
                 _spread(_ratios(by, system.name, TWO)),
                 ", ".join(f"{share:.2f}" for share in busy),
                 f"{1 - sum(busy) / len(busy):.2f}",
-                ", ".join(f"{peak / 1e6:.1f}" for peak in found[min(found)]["peak"]),
-                ", ".join(f"{sent / 1e3:.0f}" for sent in found[min(found)]["sent"]),
+                ", ".join(f"{some['peak'][p] / 1e6:.1f}" for p in system.processes),
+                ", ".join(f"{some['sent'][p] / 1e3:.0f}" for p in system.processes),
             ]
         )
     head = [
         "system", "utterances a second", "relative to 1 process, 1 thread", "predicted",
-        "relative to 1 process, 2 threads", "computing, share of time, by process", "bubble",
+        "relative to 1 process, 2 threads", "computing, share of time, by process from the lowest", "bubble",
         "activations, MB, by process", "sent, kB a step, by process",
     ]  # fmt: skip
     some = lines[0]
@@ -213,8 +220,7 @@ def critical_path(by: dict[str, dict[int, dict[str, Any]]], microbatches: Sequen
     rows = []
     for system in all_systems(microbatches):
         lines = list(by[system.name].values())
-        order = range(system.size)
-        for place, process in enumerate(reversed(order) if system.make.divided else order):
+        for place, process in enumerate(system.processes):
             computing = [x["busy"][process] / x["seconds"][process] for x in lines]
             waits = [
                 [x["waited"][process].get(name, 0.0) / x["seconds"][process] for x in lines]

@@ -11,7 +11,7 @@ from typing import Any
 from speechasym.errors import TrainingError
 
 # imported once, before processes are forked: else each of them would import it for seconds
-PRELOADED = ["recipes.claims.learning.pipeline"]
+PRELOADED = ["recipes.claims.learning.costs", "recipes.compare.jobs"]
 SECONDS = 300.0  # for an answer; a process that dies is noticed at once
 
 

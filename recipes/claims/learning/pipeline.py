@@ -191,8 +191,8 @@ def report(lines: Sequence[dict[str, Any]], setup: Setup, microbatches: Sequence
         )
     head = [
         "system", "utterances a second", "relative to 1 process, 1 thread", "predicted",
-        "relative to 1 process, 2 threads", "computing, share of time, from the lowest part", "bubble",
-        "activations, MB, by process", "sent, kB a step, by process",
+        "relative to 1 process, 2 threads", "computing, share of time, from the lowest part",
+        "bubble", "activations, MB, by process", "sent, kB a step, by process",
     ]  # fmt: skip
     some = lines[0]
     words = ", ".join(f"{key} {value}" for key, value in asdict(setup).items())

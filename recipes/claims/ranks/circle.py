@@ -92,7 +92,8 @@ def by_asymmetry(parts: int, signal: NDArray, which: str) -> NDArray[np.float64]
         which: piece is next: greatest (asymmetry), largest, or every (all in turn).
     """
     total = np.concatenate([[0], np.cumsum(signal)])
-    sizes, turn = [], 0
+    sizes: list[int] = []
+    turn = 0
 
     def entry(first: int, end: int, generation: int) -> tuple[Any, ...]:
         gain, cut = most_asymmetric(total, first, end)
@@ -114,8 +115,11 @@ def by_asymmetry(parts: int, signal: NDArray, which: str) -> NDArray[np.float64]
 
 def _drawn(which: str, where: str) -> Callable[[int, np.random.Generator], NDArray[np.float64]]:
     def sizes(parts: int, draw: np.random.Generator) -> NDArray[np.float64]:
-        share = {"uniform": draw.random, "golden": lambda: 1 - GOLDEN}[where]
-        return divided(parts, draw, which, share)
+        share: dict[str, Callable[[], float]] = {
+            "uniform": lambda: float(draw.random()),
+            "golden": lambda: 1 - GOLDEN,
+        }
+        return divided(parts, draw, which, share[where])
 
     return sizes
 

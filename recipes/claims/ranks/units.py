@@ -37,8 +37,8 @@ def add_words(groups: Groups, group: str, words: Sequence[str], lexicon: Lexicon
     """Count words and their letters; with a lexicon also phones, of the words that it has."""
     groups["words"][group].update(words)
     groups["letters"][group].update(letter for letter in spell(words) if letter != " ")
-    for word in words if lexicon else ():
-        if pronunciations := lexicon.get(word):
+    for word in words:
+        if lexicon and (pronunciations := lexicon.get(word)):
             groups["phones"][group].update(strip_stress(p) for p in pronunciations[0])
 
 

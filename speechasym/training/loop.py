@@ -243,11 +243,13 @@ def _step(
     share = float(run.train.seconds[list(local)].sum()) / audio
 
     group, learner = run.group, run.learner
-    signs = part.signs
-    if signs is None:  # the lowest part decides for all
+
+    def signs_of_now() -> tuple[float, float]:
         stops = stopped or (group.watch is not None and group.watch.stops.is_set())
-        signs = float(bool(stops)), (time.monotonic() - began) * (group.rank == 0)
-    elif stopped and group.watch is not None:
+        return float(bool(stops)), (time.monotonic() - began) * (group.rank == 0)
+
+    signs = part.signs or signs_of_now()  # the lowest part decides for all
+    if part.signs and stopped and group.watch is not None:
         group.watch.ask_to_stop()
     task = Task(batch, totals, share, number, part.carry, signs, part.skipped)
     measured = None
@@ -256,6 +258,8 @@ def _step(
         start = on_device.now(device)
     model.zero_grad(set_to_none=True)
     loss, parts, left_out = learner.backward(task)
+    if group.parts == 1:  # with several, they have gone up by now
+        signs = signs_of_now()
     sums = torch.stack([loss, *parts.values()]).float()
     told = torch.tensor(signs, pin_memory=device.type == "cuda").to(device, non_blocking=True)
     rows = learner.rows.flatten() if group.parts > 1 else sums.new_zeros(0)

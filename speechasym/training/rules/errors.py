@@ -11,15 +11,18 @@ Shapes: B batch, F steps, D width, I input channels, S steps of a head, V classe
 [4] A. Nøkland, "Direct feedback alignment provides learning in deep neural networks", NIPS, 2016.
 """
 
-from collections.abc import Mapping
-from typing import NamedTuple, Protocol, cast
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple, Protocol, cast
 
 import torch
 import torch.nn.functional as nnf
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from speechasym.levels.chain import Carry, Stage, StageOutput
 from speechasym.levels.events import Steps
+from speechasym.levels.hierarchy import HeadOutput
 from speechasym.training.checkpoints import with_prefix
 from speechasym.training.config import TrainConfig
 from speechasym.training.losses import framewise, head_losses
@@ -59,43 +62,91 @@ def model_errors(output: StageOutput, task: Task, config: TrainConfig) -> Found:
 
 
 def stage_errors(output: StageOutput, nets: StageNets, task: Task, config: TrainConfig) -> Found:
-    """Return the losses of a stage below the top: its own, and those of the imitating net."""
+    """Return the losses of a stage below the top: its own, and those of the imitating net.
+
+    The gradients of the nets beside the stage are added to their parameters at once (`_early`), and
+    their graphs do not outlive this call.
+    """
     learning, batch, share = config.learning, task.batch, task.share
     loss, parts, left_out = model_errors(output, task, config)
     assert batch is not None
     local = torch.zeros_like(loss)
-    heads, spans = output.heads, output.spans
-    if hasattr(nets, "heads"):
-        heads, spans = nets.heads(output.steps)
+    steps, weight = output.steps, learning.inter or 1
+
+    def own_head(y: Tensor) -> Tensor:
+        heads, spans = nets.heads(replace(steps, y=y))
+        value = torch.zeros_like(loss)
         if "ctc" in learning.local or "phones" not in heads:
-            local = local + head_losses(heads, spans, batch, config, task.totals, share)[0]
-    if "framewise" in learning.local and "phones" in heads:
-        assert batch.frame_labels is not None  # loaded for this loss
-        log_probs, lengths = heads["phones"]
-        local = local + share * framewise(log_probs, spans["phones"], lengths, batch.frame_labels)
-    if "predict" in learning.local:
-        local = local + share * _missed(nets.predict, output, 0)
-    if "next" in learning.local:
-        local = local + share * _missed(nets.next, output, AHEAD)
+            value = value + head_losses(heads, spans, batch, config, task.totals, share)[0]
+        if "framewise" in learning.local and "phones" in heads:
+            value = value + share * _framewise(heads, spans, batch)
+        return weight * value
+
+    def imitated(y: Tensor) -> Tensor:
+        heads, spans = nets.imitation(replace(output.carry.steps, y=y))
+        value = head_losses(heads, spans, batch, config, task.totals, share)[0]
+        parts["global"] = value.detach()
+        return learning.weight * value
+
+    def missed(name: str, ahead: int, weight: float) -> Tensor:
+        return _early(lambda y: weight * share * _missed(nets, name, output, y, ahead), steps.y)
+
+    if hasattr(nets, "heads"):
+        local = local + _early(own_head, steps.y)
+    elif "framewise" in learning.local and "phones" in output.heads:
+        local = local + weight * share * _framewise(output.heads, output.spans, batch)
+    for name, ahead in (("predict", 0), ("next", AHEAD)):
+        if name in learning.local:
+            local = local + missed(name, ahead, weight)
     if "contrastive" in learning.local:
-        local = local + share * contrastive(output.steps, nets)
-    if learning.inter:
-        local = learning.inter * local
+        value = _early(lambda y: weight * share * contrastive(y, steps.mask, nets), steps.y)
+        local = local + value
     loss = loss + local
     parts["local"] = parts.get("local", 0) + local.detach()
     if hasattr(nets, "imitation"):
-        heads, spans = nets.imitation(output.carry.steps)
-        value = head_losses(heads, spans, batch, config, task.totals, share)[0]
-        loss = loss + learning.weight * value
-        parts["global"] = value.detach()
+        loss = loss + _early(imitated, output.carry.steps.y)
         if learning.keep_input:
-            loss = loss + learning.keep_input * share * _missed(nets.decode, output, 0)
+            loss = loss + missed("decode", 0, learning.keep_input)
     return loss, parts, left_out
 
 
-def _missed(linear: nn.Module, output: StageOutput, ahead: int) -> Tensor:
+def _early(compute: Callable[[Tensor], Tensor], y: Tensor) -> Tensor:
+    """Return compute(y), whose graph is not kept: its gradients are computed at once.
+
+    Those of parameters are added to them now; that by y is handed on by the backward pass, which
+    must have a weight of 1.
+    """
+    return cast("Tensor", _Early.apply(y, compute))
+
+
+class _Early(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, y: Tensor, compute: Callable[[Tensor], Tensor]) -> Tensor:
+        leaf = y.detach().requires_grad_()
+        with torch.enable_grad():
+            value = compute(leaf)
+        value.backward()
+        ctx.save_for_backward(torch.zeros_like(y) if leaf.grad is None else leaf.grad)
+        return value.detach()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, weight: Tensor) -> tuple[Tensor, None]:
+        (gradient,) = ctx.saved_tensors
+        return weight * gradient, None
+
+
+def _framewise(
+    heads: Mapping[str, HeadOutput], spans: Mapping[str, HeadOutput], batch: Batch
+) -> Tensor:
+    assert batch.frame_labels is not None  # loaded for this loss
+    log_probs, lengths = heads["phones"]
+    return framewise(log_probs, spans["phones"], lengths, batch.frame_labels)
+
+
+def _missed(nets: StageNets, name: str, output: StageOutput, y: Tensor, ahead: int) -> Tensor:
     """Return the mean square of the normalised input, some steps ahead, that a map of y misses."""
-    y, mask = output.steps.y, output.steps.mask
+    linear, mask = cast("nn.Linear", getattr(nets, name)), output.steps.mask
     target = output.input.detach()
     target = nnf.rms_norm(target, target.shape[-1:], eps=1e-6)
     predicted = linear(nnf.rms_norm(y, y.shape[-1:], eps=1e-6))
@@ -105,19 +156,19 @@ def _missed(linear: nn.Module, output: StageOutput, ahead: int) -> Tensor:
     return (square * known).sum() / known.sum().clamp(min=1)
 
 
-def contrastive(steps: Steps, nets: StageNets) -> Tensor:
-    """Return the InfoNCE loss [1, 2] of y (B, F, D) against y `AHEAD` steps later.
+def contrastive(y: Tensor, mask: Tensor, nets: StageNets) -> Tensor:
+    """Return the InfoNCE loss [1, 2] of y (B, F, D), masked (B, F), against y `AHEAD` steps later.
 
     Pairs and other steps, as negatives, are drawn by torch's generator from the whole batch.
     """
-    y = nnf.rms_norm(steps.y, steps.y.shape[-1:], eps=1e-6)
+    y = nnf.rms_norm(y, y.shape[-1:], eps=1e-6)
     frames = y.shape[1]
-    pairs = steps.mask[:, AHEAD:].reshape(-1).nonzero().squeeze(1)
+    pairs = mask[:, AHEAD:].reshape(-1).nonzero().squeeze(1)
     if not len(pairs):
         return y.sum() * 0
     pairs = pairs[torch.randint(len(pairs), (min(PAIRS, len(pairs)),)).to(pairs.device)]
     row, at = pairs // (frames - AHEAD), pairs % (frames - AHEAD)
-    real = steps.mask.reshape(-1).nonzero().squeeze(1)
+    real = mask.reshape(-1).nonzero().squeeze(1)
     others = real[torch.randint(len(real), (len(pairs), NEGATIVES)).to(real.device)]
     query = nnf.normalize(nets.query(y[row, at]).float(), dim=-1)  # (N, KEY)
     key = nnf.normalize(nets.key(y).float(), dim=-1)

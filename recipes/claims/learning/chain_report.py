@@ -91,7 +91,8 @@ def report(
             same = base is not None and len(less) == len(end) and rule != "backprop"
             rates_ = sorted({line["rate"] for line in found})
             rows.append([
-                norm, rule, ", ".join(f"{rate:g}" for rate in rates_), formatted(end, plain),
+                norm, rule, ", ".join(f"{rate:g}" for rate in rates_),
+                formatted(end, lambda v: f"{v:.2f}"),
                 formatted(end - less, signed) if same else "",
                 formatted(100 * wrong, lambda v: f"{v:.0f}"),
             ])  # fmt: skip

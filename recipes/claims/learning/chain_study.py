@@ -148,8 +148,9 @@ class Chain(nn.Module):
         for number_, output in enumerate(outputs):
             linear = cast("nn.Linear", self._nets(number_).feedback["phones"])
             back = self.learning.weight * (error @ linear.weight).detach()
-            loss = loss + (output.steps.y * back).sum()
-            log_probs = linear(normalised(output.steps.y.detach())).log_softmax(-1)
+            y_ = normalised(output.steps.y)
+            loss = loss + (y_ * back).sum()
+            log_probs = linear(y_.detach()).log_softmax(-1)
             loss = loss - (scores.exp() * log_probs).sum(-1).mean()
         return loss
 

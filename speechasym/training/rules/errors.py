@@ -236,6 +236,7 @@ def feedback_error(
     """
     loss = steps.y.new_zeros((), dtype=torch.float32)
     learned = config.learning.feedback_weights == "learned"
+    y = nnf.rms_norm(steps.y.float(), steps.y.shape[-1:], eps=1e-6)  # as heads read it
     for name, error in top.error.items():
         linear, slots = cast("nn.Linear", nets.feedback[name]), top.slots[name]
         start = top.start[name][:, ::slots].contiguous()
@@ -251,9 +252,9 @@ def feedback_error(
 
         with torch.no_grad():
             back = (at_steps(error) @ linear.weight.float()) * (part * steps.mask)[..., None]
-        loss = loss + config.learning.weight * (steps.y.float() * back).sum()
+        loss = loss + config.learning.weight * (y * back).sum()
         if learned:
-            scores = linear(nnf.rms_norm(steps.y.detach().float(), steps.y.shape[-1:], eps=1e-6))
+            scores = linear(y.detach())
             log_probs = scores.unflatten(-1, (slots, -1)).log_softmax(-1)
             target = at_steps(top.log_probs[name]).unflatten(-1, (slots, -1)).exp()
             missed = -(target * log_probs).sum(-1).mean(-1) * steps.mask

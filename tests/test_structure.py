@@ -38,8 +38,8 @@ NOT_IN_CORE = ("lhotse", "matplotlib", "rich")
 # ratchets: lowered when that is possible, raised only with a reason in docs/log.md
 LONGEST = 400  # lines of a file
 MEDIAN = 136  # lines of a file
-TOTAL = 30100  # lines of the library
-CORE_TOTAL = 8300
+TOTAL = 30260  # lines of the library
+CORE_TOTAL = 8450
 TOP_LEVEL = {
     ".ci", ".gitignore", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "NOTICE",
     "README.md", "benchmarks", "constraints.txt", "data", "docs", "pyproject.toml", "recipes",

@@ -1,4 +1,4 @@
-"""Attention, by softmax or by a rank law.
+"""Attention, by softmax, a rank law or entmax.
 
 Shapes: B batch, F frames, D width, H heads, M keys.
 
@@ -15,14 +15,12 @@ from torch.nn import functional
 
 from speechasym.config import check_choice, check_count
 from speechasym.levels.base import Function, State, check_heads
-from speechasym.ranks import laws
-from speechasym.ranks.activation import RankActivation
+from speechasym.ranks import weights as competing
 
 if TYPE_CHECKING:
     from speechasym.levels.config import BlockConfig
 
-WEIGHTS = ("softmax", "rank")
-LAWS = ("geometric", "pareto", "power")
+WEIGHTS = ("softmax", *competing.WEIGHTS)
 
 
 class Attention(Function):
@@ -31,10 +29,9 @@ class Attention(Function):
     Positions enter as linear biases: a score falls by a learned slope per frame of distance, with
     separate slopes for past and future; this extrapolates to longer input [1].
 
-    Without a window a stream remembers every frame. Rank weights are a law over distances, which
-    are the row's greatest score less the score, with a learned beta per head (`ranks.laws`):
-    geometric with beta = 1 is the softmax; pareto has heavier tails; power uses ranks in place of
-    distances.
+    Without a window a stream remembers every frame. Weights are the softmax of the scores, or one
+    of `ranks.weights.CompetitorWeights` with a learned beta per head, which may depend on the
+    number of visible frames.
     """
 
     undecayed = ("log_slope",)
@@ -44,18 +41,19 @@ class Attention(Function):
         width, heads = config.width, config.heads
         check_heads(width, heads)
         check_choice("weights", config.weights, WEIGHTS)
-        check_choice("law", config.law, LAWS)
+        check_choice("law", config.law, competing.LAWS)
         if config.window is not None:
             check_count("window", config.window)
-        self.heads, self.window, self.law = heads, config.window, config.law
+        self.heads, self.window = heads, config.window
         self.inside = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
         # flattest: 1/256, as in [1]; on the CPU as in `StateSpace`
         slope = torch.logspace(0, -8, heads + 1, base=2, device="cpu")[1:]
         slope = slope.log().repeat(1 if self.causal else 2, 1)
         self.log_slope = nn.Parameter(slope.to(torch.get_default_device()))
-        # rows have any length, so only the bounded beta of this module is used
-        self.rank = RankActivation(1, groups=heads) if config.weights == "rank" else None
+        self.rank = None
+        if config.weights != "softmax":
+            self.rank = competing.CompetitorWeights(heads, config.weights, config.law)
 
     def _run(self, x: Tensor, mask: Tensor | None, state: State | None) -> tuple[Tensor, State]:
         q, k, v = self.inside(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
@@ -70,7 +68,7 @@ class Attention(Function):
             bias = bias.masked_fill(~visible, -torch.inf)
             y = functional.scaled_dot_product_attention(q, k, v, bias)
         else:
-            y = self._ranked(q @ k.mT / math.sqrt(q.shape[3]) + bias, visible) @ v
+            y = self.rank(q @ k.mT / math.sqrt(q.shape[3]) + bias, visible) @ v
         start = 0 if self.window is None else max(0, k.shape[2] - self.window)
         state = (k[:, :, start:], v[:, :, start:])
         return self.out(y.transpose(1, 2).flatten(2)), state
@@ -89,15 +87,3 @@ class Attention(Function):
         if not self.causal:
             bias = bias + slope[1] * past.clamp(max=0)
         return bias[None], visible[None, None]
-
-    def _ranked(self, scores: Tensor, visible: Tensor) -> Tensor:
-        """Turn scores (B, H, F, M) into weights that sum to 1 over M."""
-        assert self.rank is not None
-        top = scores.masked_fill(~visible, -torch.inf).amax(-1, keepdim=True)
-        distance = (top - scores).clamp(min=0)
-        beta = self.rank.beta[:, None, None]
-        if self.law == "power":
-            return laws.power(distance, beta, mask=visible, soft=0.3)
-        if self.law == "pareto":
-            distance = distance.log1p()
-        return laws.geometric(distance, beta, mask=visible)

@@ -60,8 +60,10 @@ class BlockOptions:
     heads: int = 4  # number of heads; divides the width (attention) or inner width (statespace)
     states: int = 16  # states per channel (statespace)
     window: int | None = None  # frames visible on either side; default: all (attention)
-    weights: str = "softmax"  # attention weights: softmax or rank
-    law: str = "geometric"  # law of rank attention: geometric, pareto or power
+    # attention weights: softmax, or with a learned beta rank, scaled (beta falls with the number of
+    # visible frames), entmax or scaled-entmax
+    weights: str = "softmax"
+    law: str = "geometric"  # law of weights rank and scaled: geometric, pareto or power
 
     def __post_init__(self) -> None:
         check_choice("norm", self.norm, NORMS)

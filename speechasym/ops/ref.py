@@ -1,6 +1,7 @@
-"""The definition of every recurrence as a plain loop: slow, in float64, and always right.
+"""The definition of every recurrence, and of attention weights, as a plain loop in float64.
 
-The functions of the same names in the other modules of `ops` must give the same values.
+The functions of the same names in the other modules of `ops` must give the same values, and
+`ranks.weights` those of `attention_weights`.
 
 Shapes: T samples, C channels, F frames, N order, K widths or thresholds, U units.
 """
@@ -321,3 +322,51 @@ def selective_scan(
         now = np.exp(log_decay[t])[:, None, None] * now + b[t][:, None] * x[t][:, None, :]
         y[t] = np.einsum("s,hsp->hp", c[t], now)
     return y, now
+
+
+def attention_weights(
+    scores: NDArray, visible: NDArray, law: str, beta: float, growth: float = 0.0, soft: float = 0.3
+) -> NDArray:
+    """Weigh the visible keys of a query by their scores, see `ranks.weights.CompetitorWeights`.
+
+    Args:
+        scores: (M,), larger is stronger.
+        visible: (M,) bool, at least one True; N is their number.
+        law: geometric, pareto, power or entmax (1.5).
+        beta: > 0, of one key; it is divided by 1 + growth log N.
+        growth: >= 0.
+        soft: width of the ranks of the power law, in the unit of scores.
+
+    Returns:
+        (M,) weights that sum to 1, 0 where nothing is visible.
+    """
+    keys = [k for k in range(len(scores)) if visible[k]]
+    beta = beta / (1 + growth * np.log(len(keys)))
+    top = max(scores[k] for k in keys)
+    x = [top - scores[k] for k in keys]
+    if law == "entmax":
+        # p = max(0, -x / (2 beta) - threshold)^2 sums to 1: bisection on the threshold
+        low, high = -1.0, 0.0
+        for _ in range(100):
+            middle = (low + high) / 2
+            if sum(max(0.0, -d / (2 * beta) - middle) ** 2 for d in x) >= 1:
+                low = middle
+            else:
+                high = middle
+        weight = [max(0.0, -d / (2 * beta) - low) ** 2 for d in x]
+    elif law == "power":
+        weight = []
+        for i, a in enumerate(x):
+            rank = 1.0
+            for j, b in enumerate(x):
+                u = (a - b) / soft
+                if j != i:
+                    rank += np.exp(u) / 2 if u < 0 else 1 - np.exp(-u) / 2
+            weight.append(rank ** (-1 / beta))
+        weight = [w / sum(weight) for w in weight]
+    else:
+        weight = [np.exp(-(np.log1p(d) if law == "pareto" else d) / beta) for d in x]
+        weight = [w / sum(weight) for w in weight]
+    out = np.zeros(len(scores))
+    out[keys] = weight
+    return out

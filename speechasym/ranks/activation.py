@@ -14,16 +14,16 @@ from speechasym.errors import ConfigError
 from speechasym.ranks import laws
 
 _LEAST = 1.1  # lower bound of N: with one unit there is no competition, and log N = 0
-_BETA = (0.01, 100.0)  # bounds of beta
+BETA = (0.01, 100.0)  # bounds of beta
 
 
-def _bounded(raw: Tensor, low: float, high: float) -> Tensor:
+def bounded(raw: Tensor, low: float, high: float) -> Tensor:
     """Map real numbers to low ... high, evenly in the logarithm around the middle."""
     return low * torch.exp(math.log(high / low) * torch.sigmoid(raw))
 
 
-def _raw(name: str, value: float, low: float, high: float, count: int) -> nn.Parameter:
-    """Invert `_bounded`, kept off the flat ends so that the value still learns."""
+def unbounded(name: str, value: float, low: float, high: float, count: int) -> nn.Parameter:
+    """Invert `bounded`, kept off the flat ends so that the value still learns."""
     check_range(name, value, "a value within the bounds", low, high)
     share = math.log(value / low) / math.log(high / low)
     # on the CPU: on the meta device this imports torch's compiler, which takes 1 s
@@ -89,25 +89,25 @@ class RankActivation(nn.Module):
         if law == "log" and resolution is None:
             resolution = max(units, 2)
         has_beta = law not in ("softmax", "log")
-        self.raw_beta = _raw("beta", beta, *_BETA, groups) if has_beta else None
+        self.raw_beta = unbounded("beta", beta, *BETA, groups) if has_beta else None
         self.raw_resolution = None
         if resolution is not None:
             most = self.resolution_max
-            self.raw_resolution = _raw("resolution", resolution, _LEAST, most, groups)
+            self.raw_resolution = unbounded("resolution", resolution, _LEAST, most, groups)
 
     @property
     def beta(self) -> Tensor:
         """(G,) beta; ones for laws without it."""
         if self.raw_beta is None:
             return torch.ones(self.groups)
-        return _bounded(self.raw_beta, *_BETA)
+        return bounded(self.raw_beta, *BETA)
 
     @property
     def resolution(self) -> Tensor | None:
         """(G,) N, or None if all units take part."""
         if self.raw_resolution is None:
             return None
-        return _bounded(self.raw_resolution, _LEAST, self.resolution_max)
+        return bounded(self.raw_resolution, _LEAST, self.resolution_max)
 
     def extra_repr(self) -> str:
         return f"{self.units}, {self.law!r}, groups={self.groups}"

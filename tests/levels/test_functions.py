@@ -25,6 +25,10 @@ EITHER = {
     "attention rank": {"heads": 3, "window": 6, "weights": "rank"},
     "attention pareto": {"heads": 3, "weights": "rank", "law": "pareto"},
     "attention power": {"heads": 3, "weights": "rank", "law": "power"},
+    "attention scaled": {"heads": 3, "weights": "scaled"},
+    "attention scaled local": {"heads": 3, "window": 4, "weights": "scaled", "law": "pareto"},
+    "attention entmax": {"heads": 3, "weights": "entmax"},
+    "attention scaled-entmax": {"heads": 3, "weights": "scaled-entmax"},
     "gate": {},
     "gate of one": {"kernel": 1},
 }

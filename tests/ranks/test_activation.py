@@ -100,7 +100,7 @@ def test_masked_units_do_not_count(law):
     with torch.no_grad():  # resolution_max differs
         if layer.raw_resolution is not None and law != "log":
             part.raw_resolution.copy_(
-                activation._raw("resolution", float(layer.resolution), 1.1, 5.0, 1)
+                activation.unbounded("resolution", float(layer.resolution), 1.1, 5.0, 1)
             )
     x = distances(4, 9).float()
     mask = torch.tensor([True, False, True, True, False, False, True, False, True])

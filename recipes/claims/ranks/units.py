@@ -169,7 +169,7 @@ def picture(rows: Sequence[Ranks], path: Path, kinds: Sequence[str]) -> None:
         chosen = [r for r in rows if kind in r.name]
         for r, colour in zip(chosen, COLOURS, strict=False):
             rank = np.arange(1, len(r.counts) + 1)
-            label = r.name.replace(kind, "").strip(", ")
+            label = " ".join(r.name.replace(kind, "").replace(",", "").split())
             axis.plot(rank, r.counts / r.counts.sum(), ".", ms=3, color=colour, label=label)
         for law, style in (("geometric", "-"), ("power", "--")):
             axis.plot(rank, chosen[-1].laws[law].share, style, color="0.3", lw=1, label=law)

@@ -129,6 +129,7 @@ def test_words_letters_and_phones_are_counted(tmp_path):
     assert letters["T"] == 3 and letters["'"] == 1 and " " not in letters
     phones = sum(groups["phones"].values(), start=units.Counter())
     assert phones == {"DH": 2, "AH": 2, "K": 1, "AE": 1, "T": 1}
+    assert not units.count_cuts([path], None)["phones"]  # not a corpus that is too small
     assert units.matrix({"a": units.Counter("xxy"), "b": units.Counter("y")}).tolist() == [
         [2, 1], [0, 1],
     ]  # fmt: skip

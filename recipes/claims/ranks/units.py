@@ -50,7 +50,8 @@ def count_cuts(paths: Iterable[str | Path], lexicon: Lexicon | None) -> Groups:
         for _, cut in stream_cuts(path):
             speaker = str(cut.supervisions[0].speaker)
             phones = [i.label for i in labels.timed_phones(cut, config)]
-            groups["phones"][speaker].update(phones)
+            if phones:
+                groups["phones"][speaker].update(phones)
             add_words(groups, speaker, labels.words_of(cut), None if phones else lexicon)
     return groups
 

@@ -125,13 +125,15 @@ def exponent(lines: list[dict[str, Any]], kind: str, measured: str, level: float
     NaN with fewer than three N at which the measure passes the level.
     """
     mine = [n for n in lines if (n["scores"], n["law"]) == (kind, "geometric")]
-    points = []
+    x: list[float] = []
+    y: list[float] = []
     for count in sorted({n["count"] for n in mine if n["count"] >= 16}):
         row = sorted((n for n in mine if n["count"] == count), key=lambda n: n["beta"])
         beta = crossing([n["beta"] for n in row], [n[measured] for n in row], level)
         if 0 < beta < math.inf:
-            points.append((math.log(math.log(count)), -math.log(beta)))
-    return float(np.polyfit(*np.array(points).T, 1)[0]) if len(points) > 2 else math.nan
+            x.append(math.log(math.log(count)))
+            y.append(-math.log(beta))
+    return float(np.polyfit(x, y, 1)[0]) if len(x) > 2 else math.nan
 
 
 def verdict(lines: list[dict[str, Any]]) -> str:

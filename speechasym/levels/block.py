@@ -43,14 +43,15 @@ class Block(nn.Module):
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Map x (B, F, D) to y (B, F, D), which is 0 where mask (B, F) is False."""
         x = hide(x, mask)
-        return self._sum(x, self.function(self._scale_in(x), mask))
+        return self._sum(x, self.function(self.scale_in(x), mask))
 
     def stream(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Map the next frames x (B, F, D) to y (B, F, D). Raises `ConfigError` unless causal."""
-        branch, state = self.function.stream(self._scale_in(x), state)
+        branch, state = self.function.stream(self.scale_in(x), state)
         return self._sum(x, branch), state
 
-    def _scale_in(self, x: Tensor) -> Tensor:
+    def scale_in(self, x: Tensor) -> Tensor:
+        """Normalise and compress x (B, F, D), as far as the block does."""
         if self.norm_in is not None:
             x = self.norm_in(x)
         return x if self.compress is None else self.compress(x)

@@ -188,18 +188,29 @@ class Level(nn.Module):
         if not len(keys):
             return
         self.units.initialise(keys)
+        self.find_scale([(h, x.mask) for h, x in represented])
+
+    def find_scale(self, represented: Sequence[tuple[Tensor, Tensor]]) -> None:
+        """Set the scale of hysteresis, if any, by the blocks' output (B, F, D) and its mask."""
         if self.config.events == "hysteresis":
-            self.hold.initialise([(shares(self.units(h, x.mask)), x.mask) for h, x in represented])
+            self.hold.initialise([(shares(self.units(h, mask)), mask) for h, mask in represented])
 
     def _entered(self, x: Tensor) -> Tensor:
         """Map x to the level's width: each step and, with a stride, the steps beside it."""
+        return self.enter(self._padded(x)).transpose(1, 2)
+
+    def around(self, x: Tensor) -> Tensor:
+        """Return what `enter` sees at each of the level's steps: x (B, F', I) -> (B, F, I K)."""
+        windows = self._padded(x).unfold(2, self.kernel, self.config.stride)
+        return windows.transpose(1, 2).flatten(2)
+
+    def _padded(self, x: Tensor) -> Tensor:
         stride = self.config.stride
         steps = -(-x.shape[1] // stride)
         around = self.kernel - stride
         before = around if self.config.block.causal else around // 2
         after = steps * stride - x.shape[1] + around - before
-        x = F.pad(x.transpose(1, 2), (before, after))
-        return self.enter(x).transpose(1, 2)
+        return F.pad(x.transpose(1, 2), (before, after))
 
     def _strided(self, x: Steps) -> Steps:
         """Return means of the input over the level's own steps."""

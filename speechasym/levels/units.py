@@ -52,9 +52,13 @@ class Units(nn.Module):
             key = self.key(h.float())
             if self.training and mask.any():
                 self.centre.lerp_(key.detach()[mask].mean(0), MOMENTUM)
-            key = F.normalize(key - self.centre, dim=-1)
-            similarity = key @ F.normalize(self.prototypes, dim=-1).T
-            return self.law((2 * SHARPNESS) * (1 - similarity).clamp(min=0))
+            return self.law(self.distances(key))
+
+    def distances(self, key: Tensor) -> Tensor:
+        """Return the distances (B, F, U), 0 to 40, of keys (B, F, K) from the prototypes."""
+        key = F.normalize(key - self.centre, dim=-1)
+        similarity = key @ F.normalize(self.prototypes, dim=-1).T
+        return (2 * SHARPNESS) * (1 - similarity).clamp(min=0)
 
     @torch.no_grad()
     def initialise(self, keys: Tensor) -> None:

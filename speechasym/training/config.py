@@ -241,6 +241,9 @@ class TrainConfig:
     heads: HeadWeights = HeadWeights()
     framewise: float = 0.0  # weight of the framewise loss of phones; needs phones with times
     learning: LearningConfig = LearningConfig()
+    # how the model is set before training, see docs/hierarchy.md; drawn: weights by torch's
+    # defaults, prototypes from steps drawn at random
+    initialise: Literal["drawn", "asymmetry", "kaiming", "lsuv", "pca", "kmeans"] = "drawn"
     start: str | None = None  # finished run to take initial parameters from, where they fit
     epochs: int = 30
     steps: int | None = None  # length of the run in steps, instead of epochs
@@ -273,6 +276,9 @@ class TrainConfig:
         check_range("weight_decay", self.weight_decay, "0.01")
         check_range("framewise", self.framewise, "0 or 1")
         check_range("seed", self.seed, "0, 1, 2 ...", high=2**31, below=True)
+        if self.initialise != "drawn" and not isinstance(self.model, HierarchyConfig):
+            problem = f"{self.initialise} needs a model of levels, got {self.model.kind}"
+            raise ConfigError("initialise", problem, "Leave it out, or use a model of levels")
         plain = self.learning.rule == "backprop+inter" and not self.learning.divides
         if self.learning.meter and not isinstance(self.model, HierarchyConfig):
             problem = f"{self.model.kind} has no stages to measure"

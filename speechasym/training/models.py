@@ -1,6 +1,8 @@
 """The model of a run: built from its configuration, initialised by data, or read from a folder."""
 
+import math
 from collections.abc import Callable
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -9,6 +11,7 @@ from torch import nn
 
 from speechasym.errors import CheckpointError, ConfigError
 from speechasym.levels import chain, hierarchy
+from speechasym.levels.initialise import initialise_by
 from speechasym.training import batches, checkpoints, environment, streaming
 from speechasym.training.config import CustomConfig, ModelSettings, TrainConfig, config_from_dict
 from speechasym.training.dataset import Dataset
@@ -17,6 +20,7 @@ from speechasym.training.on_device import ON_CPU, DeviceBatches
 from speechasym.training.rules import nets
 
 FIRST_BATCHES = 4  # from which a model may set itself before training
+FIRST_SECONDS = 300.0  # of training audio, at least, for an initialisation other than drawn
 # (config.model, columns of the features, {head: symbols}) -> model
 Build = Callable[[ModelSettings, int, dict[str, int]], nn.Module]
 
@@ -54,13 +58,22 @@ def add_learning_nets(model: nn.Module, config: TrainConfig) -> None:
 def initialise_model(
     model: nn.Module, data: Dataset, config: TrainConfig, device: DeviceBatches = ON_CPU
 ) -> None:
-    """Call a model's `initialise`, if it has one, with (features, lengths) of a few batches."""
+    """Initialise a model by its configuration, from the (features, lengths) of a few batches.
+
+    drawn: calls the model's `initialise`, if it has one. Raises `ConfigError` if another
+    initialisation has too little data.
+    """
     initialise = getattr(model, "initialise", None)
+    count = FIRST_BATCHES
+    if config.initialise != "drawn":
+        assert isinstance(model, hierarchy.Hierarchy)  # `TrainConfig` has checked it
+        initialise = partial(initialise_by, config.initialise, model)
+        count = max(count, math.ceil(FIRST_SECONDS / config.batch_seconds))
     if initialise is None:
         return
     seconds = data.seconds.tolist()
     numbers = batches.epoch_batches(seconds, config.batch_seconds, config.seed, 0)
-    groups = islice(numbers, FIRST_BATCHES)
+    groups = islice(numbers, count)
     first = [
         step.batch
         for step in streaming.steps(data, groups, device=device)

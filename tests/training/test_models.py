@@ -4,6 +4,7 @@ import json
 
 import pytest
 import tiny
+import torch
 
 from speechasym.errors import CheckpointError, ConfigError
 from speechasym.training import (
@@ -11,6 +12,7 @@ from speechasym.training import (
     loop,
     models,
 )
+from speechasym.training.config import read_config
 
 
 @pytest.mark.parametrize(
@@ -68,3 +70,56 @@ def test_a_fault_of_the_model_is_reported_before_features(tmp_path, words, monke
     ):
         with pytest.raises(ConfigError, match=message):
             loop.train(tiny.config(words, word), tmp_path / "r", show_progress=False)
+
+
+@pytest.mark.parametrize("method", ["asymmetry", "lsuv"])
+def test_a_run_is_initialised_as_configured(few_words, tmp_path, method):
+    small = "model={preset: tiny, every: {width: 8, units: 4, repeat: 1}}"
+    common = [
+        *few_words,
+        small,
+        "steps=1",
+        "learning_rate=1e-9",
+        "device=cpu",
+        f"initialise={method}",
+    ]
+    config = read_config(None, common)
+    loop.train(config, tmp_path / "one", show_progress=False)
+    trained, opened, _ = models.open_model(tmp_path / "one")
+    assert opened.initialise == method
+    data = dataset.load(config.data, config.data.train, list(config.heads.used), seed=0)
+    want = models.build_model(config, data.columns, data.inventories)
+    untouched = want.levels[0].units.key.weight.clone()
+    models.initialise_model(want, data, config)
+    key = trained.levels[0].units.key.weight
+    torch.testing.assert_close(key, want.levels[0].units.key.weight, atol=1e-6, rtol=1e-5)
+    assert not torch.allclose(key, untouched, atol=1e-2)
+
+
+def test_enough_audio_is_read_to_initialise(few_words):
+    seen = []
+
+    class Model(tiny.Tiny):
+        def initialise(self, batches):
+            seen.extend(batches)
+
+    config = tiny.config(few_words, "batch_seconds=2")
+    data = dataset.load(config.data, config.data.train, ["phones"], seed=0)
+    models.initialise_model(Model(data.columns, {"phones": 5}), data, config)
+    assert len(seen) == models.FIRST_BATCHES
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["initialise=xavier"], "initialise.*xavier.*asymmetry"),
+        (
+            ["initialise=pca", "model={preset: recurrent}"],
+            "initialise.*: pca needs a model of levels",
+        ),
+        (["initialise=pca", "model={kind: custom}"], "got custom"),
+    ],
+)
+def test_an_initialisation_that_cannot_be_is_named(words, message):
+    with pytest.raises(ConfigError, match=message):
+        read_config(None, ["data.train=a", "data.dev=b", *words])

@@ -99,7 +99,7 @@ class Chain(nn.Module):
         y = level.enter(x.transpose(1, 2)).transpose(1, 2)
         for block in level.blocks.blocks:
             assert isinstance(block, Block)
-            received = block._scale_in(y)
+            received = block.scale_in(y)
             scale = received.std() / block.function(received).std()
             for parameter in cast("nn.Linear", block.function.out).parameters():
                 parameter.mul_(scale)

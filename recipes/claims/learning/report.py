@@ -1,4 +1,4 @@
-"""Compare the learning rules of finished runs: errors in points, target, memory, and the verdict.
+"""Compare systems of finished runs, such as learning rules: errors, target, memory, verdict.
 
 python -m recipes.claims.learning.report OUT/mini OUT/timit OUT/librispeech --out OUT/report.md
 
@@ -77,22 +77,22 @@ def reached(rows: Sequence[tuple[int, float, float]], target: float) -> tuple[in
     return next(((step, seconds) for step, seconds, value in rows if value <= target), None)
 
 
-def corpus_report(folder: Path) -> str:
+def corpus_report(folder: Path, base: str = BASE) -> str:
     """Return the tables of one corpus in Markdown. Raises `OutputError` without a base."""
     lines = read_lines(folder / "results.jsonl")
     names = list(dict.fromkeys(line["system"] for line in lines))
-    if BASE not in names:
-        raise OutputError(folder, f"contains no run of {BASE}", "Run recipes.compare first")
+    if base not in names:
+        raise OutputError(folder, f"contains no run of {base}", "Run recipes.compare first")
     by = {n: sorted((x for x in lines if x["system"] == n), key=lambda x: x["seed"]) for n in names}
     measures = [m for m in MEASURES.values() if any(m in line["rates"] for line in lines)]
-    head = json.loads((folder / f"{BASE}-seed0" / "config.json").read_text("utf-8"))["config"]
+    head = json.loads((folder / f"{base}-seed0" / "config.json").read_text("utf-8"))["config"]
     target_head = head["target"] or next(h for h, w in head["heads"].items() if w)
     runs = {
         (name, line["seed"]): read_metrics(folder / f"{name}-seed{line['seed']}")
         for name in names for line in by[name]
     }  # fmt: skip
     curves = {key: progress(steps, target_head) for key, (steps, _) in runs.items()}
-    halves = [c[int(len(c) * HALF)][2] for (name, _), c in curves.items() if name == BASE]
+    halves = [c[int(len(c) * HALF)][2] for (name, _), c in curves.items() if name == base]
     target = statistics.median(halves)
     body = []
     for name in names:
@@ -100,9 +100,9 @@ def corpus_report(folder: Path) -> str:
         for measure in measures:
             values = [100 * x["rates"][measure] for x in by[name] if measure in x["rates"]]
             cell = spread(values)
-            if name != BASE and values:
-                ours, base = (counted(by[n], measure) for n in (name, BASE))
-                middle, low, high = difference(ours, base)
+            if name != base and values:
+                ours, theirs = (counted(by[n], measure) for n in (name, base))
+                middle, low, high = difference(ours, theirs)
                 cell += f"; {middle:+.1f} [{low:+.1f}, {high:+.1f}]"
             rows.append(cell)
         hits = [reached(curves[name, x["seed"]], target) for x in by[name]]
@@ -114,14 +114,14 @@ def corpus_report(folder: Path) -> str:
         rows.append(f"{statistics.median(x['seconds'] for x in by[name]):.0f}")
         body.append(rows)
     metered = memory_table(folder, names)
-    kind = "error on dev" if len([x for x in runs[BASE, 0][0] if _validates(x)]) > 4 else "loss"
+    kind = "error on dev" if len([x for x in runs[base, 0][0] if _validates(x)]) > 4 else "loss"
     return "\n".join([
         f"### {folder.name}\n",
-        f"Rates in %: median (least to greatest) over seeds; difference from {BASE} in points, "
+        f"Rates in %: median (least to greatest) over seeds; difference from {base} in points, "
         "all seeds together [95 % interval: speakers drawn alike for both, seeds drawn for each]. "
-        f"Target: the {kind} of {target_head} that {BASE} has after half of its run, {target:.3g} "
+        f"Target: the {kind} of {target_head} that {base} has after half of its run, {target:.3g} "
         "(median).\n",
-        table(["rule", "seeds", *measures, "steps to target", "s to target", "s"], body),
+        table(["system", "seeds", *measures, "steps to target", "s to target", "s"], body),
         *metered,
     ])  # fmt: skip
 
@@ -159,10 +159,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("folders", type=Path, nargs="+", help="of recipes.compare, one a corpus")
     parser.add_argument("--out", type=Path, required=True, help="file, Markdown")
+    parser.add_argument("--base", default=BASE, help="system that the others are compared with")
     options = parser.parse_args(arguments)
 
     def act() -> int:
-        publish("\n".join(corpus_report(folder) for folder in options.folders), options.out)
+        publish(
+            "\n".join(corpus_report(folder, options.base) for folder in options.folders),
+            options.out,
+        )
         return 0
 
     return guarded(act)

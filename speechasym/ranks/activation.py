@@ -113,12 +113,12 @@ class RankActivation(nn.Module):
     def reset(self, beta: float | None = None, resolution: float | None = None) -> None:
         """Set beta and N, as far as the law has them, to the nearest values within the bounds."""
         for name, value, raw, low, high in (
-            ("beta", beta, self.raw_beta, *_BETA),
+            ("beta", beta, self.raw_beta, *BETA),
             ("resolution", resolution, self.raw_resolution, _LEAST, self.resolution_max),
         ):
             if value is not None and raw is not None:
                 value = min(max(value, low), high)
-                raw.copy_(_raw(name, value, low, high, self.groups))
+                raw.copy_(unbounded(name, value, low, high, self.groups))
 
     def extra_repr(self) -> str:
         return f"{self.units}, {self.law!r}, groups={self.groups}"

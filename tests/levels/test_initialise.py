@@ -243,6 +243,7 @@ def test_prototypes_differ(method):
         assert not torch.equal(one.units.prototypes, two.units.prototypes)
 
 
+@torch.no_grad()
 @pytest.mark.parametrize("law", [law for law in RankActivation.LAWS if law != "log"])
 def test_the_law_is_set_from_the_rivals_that_win_next(law):
     made = initialised("asymmetry", model(law=law, levels=1))
@@ -284,6 +285,7 @@ def test_silence_is_initialised_with_what_there_is():
         assert all(value.isfinite().all() for value in made.state_dict().values()), method
 
 
+@torch.no_grad()
 def test_reset_keeps_to_the_bounds():
     law = RankActivation(8, "power", resolution=4.0)
     law.reset(beta=math.inf, resolution=100.0)

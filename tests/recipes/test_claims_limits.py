@@ -122,6 +122,7 @@ def test_groups_are_within_bounds_and_use_nothing_twice():
         assert all(15 <= sum(seconds[i] for i in group) <= 60 for group in found)
         if sum(seconds) >= 75:
             assert found
+    assert splice.groups([6.0, 6.0, 40.0, 1.0], 10, 20, random.Random(1)) == [[1, 3, 0]]
     assert splice.groups([70.0, 3.0], 15, 60, random.Random(0)) == []
 
 

@@ -40,7 +40,7 @@ def groups(
 
     Example:
         >>> groups([6.0, 6.0, 40.0, 1.0], 10, 20, random.Random(1))
-        [[1, 0]]
+        [[1, 3, 0]]
     """
     order = [i for i, s in enumerate(seconds) if s <= most]
     rng.shuffle(order)

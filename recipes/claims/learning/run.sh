@@ -36,4 +36,4 @@ rules mini "${SEEDS:-5}" mini systems.yaml train_cuts.jsonl.gz dev_cuts.jsonl.gz
 meter=(epochs=2)
 rules librispeech "${SEEDS:-3}" librispeech systems.yaml fold0_train_cuts.jsonl.gz \
   fold0_dev_cuts.jsonl.gz local-dev_cuts.jsonl.gz "data.labels.lexicon=$data/librispeech/lexicon.txt" epochs=4
-"$python" -m $here.report "${folders[@]}" --out "$out/report.md"
+"$python" -m recipes.claims.learning.report "${folders[@]}" --out "$out/report.md"

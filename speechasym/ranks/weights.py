@@ -56,8 +56,6 @@ class CompetitorWeights(nn.Module):
         2.0
     """
 
-    undecayed = ("raw_growth",)
-
     def __init__(self, heads: int, weights: str, law: str = "geometric") -> None:
         super().__init__()
         check_count("heads", heads)

@@ -38,7 +38,7 @@ class AudioInfo(NamedTuple):
 def info(path: str | Path) -> AudioInfo:
     """Read and check the header of a recording, without decoding it.
 
-    Raises `AudioError` if there is no such file, it is not audio, or shorter than its header says.
+    Raises `AudioError` if the file is missing, is not audio, or is shorter than its header says.
     """
     path = Path(path)
     return _info(path, containers.check(path))

@@ -60,7 +60,7 @@ def prepare(
     Args:
         root: a folder; TRAIN and TEST may lie anywhere below it, or be missing.
         sa: keep the sentences SA1 and SA2, which every speaker reads.
-        seed: seed of a split by speakers, if there is no official one.
+        seed: seed of a split by speakers, for folders without an official one.
         shares: {set: share of the speakers} of such a split.
         lists: {set: its speakers}, used instead.
         keep_duplicates: keep utterances with the same samples as earlier ones.

@@ -66,7 +66,7 @@ class Nets(nn.Module):
     """N nets as one: items and queries through a hidden layer, attention of one query, classes.
 
     All parameters have the nets first, so that each may have a learning rate of its own. Items
-    have no order: there is no position, and nothing but the number of items changes with length.
+    are a set without positions, so only their number changes with length.
 
     Args:
         seeds: of the initial values, one for each net; they are the same for every rule.

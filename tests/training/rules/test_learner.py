@@ -198,7 +198,7 @@ def words(tmp_path_factory):
 def test_mix_of_1_is_backpropagation_to_the_bit(words, tmp_path):
     train(words, tmp_path / "a", "backprop+inter")
     train(words, tmp_path / "b", "local+global", "learning.mix=1")
-    tiny.same_results(tmp_path / "a", tmp_path / "b")
+    assert tiny.same_results(tmp_path / "a", tmp_path / "b")
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: " ".join(rule))

@@ -9,6 +9,7 @@ waits for a message, hang if the peer is killed, and cannot connect two processe
 
 import json
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
@@ -74,7 +75,7 @@ def _aligned(size: int) -> int:
     return -(-size // ALIGNMENT) * ALIGNMENT
 
 
-class End:
+class End(ABC):
     """A thread that moves messages between a queue and a peer."""
 
     def __init__(
@@ -87,9 +88,9 @@ class End:
         self._thread = Thread(target=self._run, daemon=True, name=f"channel {peer} {tag}")
         self._thread.start()
 
+    @abstractmethod
     def finish(self) -> None:
         """Let the thread end."""
-        raise NotImplementedError
 
     def join(self, checks: bool = True) -> None:
         """Wait for the end of the channel. Raises `TrainingError` if a process is lost."""

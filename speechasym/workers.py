@@ -8,6 +8,7 @@ from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
 from threading import Thread, current_thread, main_thread
 from typing import Any, TypeVar
 
@@ -46,10 +47,11 @@ def run_tasks(
     workers = min(workers, len(tasks))
     ended, end = context.Pipe(duplex=False)
     compiling, compile_ = context.Pipe(duplex=False)
-    arguments = (_log.getEffectiveLevel(), ended, compile_)
+    broken, break_ = context.Pipe(duplex=False)
+    arguments = (_log.getEffectiveLevel(), ended, compile_, broken)
     Thread(target=_relay, args=(compiling,), daemon=True).start()
     with (
-        ended, end, compile_,
+        ended, end, compile_, broken, break_,
         ProcessPoolExecutor(workers, context, start_worker, arguments) as pool,
     ):  # fmt: skip
         futures: list[Future[list[Result]]] = []
@@ -64,7 +66,11 @@ def run_tasks(
             else:
                 for future in as_completed(futures):
                     yield from future.result()
-        except BrokenProcessPool as error:
+        except (BrokenProcessPool, OSError) as error:
+            if not any(future.done() and _is_broken(future) for future in futures):
+                raise
+            # A pool that breaks while it starts a process forgets that process, then waits for it.
+            break_.close()
             problem = "a worker process died: out of memory, or started by an unguarded script"
             remedy = "Use fewer workers, or put the script under `if __name__ == '__main__':`"
             raise OutputError("workers", problem, remedy) from error
@@ -72,6 +78,10 @@ def run_tasks(
             end.close()
             for future in futures:
                 future.cancel()
+
+
+def _is_broken(future: Future[Any]) -> bool:
+    return isinstance(future.exception(), BrokenProcessPool)
 
 
 def stop_if_ended() -> None:
@@ -95,23 +105,25 @@ def _relay(compiling: Any) -> None:
             compile_events.compiling()
 
 
-def start_worker(level: int, ended: Any = None, compile_: Any = None) -> None:
-    """Prepare a new process that is to end with the one that started it."""
+def start_worker(
+    level: int, ended: Any = None, compile_: Any = None, broken: Any = None
+) -> None:  # fmt: skip
+    """Prepare a new process that is to end with the one that started it, or with a broken pool."""
     global _ended
     _ended = ended
     if compile_ is not None:
         compile_events.listeners.append(lambda: compile_.send_bytes(b"compiling"))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # where `interrupts_later` could not
-    Thread(target=_end_with_parent, daemon=True).start()
+    Thread(target=_end_with, args=(broken,), daemon=True).start()
     os.environ["OMP_NUM_THREADS"] = "1"  # for libraries not loaded yet: torch, if it is needed
     logging.basicConfig(level=level, format="speechasym: %(message)s")
 
 
-def _end_with_parent() -> None:
+def _end_with(broken: Any) -> None:
     """End a worker whose parent was killed: it would wait forever, or write beside the next run."""
     parent = parent_process()
     if parent is not None:
-        parent.join()
+        wait([parent.sentinel] if broken is None else [parent.sentinel, broken])
         os._exit(1)
 
 

@@ -1,6 +1,11 @@
 """The pool of worker processes. Kills and Ctrl-C: tests/feature_extraction/test_extraction.py."""
 
+import multiprocessing
 import os
+import time
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import pytest
@@ -9,7 +14,7 @@ from helpers import run_python
 from speechasym.errors import OutputError
 from speechasym.feature_extraction import extraction
 from speechasym.feature_extraction.sets import feature_config
-from speechasym.workers import run_tasks
+from speechasym.workers import run_tasks, start_worker
 
 
 @pytest.mark.parametrize("chunk", [1, 3, 99])
@@ -30,6 +35,32 @@ def test_error_of_a_task():
 def test_worker_that_dies():
     with pytest.raises(OutputError, match="a worker process died"):
         list(run_tasks(os._exit, [1, 1, 1], 2))
+
+
+def test_worker_that_dies_while_the_next_one_starts(monkeypatch):
+    start, started = ForkServerProcess.start, []
+
+    def slow_start(process):
+        if started:
+            started[0].join()  # it has died
+            time.sleep(0.2)  # and the pool has closed its queue: this process cannot be started
+        start(process)
+        started.append(process)
+
+    monkeypatch.setattr(ForkServerProcess, "start", slow_start)
+    with pytest.raises(OutputError, match="a worker process died"):
+        list(run_tasks(os._exit, [1, 1, 1], 2))
+    assert len(started) == 1
+
+
+def test_worker_of_a_broken_pool_ends():
+    context = multiprocessing.get_context("forkserver")
+    broken, break_ = context.Pipe(duplex=False)
+    with ProcessPoolExecutor(1, context, start_worker, (0, None, None, broken)) as pool:
+        pool.submit(abs, 1).result()
+        break_.close()
+        with pytest.raises(BrokenProcessPool):
+            pool.submit(time.sleep, 60).result(30)
 
 
 LOADED = """

@@ -9,7 +9,7 @@ import pytest
 import tiny
 import torch
 
-from recipes.claims.limits import splice, sweep, synthetic, tasks
+from recipes.claims.limits import sharpen, splice, sweep, synthetic, tasks
 from recipes.compare.systems import read_systems
 from speechasym.config import override
 from speechasym.corpora.manifests import read_cuts
@@ -71,6 +71,33 @@ def test_it_resumes_and_reports(tmp_path, capsys):
         return {(n["rule"], n["rate"], n["seed"]): n["error"] for n in lines}
 
     assert errors(synthetic.read(path)) == errors(lines)
+
+
+def test_training_with_fewer_items_is_another_result(tmp_path, capsys):
+    words = "--tasks recall --rules scaled --steps 2 --seeds 1 --rates 0.01 --tests 2"
+    for shortest in ("16", "4"):
+        synthetic.main(["--out", str(tmp_path), *words.split(), "--shortest", shortest])
+    assert capsys.readouterr().out.count("recall, scaled: the best net") == 2
+    assert [n["shortest"] for n in synthetic.read(tmp_path / "synthetic.jsonl")] == [16, 4]
+    assert "Trained with 4 to 16 items" in (tmp_path / "synthetic.md").read_text()
+
+
+def test_sharper_weights_in_the_test():
+    scores = torch.randn(2, 3, 4, 5)
+    torch.testing.assert_close(sharpen.sharper(0)(scores), scores.softmax(-1))
+    ratio = math.log(5) / math.log(synthetic.LENGTH)
+    torch.testing.assert_close(sharpen.sharper(2)(scores), (scores * ratio**2).softmax(-1))
+    assert torch.equal(sharpen.hard(scores).argmax(-1), scores.argmax(-1))
+    assert sharpen.hard(scores).sum() == 24
+
+
+def test_the_softmax_with_other_weights_is_reported(tmp_path, capsys):
+    words = "--tasks recall --seeds 1 --rates 0.01 --steps 2 --tests 2"
+    sharpen.main(["--out", str(tmp_path), *words.split()])
+    lines = synthetic.read(tmp_path / "sharpen.jsonl")
+    assert [line["rule"] for line in lines] == list(sharpen.WEIGHTS)
+    assert lines[0]["error"][0] == lines[2]["error"][0]  # as in training
+    assert "| hard |" in (tmp_path / "sharpen.md").read_text() == capsys.readouterr().out[:-1]
 
 
 def line(rule, seed, error, rate=0.01, loss=0.1):

@@ -23,7 +23,7 @@ from torch.nn import functional
 
 import speechasym
 from recipes.claims.block.depth import COLOURS, ROUNDS, Adam, number, read
-from recipes.claims.limits.tasks import HEADS, RULES, TASKS, Nets, classes, draw
+from recipes.claims.limits.tasks import HEADS, RULES, TASKS, Nets, Weigh, classes, draw
 from recipes.provenance import commit, machine, table
 from speechasym.ranks.laws import selectivity
 
@@ -38,37 +38,22 @@ MEASURES = ("error", "strongest", "entropy", "selectivity")
 
 
 def train(
-    task: str, rule: str, steps: int, rates: list[float], seeds: int, tests: int = TESTS
+    task: str,
+    rule: str,
+    steps: int,
+    rates: list[float],
+    seeds: int,
+    tests: int = TESTS,
+    shortest: int = LENGTH,
 ) -> Iterator[dict[str, Any]]:
-    """Yield a line for each rate and seed; all nets run as one.
-
-    Every rule and rate has the same sequences and initial nets. The rate falls linearly to 0.
-    """
+    """Yield a line for each rate and seed, see `fit`."""
     began, count = time.monotonic(), len(rates) * seeds
-    nets = Nets([1 + n % seeds for n in range(count)], rule)
-    rate = torch.tensor(rates).repeat_interleave(seeds)
-    optimiser = Adam(list(nets.parameters()), torch.ones(1))
-    generators = [torch.Generator().manual_seed(1000 + seed) for seed in range(seeds)]
-    losses = []
-    for step in range(steps):
-        falling = rate * (1 - step / steps)
-        optimiser.rates = [  # of heads, there are several to a net
-            falling.repeat_interleave(len(w) // count).view(-1, *(1,) * (w.ndim - 1))
-            for w in optimiser.weights
-        ]
-        x, query, label = sequences(task, BATCH, LENGTH, generators, len(rates))
-        scores, _ = nets(x, query)
-        loss = functional.cross_entropy(scores.flatten(0, 1), label.flatten(), reduction="none")
-        loss = loss.view(count, -1).mean(1)
-        loss.sum().backward()
-        optimiser.step()
-        losses.append(loss.detach())
+    nets, final = fit(task, rule, steps, rates, seeds, shortest)
     measured = {factor: test(nets, task, LENGTH * factor, seeds, tests) for factor in FACTORS}
-    final = torch.stack(losses[-max(1, steps // 10) :]).mean(0)
     for n in range(count):
         line: dict[str, Any] = {
             "task": task, "rule": rule, "rate": rates[n // seeds], "seed": n % seeds,
-            "steps": steps, "tests": tests, "loss": number(final[n].item()),
+            "steps": steps, "tests": tests, "shortest": shortest, "loss": number(final[n].item()),
             "factors": list(FACTORS),
         }  # fmt: skip
         for at, measure in enumerate(MEASURES):
@@ -84,6 +69,37 @@ def train(
         yield line
 
 
+def fit(
+    task: str, rule: str, steps: int, rates: list[float], seeds: int, shortest: int = LENGTH
+) -> tuple[Nets, torch.Tensor]:
+    """Train nets of all rates and seeds as one; return them and their last losses (N,).
+
+    Every rule and rate has the same sequences, of `shortest` to `LENGTH` items, and initial nets.
+    The rate falls linearly to 0.
+    """
+    count = len(rates) * seeds
+    nets = Nets([1 + n % seeds for n in range(count)], rule)
+    rate = torch.tensor(rates).repeat_interleave(seeds)
+    optimiser = Adam(list(nets.parameters()), torch.ones(1))
+    generators = [torch.Generator().manual_seed(1000 + seed) for seed in range(seeds)]
+    lengths = np.random.default_rng(0).integers(shortest, LENGTH + 1, steps).tolist()
+    losses = []
+    for step in range(steps):
+        falling = rate * (1 - step / steps)
+        optimiser.rates = [  # of heads, there are several to a net
+            falling.repeat_interleave(len(w) // count).view(-1, *(1,) * (w.ndim - 1))
+            for w in optimiser.weights
+        ]
+        x, query, label = sequences(task, BATCH, lengths[step], generators, len(rates))
+        scores, _ = nets(x, query)
+        loss = functional.cross_entropy(scores.flatten(0, 1), label.flatten(), reduction="none")
+        loss = loss.view(count, -1).mean(1)
+        loss.sum().backward()
+        optimiser.step()
+        losses.append(loss.detach())
+    return nets, torch.stack(losses[-max(1, steps // 10) :]).mean(0)
+
+
 def sequences(
     task: str, batch: int, items: int, generators: list[torch.Generator], rates: int
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -95,15 +111,20 @@ def sequences(
 
 
 @torch.no_grad()
-def test(nets: Nets, task: str, items: int, seeds: int, tests: int) -> torch.Tensor:
-    """Return (4, N) `MEASURES` with this many items; those of the weights are means over heads."""
+def test(
+    nets: Nets, task: str, items: int, seeds: int, tests: int, weigh: Weigh | None = None
+) -> torch.Tensor:
+    """Return (4, N) `MEASURES` with this many items; those of the weights are means over heads.
+
+    weigh: as of `Nets.forward`.
+    """
     generators = [torch.Generator().manual_seed(2000 + 100 * items + s) for s in range(seeds)]
     rates = len(nets.maps["out"]) // seeds
     total = torch.zeros(len(MEASURES), rates * seeds)
     for start in range(0, tests, CHUNK):
         batch = min(CHUNK, tests - start)
         x, query, label = sequences(task, batch, items, generators, rates)
-        scores, p = nets(x, query)
+        scores, p = nets(x, query, weigh)
         entropy = -torch.special.xlogy(p, p).sum(-1)
         for at, value in enumerate((p.amax(-1), entropy, selectivity(p)), 1):
             total[at] += value.mean(2).sum(0)
@@ -114,12 +135,23 @@ def test(nets: Nets, task: str, items: int, seeds: int, tests: int) -> torch.Ten
 # Report
 
 
+def trained_with(line: dict[str, Any]) -> str:
+    """Return the numbers of items in training, in words."""
+    shortest = settings(line)[2]
+    return str(LENGTH) if shortest == LENGTH else f"{shortest} to {LENGTH}"
+
+
+def settings(line: dict[str, Any]) -> tuple[int, int, int]:
+    """Return steps, test sequences, and the fewest items in training of a line of results."""
+    return line["steps"], line["tests"], line.get("shortest", LENGTH)
+
+
 class Runs:
     """The runs of one task and rule, arrays (R, S, L)."""
 
     def __init__(self, lines: list[dict[str, Any]]) -> None:
-        self.steps, self.tests = lines[-1]["steps"], lines[-1]["tests"]
-        lines = [n for n in lines if (n["steps"], n["tests"]) == (self.steps, self.tests)]
+        self.steps, self.tests, self.shortest = settings(lines[-1])
+        lines = [n for n in lines if settings(n) == settings(lines[-1])]
         self.at = {(line["rate"], line["seed"]): line for line in lines}
         self.seeds = sorted({seed for _, seed in self.at})
         rates = sorted({rate for rate, _ in self.at})
@@ -200,7 +232,7 @@ def report(lines: list[dict[str, Any]], command: str, folder: Path) -> str:
         "# Attention and the number of competitors (C6)",
         f"`{command}`, commit {last['commit']}, {last['machine']}, torch {last['torch']}. Mean over"
         f" seeds and its bootstrap 95 % interval; the learning rate is the one with the least"
-        f" training loss for the other seeds. Trained with {LENGTH} items.",
+        f" training loss for the other seeds. Trained with {trained_with(last)} items.",
     ]
     for task, runs in tasks.items():
         some = next(iter(runs.values()))
@@ -282,12 +314,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--rates", type=float, nargs="+", default=RATES, help="learning rates")
     add("--steps", type=int, default=STEPS, help="training steps")
     add("--tests", type=int, default=TESTS, help="test sequences of each length and seed")
+    add("--shortest", type=int, default=LENGTH, help="fewest items in training, drawn by step")
     add("--threads", type=int, default=1, help="threads of torch")
     add("--report", action="store_true", help="only report finished runs")
     args = parser.parse_args(arguments)
     for name in ("seeds", "steps", "tests", "threads"):
         if getattr(args, name) < 1:
             parser.error(f"--{name} must be >= 1, got {getattr(args, name)}")
+    if not 2 <= args.shortest <= LENGTH:
+        parser.error(f"--shortest must be from 2 to {LENGTH}, got {args.shortest}")
     torch.set_num_threads(args.threads)
     args.out.mkdir(parents=True, exist_ok=True)
     path, began = args.out / "synthetic.jsonl", time.monotonic()
@@ -296,12 +331,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for rule in args.rules:
             done = {
                 (line["rate"], line["seed"]) for line in read(path)
-                if (line["task"], line["rule"], line["steps"], line["tests"])
-                == (task, rule, args.steps, args.tests)
+                if (line["task"], line["rule"], *settings(line))
+                == (task, rule, args.steps, args.tests, args.shortest)
             }  # fmt: skip
             if done >= wanted:
                 continue
-            lines = list(train(task, rule, args.steps, args.rates, args.seeds, args.tests))
+            lines = list(
+                train(task, rule, args.steps, args.rates, args.seeds, args.tests, args.shortest)
+            )
             with path.open("a") as file:
                 file.write("".join(json.dumps(line) + "\n" for line in lines))
             errors = np.array([line["error"] for line in lines], dtype=float)

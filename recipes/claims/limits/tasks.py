@@ -7,6 +7,7 @@ Shapes: N nets, B batch, M items, I values of an item, Q values of a query, H he
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from torch.nn import functional
 
 from speechasym.ranks.weights import CompetitorWeights
 
+Weigh = Callable[[Tensor], Tensor]
 TASKS = ("recall", "maximum", "maximum of uniform")
 CLASSES = 8
 KEY = 8  # values of a key; the values of keys are normal with unit length
@@ -105,10 +107,13 @@ class Nets(nn.Module):
             return x @ self.maps[name]
         return torch.baddbmm(self.shift[name][:, None], x, self.maps[name])
 
-    def forward(self, x: Tensor, query: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, x: Tensor, query: Tensor, weigh: Weigh | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Map x (N, B, M, I) and queries (N, B, KEY) to scores (N, B, CLASSES).
 
-        Also return the weights (B, N, H, M).
+        Also return the weights (B, N, H, M). weigh: maps scores (B, N, H, M) to weights, instead
+        of the rule.
         """
         nets, batch, items, _ = x.shape
         x = functional.gelu(self._map("item_in", x.flatten(1, 2)))
@@ -119,7 +124,9 @@ class Nets(nn.Module):
         ).view(nets, batch, HEADS, -1)
         k, v = (self._map(n, x).view(nets, batch, items, HEADS, -1) for n in ("key", "value"))
         scores = torch.einsum("nbhd,nbmhd->bnhm", q, k) / math.sqrt(q.shape[3])
-        if self.weights is None:
+        if weigh is not None:
+            p = weigh(scores)
+        elif self.weights is None:
             p = scores.softmax(-1)
         else:
             everything = torch.ones(items, dtype=torch.bool)

@@ -9,7 +9,7 @@ What is not kept stays as `drawn` sets it. Results join those of `recipes.compar
 
 import argparse
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -48,8 +48,10 @@ def only(kept: Sequence[str]) -> Iterator[None]:
         "prototypes": ("_events", lambda keys, count: keys[0][0].new_zeros(0, keys[0][0].shape[2])),
         "law": ("_set_law", nothing), "balance": ("_set_block", unbalanced),
     }  # fmt: skip
-    patches = {name: new for part, (name, new) in changed.items() if part not in kept}
-    with patch.multiple(initialise, **patches) if patches else patch.dict({}):
+    with ExitStack() as stack:
+        for part, (name, new) in changed.items():
+            if part not in kept:
+                stack.enter_context(patch.object(initialise, name, new))
         yield
 
 

@@ -126,8 +126,10 @@ def figure(corpora: dict[str, dict[str, list[Curve]]], path: Path) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    shape = {"figsize": (5.2 * len(corpora) + 1.3, 3.8), "layout": "constrained", "squeeze": False}
-    drawing, (axes,) = plt.subplots(1, len(corpora), **shape)
+    size = (5.2 * len(corpora) + 1.3, 3.8)
+    drawing, (axes,) = plt.subplots(
+        1, len(corpora), figsize=size, layout="constrained", squeeze=False
+    )
     for axis, (name, curves) in zip(axes, corpora.items(), strict=True):
         for number, (system, runs) in enumerate(curves.items()):
             length = min(len(run.loss) for run in runs)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from speechasym.config import check_choice, check_count
-from speechasym.levels.base import Function, State, check_heads
+from speechasym.levels.base import Function, State, check_heads, hide
 from speechasym.ranks import weights as competing
 
 if TYPE_CHECKING:
@@ -51,19 +51,15 @@ class Attention(Function):
         slope = torch.logspace(0, -8, heads + 1, base=2, device="cpu")[1:]
         slope = slope.log().repeat(1 if self.causal else 2, 1)
         self.log_slope = nn.Parameter(slope.to(torch.get_default_device()))
-        self.rank = None
+        self.kind, self.rank = config.weights, None
         if config.weights != "softmax":
             self.rank = competing.CompetitorWeights(heads, config.weights, config.law)
 
     def _run(self, x: Tensor, mask: Tensor | None, state: State | None) -> tuple[Tensor, State]:
-        q, k, v = self.inside(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        q, k, v = self._heads(x)
         if state:
             k, v = torch.cat([state[0], k], 2), torch.cat([state[1], v], 2)
-        bias, visible = self._positions(q.shape[2], k.shape[2], x)
-        if mask is not None:
-            # a frame always sees itself, so that no row is empty
-            itself = torch.eye(x.shape[1], dtype=torch.bool, device=x.device)
-            visible = (visible & mask[:, None, None]) | itself
+        bias, visible = self._visible(q.shape[2], k.shape[2], x, mask)
         if self.rank is None:
             bias = bias.masked_fill(~visible, -torch.inf)
             y = functional.scaled_dot_product_attention(q, k, v, bias)
@@ -72,6 +68,34 @@ class Attention(Function):
         start = 0 if self.window is None else max(0, k.shape[2] - self.window)
         state = (k[:, :, start:], v[:, :, start:])
         return self.out(y.transpose(1, 2).flatten(2)), state
+
+    def weights(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return the weights (B, H, F, F) of a pass over x (B, F, D), and which keys are visible.
+
+        The latter is bool and broadcasts with the weights. A query at padding sees itself.
+        """
+        x = hide(x, mask)
+        q, k, _ = self._heads(x)
+        bias, visible = self._visible(q.shape[2], k.shape[2], x, mask)
+        scores = q @ k.mT / math.sqrt(q.shape[3]) + bias
+        if self.rank is None:
+            return scores.masked_fill(~visible, -torch.inf).softmax(-1), visible
+        return self.rank(scores, visible), visible
+
+    def _heads(self, x: Tensor) -> Tensor:
+        """Return queries, keys and values (3, B, H, F, D / H)."""
+        return self.inside(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+
+    def _visible(
+        self, queries: int, keys: int, x: Tensor, mask: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Return `_positions`, without keys at padding."""
+        bias, visible = self._positions(queries, keys, x)
+        if mask is not None:
+            # a frame always sees itself, so that no row is empty
+            itself = torch.eye(x.shape[1], dtype=torch.bool, device=x.device)
+            visible = (visible & mask[:, None, None]) | itself
+        return bias, visible
 
     def _positions(self, queries: int, keys: int, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return biases (1, H, queries, keys), and what is visible (1, 1, queries, keys)."""

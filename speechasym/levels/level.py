@@ -137,9 +137,7 @@ class Level(nn.Module):
         losses = {}
         if self.config.units:
             activation = self.units(y, x.mask)
-            target = _normalised(x.y)
-            predicted = self.units.predict(activation)
-            missed = target - predicted
+            target, predicted, missed = self._missed(x, activation)
             error = missed.square().mean(-1) * x.mask
             if self.config.predict:
                 # no gradient to the input: it is to be predicted, not to become predictable
@@ -172,6 +170,20 @@ class Level(nn.Module):
         if self.training:
             self.hold.track(grouped.number.sum(), mask.sum())
         return winner, grouped
+
+    def prediction_error(self, below: Steps, activation: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the input (B, F, I) that units predict, and what activations (B, F, U) miss of it.
+
+        below: input steps (B, F', I), as in `forward`.
+        """
+        x = self._strided(replace(below, y=hide(below.y, below.mask)))
+        target, _, missed = self._missed(x, activation)
+        return target, missed
+
+    def _missed(self, x: Steps, activation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the normalised input, what units predict of it, and the difference."""
+        target, predicted = _normalised(x.y), self.units.predict(activation)
+        return target, predicted, target - predicted
 
     def _represent(self, below: Steps, context: Tensor | None = None) -> tuple[Tensor, Steps]:
         """Return the blocks' output h, and the input at the level's own steps."""

@@ -1,6 +1,6 @@
-"""What a level's units do with its input, and what they leave for others to find (C6-C9).
+"""What units and attention heads do, and what a level's error leaves to be found (C6-C9, C25).
 
-Everything is computed from rows: the real steps of some utterances, one after another.
+States of levels are computed from rows: the real steps of some utterances, one after another.
 
 - A unit *wins* a step where its activation is the greatest. `dead` is the share of the units that
   win none.
@@ -18,7 +18,12 @@ The map is fitted by ridge regression [2] to one half of the utterances and trie
 the other way round. Of the penalties, the one that does best counts; without bound it
 explains nothing, so that no R^2 is negative.
 
-Shapes: T steps, U units, I channels of the level's input, P and Q columns.
+Of an attention head, `selectivity` is the mean over queries of 1 - H(w) / log M for the weights w
+of the M keys that a query sees, `keys` is exp(mean H(w)), and `span` the mean distance in time
+between a query and what it attends to, weighted by w.
+
+Shapes: T steps, U units, I channels of the level's input, P and Q columns, H heads, F steps of an
+utterance, which are queries and keys.
 
 [1] E. C. Pielou, "The measurement of diversity in different types of biological collections",
     J. Theor. Biol. 13, 1966.
@@ -64,6 +69,18 @@ class LevelState:
     labels: Structure | None  # None: no labels, one class only, or too few steps
     following: Structure | None  # of the next input; None: too few steps
     laws: fits.Fit | None  # fitted to the wins; None: fewer than two units win
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadState:
+    """The state of an attention head over some utterances, as the module describes it."""
+
+    queries: int
+    weights: list[float]  # mean of the queries' weights, each query's in descending order
+    selectivity: float
+    keys: float
+    span: float  # s
+    laws: fits.Fit | None  # fitted to the weights; None: each query gives all to one key
 
 
 @torch.no_grad()
@@ -120,6 +137,61 @@ def level_state(
         following=structure,
         laws=fits.fit(wins.numpy(force=True)) if int((wins > 0).sum()) > 1 else None,
     )
+
+
+@torch.no_grad()
+def head_states(
+    weights: Sequence[Tensor], visible: Sequence[Tensor], seconds: Sequence[Tensor]
+) -> list[HeadState]:
+    """Describe the heads of an attention, in order.
+
+    Args:
+        weights: (H, F, F) of each utterance, from queries to keys; sum to 1 over the keys.
+        visible: bool, (F, F) or (H, F, F) of each utterance: what a query sees.
+        seconds: (F,) of each utterance: when its steps are, s.
+
+    Raises:
+        ConfigError: no utterance with a step.
+
+    Example:
+        >>> w = torch.eye(3).expand(2, 3, 3)
+        >>> head_states([w], [w > -1], [torch.arange(3) / 10])[0].span
+        0.0
+    """
+    longest = max((w.shape[-1] for w in weights), default=0)
+    if not longest:
+        raise ConfigError("weights", "have no step", "Give some speech")
+    heads = len(weights[0])
+    by_rank = torch.zeros(heads, longest, dtype=torch.float64)
+    entropy, span, selectivity = torch.zeros(3, heads, dtype=torch.float64)
+    queries = choosing = 0
+    for w, seen, time in zip(weights, visible, seconds, strict=True):
+        w = w.double().cpu()
+        by_rank[:, : w.shape[-1]] += w.sort(-1, descending=True).values.sum(1)
+        h = torch.special.entr(w).sum(-1)
+        distance = (time.double()[:, None] - time.double()).abs().cpu()
+        count = seen.expand(w.shape).sum(-1).cpu()
+        entropy += h.sum(1)
+        span += (w * distance).sum((1, 2))
+        selectivity += torch.where(count > 1, 1 - h / count.clamp(min=2).log(), 0).sum(1)
+        queries, choosing = queries + w.shape[1], choosing + int((count[0] > 1).sum())
+    return [
+        HeadState(
+            queries=queries,
+            weights=(ranked / queries).tolist(),
+            selectivity=float(selectivity[n]) / max(1, choosing),
+            keys=math.exp(float(entropy[n]) / queries),
+            span=float(span[n]) / queries,
+            laws=_fit_ranked(ranked),
+        )
+        for n, ranked in enumerate(by_rank)
+    ]
+
+
+def _fit_ranked(total: Tensor) -> fits.Fit | None:
+    """Fit the laws to sums of ranked weights; those below half a query are left out."""
+    total = total[total >= 0.5]
+    return fits.fit(total.numpy(), ranked=True) if len(total) > 1 else None
 
 
 def _check(

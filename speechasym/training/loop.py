@@ -23,6 +23,7 @@ from speechasym import files
 from speechasym.errors import ConfigError, TrainingError
 from speechasym.levels import chain
 from speechasym.levels.config import HierarchyConfig
+from speechasym.levels.hierarchy import Hierarchy
 from speechasym.progress import progress_bar
 from speechasym.training import (
     batches,
@@ -42,6 +43,7 @@ from speechasym.training import (
 )
 from speechasym.training.config import TrainConfig, read_config
 from speechasym.training.models import Build
+from speechasym.training.monitor import Monitor
 from speechasym.training.rules import meter, nets
 from speechasym.training.rules.errors import Task
 from speechasym.training.rules.learner import Learner
@@ -343,17 +345,24 @@ def _validate(run: Run, state: RunState, advance: Advance, write: WriteMetrics) 
     """Evaluate averaged parameters on dev; returns whether they are the best so far."""
     config, heads = run.config, list(run.config.heads.used)
     numbers = [0.0] * 2 * len(heads)
+    watched: dict[str, Any] = {}
     if run.group.is_first:
-        seconds = 2 * config.batch_seconds
+        seconds, monitor = 2 * config.batch_seconds, None
+        if config.monitor and isinstance(run.model, Hierarchy):
+            monitor = Monitor(run.model, run.dev)
         with run.average.applied(run.model):
             result = validation.evaluate(
-                run.model, run.dev, seconds, run.to_device, config.precision
+                run.model, run.dev, seconds, run.to_device, config.precision, monitor
             )
+            watched = monitor.line() if monitor else {}
         numbers = [part[head] for part in result for head in heads]
     numbers = distributed.broadcast_numbers(numbers, run.device, run.group)
     keys = [f"dev_{what}_{head}" for what in ("loss", "error") for head in heads]
     state.last = dict(zip(keys, numbers, strict=True))
-    state.metrics = write({"step": state.step, "epoch": state.epoch, **state.last})
+    line = {"step": state.step, "epoch": state.epoch}
+    state.metrics = write(line | state.last)
+    if any(watched.values()):
+        state.metrics = write(line | watched)
     errors = ", ".join(f"{head} {100 * state.last[f'dev_error_{head}']:.1f} %" for head in heads)
     position = f"step {state.step}, epoch {state.epoch}"
     advance(-1, f"{position}: dev error {errors}; {state.seconds:.0f} s")

@@ -1,6 +1,7 @@
 """Losses and errors of a model on a set of cuts; a check that a model fits its data."""
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 
 import torch
 from rapidfuzz.distance import Levenshtein
@@ -10,6 +11,7 @@ from speechasym.errors import ConfigError, TrainingError
 from speechasym.levels import ctc
 from speechasym.training.dataset import Dataset
 from speechasym.training.losses import autocast
+from speechasym.training.monitor import Monitor
 from speechasym.training.on_device import ON_CPU, Batch, DeviceBatches
 from speechasym.training.streaming import in_order
 
@@ -21,8 +23,11 @@ def evaluate(
     batch_seconds: float = 120.0,
     device: DeviceBatches = ON_CPU,
     precision: str = "float32",
+    monitor: Monitor | None = None,
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Return {head: CTC loss, nats per label}, {head: error rate of greedy decoding}.
+
+    The monitor, if any, watches.
 
     Unknown words stay in the reference, so that <unk> is always an error. The model's mode is
     restored.
@@ -31,10 +36,15 @@ def evaluate(
     model.eval()
     losses, labels, errors, lengths = (dict.fromkeys(data.inventories, 0.0) for _ in range(4))
     numbers = {name: number for number, name in enumerate(data.ids)}
-    try:
+    with ExitStack() as stack:
+        stack.callback(model.train, training)
+        if monitor is not None:
+            stack.enter_context(monitor.watching())
         for batch in in_order(data, batch_seconds, data.workers, device):
             with autocast(device.device, precision):
                 output = model(batch.features, batch.lengths)
+            if monitor is not None:
+                monitor.add(batch, output)
             for head, inventory in data.inventories.items():
                 log_probs, steps = output.heads[head]
                 loss, fits = ctc.loss(log_probs, steps, *batch.targets[head])
@@ -47,8 +57,6 @@ def evaluate(
                     )
                     errors[head] += Levenshtein.distance(known, symbols)
                     lengths[head] += len(known)
-    finally:
-        model.train(training)
     for head in data.inventories:
         losses[head] /= max(1, labels[head])
         errors[head] /= max(1, lengths[head])

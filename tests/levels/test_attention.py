@@ -57,3 +57,17 @@ def test_attention_forgets_with_distance_at_its_slope():
     decay = [math.exp(-0.5 * k) for k in range(6)]
     want = [0, 0] + [decay[t - 2] / sum(decay[: t + 1]) for t in range(2, 6)]
     torch.testing.assert_close(causal(x)[0, :, 0], torch.tensor(want))
+
+
+@pytest.mark.parametrize("weights", ["softmax", "scaled"])
+@pytest.mark.parametrize("options", [{}, {"causal": True}, {"window": 4}])
+def test_the_weights_are_those_of_a_pass(weights, options):
+    """Weights times values, through the output map, are the output; hidden frames weigh nothing."""
+    function = attention(heads=3, weights=weights, **options)
+    x, mask = signal(2, 20), torch.arange(20) < torch.tensor([[20], [11]])
+    w, visible = function.weights(x, mask)
+    values = function.inside(x).chunk(3, 2)[2].unflatten(2, (3, -1)).transpose(1, 2)
+    y = function.out((w @ values).transpose(1, 2).flatten(2))
+    torch.testing.assert_close(y[mask], function(x, mask)[mask], atol=1e-5, rtol=0)
+    assert not w.masked_fill(visible, 0).any() and not visible[1, :, :11, 11:].any()
+    torch.testing.assert_close(w.sum(-1), torch.ones(2, 3, 20))

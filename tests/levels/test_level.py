@@ -177,3 +177,14 @@ def test_selectivity_beta_and_resolution():
 def test_invalid_values_are_named(options, name):
     with pytest.raises(ConfigError, match=name):
         LevelConfig(**options)
+
+
+def test_the_error_is_the_one_whose_mean_square_is_reported():
+    level = made(stride=3)
+    x, mask, _ = batch(31, 50)
+    out = run(level, x, mask)
+    inputs, missed = level.prediction_error(Steps.of_frames(x, mask), out.activation)
+    torch.testing.assert_close(missed.square().mean(-1) * out.mask, out.error)
+    torch.testing.assert_close(
+        inputs[out.mask].square().mean(-1), torch.ones(int(out.mask.sum())), atol=1e-4, rtol=0
+    )

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from speechasym.errors import ConfigError
-from speechasym.ranks.monitor import explained, level_state
+from speechasym.ranks.monitor import explained, head_states, level_state
 
 STEPS, LENGTH, CLASSES = 2000, 50, 5
 UTTERANCE = torch.arange(STEPS) // LENGTH
@@ -107,3 +107,34 @@ def test_bad_input_is_named(change, subject):
     with pytest.raises(ConfigError) as caught:
         level_state(**good | change)
     assert caught.value.args[0] == subject
+
+
+def test_a_head_that_looks_two_steps_away_and_one_that_looks_at_all():
+    near = torch.eye(6).roll(2, 0)  # steps are 0.1 s: four look 0.2 s ahead, two 0.4 s back
+    weights = torch.stack([near, torch.full((6, 6), 1 / 6)])
+    short = torch.full((2, 1, 1), 1.0)
+    seen = [torch.ones(1, n, n, dtype=torch.bool) for n in (6, 1)]
+    times = [torch.arange(6) / 10, torch.zeros(1)]
+    one, all_ = head_states([weights, short], seen, times)
+    assert one.queries == all_.queries == 7
+    assert one.span == pytest.approx((4 * 0.2 + 2 * 0.4) / 7)
+    assert all_.span == pytest.approx(sum(abs(a - b) for a in range(6) for b in range(6)) / 60 / 7)
+    assert (one.selectivity, all_.selectivity) == pytest.approx((1, 0), abs=1e-6)  # not of one
+    assert (one.keys, all_.keys) == pytest.approx((1, 6 ** (6 / 7)))
+    assert one.weights == pytest.approx([1, 0, 0, 0, 0, 0]) and one.laws is None
+    assert all_.weights == pytest.approx([2 / 7, *[1 / 7] * 5]) and all_.laws is not None
+
+
+def test_the_laws_of_weights_are_found():
+    rank = torch.arange(1, 41).double()
+    weights = torch.stack([(-rank / 5).softmax(0), (1 / rank) / (1 / rank).sum()])
+    order = torch.stack([torch.randperm(40) for _ in range(40)])
+    shuffled = weights[:, None].expand(2, 40, 40).gather(2, order.expand(2, 40, 40))
+    times = torch.arange(40) / 100
+    seen = torch.ones(40, 40, dtype=torch.bool)
+    states = head_states([shuffled] * 50, [seen] * 50, [times] * 50)
+    assert [state.laws.best.law for state in states] == ["geometric", "power"]
+    assert states[0].laws.geometric.beta == pytest.approx(5, rel=0.01)
+    assert states[1].laws.power.beta == pytest.approx(1, rel=0.01)
+    with pytest.raises(ConfigError, match="no step"):
+        head_states([], [], [])

@@ -197,16 +197,46 @@ class HeadsConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FeedbackConfig:
+    """How levels above correct those below, see `feedback` (C13)."""
+
+    passes: int = 1  # from the lowest level to the highest; 1: no feedback
+    # outside training, stop when units have moved by less than this from pass to pass, 0 to 1
+    settle: float = 0.0
+    dropout: float = 0.2  # share of what is sent that an utterance does not hear in training
+    predict: float = 0.1  # weight of the loss of what levels expect of those below
+
+    def __post_init__(self) -> None:
+        check_count("passes", self.passes)
+        check_range("settle", self.settle, "0.02", high=1)
+        check_range("dropout", self.dropout, "0.2", high=1, below=True)
+        check_range("predict", self.predict, "0.1")
+
+
+@dataclass(frozen=True, kw_only=True)
 class HierarchyConfig:
     """Levels from the lowest to the highest, and heads."""
 
     kind: Literal["levels"] = "levels"
     levels: tuple[LevelConfig, ...]
     heads: HeadsConfig = HeadsConfig()
+    feedback: FeedbackConfig = FeedbackConfig()
 
     def __post_init__(self) -> None:
         if not self.levels:
             raise ConfigError("levels", "is empty", "Give at least one")
+        if self.feedback.passes == 1:
+            return
+        if len(self.levels) == 1:
+            problem = "a single level has none above to hear from"
+            raise ConfigError("feedback.passes", problem, "Use 1, or more levels")
+        for number, level in enumerate(self.levels[:-1]):
+            if not level.units:
+                problem = "feedback predicts units, and the level has none"
+                raise ConfigError(f"levels.{number}.units", problem, "Use 64, or feedback.passes=1")
+            if level.context:
+                problem = "is set by feedback"
+                raise ConfigError(f"levels.{number}.context", problem, "Leave it out")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,14 +9,15 @@ Shapes: B batch, F frames of features, S steps of a head, V classes (blank and s
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
-from typing import Any
+from itertools import pairwise
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from speechasym.errors import ConfigError
-from speechasym.levels import presets
+from speechasym.levels import feedback, presets
 from speechasym.levels.config import HeadConfig, HierarchyConfig, ModelConfig, RecurrentConfig
 from speechasym.levels.events import HysteresisScale, Steps
 from speechasym.levels.level import Level, LevelOutput, ModelOutput, frame_mask
@@ -41,8 +42,8 @@ class Hierarchy(nn.Module):
         super().__init__()
         self.config, self.inputs = config, inputs
         self.levels = nn.ModuleList()
-        for level in config.levels:
-            self.levels.append(Level(level, inputs))
+        for number, level in enumerate(config.levels):
+            self.levels.append(Level(feedback.hearing(config, number), inputs))
             inputs = level.width
         self.heads, self.tells = nn.ModuleDict(), nn.ModuleDict()
         for name, symbols in sizes.items():
@@ -54,6 +55,11 @@ class Hierarchy(nn.Module):
             self.heads[name] = nn.Linear(width, (symbols + 1) * head.slots)
             if head.tells:
                 self.tells[name] = nn.Linear((symbols + 1) * head.slots, width, bias=False)
+        self.expectations = nn.ModuleList()
+        if config.feedback.passes > 1:
+            for below, level in pairwise(config.levels):
+                sent = feedback.Expectation(level.width, below.units, config.feedback.dropout)
+                self.expectations.append(sent)
 
     @property
     def scales(self) -> Tensor:
@@ -91,13 +97,49 @@ class Hierarchy(nn.Module):
 
         Raises `ConfigError` for features with other columns, or lengths beyond their frames.
         """
-        steps = self._frames(features, lengths)
+        frames = self._frames(features, lengths)
+        output = self._pass(frames, [None] * len(self.levels), probes)
+        if not self.expectations:
+            return output
+        losses: list[Tensor] = []
+        heard: list[Steps | None] = []
+        settled = torch.zeros(len(lengths), dtype=torch.bool, device=features.device)
+        passes = torch.ones_like(lengths)
+        for _ in range(1, self.config.feedback.passes):
+            sent = feedback.listen(list(self.expectations), self._levels, output.levels)
+            losses += [one.loss for one in sent]
+            messages = [one.message for one in sent]
+            if heard:
+                messages = [
+                    feedback.kept(old, new, settled)
+                    for old, new in zip(heard, messages, strict=False)
+                    if old is not None
+                ]
+            heard, before = [*messages, None], output
+            output = self._pass(frames, heard, probes)
+            passes = passes + ~settled
+            if self.config.feedback.settle and not self.training:
+                moved = feedback.change(before.levels, output.levels)
+                settled = settled | (moved < self.config.feedback.settle)
+                if settled.all():
+                    break
+        expected = self.config.feedback.predict * torch.stack(losses).mean()
+        return output._replace(losses=output.losses | {"expect": expected}, passes=passes)
+
+    @property
+    def _levels(self) -> list[Level]:
+        return cast("list[Level]", list(self.levels))
+
+    def _pass(self, steps: Steps, heard: feedback.Messages, probes: Collection[str]) -> ModelOutput:
+        """Compute all levels once, from the lowest up, given what each hears from above."""
         levels: list[LevelOutput] = []
         losses: dict[str, Tensor] = {}
         heads: dict[str, HeadOutput] = {}
         spans: dict[str, HeadOutput] = {}
-        for number, level in enumerate(self.levels):
-            output, read, spans_ = self.read_heads(number, partial(level, steps), probes)
+        for number, (level, message) in enumerate(zip(self._levels, heard, strict=True)):
+            context = None if message is None else feedback.at(message, level.at_own_steps(steps))
+            compute = partial(level, steps, context)
+            output, read, spans_ = self.read_heads(number, compute, probes)
             levels.append(output)
             steps = output.passed
             losses |= {f"{name}{number}": loss for name, loss in output.losses.items()}

@@ -62,6 +62,7 @@ class ModelOutput(NamedTuple):
     losses: dict[str, Tensor]  # other than the heads', weighted
     spans: dict[str, tuple[Tensor, Tensor]]  # start and end (B, S) of each head's steps, frames
     levels: list[LevelOutput]
+    passes: Tensor | None = None  # (B,) that were needed, if levels above correct those below
 
 
 def frame_mask(features: Tensor, lengths: Tensor, columns: int) -> Tensor:
@@ -124,7 +125,7 @@ class Level(nn.Module):
             if not self.config.context:
                 raise ConfigError("context", "the level takes no context", "Set context > 0")
             h = h + self.context(context)
-        return h, self._strided(x)
+        return h, self.at_own_steps(x)
 
     def finish(
         self, y: Tensor, x: Steps, feed_up: Callable[[Tensor], Tensor] | None = None
@@ -224,8 +225,8 @@ class Level(nn.Module):
         after = steps * stride - x.shape[1] + around - before
         return F.pad(x.transpose(1, 2), (before, after))
 
-    def _strided(self, x: Steps) -> Steps:
-        """Return means of the input over the level's own steps."""
+    def at_own_steps(self, x: Steps) -> Steps:
+        """Return means of what is at the steps of the input, at the level's own."""
         stride = self.config.stride
         if stride == 1:
             return x

@@ -288,6 +288,11 @@ class TrainConfig:
             problem = f"{self.model.kind} cannot be divided, as {self.learning.rule} needs"
             remedy = "Use backprop+inter, or a model of levels"
             raise ConfigError("learning.rule", problem, remedy)
+        loops = isinstance(self.model, HierarchyConfig) and self.model.feedback.passes > 1
+        if loops and (not plain or self.learning.meter):
+            problem = "levels that correct those below cannot be divided into stages"
+            remedy = "Use backprop+inter without inter, recompute and meter"
+            raise ConfigError("model.feedback.passes", problem, f"{remedy}, or 1 pass")
         if (
             self.learning.by_stages
             and "framewise" in self.learning.local

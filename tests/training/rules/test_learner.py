@@ -26,6 +26,7 @@ RULES = [
     ("local+global", "learning.mix=auto"),
     ("backprop+inter", "learning.inter=0.3", "learning.blocks=1"),
     ("backprop", "learning.recompute=true", "learning.blocks=2"),
+    ("backprop+inter", "model.feedback.passes=2"),
 ]
 
 

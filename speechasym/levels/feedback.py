@@ -39,7 +39,7 @@ LONGEST = 16.0  # log2 of the steps of the longest event that a level can be tol
 Messages = Sequence[Steps | None]  # of each level, what it hears; None: nothing
 
 
-class Heard(NamedTuple):
+class Sent(NamedTuple):
     """What a level was told, and how well it was predicted."""
 
     message: Steps  # (B, E, 2 U + 2), at the steps of the level above
@@ -68,7 +68,7 @@ class Expectation(nn.Module):
         self.dropout = dropout
         self.predict = nn.Linear(width, units + 1)
 
-    def forward(self, above: Steps, actual: Steps) -> Heard:
+    def forward(self, above: Steps, actual: Steps) -> Sent:
         """Return what is sent.
 
         Args:
@@ -85,12 +85,12 @@ class Expectation(nn.Module):
         kept = F.dropout(message.new_ones(len(message), 1, message.shape[2]), self.dropout,
                          self.training)  # fmt: skip
         message = hide((message * kept).to(above.y.dtype), above.mask)
-        return Heard(replace(above, y=message), loss)
+        return Sent(replace(above, y=message), loss)
 
 
 def listen(
     expectations: Sequence[nn.Module], levels: Sequence["Level"], outputs: Sequence["LevelOutput"]
-) -> list[Heard]:
+) -> list[Sent]:
     """Return what each level but the highest hears after a pass.
 
     Args:

@@ -177,7 +177,7 @@ class Level(nn.Module):
 
         below: input steps (B, F', I), as in `forward`.
         """
-        x = self._strided(replace(below, y=hide(below.y, below.mask)))
+        x = self.at_own_steps(replace(below, y=hide(below.y, below.mask)))
         target, _, missed = self._missed(x, activation)
         return target, missed
 

@@ -73,3 +73,31 @@ def measured(folder, stages, epochs=3, short=False):
         lines += [step | {"step": 2 * epoch + n} for n in (1, 2)]
     (folder / METRICS).write_text("".join(json.dumps(line) + "\n" for line in lines))
     return read_metrics(folder)
+
+
+def watched(folder, levels=2, blocks=1, epochs=3, short=False):
+    """Write the metrics of a run whose ranks were watched; `short`: too little for any fit."""
+    lines = []
+    law = {"beta": 2.0, "resolution": 8.0, "bic": 100.0}
+    for epoch in range(1, epochs + 1):
+        fitted = None if short else {"geometric": law, "power": law | {"bic": 90.0 + 30 * epoch}}
+        left = None if short else {"error": 0.3, "added": 0.1 * epoch}
+        place = {"step": epoch, "epoch": epoch}
+        step = {"step": epoch, "epoch": epoch - 1, "loss": 1.0, "loss_phones": 1.0}
+        lines += [step | {"learning_rate": 1e-3}, place | {"dev_error_phones": 0.5}]
+        units = [
+            {"level": n, "law": "geometric", "beta": 1.0 / epoch, "resolution": None, "units": 8,
+             "head": "phones", "wins": [0.5, 0.3, 0.2][: 1 if short else 3], "dead": 0.625,
+             "selectivity": 0.1 * epoch, "entropy": 0.5, "explained": 0.4, "labels": left,
+             "following": left, "laws": fitted}
+            for n in range(levels)
+        ]  # fmt: skip
+        heads = [
+            {"level": 0, "block": 2 * b, "head": h, "weights_by": "scaled" if h else "softmax",
+             "beta": 1.0 if h else None, "growth": None, "weights": [0.6, 0.4], "keys": 2.0,
+             "selectivity": 0.2 * h, "span": 0.1 * (h + 1), "laws": fitted}
+            for b in range(blocks) for h in range(2)
+        ]  # fmt: skip
+        lines.append(place | {"levels": units, "attention": heads})
+    (folder / METRICS).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return read_metrics(folder)

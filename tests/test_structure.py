@@ -37,8 +37,8 @@ CORE = ("errors", "files", "progress", "workers", "cluster", "config", "ops", "a
 NOT_IN_CORE = ("lhotse", "matplotlib", "rich")
 # ratchets: lowered when that is possible, raised only with a reason in docs/log.md
 LONGEST = 400  # lines of a file
-MEDIAN = 141  # lines of a file
-TOTAL = 31520  # lines of the library
+MEDIAN = 142  # lines of a file
+TOTAL = 31820  # lines of the library
 CORE_TOTAL = 9480
 TOP_LEVEL = {
     ".ci", ".gitignore", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "NOTICE",

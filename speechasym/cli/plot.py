@@ -41,8 +41,9 @@ def add_parser(commands: Any) -> None:
         " its whole figures: levels (asymmetry at each scale), hysteresis (loops of one channel),"
         " summary (rise and fall over the channels); or one figure of a run: curves (losses and"
         " errors of training), learning (gradients and memory of the stages, as learning.meter has"
-        " measured them), confusion (of phones), units (activation by level), ranks (of"
-        " units, with both laws), levels (what each level keeps of the features)",
+        " measured them), confusion (of phones), units (activation by level), ranks (of units and"
+        " attention heads over training; with --cuts or --recording, of units with both laws),"
+        " levels (what each level keeps of the features)",
     )  # fmt: skip
     add = parser.add_argument_group("recordings").add_argument
     add("--start", type=float, metavar="S", help="start in s (default: 0)")

@@ -18,6 +18,7 @@ from speechasym.training.config import HEADS
 from speechasym.training.run_folder import METRICS
 
 COLOURS = {"phones": "#1b6ca8", "letters": "#d1751d", "words": "#3a8f4d"}
+PARTS = ("levels", "attention")  # of a line of the monitor
 SMOOTH = 0.02  # share of the steps that a training loss is averaged over
 
 
@@ -29,6 +30,8 @@ class Metrics(NamedTuple):
     validations: list[dict[str, Any]]
     validation_epochs: NDArray[np.float64]  # of each validation
     measured: Sequence[dict[str, Any]] = ()  # stages, as `rules.meter` describes them
+    watched: Sequence[dict[str, Any]] = ()  # ranks, as `training.monitor` describes them
+    watched_epochs: Sequence[float] = ()  # of each
 
     @property
     def heads(self) -> list[str]:
@@ -65,6 +68,9 @@ def read_metrics(run: str | Path) -> Metrics:
         measured = [line for line in lines if "stages" in line]
         if any(not {"epoch", "memory"} <= line.keys() for line in measured):
             raise ValueError("measurements of stages are not complete")
+        watched = [line for line in lines if "levels" in line]
+        if not all(isinstance(line[key], list) for line in watched for key in PARTS):
+            raise ValueError("ranks are not complete")
         validations = [line for line in lines if any(key.startswith("dev_") for key in line)]
         numbers = [line["step"] for line in steps]
         epochs, first, index, size = np.unique(
@@ -79,7 +85,8 @@ def read_metrics(run: str | Path) -> Metrics:
     at = epochs[index] + (np.arange(1, len(steps) + 1) - first[index]) / size[index]
     at_step = dict(zip(numbers, at, strict=True))
     at_validations = np.array([at_step.get(line["step"], 0.0) for line in validations])
-    return Metrics(steps, at, validations, at_validations, measured)
+    at_watched = [float(at_step.get(line["step"], 0.0)) for line in watched]
+    return Metrics(steps, at, validations, at_validations, measured, watched, at_watched)
 
 
 def training_losses(metrics: Metrics) -> list[Curve]:

@@ -11,9 +11,11 @@ from speechasym.plots.levels import levels_figure
 from speechasym.plots.ranks import ranks_figure, unit_use
 from speechasym.plots.recognised import recognise
 from speechasym.plots.units import units_figure
+from speechasym.plots.watched import check_watched, watched_figure
 from speechasym.recognition import evaluation
 from speechasym.recognition.trained_model import TrainedModel, open_run
 
+DURING = {"curves": curves_figure, "learning": learning_figure}  # of metrics.jsonl alone
 FIGURES = ("curves", "learning", "confusion", "units", "ranks", "levels")
 
 
@@ -29,13 +31,14 @@ def plot_run(
     """Draw a figure of a run into a picture file.
 
     Args:
-        run: its folder; for curves and learning the run may be unfinished; None: the pretrained
-            model.
+        run: its folder; for curves, learning and ranks over training the run may be unfinished;
+            None: the pretrained model.
         out: the picture; its suffix gives the format: .png, .pdf or .svg.
         what: curves (losses and errors of training), learning (gradients and memory of stages, if
             `learning.meter` measured them), confusion (of phones, on cuts), units (activation of
-            every level's units), ranks (of the units, with both laws fitted), levels (what each
-            level holds of the features).
+            every level's units), ranks (of units and attention heads over training, as the monitor
+            watched them; of units with both laws fitted, if there are cuts or a recording), levels
+            (what each level holds of the features).
         cuts: manifest to recognise. For levels, its other cuts fit the read-out.
         cut: the cut that units and levels show; None: the first.
         recording: for units, ranks and levels, instead of cuts (for levels, together with them).
@@ -50,7 +53,7 @@ def plot_run(
     out = picture_path(out)
     if what not in FIGURES:
         raise ConfigError("what", f"{what!r} is not known", f"Use one of {', '.join(FIGURES)}")
-    if what in ("curves", "learning"):
+    if what in DURING or (what == "ranks" and run is not None and cuts is recording is cut is None):
         if run is None:
             problem = "the pretrained model comes without the record of its training"
             raise ConfigError(what, problem, "Give the folder of a run (RUN)")
@@ -58,7 +61,9 @@ def plot_run(
         metrics = read_metrics(folder)
         if what == "learning":
             check_measured(metrics, folder)
-        draw = curves_figure if what == "curves" else learning_figure
+        if what == "ranks":
+            check_watched(metrics, folder)
+        draw = DURING.get(what, watched_figure)
         save(draw(metrics, folder.resolve().name), out)
         return
     trained = open_run(run)

@@ -6,7 +6,7 @@ Shapes: U units.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +16,7 @@ from speechasym.plots.confusion import ConfusionMatrix
 from speechasym.plots.curves import Metrics, error_curves, loss_curves, rate_curve
 from speechasym.plots.learning import stage_curves
 from speechasym.plots.ranks import RankShares
+from speechasym.plots.watched import block_histories, level_histories
 from speechasym.report.html import THIN, Html, joined, tag
 
 MOST_POINTS = 240  # of a line
@@ -196,6 +197,46 @@ def learning(metrics: Metrics) -> Html:
         lines.append(Line("true", "rate", curves.epochs, curves.gradient_true, dashed=True))
         norms.append(chart(lines, title, "epoch", "norm", limits=limits))
     return joined(tag("div", *part, class_="charts small") for part in (cosines, norms))
+
+
+def watched(metrics: Metrics) -> Html:
+    """Draw the ranks of units and attention heads over training, a row of charts for each."""
+    kinds = ("phones", "letters", "words", "geometric", "power", "rate")
+
+    def over_time(title: str, y: str, epochs: NDArray, curves: Mapping[str, NDArray]) -> Html:
+        colours = [kinds[n % len(kinds)] for n in range(len(curves))]
+        lines = [
+            Line(name, colour, epochs, values)
+            for colour, (name, values) in zip(colours, curves.items(), strict=True)
+        ]
+        limits = None if "span" in y else (0.0, 1.02)
+        return chart(lines, title, "epoch", y, log_y=limits is None, limits=limits)
+
+    rows = []
+    for level in level_histories(metrics):
+        title = level.title.capitalize()
+        wins = [
+            Line(name, kind, np.arange(1.0, len(share) + 1), 100 * share)
+            for name, kind, share in (
+                ("first validation", "rate", level.wins[0]), ("last", "phones", level.wins[-1]),
+            )
+        ]  # fmt: skip
+        rows.append([
+            chart(wins, title, "rank of the unit", "% of the wins", log_x=True),
+            over_time(title, "share", level.epochs, level.use),
+            over_time(title, "share explained", level.epochs, level.left),
+        ])  # fmt: skip
+    for block in block_histories(metrics):
+        title, epochs = block.title.capitalize(), block.epochs
+        by_head = [
+            {f"head {n}": value for n, value in enumerate(values)}
+            for values in (block.selectivity, block.span)
+        ]
+        rows.append([
+            over_time(title, "selectivity", epochs, by_head[0]),
+            over_time(title, "span, s", epochs, by_head[1]),
+        ])  # fmt: skip
+    return joined(tag("div", *parts, class_="charts three") for parts in rows)
 
 
 def ranks(data: RankShares, title: str, y: str) -> Html:

@@ -62,6 +62,7 @@ def write_report(
     parts = [
         ("training", "Training", _training(data)),
         *(_learning(data)),
+        *(_watched(data)),
         ("errors", "Errors", errors(data)),
         ("confusions", "Confusions", confusions(data)),
         ("ranks", "Ranks of units", _ranks(data)),
@@ -182,6 +183,24 @@ def _learning(data: ReportData) -> list[tuple[str, str, Html]]:
     memory = table(columns, rows, "Memory and work of the stages")
     part = joined([paragraph(text), charts.learning(data.metrics), memory])
     return [("learning", "Stages", part)]
+
+
+def _watched(data: ReportData) -> list[tuple[str, str, Html]]:
+    """Return the section on ranks over training, if they were watched."""
+    if data.metrics is None or not data.metrics.watched:
+        return []
+    text = (
+        "At each validation the same minute of the dev cuts was watched. Of a level with units: "
+        "how often each unit won a step, by rank; the share of units that never did; selectivity, "
+        "1 where one unit takes everything, 0 where all are alike at a step; the entropy of the "
+        "wins, 1 where all units win alike often. Then what a linear map explains on utterances "
+        "that it was not fitted to: of the labels and of the next step by the error of the level, "
+        "and how much of it the units alone do not explain. What the error still explains is left "
+        "for more units, or for another level. Of an attention head: its selectivity, and the mean "
+        "distance in time of what it attends to."
+    )
+    part = joined([paragraph(text), charts.watched(data.metrics)])
+    return [("watched", "Ranks over training", part)]
 
 
 def _total(line: Mapping[str, Any], key: str) -> float | None:

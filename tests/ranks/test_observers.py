@@ -119,14 +119,15 @@ def test_bad_numbers(numbers, base, places):
         digits(numbers, base, places)
 
 
-def test_the_page_prints_what_it_says():
-    page = (ROOT / "docs" / "observers.md").read_text()
+@pytest.mark.parametrize(("name", "count"), [("observers", 4), ("monitor", 1)])
+def test_the_page_prints_what_it_says(name, count):
+    page = (ROOT / "docs" / f"{name}.md").read_text()
     examples = re.findall(r"```python\n(.*?)```\n+```text\n(.*?)```", page, re.S)
-    assert len(examples) == page.count("```python") == 4
+    assert len(examples) == page.count("```python") == count
     names: dict[str, object] = {}
     for code, expected in examples:
         with contextlib.redirect_stdout(io.StringIO()) as printed:
-            exec(compile(code, "docs/observers.md", "exec"), names)
+            exec(compile(code, f"docs/{name}.md", "exec"), names)
         assert printed.getvalue() == expected
 
 

@@ -5,11 +5,13 @@ import math
 import numpy as np
 import pytest
 from helpers import text_manifest
+from stages import watched
 
-from recipes.claims.ranks import circle, laws, learned, units
+from recipes.claims.ranks import circle, heads, laws, learned, units
 from speechasym.errors import ConfigError
 from speechasym.language.lexicon import Lexicon
 from speechasym.ranks import fits
+from speechasym.training.config import read_config
 
 
 def sample(law: str, size: int = 20_000, ranks: int = 60) -> np.ndarray:
@@ -179,3 +181,23 @@ def test_units_that_levels_learned(toy, trained, tmp_path, monkeypatch):
     assert (tmp_path / "learned.png").stat().st_size > 5000
     with pytest.raises(ConfigError, match="NAME=RUN=CUTS"):
         learned.main(["--run", "toy"])
+
+
+def test_spreads_of_heads(tmp_path):
+    """Two heads, 0.1 and 0.2 s: an octave, whose deviation over two is 1 / sqrt 2."""
+    watched(tmp_path, levels=0, blocks=2)
+    seed = heads.read(tmp_path)
+    assert len(seed) == 3 and seed[-1].error == 0.5
+    assert (seed[-1].spread, seed[-1].ratio) == pytest.approx((0.5**0.5, 2))
+    runs = {("equal", name): [seed, seed] for name in heads.WEIGHTS}
+    table = heads.report(runs)
+    assert "| equal | power | 50.0 | 0.10, 0.20 | 0.71 (0.71 to 0.71) | 0.71 | +0.00" in table
+    heads.picture(runs, tmp_path / "x.png")
+
+
+def test_slopes_begin_equal_or_spread():
+    config = read_config(None, ["data.train=a", "data.dev=b", "model={preset: transformer}"])
+    for equal in (True, False):
+        model = heads.build(equal)(config.model, 5, {"phones": 3})
+        slopes = [p for n, p in model.named_parameters() if n.endswith("log_slope")]
+        assert len(slopes) == 4 and all((p.std() < 1e-6) == equal for p in slopes)

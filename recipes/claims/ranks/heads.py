@@ -71,11 +71,11 @@ def _heads(rows: list[dict[str, Any]], error: float) -> Heads:
     for row in rows:
         blocks.setdefault((row["level"], row["block"]), []).append(row)
     table = [sorted(block, key=lambda row: row["span"]) for block in blocks.values()]
-    values = (
+    span, selectivity, keys = (
         np.array([[row[key] for row in block] for block in table])
         for key in ("span", "selectivity", "keys")
     )
-    return Heads(*values, error)
+    return Heads(span, selectivity, keys, error)
 
 
 def build(equal: bool) -> Any:

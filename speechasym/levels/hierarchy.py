@@ -99,7 +99,7 @@ class Hierarchy(nn.Module):
         """
         frames = self._frames(features, lengths)
         output = self._pass(frames, [None] * len(self.levels), probes)
-        if not self.expectations:
+        if self.config.feedback.passes == 1:
             return output
         losses: list[Tensor] = []
         heard: list[Steps | None] = []

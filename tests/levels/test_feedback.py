@@ -116,6 +116,14 @@ def test_settling_stops_and_keeps_the_result():
     equal(model(x, lengths), settled)
 
 
+def test_a_trained_model_may_take_other_numbers_of_passes():
+    model, x = made(3)
+    plain, _ = made(1)
+    plain.load_state_dict(model.state_dict(), strict=False)
+    model.config = replace(model.config, feedback=replace(model.config.feedback, passes=1))
+    equal(model(x, LENGTHS), plain(x, LENGTHS))
+
+
 def test_the_loop_stays_bounded_over_a_hundred_passes():
     model, x = made(passes=100, weight=30.0)
     largest = []

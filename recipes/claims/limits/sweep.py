@@ -232,7 +232,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     text = "".join(json.dumps(line) + "\n" for line in lines)
     (args.out / "sweep.jsonl").write_text(text, "utf-8")
     words = sys.argv[1:] if arguments is None else arguments
-    said = report(lines, shlex.join([parser.prog, *words]), args.out)
+    said = report(lines, f"{parser.prog} {shlex.join(words)}", args.out)
     (args.out / "sweep.md").write_text(said, "utf-8")
     print(said)
 

@@ -341,18 +341,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
             )
             with path.open("a") as file:
                 file.write("".join(json.dumps(line) + "\n" for line in lines))
-            errors = np.array([line["error"] for line in lines], dtype=float)
-            least, at = errors[:, 0].argmin(), FACTORS.index(GOAL[0])
+            errors = min(lines, key=lambda line: line["loss"] or math.inf)["error"]
             print(
-                f"[{time.monotonic() - began:6.1f} s] {task}, {rule}: the best net has"
-                f" {100 * errors[least, 0]:.1f} % errors, and {100 * errors[least, at]:.1f} % at"
-                f" {GOAL[0]} x length",
+                f"[{time.monotonic() - began:6.1f} s] {task}, {rule}: the net of the least loss has"
+                f" {100 * errors[0]:.1f} % errors, and"
+                f" {100 * errors[FACTORS.index(GOAL[0])]:.1f} % at {GOAL[0]} x length",
                 flush=True,
             )
     if not (lines := read(path)):
         parser.error(f"{path} contains no results; run without --report")
     words = sys.argv[1:] if arguments is None else arguments
-    command = shlex.join([parser.prog, *(word for word in words if word != "--report")])
+    command = f"{parser.prog} {shlex.join(word for word in words if word != '--report')}"
     text = report(lines, command, args.out)
     (args.out / "synthetic.md").write_text(text, "utf-8")
     print(text)

@@ -16,7 +16,7 @@ from torch.nn import functional
 from speechasym.ranks.weights import CompetitorWeights
 
 Weigh = Callable[[Tensor], Tensor]
-TASKS = ("recall", "maximum", "maximum of uniform")
+TASKS = ("recall", "maximum", "maximum of uniform", "outvoted recall")
 CLASSES = 8
 KEY = 8  # values of a key; the values of keys are normal with unit length
 ITEM = KEY + 1 + CLASSES  # key, priority, class
@@ -39,11 +39,12 @@ def draw(
 
     recall: the query is the key of one item, chosen at random. maximum: the item of the highest
     priority is asked for, as in [1]; priorities are normal, or uniform from 0 to 1. What a task
-    does not use is 0. The class of the item is the answer.
+    does not use is 0. The class of the item is the answer; classes are drawn alike, but for
+    outvoted recall, where half of the other items agree on another class.
     """
     x = torch.zeros(batch, items, ITEM)
     query = torch.zeros(batch, KEY)
-    if task == "recall":
+    if task.endswith("recall"):
         x[..., :KEY] = functional.normalize(
             torch.randn(batch, items, KEY, generator=generator), dim=2
         )
@@ -55,6 +56,12 @@ def draw(
         x[..., KEY] = pick(batch, items, generator=generator)
         wanted = x[..., KEY].argmax(1)
     label = torch.randint(CLASSES, (batch, items), generator=generator)
+    if task == "outvoted recall":
+        here = torch.arange(batch), wanted
+        agree = torch.rand(batch, items, generator=generator) < 0.5
+        agree[here] = False
+        other = label[here] + torch.randint(1, CLASSES, (batch,), generator=generator)
+        label = torch.where(agree, other[:, None] % CLASSES, label)
     x[..., KEY + 1 :] = functional.one_hot(label, CLASSES)
     return x, query, wanted
 

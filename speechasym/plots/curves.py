@@ -32,6 +32,8 @@ class Metrics(NamedTuple):
     measured: Sequence[dict[str, Any]] = ()  # stages, as `rules.meter` describes them
     watched: Sequence[dict[str, Any]] = ()  # ranks, as `training.monitor` describes them
     watched_epochs: Sequence[float] = ()  # of each
+    growths: Sequence[dict[str, Any]] = ()  # of the model, as `growing` describes them
+    growth_epochs: Sequence[float] = ()  # of each growth
 
     @property
     def heads(self) -> list[str]:
@@ -86,7 +88,11 @@ def read_metrics(run: str | Path) -> Metrics:
     at_step = dict(zip(numbers, at, strict=True))
     at_validations = np.array([at_step.get(line["step"], 0.0) for line in validations])
     at_watched = [float(at_step.get(line["step"], 0.0)) for line in watched]
-    return Metrics(steps, at, validations, at_validations, measured, watched, at_watched)
+    growths = [line for line in lines if "grown" in line]
+    at_growths = [float(at_step.get(line["step"], 0.0)) for line in growths]
+    return Metrics(
+        steps, at, validations, at_validations, measured, watched, at_watched, growths, at_growths
+    )
 
 
 def training_losses(metrics: Metrics) -> list[Curve]:
@@ -187,6 +193,16 @@ def rate(axes: Axes, metrics: Metrics) -> list[Line2D]:
     return lines
 
 
+def mark_growths(axes: Axes, metrics: Metrics) -> None:
+    """Write the size of the model, as repetitions of each level's blocks, where it has grown."""
+    for line, epoch in zip(metrics.growths, metrics.growth_epochs, strict=True):
+        size = "+".join(map(str, line["repeats"]))
+        axes.annotate(
+            size, (epoch, 1), xycoords=("data", "axes fraction"), xytext=(2, -2),
+            textcoords="offset points", va="top", color="0.4", fontsize="x-small",
+        )  # fmt: skip
+
+
 def curves_figure(metrics: Metrics, name: str) -> Figure:
     """Return losses, error rates and learning rate over the epochs."""
     figure = Figure(figsize=(8, 7), dpi=DPI, layout="constrained")
@@ -196,6 +212,9 @@ def curves_figure(metrics: Metrics, name: str) -> Figure:
     rate(grid[2], metrics)
     for axes in grid:
         open_grid(axes)
+        for epoch in metrics.growth_epochs:
+            axes.axvline(epoch, color="0.6", linewidth=0.8, linestyle=":", zorder=0)
+    mark_growths(grid[0], metrics)
     columns = max(1, len(metrics.heads))
     grid[0].legend(handles=lines, ncols=columns, frameon=False, fontsize="small")
     grid[2].set_xlabel("epoch")

@@ -17,6 +17,7 @@ from speechasym.errors import ConfigError
 from speechasym.feature_extraction.sets import AsymmetryFeatures, FeatureConfig
 from speechasym.levels import presets
 from speechasym.levels.config import HierarchyConfig, RecurrentConfig
+from speechasym.training.grow_config import GrowConfig
 
 HEADS = ("phones", "letters", "words")
 IGNORED = ("function", "width", "depth", "dilation")  # keys of `block` in runs of version 0.1
@@ -234,20 +235,22 @@ class LearningConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """A training run. It lasts `epochs`, or `steps` if set, or `minutes` if set."""
+    """A training run. It lasts `epochs`, or `steps`, `flops` or `minutes`, the last that is set."""
 
     data: DataConfig
     model: ModelSettings = field(default_factory=lambda: presets.model_config({}))
     heads: HeadWeights = HeadWeights()
     framewise: float = 0.0  # weight of the framewise loss of phones; needs phones with times
     learning: LearningConfig = LearningConfig()
+    grow: GrowConfig = field(default_factory=GrowConfig)
     # how the model is set before training, see docs/hierarchy.md; drawn: weights by torch's
     # defaults, prototypes from steps drawn at random
     initialise: Literal["drawn", "asymmetry", "kaiming", "lsuv", "pca", "kmeans"] = "drawn"
     start: str | None = None  # finished run to take initial parameters from, where they fit
     epochs: int = 30
     steps: int | None = None  # length of the run in steps, instead of epochs
-    minutes: float | None = None  # length in minutes, instead of both; not repeatable to the bit
+    flops: float | None = None  # length in FLOPs of training, instead of both, see docs/growth.md
+    minutes: float | None = None  # length in minutes, instead of all; not repeatable to the bit
     batch_seconds: float = 60.0  # audio per batch in s, padding included, at original speed
     learning_rate: float = 2e-3  # highest learning rate
     warm_up: float = 0.05  # share of the run in which the learning rate rises
@@ -270,7 +273,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for name in ("epochs", "steps", "validate_every", "save_every", "patience", "threads"):
             check_range(name, getattr(self, name), "1 or more", low=1)
-        for name in ("minutes", "batch_seconds", "learning_rate", "clip"):
+        for name in ("flops", "minutes", "batch_seconds", "learning_rate", "clip"):
             check_range(name, getattr(self, name), "a positive number", above=True)
         check_range("warm_up", self.warm_up, "0.1", high=1, below=True)
         check_range("averaging", self.averaging, "0.998", high=1, below=True)
@@ -293,6 +296,10 @@ class TrainConfig:
             problem = "levels that correct those below cannot be divided into stages"
             remedy = "Use backprop+inter without inter, recompute and meter"
             raise ConfigError("model.feedback.passes", problem, f"{remedy}, or 1 pass")
+        self.grow.check(self.model, self.learning, self.monitor)
+        if self.flops is not None and self.learning.parts > 1:
+            problem = "cannot be counted where the model is divided (learning.parts)"
+            raise ConfigError("flops", problem, "Use epochs or steps")
         if (
             self.learning.by_stages
             and "framewise" in self.learning.local
@@ -309,6 +316,11 @@ class TrainConfig:
         if self.target is not None and self.target not in self.heads.used:
             known = ", ".join(self.heads.used)
             raise ConfigError("target", f"{self.target!r} is not a head in use", f"Use {known}")
+
+    @property
+    def counts_flops(self) -> bool:
+        """Whether FLOPs are counted in each step, which takes a few per cent of its time."""
+        return self.flops is not None or self.grow.grows
 
     @property
     def timed(self) -> bool:
@@ -366,6 +378,7 @@ def _build(mapping: Any, name_of: Callable[[str], str]) -> TrainConfig:
     """Return a configuration; `name_of` maps a dotted key to the way a message names it."""
     if isinstance(mapping, Mapping) and "model" in mapping:
         mapping = {**mapping, "model": presets.merged(mapping["model"], name_of)}
-    if isinstance(mapping, Mapping) and isinstance(mapping.get("learning"), str):
-        mapping = {**mapping, "learning": {"rule": mapping["learning"]}}
+    for key in ("learning", "grow"):
+        if isinstance(mapping, Mapping) and isinstance(mapping.get(key), str):
+            mapping = {**mapping, key: {"rule": mapping[key]}}
     return build(TrainConfig, mapping, name_of)

@@ -2,8 +2,8 @@
 
 All that is drawn at random in a step (masks, dropout) depends on the seed, the step and the process
 only, so that no state of a generator needs to be saved. The schedule follows the share of the run
-that is done: of epochs, steps, or minutes. A run by minutes depends on the clock, and cannot be
-repeated to the bit.
+that is done: of epochs, steps, FLOPs or minutes. A run by minutes depends on the clock, and cannot
+be repeated to the bit.
 """
 
 import logging
@@ -12,7 +12,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from functools import partial, reduce
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from speechasym.training import (
     dataset,
     distributed,
     environment,
+    growing,
     handshake,
     models,
     on_device,
@@ -121,10 +122,12 @@ def train(
             stack.enter_context(files.locked_folder(out))
             run_folder.write_config(config, out, resume)
         distributed.barrier(group)
+        growing.check_processes(config, group)
         stack.enter_context(environment.deterministic(config.threads))
         resumes = resume and checkpoints.exists(out)
         if resumes and (end := run_folder.finished(out, config.target_head)) is not None:
             return end
+        bound, config = config.model, growing.current(config, out, resumes)
         show = show_progress and group.is_first
         data, heads = config.data, list(config.heads.used)
         train_set = dataset.load(
@@ -156,7 +159,7 @@ def train(
             config, out, train_set, dev_set, model,
             optimiser.adamw(model, config.learning_rate, config.weight_decay, to_device.defers),
             optimiser.Average(model, config.averaging), to_device, group,
-            Learner(model, config, device, group, links),
+            Learner(model, config, device, group, links), bound,
         )  # fmt: skip
         state = run_folder.restore(run) if resumes else RunState()
         if not resumes:
@@ -212,7 +215,12 @@ def _loop(
             if saves:
                 stop |= read(0)
                 tensors = run_folder.gather(run, state)
-            best = due and _validate(run, state, advance, write)
+            best, watched = _validate(run, state, advance, write) if due else (False, {})
+            if due and not over:
+                run, text = growing.after_validation(run, state, watched, write)
+                if text:
+                    advance(-1, text)
+                    tensors = run_folder.gather(run, state)
             patience = config.patience
             if patience is not None and state.stale >= patience:
                 state.done = f"no improvement in {patience} validations"
@@ -259,7 +267,8 @@ def _step(
         measured = meter.measure(learner, task)
         start = on_device.now(device)
     model.zero_grad(set_to_none=True)
-    loss, parts, left_out = learner.backward(task)
+    with meter.Flops() if config.counts_flops else nullcontext() as flops:
+        loss, parts, left_out = learner.backward(task)
     if group.parts == 1:  # with several, they have gone up by now
         signs = signs_of_now()
     sums = torch.stack([loss, *parts.values()]).float()
@@ -308,13 +317,17 @@ def _step(
     state.cuts += len(part.numbers)
     _log_left_out(state, left_out, part.skipped)
     line = {"step": state.step, "epoch": state.epoch}
+    counted = {}
+    if flops is not None:
+        state.flops += flops.of.total()
+        counted["flops"] = state.flops
 
     def finish() -> dict[str, Any]:
         values, count = read(), len(sums)
         total, *losses_, stop, seconds = values[:count]
         state.seconds = seconds  # of the first process: all must agree on when the run is over
         return {
-            **line, "loss": total,
+            **line, "loss": total, **counted,
             **{f"loss_{name}": value for name, value in zip(parts, losses_, strict=True)},
             "widths": [round(width, 4) for width in values[count + 1 :]],
             "learning_rate": rate, "gradient": values[count], "seconds": round(seconds, 3),
@@ -341,8 +354,10 @@ def _log_left_out(
         known += [name for name in names if name not in known]
 
 
-def _validate(run: Run, state: RunState, advance: Advance, write: WriteMetrics) -> bool:
-    """Evaluate averaged parameters on dev; returns whether they are the best so far."""
+def _validate(
+    run: Run, state: RunState, advance: Advance, write: WriteMetrics
+) -> tuple[bool, dict[str, Any]]:
+    """Evaluate averaged parameters on dev; returns whether they are the best, and what was seen."""
     config, heads = run.config, list(run.config.heads.used)
     numbers = [0.0] * 2 * len(heads)
     watched: dict[str, Any] = {}
@@ -370,6 +385,6 @@ def _validate(run: Run, state: RunState, advance: Advance, write: WriteMetrics) 
     if state.best is None or (error, loss) < (state.best, state.best_loss):
         state.best, state.best_loss = error, loss
         state.best_step, state.stale = state.step, 0
-        return True
+        return True, watched
     state.stale += 1
-    return False
+    return False, watched

@@ -11,7 +11,7 @@ import logging
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,8 +27,8 @@ from speechasym.errors import (
     SpeechAsymError,
     TrainingError,
 )
-from speechasym.training import checkpoints, parallel, unit_names
-from speechasym.training.config import TrainConfig, config_from_dict
+from speechasym.training import checkpoints, models, parallel, unit_names
+from speechasym.training.config import ModelSettings, TrainConfig, config_from_dict
 from speechasym.training.dataset import Dataset
 from speechasym.training.distributed import ProcessGroup
 from speechasym.training.environment import versions
@@ -65,11 +65,16 @@ class RunState:
     metrics: int = 0  # bytes of metrics.jsonl
     done: str = ""  # why the run is over
     parameters: int = 0  # of the model
+    flops: int = 0  # of training so far, if they are counted
+    grown: int = 0  # times that the model has grown
+    falls: tuple[tuple[float, float], ...] = ()  # (FLOPs, dev loss) since then, see `growing`
 
     def share(self, config: TrainConfig, cuts: int) -> float:
         """Return the share of the run that is done (1: all), if an epoch has so many cuts."""
         if config.minutes is not None:
             return self.seconds / (60 * config.minutes)
+        if config.flops is not None:
+            return self.flops / config.flops
         if config.steps is not None:
             return self.step / config.steps
         return (self.epoch + self.cuts / cuts) / config.epochs
@@ -78,7 +83,7 @@ class RunState:
 class Run(NamedTuple):
     """A run's configuration, folder, data, model and optimiser."""
 
-    config: TrainConfig
+    config: TrainConfig  # with the model as it is now
     out: Path
     train: Dataset
     dev: Dataset
@@ -88,6 +93,7 @@ class Run(NamedTuple):
     to_device: DeviceBatches
     group: ProcessGroup
     learner: Learner
+    bound: ModelSettings  # the configured model, which is larger as long as the model grows
 
     @property
     def device(self) -> torch.device:
@@ -240,6 +246,11 @@ def export(run: Run, state: RunState) -> None:
     if checkpoints.exists(run.out, checkpoints.BEST):
         tensors, best = checkpoints.load(run.out, checkpoints.BEST)
         step = best["step"]
+        config = replace(run.config, model=config_from_dict(best["config"]).model)
+        if config.model != run.config.model:  # it has grown since
+            data = run.train
+            model = models.build_model(config, data.columns, data.inventories)
+            run = run._replace(config=config, model=model)
     result = checkpoints.with_prefix(tensors, "model.")
     result |= checkpoints.with_prefix(tensors, "average.")
     result = nets.without_nets(result)

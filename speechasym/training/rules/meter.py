@@ -129,12 +129,18 @@ class Held:
             yield
 
 
-class _Flops(TorchDispatchMode):
-    """Counts the FLOPs of each stage."""
+class Flops(TorchDispatchMode):
+    """Counts the FLOPs within the block, in `of` by the stage that `held` is at.
 
-    def __init__(self, held: Held) -> None:
+    Example:
+        >>> with Flops() as flops:
+        ...     loss(model(x)).backward()
+        >>> flops.of.total()
+    """
+
+    def __init__(self, held: Held | None = None) -> None:
         super().__init__()
-        self.held, self.of = held, Counter[int]()
+        self.held, self.of = held or Held(), Counter[int]()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
@@ -149,7 +155,7 @@ class _Pass:
     def __init__(self, learner: Learner, carries: bool) -> None:
         model = learner.model
         self.held = Held([*model.parameters(), *model.buffers()])
-        self.flops = _Flops(self.held)
+        self.flops = Flops(self.held)
         self.carries = carries
         self.error_bytes = 0
         self.allocated: int | None = None

@@ -1,0 +1,66 @@
+"""The configuration of growth in a run."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from speechasym.config import check_range
+from speechasym.errors import ConfigError
+from speechasym.levels.config import HierarchyConfig
+
+if TYPE_CHECKING:
+    from speechasym.training.config import LearningConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class GrowConfig:
+    """How a run begins with a small model that grows up to the configured one, see docs/growth.md.
+
+    `grow: RULE` is short for `grow: {rule: RULE}`.
+    """
+
+    # none; periodic:K, every K epochs; asymmetry: where and when a level is exhausted (C9)
+    rule: str = "none"
+    # what grows: repetitions of blocks in each level, or levels of the stack
+    what: Literal["blocks", "levels"] = "blocks"
+    where: Literal["top", "bottom"] = "top"  # where new blocks are put in their level
+    start: float = 0.25  # share of the configured number at the start, rounded down to at least 1
+    # asymmetry: share of the steepest fall of the dev loss, per FLOP, below which it has slowed
+    slope: float = 0.5
+
+    def __post_init__(self) -> None:
+        kind, colon, number = self.rule.partition(":")
+        if (kind, colon) not in (("none", ""), ("asymmetry", ""), ("periodic", ":")):
+            problem = f"must be asymmetry, periodic:K or none, got {self.rule!r}"
+            raise ConfigError("rule", problem, "Use asymmetry, or periodic:2")
+        if colon and (not number.isdecimal() or int(number) < 1):
+            problem = f"K of periodic:K must be an integer >= 1, got {number!r}"
+            raise ConfigError("rule", problem, "Use periodic:2, to grow every second epoch")
+        check_range("start", self.start, "0.25", high=1)
+        check_range("slope", self.slope, "0.5", high=1, above=True)
+        if self.what == "levels" and self.where != "top":
+            raise ConfigError("where", "levels are added on top only", "Use top")
+
+    @property
+    def grows(self) -> bool:
+        """Whether the model grows."""
+        return self.rule != "none"
+
+    @property
+    def period(self) -> int | None:
+        """Epochs between growths, if the rule is periodic."""
+        return int(self.rule.partition(":")[2]) if ":" in self.rule else None
+
+    def check(self, model: object, learning: "LearningConfig", monitor: bool) -> None:
+        """Raise `ConfigError` where a run of this model, learning rule and monitor cannot grow."""
+        if not self.grows:
+            return
+        if not isinstance(model, HierarchyConfig):
+            problem = f"{self.rule} needs a model of levels"
+            raise ConfigError("grow.rule", problem, "Use none, or a model of levels")
+        if learning.uses_nets or learning.parts > 1:
+            problem = f"{self.rule} cannot be combined with learning.rule={learning.rule}"
+            remedy = "Use learning.rule=backprop+inter without inter, or grow=none"
+            raise ConfigError("grow.rule", f"{problem} and its nets beside the stages", remedy)
+        if self.rule == "asymmetry" and not monitor:
+            remedy = "Use monitor=true, or grow=periodic:2"
+            raise ConfigError("grow.rule", "asymmetry needs what monitor sees", remedy)

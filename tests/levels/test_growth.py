@@ -1,0 +1,120 @@
+"""Growth does not change what a model computes, and carries the optimiser's state over."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from speechasym.errors import ConfigError
+from speechasym.levels import growth
+from speechasym.levels.config import NORMS
+from speechasym.levels.functions import FUNCTIONS
+from speechasym.levels.hierarchy import build_model
+from speechasym.training.optimiser import adamw, moments, set_moments
+
+SIZES = {"phones": 5, "letters": 6, "words": 7}
+X, LENGTHS = torch.randn(3, 40, 9, generator=torch.Generator().manual_seed(0)), [40, 31, 7]
+
+
+def model_of(**every):
+    """A small model whose parameters are not the initial ones."""
+    torch.manual_seed(0)
+    model = build_model({"preset": "tiny", "every": {"width": 16, "units": 8, **every}}, 9, SIZES)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    return model.eval()
+
+
+@torch.no_grad()
+def apart(one, two):
+    """The greatest difference of what two models read."""
+    a, b = (model(X, torch.tensor(LENGTHS)).heads for model in (one, two))
+    assert {name: steps.tolist() for name, (_, steps) in a.items()} == {
+        name: steps.tolist() for name, (_, steps) in b.items()
+    }
+    return max(float((a[name][0] - b[name][0]).abs().max()) for name in a)
+
+
+@pytest.mark.parametrize(
+    ("norm", "function"),
+    [
+        *((norm, "convolution") for norm in NORMS if norm != "post"),
+        *(("pre", function) for function in FUNCTIONS if function != "convolution"),
+    ],
+)
+def test_new_blocks_add_nothing_but_learn(norm, function):
+    model = model_of(functions=[function, "feedforward"], block={"norm": norm})
+    for level, at in ((0, None), (1, 0), (2, 1)):
+        grown = growth.add_blocks(model, level, at).model
+        assert apart(model, grown) < 1e-6
+        assert grown.config.levels[level].repeat == model.config.levels[level].repeat + 1
+    names = {f"levels.2.blocks.blocks.{n}" for n in (2, 3)}
+    heads = grown.train()(X, torch.tensor(LENGTHS)).heads
+    sum(log_probs.square().sum() for log_probs, _ in heads.values()).backward()
+    learn = {
+        name.rsplit(".", name.count(".") - 4)[0]
+        for name, p in grown.named_parameters()
+        if p.grad is not None and bool(p.grad.any())
+    }
+    assert names <= learn
+
+
+def test_old_blocks_keep_their_dilations():
+    model = model_of(repeat=2, dilations=[1, 2])
+    assert growth.add_blocks(model, 0, 1).model.config.levels[0].dilations == (1, 1, 2)
+    top = growth.add_blocks(model, 0).model.config.levels[0]
+    assert top.dilations == (1, 2) and top.repeat == 3
+
+
+def test_a_norm_of_the_sum_is_refused():
+    with pytest.raises(ConfigError, match="post normalises the sum"):
+        growth.add_blocks(model_of(block={"norm": "post"}), 0)
+
+
+def test_a_new_level_is_the_identity():
+    model = model_of(events="none", stride=1)
+    whole = model.config
+    heads = replace(whole.heads, words=replace(whole.heads.words, level=1), phones=replace(
+        whole.heads.phones, tells=True, level=1))  # fmt: skip
+    small = build_model(replace(whole, levels=whole.levels[:2], heads=heads), 9, SIZES).eval()
+    grown = growth.add_level(small, whole.levels[2], {"words": 2}).model
+    assert apart(small, grown) < 1e-6
+    assert grown.config.heads.words.level == 2 and len(grown.levels) == 3
+    for name, tensor in small.state_dict().items():
+        if name != "tells.phones.weight":  # nobody has listened to it so far
+            assert torch.equal(grown.state_dict()[name], tensor), name
+
+
+@pytest.mark.parametrize(
+    ("every", "level", "heads", "message"),
+    [
+        ({}, {"width": 24}, {}, r"levels.3: cannot begin as the identity with width 24"),
+        ({}, {"stride": 2}, {}, r"levels.3: cannot begin as the identity .* stride 2"),
+        ({"events": "stride"}, {}, {}, r"levels.2.events: stride shortens"),
+        ({}, {}, {"phones": 3}, r"heads.phones.level: cannot move from level 0 to 3"),
+    ],
+)
+def test_a_level_that_would_change_the_output_is_refused(every, level, heads, message):
+    model = model_of(**every)
+    new = replace(model.config.levels[2], events="none", **level)
+    with pytest.raises(ConfigError, match=message):
+        growth.add_level(model, new, heads)
+
+
+def test_moments_of_old_parameters_are_kept():
+    model = model_of().train()
+    adam = adamw(model, 1e-3, 0.01)
+    heads = model(X, torch.tensor(LENGTHS)).heads
+    sum(log_probs.square().sum() for log_probs, _ in heads.values()).backward()
+    adam.step()
+    grown = growth.add_blocks(model, 1, 0)
+    before, after = moments(model, adam), grown.moments(moments(model, adam))
+    assert len(after) == len(before)
+    other = adamw(grown.model, 1e-3, 0.01)
+    set_moments(grown.model, other, after)
+    for name, tensor in moments(grown.model, other).items():
+        path, _, key = name.rpartition(".")
+        assert torch.equal(tensor, before[f"{grown.sources[path]}.{key}"])
+    new = dict(grown.model.named_parameters())["levels.1.blocks.blocks.0.norm_out.weight"]
+    assert new not in other.state

@@ -1,0 +1,117 @@
+"""Growth in runs: by each rule, resumed to the bit, and refused where it is not possible."""
+
+import json
+
+import pytest
+import tiny
+from stages import train
+
+from speechasym.errors import ConfigError
+from speechasym.plots.curves import curves_figure, read_metrics
+from speechasym.training import growing, models
+from speechasym.training.config import read_config
+from speechasym.training.distributed import ProcessGroup
+
+PERIODIC = ("grow=periodic:1", "epochs=4")
+PLAIN = ("model.preset=transformer-intermediate", "grow.rule=periodic:1", "grow.what=levels")
+
+
+def repeats(out):
+    return [line["repeats"] for line in tiny.lines(out) if "grown" in line]
+
+
+def test_a_run_grows_up_to_the_configured_model(few_words, tmp_path):
+    result = train(few_words, tmp_path, "backprop+inter", *PERIODIC)
+    assert repeats(tmp_path) == [[2, 1, 1], [2, 2, 1]]
+    configured = json.loads((tmp_path / "config.json").read_text())["config"]["model"]["levels"]
+    assert [level["repeat"] for level in configured] == [2, 2, 1]
+    best = [line["repeats"] for line in tiny.lines(tmp_path)
+            if line["step"] <= result["best_step"] and "grown" in line]  # fmt: skip
+    _, config, _ = models.open_model(tmp_path)
+    assert [level.repeat for level in config.model.levels] == [[1, 1, 1], *best][-1]
+    flops = [line["flops"] for line in tiny.lines(tmp_path) if "loss" in line]
+    assert flops == sorted(flops) and flops[0] > 0
+    metrics = read_metrics(tmp_path)
+    assert [line["grown"] for line in metrics.growths] == [1, 2]
+    assert curves_figure(metrics, "run").axes[0].texts
+
+
+@pytest.mark.parametrize(
+    "more", [PERIODIC, (*PLAIN, "epochs=4"), ("grow.rule=asymmetry", "grow.slope=1", "epochs=4")]
+)
+def test_resumed_across_growth_is_the_same_run(few_words, tmp_path, monkeypatch, more):
+    train(few_words, tmp_path / "whole", "backprop+inter", *more)
+    assert any("grown" in line for line in tiny.lines(tmp_path / "whole"))
+    done = None
+    for step in (3, 4, 100):
+        with monkeypatch.context() as patch:
+            tiny.stop_at(patch, step)
+            done = train(few_words, tmp_path / "cut", "backprop+inter", *more, resume=True)
+    assert done["finished"]
+    tiny.same(tmp_path / "whole", tmp_path / "cut")
+
+
+def test_a_budget_in_flops_ends_the_run(few_words, tmp_path):
+    result = train(few_words, tmp_path, "backprop+inter", "flops=1e8", "epochs=1")
+    flops = [line["flops"] for line in tiny.lines(tmp_path) if "loss" in line]
+    assert result["finished"] and flops[-1] >= 1e8 > flops[-2]
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (
+            ["grow=sometimes"],
+            r"grow.rule.*: must be asymmetry, periodic:K or none, got 'sometimes'",
+        ),
+        (["grow=periodic:0"], r"grow.rule.*: K of periodic:K must be an integer >= 1, got '0'"),
+        (["grow=periodic"], r"must be asymmetry, periodic:K or none"),
+        (["grow=asymmetry", "model.preset=recurrent"], r"asymmetry needs a model of levels"),
+        (["grow=asymmetry", "learning=local"], r"asymmetry cannot be combined with learning.rule"),
+        (["grow=asymmetry", "monitor=false"], r"asymmetry needs what monitor sees"),
+        (["grow.rule=asymmetry", "grow.start=2"], r"grow.start.*: must be >= 0 and <= 1, got 2"),
+    ],
+)
+def test_bad_rules_are_named(more, message):
+    with pytest.raises(ConfigError, match=message):
+        read_config(None, ["data.train=a", "data.dev=b", *more])
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["grow.start=1"], r"grow.what: blocks cannot grow: the run would start with all of"),
+        (["grow.what=levels"], r"levels.0.events: hysteresis shortens"),
+        (["model.every.block.norm=post"], r"post normalises the sum"),
+    ],
+)
+def test_a_model_that_cannot_grow_is_refused_at_once(few_words, tmp_path, more, message):
+    with pytest.raises(ConfigError, match=message):
+        config = read_config(None, [*few_words, "grow.rule=periodic:1", *tiny.FEATURES, *more])
+        growing.current(config, tmp_path, resumes=False)
+
+
+def test_several_processes_are_refused():
+    config = read_config(None, ["data.train=a", "data.dev=b", "grow=asymmetry"])
+    with pytest.raises(ConfigError, match=r"asymmetry cannot be combined with 2 processes"):
+        growing.check_processes(config, ProcessGroup(size=2))
+
+
+def test_too_little_memory_leaves_the_checkpoint(few_words, tmp_path, monkeypatch):
+    def short(*args):
+        raise MemoryError
+
+    monkeypatch.setattr(growing, "_carried", short)
+    with pytest.raises(ConfigError, match=r"growth at level 0 needs more memory than cpu has"):
+        train(few_words, tmp_path, "backprop+inter", *PERIODIC, "save_every=1")
+    monkeypatch.undo()
+    assert train(few_words, tmp_path, "backprop+inter", *PERIODIC, "save_every=1", resume=True)[
+        "finished"
+    ]  # fmt: skip
+
+
+def test_a_slowed_fall():
+    assert not growing.slowed([(0, 4.0), (1, 2.0)], 0.5)
+    assert growing.slowed([(0, 4.0), (1, 2.0), (2, 1.5)], 0.5)
+    assert not growing.slowed([(0, 4.0), (1, 2.0), (2, 0.5)], 0.5)
+    assert growing.slowed([(0, 4.0), (1, 3.0), (2, 3.5)], 0.5)

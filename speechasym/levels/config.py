@@ -130,6 +130,9 @@ class LevelConfig:
     units: int = 64  # number of competing units; 0: none
     law: str = "geometric"  # rank law of the units, one of `RankActivation.LAWS`
     resolution: float | None = None  # initial N of the law; default: all units
+    # distance by which each step of training brings units nearer that hardly ever win, so that they
+    # do not die, and takes others back; 0: no such help
+    conscience: float = 0.0
     # what is added to the blocks' output: both, units, error or none
     passes: Literal["both", "units", "error", "none"] = "both"
     predict: float = 0.1  # weight of the local loss, the units' prediction of the input
@@ -145,6 +148,7 @@ class LevelConfig:
         for name in ("context", "units"):
             check_count(name, getattr(self, name), 0)
         check_range("predict", self.predict, "0.1")
+        check_range("conscience", self.conscience, "0.1")
         check_range("keep", self.keep, "0.5", high=1, above=True)
         if not self.dilations or min(self.dilations) < 1:
             raise ConfigError("dilations", f"must all be >= 1, got {self.dilations}", "Use 1, 2")

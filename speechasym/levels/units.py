@@ -1,6 +1,10 @@
 """The units of a level: prototypes that compete by rank, and what follows from their activity.
 
 Shapes: B batch, F steps, I input channels, D width, U units, K channels of a prototype.
+
+[1] D. DeSieno, "Adding a conscience to competitive learning", ICNN, 1988.
+[2] L. Wang et al., "Auxiliary-loss-free load balancing strategy for mixture-of-experts",
+    arXiv:2408.15664, 2024.
 """
 
 import torch
@@ -14,7 +18,9 @@ KEY = 32  # K
 # Times this, distances of normalised keys (0 to 4) give each step a few strong units at beta = 1
 SHARPNESS = 10.0
 THRESHOLD = 16.0  # initial beta where it is a threshold (relu, gelu): most distances are larger
-MOMENTUM = 0.1  # weight of a batch in the running mean of the keys
+MOMENTUM = 0.1  # weight of a batch in the running mean of the keys, and in that of the wins
+SELDOM = 0.1  # share of the mean number of wins below which a unit is helped
+MOST_LEAD = 20.0  # in the unit of distances, which are 0 to 40
 
 
 class Units(nn.Module):
@@ -23,9 +29,15 @@ class Units(nn.Module):
     Distances are between the directions of a step's key, less the running mean of all keys, and of
     the prototypes. Without the mean all keys turn the same way as training begins: one unit wins
     everything, and the level above gets one long event.
+
+    Keys move faster than prototypes, so that units which no longer win hardly get a gradient. With
+    a conscience [1] each batch brings those that win seldom nearer by a constant, their lead, and
+    takes it back from the others [2].
     """
 
     centre: Tensor
+    wins: Tensor
+    lead: Tensor
     undecayed = ("prototypes",)  # only their direction counts
 
     def __init__(self, config: LevelConfig, inputs: int) -> None:
@@ -33,6 +45,10 @@ class Units(nn.Module):
         self.key = nn.Linear(config.width, KEY, bias=False)
         self.register_buffer("centre", torch.zeros(KEY))
         self.prototypes = nn.Parameter(torch.randn(config.units, KEY))
+        self.conscience = config.conscience
+        if config.conscience:
+            self.register_buffer("wins", torch.full((config.units,), 1 / config.units))
+            self.register_buffer("lead", torch.zeros(config.units))
         beta = THRESHOLD if config.law in ("relu", "gelu") else 1.0
         self.law = RankActivation(
             config.units, config.law, beta=beta, resolution=config.resolution, soft=1.0
@@ -52,13 +68,27 @@ class Units(nn.Module):
             key = self.key(h.float())
             if self.training and mask.any():
                 self.centre.lerp_(key.detach()[mask].mean(0), MOMENTUM)
-            return self.law(self.distances(key))
+            activation: Tensor = self.law(self.distances(key))
+            if self.conscience and self.training and mask.any():
+                self._help(activation.detach()[mask])
+            return activation
+
+    def _help(self, activation: Tensor) -> None:
+        """Move the leads after a batch of steps (N, U)."""
+        units = activation.shape[1]
+        won = torch.bincount(activation.argmax(1), minlength=units) / len(activation)
+        self.wins.lerp_(won, MOMENTUM)
+        step = torch.where(self.wins < SELDOM / units, self.conscience, -self.conscience)
+        self.lead.add_(step).clamp_(0, MOST_LEAD)
 
     def distances(self, key: Tensor) -> Tensor:
         """Return the distances (B, F, U), 0 to 40, of keys (B, F, K) from the prototypes."""
         key = F.normalize(key - self.centre, dim=-1)
         similarity = key @ F.normalize(self.prototypes, dim=-1).T
-        return (2 * SHARPNESS) * (1 - similarity).clamp(min=0)
+        distance = (2 * SHARPNESS) * (1 - similarity)
+        if self.conscience:
+            distance = distance - self.lead
+        return distance.clamp(min=0)
 
     @torch.no_grad()
     def initialise(self, keys: Tensor) -> None:

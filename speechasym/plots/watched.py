@@ -56,6 +56,7 @@ class BlockHistory(NamedTuple):
     weights: list[NDArray[np.float64]]  # of each head: by rank, at the last validation
     selectivity: list[NDArray[np.float64]]  # of each head (V,)
     beta: list[NDArray[np.float64]]  # of each head (V,); NaN for the softmax
+    keys: list[NDArray[np.float64]]  # of each head (V,): among how many its attention is divided
     span: list[NDArray[np.float64]]  # of each head (V,) s
 
 
@@ -95,7 +96,8 @@ def block_histories(metrics: Metrics) -> list[BlockHistory]:
     histories = []
     for (level, block), heads in blocks.items():
         kind = heads[0][0][-1]["weights_by"]
-        values = [[_column(rows, k) for rows, _ in heads] for k in ("selectivity", "beta", "span")]
+        keys = ("selectivity", "beta", "keys", "span")
+        values = [[_column(rows, key) for rows, _ in heads] for key in keys]
         weights = [np.array(rows[-1]["weights"], float) for rows, _ in heads]
         title = f"level {level}, block {block}: {len(heads)} heads, {kind}"
         histories.append(BlockHistory(title, heads[0][1], weights, *values))
@@ -190,15 +192,15 @@ def _block_row(row: Sequence[Axes], data: BlockHistory) -> None:
     _by_rank(row[0], data.weights, [f"head {n}" for n in range(count)], colours)
     row[0].set_title(data.title, fontsize="small", loc="left")
     row[0].legend(frameon=False, fontsize="xx-small")
+    learned = np.isfinite(data.beta).any()  # not by the softmax
     for axes, values, name in (
-        (row[1], data.selectivity, "selectivity"), (row[2], data.beta, "β"),
+        (row[1], data.selectivity, "selectivity"),
+        (row[2], data.beta if learned else data.keys, "β" if learned else "keys in use"),
         (row[3], data.span, "span (s)"),
-    ):  # fmt: skip
+    ):
         curves = {f"_{n}": value for n, value in enumerate(values)}
         _over_time(axes, data.epochs, curves, colours, log=name != "selectivity")
         axes.set_ylabel(name, fontsize="small")
-        if not axes.lines:
-            axes.set_visible(False)
     row[0].set_ylabel("mean weight", fontsize="small")
     row[1].set_ylim(-0.02, 1.02)
 
@@ -215,6 +217,7 @@ def watched_figure(metrics: Metrics, name: str) -> Figure:
         draw(row, data)
         for axes in row:
             open_grid(axes)
+            axes.tick_params(which="both", labelsize="x-small")
     for axes in grid[:, 0]:
         axes.set_xlabel("rank", fontsize="small")
     for axes in grid[-1, 1:]:

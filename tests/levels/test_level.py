@@ -188,3 +188,31 @@ def test_the_error_is_the_one_whose_mean_square_is_reported():
     torch.testing.assert_close(
         inputs[out.mask].square().mean(-1), torch.ones(int(out.mask.sum())), atol=1e-4, rtol=0
     )
+
+
+def test_conscience_revives_a_unit_that_never_wins():
+    """Keys are where seven of eight units are; training brings the other one nearer until it wins.
+
+    Without conscience it never wins, and there is no lead to store.
+    """
+    h, mask = torch.eye(16)[torch.arange(80) % 7].view(4, 20, 16), torch.ones(4, 20).bool()
+    for conscience in (0.0, 1.0):
+        units = made(conscience=conscience).units.train()
+        with torch.no_grad():
+            units.key.weight.copy_(torch.eye(32, 16))
+            units.prototypes.copy_(torch.eye(32)[[7, 0, 1, 2, 3, 4, 5, 6]])
+            wins, leads = [], []
+            for _ in range(60):
+                wins.append(int((units(h, mask)[mask].argmax(1) == 0).sum()))
+                leads.append(units.lead[0].item() if conscience else 0)
+        assert ("lead" in units.state_dict()) == (conscience > 0)
+        assert (sum(wins) > 0) == (conscience > 0) and wins[0] == 0
+    assert 0 < leads[40] <= 20 and leads[-1] < max(leads) and not units.lead[1:].any()
+    lead = units.lead.clone()
+    units.eval()(h, mask)
+    assert torch.equal(units.lead, lead)
+
+
+def test_conscience_is_a_number():
+    with pytest.raises(ConfigError, match="conscience"):
+        LevelConfig(conscience=-1.0)

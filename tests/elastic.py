@@ -36,3 +36,5 @@ if __name__ == "__main__":
         tiny.run(words, out, "save_every=3", "model.options.drop=0.1", resume=True)
     except SpeechAsymError as error:
         sys.exit(f"speechasym: {error}")
+    if threads := tiny.threads_of_groups():
+        sys.exit(f"threads of a group are left: {threads}")

@@ -63,6 +63,7 @@ def _answer(answers, rank, size, port, target, arguments):
     torch.set_num_threads(1)
     try:
         answers.put({rank: target(rank, *arguments)})
+        assert not tiny.threads_of_groups()
     except SpeechAsymError as error:
         answers.put({rank: str(error)})
 

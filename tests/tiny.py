@@ -137,6 +137,15 @@ def train_levels_in_group(rank, size, port, words, out):
     loop.train(config(words, *more), out, show_progress=False)
 
 
+def threads_of_groups():
+    """Return the names of the threads of torch's groups in this process (on Linux).
+
+    There must be none when Python ends: one that is not done with its tensors makes it abort.
+    """
+    names = [path.read_text() for path in Path("/proc/self/task").glob("*/comm")]
+    return [name for name in names if "gloo" in name]
+
+
 def train_in_group(rank, size, port, words, out, more):
     join_group(rank, size, port)
     kept = []

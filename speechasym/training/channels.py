@@ -10,7 +10,7 @@ waits for a message, hang if the peer is killed, and cannot connect two processe
 import json
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from queue import Empty, Queue
@@ -78,19 +78,20 @@ def _aligned(size: int) -> int:
 class End(ABC):
     """A thread that moves messages between a queue and a peer."""
 
-    def __init__(
-        self, peer: int, tag: int, group: Any, watch: Watch, work: Callable[[], None]
-    ) -> None:
+    def __init__(self, peer: int, tag: int, group: Any, watch: Watch) -> None:
         self.peer, self.tag, self.group, self.watch = peer, tag, group, watch
         self.moved, self.broken = 0, False  # bytes; whether the channel is abandoned
         self._error: Exception | None = None
-        self._work = work
         self._thread = Thread(target=self._run, daemon=True, name=f"channel {peer} {tag}")
         self._thread.start()
 
     @abstractmethod
     def finish(self) -> None:
         """Let the thread end."""
+
+    @abstractmethod
+    def _work(self) -> None:
+        """Move messages until the channel ends, in the thread."""
 
     def join(self, checks: bool = True) -> None:
         """Wait for the end of the channel. Raises `TrainingError` if a process is lost."""
@@ -131,7 +132,7 @@ class Sender(End):
     def __init__(self, peer: int, tag: int, queue: int, group: Any, watch: Watch) -> None:
         self._waiting: Queue[Message | None] = Queue()
         self._free = Semaphore(max(1, queue - queue // 2))
-        super().__init__(peer, tag, group, watch, self._send_all)
+        super().__init__(peer, tag, group, watch)
 
     def send(self, header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
         """Send a message; wait while too many are on their way.
@@ -149,7 +150,7 @@ class Sender(End):
         """End the channel, once all messages are sent."""
         self._waiting.put(None)
 
-    def _send_all(self) -> None:
+    def _work(self) -> None:
         while (message := self._waiting.get()) is not None:
             buffer = pack(message)
             self._transfer(torch.tensor([len(buffer)]))
@@ -169,7 +170,7 @@ class Receiver(End):
     def __init__(self, peer: int, tag: int, queue: int, group: Any, watch: Watch) -> None:
         self._received: Queue[Message | None] = Queue()
         self._free, self._ends = Semaphore(queue // 2), False
-        super().__init__(peer, tag, group, watch, self._receive_all)
+        super().__init__(peer, tag, group, watch)
 
     def receive(self) -> Message:
         """Wait for the next message, and return it. Raises `TrainingError` if a process is lost."""
@@ -190,7 +191,7 @@ class Receiver(End):
         self._ends = True
         self._free.release()
 
-    def _receive_all(self) -> None:
+    def _work(self) -> None:
         size = torch.zeros(1, dtype=torch.int64)
         while True:
             if not self._ends:

@@ -85,6 +85,11 @@ def process_group(
             raise ConfigError("learning.parts", problem, "Do not call init_process_group before")
         yield ProcessGroup(dist.get_rank(), dist.get_world_size())
         return
+    # Default arguments in this module are the group that exists when it is imported, and torch
+    # imports it late, for deterministic algorithms: they would keep the group, and its threads.
+    # A thread that is not done with its tensors when Python ends makes the process abort.
+    from torch.distributed.nn import functional  # noqa: F401
+
     rank = int(os.environ["RANK"])
     store = handshake.open_store(rank, world, timeout_s)
     handshake.agree(store, rank, world, facts(), timeout_s)

@@ -23,7 +23,7 @@ def in_two_processes(target, *arguments):
     for process in processes:
         process.start()
     for process in processes:
-        process.join(60)
+        process.join(200)  # s; a machine may be busy
     assert [process.exitcode for process in processes] == [0, 0]
 
 
@@ -50,16 +50,12 @@ def test_two_processes_train_as_one(tmp_path, words):
 
 
 def torchrun(*arguments):
-    """Run tests/elastic.py in two processes; return what it printed.
-
-    Under load a process rarely aborts as Python ends, after its work is done (docs/log.md): then
-    torchrun starts both again, and they find the run finished.
-    """
+    """Run tests/elastic.py in two processes; return what it printed."""
     command = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     script = Path(__file__).parents[1] / "elastic.py"
     path = os.pathsep.join(map(str, [script.parent, script.parents[1]]))
     done = run_python(
-        *command, "--max-restarts", "3", script, *arguments, timeout=240,
+        *command, "--max-restarts", "1", script, *arguments, timeout=240,
         env=environment() | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert done.code == 0, done.err

@@ -8,7 +8,7 @@ from typing import Any
 
 import speechasym
 from speechasym import files
-from speechasym.cli.options import add_overwrite, optional, print_table, split_run, warn
+from speechasym.cli.options import add_overwrite, optional, print_table, split_runs, warn
 from speechasym.errors import ConfigError, TextError
 
 REMEDY = "Give a text file with what is said, or the words themselves, in quotes"
@@ -74,7 +74,10 @@ def _text(words: list[str], run: str | None) -> str | None:
 
 def run(options: Namespace) -> int:
     """Align, and print a table. Exit code 1 where cuts failed."""
-    run, inputs = split_run(options.inputs)
+    runs, inputs = split_runs(options.inputs)
+    run = runs[0] if runs else None
+    if len(runs) > 1:
+        raise ConfigError(runs[1], "is a second run, but runs cannot align together", "Give one")
     if not inputs:
         raise ConfigError("CUTS", f"no cuts after the run {run}", "Give a manifest of cuts")
     text = _text(inputs, run)

@@ -1,6 +1,7 @@
 """`speechasym evaluate`: a run and cuts -> error rates."""
 
 from argparse import Namespace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,9 @@ def add_parser(commands: Any) -> None:
         "evaluate",
         help="a run's error rates on cuts",
         description="Compute the error rates of a run on cuts, with intervals over speakers, the"
-        " events per second of each level, and the real-time factor. Without a run the model that"
-        " comes with the package is used, with its lexicon and language model.",
+        " events per second of each level, and the real-time factor. Several runs read together."
+        " Without a run the model that comes with the package is used, with its lexicon and"
+        " language model.",
         epilog="Examples:\n"
         "  speechasym evaluate --cuts librispeech/dev-clean_cuts.jsonl.gz\n"
         "  speechasym evaluate runs/mini --cuts mini/test_cuts.jsonl.gz\n"
@@ -36,7 +38,7 @@ def add_parser(commands: Any) -> None:
         "      --lm books.arpa.gz --from both",
     )
     add = parser.add_argument
-    add_run(add)
+    add_run(add, several=True)
     add("--cuts", required=True, metavar="CUTS", help="manifest written by prepare")
     text = "comma-separated: phones, letters, words (default: all heads of the run)"
     add("--heads", type=names, metavar="LIST", help=text)
@@ -73,7 +75,7 @@ def add_decoder(parser: Any) -> None:
     add("--spelling", action="store_true", help=text)
 
 
-def decoder_options(options: Namespace, run: str | None, *, aside: str = "") -> dict[str, Any]:
+def decoder_options(options: Namespace, runs: Sequence[str], *, aside: str = "") -> dict[str, Any]:
     """Return the options of `Recogniser` that are set; `aside` needs no language model."""
     from speechasym.recognition.trained_model import LANGUAGE_MODELS
 
@@ -81,7 +83,7 @@ def decoder_options(options: Namespace, run: str | None, *, aside: str = "") -> 
     chosen = {k: values[k] for k in ("lexicon", "lm", *WEIGHTS) if values[k] is not None}
     chosen |= {"spelling": True} if options.spelling else {}
     has_lm = options.lm is not None
-    has_lm |= run is None or any(Path(run, name).is_file() for name in LANGUAGE_MODELS)
+    has_lm |= not runs or any(Path(runs[0], name).is_file() for name in LANGUAGE_MODELS)
     if not has_lm and (idle := [name for name in chosen if name != aside]):
         option = f"--{idle[0].replace('_', '-')}"
         raise ConfigError(option, "has no effect without a language model", "Give --lm too")
@@ -97,7 +99,7 @@ def run(options: Namespace) -> int:
         heads = None if heads is None else (*heads, BY_LEXICON)
     with replacing(options, "out"):
         result = speechasym.evaluate(
-            options.run, options.cuts, heads=heads,
+            options.run or None, options.cuts, heads=heads,
             batch_seconds=options.batch_seconds, device=options.device, seed=options.seed,
             scheduler=options.scheduler, out=options.out, hypotheses_dir=options.hypotheses,
             command=command_line(options, recorded),

@@ -181,18 +181,19 @@ def replacing(options: argparse.Namespace, *names: str) -> AbstractContextManage
     return files.replacing(*paths, overwrite=options.overwrite)
 
 
-def add_run(add: Callable[..., Any]) -> None:
-    """Add a run as the only positional, which may be missing."""
+def add_run(add: Callable[..., Any], several: bool = False) -> None:
+    """Add a run, or several, as the only positional, which may be missing."""
     text = "folder of a finished run (default: the pretrained model, for English read aloud)"
-    add("run", nargs="?", metavar="RUN", help=text)
+    text += "; several read together" * several
+    add("run", nargs="*" if several else "?", metavar="RUN", help=text)
 
 
-def split_run(words: Sequence[str]) -> tuple[str | None, list[str]]:
-    """Return the run among positionals, if the first is one, and the others."""
+def split_runs(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the runs with which positionals begin, and the others."""
     from speechasym.recognition.trained_model import is_run
 
-    run, *others = words
-    return (run, others) if is_run(run) else (None, list(words))
+    count = next((n for n, word in enumerate(words) if not is_run(word)), len(words))
+    return list(words[:count]), list(words[count:])
 
 
 def split_all(words: Iterable[str]) -> list[str]:
@@ -206,7 +207,7 @@ def command_line(options: argparse.Namespace, names: Iterable[str]) -> str:
     for name in names:
         value, option = getattr(options, name), f"--{name.replace('_', '-')}"
         if name == "run":
-            words += [] if value is None else [value]
+            words += value if isinstance(value, list) else [] if value is None else [value]
         elif value is True:
             words.append(option)
         elif isinstance(value, list):

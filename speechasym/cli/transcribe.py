@@ -6,7 +6,7 @@ from typing import Any
 
 import speechasym
 from speechasym.cli.evaluate import BY_LEXICON, add_decoder, decoder_options
-from speechasym.cli.options import add_overwrite, optional, split_run, warn
+from speechasym.cli.options import add_overwrite, optional, split_runs, warn
 from speechasym.errors import ConfigError
 
 
@@ -21,11 +21,13 @@ def add_parser(commands: Any) -> None:
         " that end where it is quietest.",
         epilog="Examples:\n"
         "  speechasym transcribe talk.flac\n"
+        "  speechasym transcribe runs/seed0 runs/seed1 runs/seed2 talk.flac\n"
         "  speechasym transcribe runs/mini talk.flac --textgrid out",
     )
     add = parser.add_argument
-    text = "folder of a finished run, if any; then recordings, folders or globs"
-    add("inputs", nargs="+", metavar="[RUN] FILE ...", help=text)
+    text = "folder of a finished run, or of several that read together, if any; then recordings,"
+    text += " folders or globs"
+    add("inputs", nargs="+", metavar="[RUN ...] FILE ...", help=text)
     text = "also write STEM.TextGrid with one tier for each head to this folder"
     add("--textgrid", type=optional(str), metavar="DIR", help=text)
     add_overwrite(add)
@@ -39,17 +41,17 @@ def add_parser(commands: Any) -> None:
 
 def run(options: Namespace) -> int:
     """Transcribe, and print. Exit code 1 if some of several recordings failed."""
-    run, inputs = split_run(options.inputs)
+    runs, inputs = split_runs(options.inputs)
     if not inputs:
-        raise ConfigError("FILE", f"no recordings after the run {run}", "Give recordings")
+        raise ConfigError("FILE", f"no recordings after the run {runs[-1]}", "Give recordings")
     heads = None if options.heads is None else [options.heads]
     if heads and options.lm is not None:
         heads.append(BY_LEXICON)
     failed = 0
     for result in speechasym.transcribe_files(
-        inputs, run, textgrids=options.textgrid, overwrite=options.overwrite, heads=heads,
+        inputs, runs or None, textgrids=options.textgrid, overwrite=options.overwrite, heads=heads,
         longest=options.longest, channel=options.channel,
-        **decoder_options(options, run),
+        **decoder_options(options, runs),
     ):  # fmt: skip
         if result.transcript is None:
             failed += 1

@@ -93,8 +93,8 @@ def runs(path: Tensor) -> list[tuple[int, int, int]]:
     return [(start, end, label) for start, end, label in rows if label]
 
 
-def align(log_probs: Tensor, labels: Sequence[int]) -> list[tuple[int, int]]:
-    """Return first step, and step after the last, of each label on the best path through them.
+def path(log_probs: Tensor, labels: Sequence[int]) -> Tensor:
+    """Return the class (S,) of each step on the best path through all labels.
 
     Args:
         log_probs: (S, V), with at least `steps_needed` steps.
@@ -102,5 +102,15 @@ def align(log_probs: Tensor, labels: Sequence[int]) -> list[tuple[int, int]]:
     """
     from torchaudio.functional import forced_align  # the rest needs no torchaudio
 
-    path, _ = forced_align(log_probs[None].contiguous(), torch.tensor([labels], dtype=torch.int32))
-    return [(start, end) for start, end, _ in runs(path[0])]
+    if not labels:
+        return torch.zeros(len(log_probs), dtype=torch.int64)
+    targets = torch.tensor([list(labels)], dtype=torch.int32)
+    return forced_align(log_probs[None].contiguous(), targets)[0][0].long()
+
+
+def align(log_probs: Tensor, labels: Sequence[int]) -> list[tuple[int, int]]:
+    """Return first step, and step after the last, of each label on the best path through them.
+
+    Args and shapes as `path`.
+    """
+    return [(start, end) for start, end, _ in runs(path(log_probs, labels))]

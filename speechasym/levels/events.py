@@ -13,7 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from speechasym.ops import scan
@@ -108,6 +110,17 @@ def spans(start: Tensor, end: Tensor, events: Events) -> tuple[Tensor, Tensor]:
     last = end.new_zeros(batch, most + 1)
     last = last.scatter_reduce(1, events.of_step, end, "amax")[:, :most]
     return torch.where(events.mask, first, 0), torch.where(events.mask, last, 0)
+
+
+def shared_frames(first: NDArray, end: NDArray) -> NDArray[np.float64]:
+    """Start and end (S, 2) of steps in frames; steps with the same frames share them equally."""
+    if not len(first):
+        return np.zeros((0, 2))
+    new = np.concatenate([[True], (first[1:] != first[:-1]) | (end[1:] != end[:-1])])
+    group = np.cumsum(new) - 1
+    rank = np.arange(len(first)) - np.flatnonzero(new)[group]
+    part = (end - first) / np.bincount(group)[group]
+    return np.stack([first + rank * part, first + (rank + 1) * part], 1)
 
 
 class HysteresisScale(nn.Module):

@@ -84,8 +84,10 @@ def align(
         MissingWordError: a word without pronunciation.
         AlignmentError: a symbol unknown to the run, too few steps for the symbols, or no words.
         AudioError, LabelError: a recording or a text that cannot be read.
-        ConfigError: a head that the run does not have, or no words for samples.
+        ConfigError: a head that the run does not have, several runs, or no words for samples.
     """
+    if trained.members:
+        raise ConfigError("run", f"{trained.name} cannot align together", "Give one run")
     config = trained.feature_config
     if isinstance(source, np.ndarray):
         if words is None:

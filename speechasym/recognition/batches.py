@@ -39,7 +39,7 @@ class RecognisedBatch(NamedTuple):
 class _Request(NamedTuple):
     """What all tasks of an evaluation share; opened once in each worker."""
 
-    run: str | None
+    run: tuple[str, ...] | None  # folders of one run or several
     cuts: str
     heads: tuple[str, ...]
     options: tuple[tuple[str, Any], ...]  # of `Recogniser`
@@ -78,16 +78,16 @@ def recognise_cuts_on_cluster(
     """Yield the same from the workers of a cluster, as they are done.
 
     Args:
-        run: folder of a run, which workers open for themselves; None: the pretrained model.
+        run: folder of a run, or several, which workers open; None: the pretrained model.
         options: of `Recogniser`.
 
     Raises `ConfigError` for an open run, and what `recognise_cuts` and `run_on_cluster` raise.
     """
-    if not isinstance(run, str | Path | None):
+    folders = [run] if isinstance(run, str | Path | Recogniser) else run
+    if folders is not None and not all(isinstance(folder, str | Path) for folder in folders):
         raise ConfigError("scheduler", "the run is open already", "Give the folder of the run")
-    request = _Request(
-        None if run is None else str(run), cuts, tuple(heads), tuple(options.items()), device
-    )
+    names = None if folders is None else tuple(map(str, folders))
+    request = _Request(names, cuts, tuple(heads), tuple(options.items()), device)
     groups = group_by_length(data.seconds.tolist(), max_seconds)
     tasks = [(request, numbers) for numbers in groups]
     for batches in run_on_cluster(_recognise_on_worker, tasks, scheduler):

@@ -23,6 +23,7 @@ from speechasym.language.letters import spell
 from speechasym.progress import progress
 from speechasym.recognition.batches import Rows, recognise_cuts, recognise_cuts_on_cluster
 from speechasym.recognition.decoder import BY_LEXICON
+from speechasym.recognition.ensemble import Runs
 from speechasym.recognition.recogniser import Recogniser, recogniser_of
 from speechasym.recognition.references import ReferencePhones, reference_phones
 from speechasym.recognition.trained_model import TrainedModel
@@ -78,7 +79,7 @@ class Evaluation:
         spent = {"model": self.model_seconds, "features": self.feature_seconds}
         factors = {what: None if s is None else s / self.seconds for what, s in spent.items()}
         return {
-            "run": str(self.trained.folder),
+            "run": folders[0] if len(folders := self.trained.folders) == 1 else folders,
             "checkpoint_sha256": self.trained.fingerprint,
             "cuts": str(self.cuts),
             "cuts_sha256": self.cuts_sha256,
@@ -116,7 +117,7 @@ def _defined(value: float) -> float | None:
 
 
 def evaluate(
-    run: str | Path | TrainedModel | Recogniser | None,
+    run: Runs | Recogniser,
     cuts: str | Path,
     *,
     heads: Sequence[str] | None = None,
@@ -137,7 +138,8 @@ def evaluate(
     Phones are the cuts' own, or come from a lexicon: see `reference_phones`.
 
     Args:
-        run: folder of a finished run, or an open one; None: the pretrained model.
+        run: folder of a finished run, or an open one; a list of several that read together; None:
+            the pretrained model.
         cuts: manifest, as `speechasym prepare` writes.
         heads: which to score, `BY_LEXICON` included; default: all that the recogniser has.
         batch_seconds: audio per batch, padding included.

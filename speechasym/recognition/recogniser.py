@@ -23,14 +23,13 @@ from speechasym.language.lexicon import read_lexicon
 from speechasym.recognition import alignment
 from speechasym.recognition.alignment import Alignment, AlignmentHead
 from speechasym.recognition.decoder import BY_LEXICON, Decoder, open_decoder
+from speechasym.recognition.ensemble import Runs, open_runs
 from speechasym.recognition.pronounced_words import Pronounce, pronouncer
 from speechasym.recognition.search import config_of
 from speechasym.recognition.segments import LONGEST_S
 from speechasym.recognition.trained_model import (
     LevelActivations,
     Posteriors,
-    TrainedModel,
-    open_run,
 )
 from speechasym.recognition.transcription import Transcript, transcribe_blocks
 from speechasym.training import environment
@@ -45,8 +44,8 @@ class Recogniser:
     full scale 1.
 
     Args:
-        run: folder of a finished run, or what `open_run` returned; default: the pretrained model
-            for English read aloud.
+        run: folder of a finished run, or what `open_run` returned; several in a list read together
+            (see `ensemble.open_runs`); default: the pretrained model for English read aloud.
         lexicon: file of pronunciations, to find words by them and `lm`, and to align; default: the
             one that the run was trained with, or else lexicon.txt in its folder, if any.
         lm: n-gram language model of words, ARPA (may be compressed) or binary; default: lm.npz or
@@ -59,7 +58,8 @@ class Recogniser:
 
     Raises:
         CheckpointError: see `open_run`.
-        ConfigError: decoding options without a language model, or out of range.
+        ConfigError: runs that cannot read together; decoding options without a language model, or
+            out of range.
         LexiconError, ArpaError, DecodingError: see `open_decoder`.
 
     Example:
@@ -71,7 +71,7 @@ class Recogniser:
 
     def __init__(
         self,
-        run: str | Path | TrainedModel | None = None,
+        run: Runs = None,
         *,
         lexicon: str | Path | None = None,
         lm: str | Path | None = None,
@@ -80,7 +80,7 @@ class Recogniser:
         device: str = "cpu",
         **decoding: Any,
     ) -> None:
-        self.trained = open_run(run)
+        self.trained = open_runs(run)
         self.lexicon, self.lm = lexicon or self.trained.lexicon, lm or self.trained.lm
         self.spelling, self._guesses = spelling, spelling or lexicon is None
         self.trained.model.to(environment.select_device(device))
@@ -227,9 +227,7 @@ class FileTranscript(NamedTuple):
     textgrid: Path | None  # where it was written
 
 
-def recogniser_of(
-    run: "str | Path | TrainedModel | Recogniser | None", **options: Any
-) -> Recogniser:
+def recogniser_of(run: "Runs | Recogniser", **options: Any) -> Recogniser:
     """Return an open recogniser unchanged, or open one with these options."""
     if not isinstance(run, Recogniser):
         return Recogniser(run, **options)
@@ -241,7 +239,7 @@ def recogniser_of(
 
 def transcribe(
     source: Source,
-    run: str | Path | TrainedModel | Recogniser | None = None,
+    run: Runs | Recogniser = None,
     sample_rate: int | None = None,
     *,
     heads: Sequence[str] | None = None,
@@ -262,7 +260,7 @@ def transcribe(
 
 def transcribe_files(
     inputs: Sequence[str | Path],
-    run: str | Path | TrainedModel | Recogniser | None = None,
+    run: Runs | Recogniser = None,
     *,
     textgrids: str | Path | None = None,
     overwrite: bool = False,
@@ -309,7 +307,7 @@ def transcribe_files(
 
 def activations(
     source: Source,
-    run: str | Path | TrainedModel | Recogniser | None = None,
+    run: Runs | Recogniser = None,
     sample_rate: int | None = None,
 ) -> list[LevelActivations]:
     """Return what each level computes for a recording; see `Recogniser.activations`."""

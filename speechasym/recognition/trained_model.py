@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from speechasym.errors import CheckpointError, ConfigError
 from speechasym.feature_extraction.sets import FeatureConfig, FilterbankFeatures
 from speechasym.levels import hierarchy
+from speechasym.levels.events import shared_frames
 from speechasym.levels.level import ModelOutput
 from speechasym.recognition import pretrained
 from speechasym.training import checkpoints, models, run_folder, unit_names
@@ -64,14 +65,22 @@ class TrainedModel(NamedTuple):
     config: TrainConfig
     inventories: Inventory  # {head: symbols}
     fingerprint: str  # sha256 of the model's tensors
+    members: tuple["TrainedModel", ...] = ()  # runs that read together; the first has the folder
 
     @property
     def name(self) -> str:
-        """The folder's name, with its parent's if it is just called run."""
+        """The folder's name, with its parent's if it is just called run; of several, all names."""
+        if self.members:
+            return " + ".join(member.name for member in self.members)
         folder = self.folder.resolve()
         if folder == pretrained.FOLDER.resolve():
             return "pretrained model"
         return "/".join(folder.parts[-2:]) if folder.name == "run" else folder.name
+
+    @property
+    def folders(self) -> list[str]:
+        """The folders of the runs that it consists of: one, or several that read together."""
+        return [str(member.folder) for member in self.members or (self,)]
 
     @property
     def lexicon(self) -> Path | None:
@@ -137,7 +146,7 @@ class TrainedModel(NamedTuple):
         Raises `ConfigError` for features with other columns, or a model without levels.
         """
         if not isinstance(self.model, hierarchy.Hierarchy):
-            raise ConfigError(self.folder, "its model has no levels", "Use a run of a hierarchy")
+            raise ConfigError(self.name, "its model has no levels", "Use one run of a hierarchy")
         output = self.output(rows)
         levels = []
         for number, level in enumerate(output.levels):
@@ -198,17 +207,6 @@ def step_frames(output: ModelOutput, head: str) -> tuple[Tensor, NDArray[np.floa
     count = int(steps[0])
     first, end = (span[0, :count].numpy() for span in output.spans[head])
     return log_probs[0, :count], shared_frames(first, end)
-
-
-def shared_frames(first: NDArray, end: NDArray) -> NDArray[np.float64]:
-    """Start and end (S, 2) of steps in frames; steps with the same frames share them equally."""
-    if not len(first):
-        return np.zeros((0, 2))
-    new = np.concatenate([[True], (first[1:] != first[:-1]) | (end[1:] != end[:-1])])
-    group = np.cumsum(new) - 1
-    rank = np.arange(len(first)) - np.flatnonzero(new)[group]
-    part = (end - first) / np.bincount(group)[group]
-    return np.stack([first + rank * part, first + (rank + 1) * part], 1)
 
 
 def _moved(value: Any, device: str) -> Any:

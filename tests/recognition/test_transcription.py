@@ -11,10 +11,10 @@ from toy import RATE, WORDS, utterance
 from speechasym.annotations.textgrid import write_textgrid
 from speechasym.annotations.tiers import read_tiers
 from speechasym.audio import reading as audio
+from speechasym.levels.events import shared_frames
 from speechasym.recognition import segments as segments_module
 from speechasym.recognition import transcription
 from speechasym.recognition.recogniser import Recogniser
-from speechasym.recognition.trained_model import shared_frames
 from speechasym.recognition.transcription import ScoredInterval
 
 

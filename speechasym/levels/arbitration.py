@@ -1,0 +1,275 @@
+"""Arbitration: several nets answer, and they decide themselves who is heard (C14).
+
+Nets of other seeds, features or scales write the same symbol some steps earlier or later, in events
+of their own. A mean of their probabilities at each moment then holds a little of everything, and
+errs more than each of them. So the nets exchange answers instead. Each says what it reads; where
+two differ, every net hears both and finds how badly either predicts its own evidence: its error is
+-log p of the whole answer by CTC, over all alignments, so that neither steps nor times need match.
+An answer is changed, event by event, while that lowers the sum of errors, in which a net's voice is
+the louder, the less entropy its own posteriors have: its selectivity. No further net decides.
+
+What remains is a sequence of events. The probability of each, against its omission and its
+strongest rival, follows from the mean error of the nets with each of the three.
+
+Shapes: B batch, F frames, D columns, M nets, S steps of a net, V classes (0 is CTC's blank), G
+steps of the grid on which the boundaries of all nets' steps lie, E events (labels of the answer).
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rapidfuzz.distance import Levenshtein
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+
+from speechasym.levels import ctc
+from speechasym.levels.events import shared_frames
+from speechasym.levels.level import ModelOutput
+
+Labels = tuple[int, ...]
+Part = tuple[int, int, Labels]  # first label, label after the last, and what replaces them
+LEAST_ENTROPY = 1e-3  # nats; less counts as this
+FLOOR = 20.0  # nats that an answer for which a net has too few steps is worse than its worst
+FAINT = 1e-3  # share of an event's probability that all other classes keep
+
+
+class Reading(NamedTuple):
+    """What a net reads with one head."""
+
+    log_probs: Tensor  # (S, V) natural logarithms
+    frames: NDArray[np.float64]  # (S, 2) start and end of each step
+
+    @property
+    def labels(self) -> Labels:
+        """The labels of the best path."""
+        return tuple(label for _, _, label in ctc.runs(self.log_probs.argmax(-1)))
+
+
+class Verdict(NamedTuple):
+    """What several nets read together: a step for each event, and steps without one between."""
+
+    log_probs: Tensor  # (S, V); its best path is the answer
+    frames: NDArray[np.float64]  # (S, 2) start and end of each step
+    labels: Labels  # (E,) the answer
+    steps: list[int]  # (E,) step of each label
+    said: NDArray[np.bool_]  # (E, M) which nets had the label in their own answer
+
+
+def voices(readings: Sequence[Reading]) -> NDArray[np.float64]:
+    """Return (M,) how loud each net is, 1 in the mean: 1 / H^2 by its selectivity.
+
+    H is the entropy of its classes in nats, the mean over the steps of the utterance.
+    """
+    entropy = [-(r.log_probs.exp() * r.log_probs).nansum(-1).mean().item() for r in readings]
+    loud = np.maximum(entropy, LEAST_ENTROPY) ** -2
+    return loud / loud.mean()
+
+
+class _Errors:
+    """Sums of the nets' errors for answers, by their voices; each is computed once."""
+
+    def __init__(self, readings: Sequence[Reading]) -> None:
+        self.log_probs = [reading.log_probs for reading in readings]
+        self.voices = voices(readings)
+        self.lowest: list[float] | None = None
+        self.known: dict[Labels, float] = {}
+
+    def __call__(self, answers: Sequence[Labels]) -> NDArray[np.float64]:
+        """Return (N,) sums of -log p over the nets, for N answers."""
+        new = list(dict.fromkeys(answer for answer in answers if answer not in self.known))
+        if new:
+            values = np.array([ctc.log_likelihoods(p, new) for p in self.log_probs])  # (M, N)
+            if self.lowest is None:  # the first answers are the nets' own
+                finite = np.where(np.isfinite(values), values, np.inf).min(1)
+                self.lowest = (np.where(np.isfinite(finite), finite, 0.0) - FLOOR).tolist()
+            sums = self.voices @ np.maximum(values, np.array(self.lowest)[:, None])
+            self.known |= zip(new, (-sums).tolist(), strict=True)
+        return np.array([self.known[answer] for answer in answers])
+
+
+def arbitrate(readings: Sequence[Reading]) -> Verdict:
+    """Return what several nets read together in one utterance, from what each reads in it.
+
+    Example:
+        >>> verdict = arbitrate([Reading(log_probs, frames), Reading(others, their_frames)])
+        >>> verdict.labels, verdict.said.mean(1)  # the answer, and how many nets gave it
+    """
+    own = [reading.labels for reading in readings]
+    errors = _Errors(readings)
+    mixture, frames = _on_grid(readings)
+    answer = own[int(errors(own).argmin())]
+    while True:  # each change lowers the sum of errors, so this ends
+        answer = _exchange(answer, own, errors)
+        spans = ctc.runs(ctc.path(mixture, answer))
+        rivals = [_rival(mixture[first:end], label) for first, end, label in spans]
+        parts: list[Part] = [(n, n + 1, ()) for n in range(len(answer))]
+        parts += [(n, n + 1, (rival,) * (rival > 0)) for n, rival in enumerate(rivals)]
+        better, gains = _improve(answer, parts, errors)
+        if better == answer:
+            break
+        answer = better
+    said = np.zeros((len(answer), len(own)), bool)
+    for net, labels in enumerate(own):
+        for op in Levenshtein.opcodes(answer, labels):
+            said[op.src_start : op.src_end, net] = op.tag == "equal"
+    rows, steps, at = _rows(mixture, spans, rivals, gains / len(readings))
+    times = np.stack([frames[at[:, 0], 0], frames[at[:, 1] - 1, 1]], 1)
+    return Verdict(rows, times, answer, steps, said)
+
+
+def _exchange(answer: Labels, own: Sequence[Labels], errors: _Errors) -> Labels:
+    """Return the answer after parts of the nets' own ones have replaced parts that are worse."""
+    while True:
+        parts: list[Part] = [
+            (op.src_start, op.src_end, labels[op.dest_start : op.dest_end])
+            for labels in own
+            for op in Levenshtein.opcodes(answer, labels)
+            if op.tag != "equal"
+        ]
+        better, _ = _improve(answer, list(dict.fromkeys(parts)), errors)
+        if better == answer:
+            return answer
+        answer = better
+
+
+def _improve(
+    answer: Labels, parts: Sequence[Part], errors: _Errors
+) -> tuple[Labels, NDArray[np.float64]]:
+    """Return the answer with the parts that lower the errors, and the gain by each part alone.
+
+    Of parts that touch, the one that gains most is taken; and only the best of all if it alone is
+    better than all together.
+    """
+    changed = [answer[:first] + part + answer[end:] for first, end, part in parts]
+    before, *after = errors([answer, *changed])
+    gains = before - np.array(after)
+    order = [n for n in np.argsort(-gains, kind="stable").tolist() if gains[n] > 0]
+    if not order:
+        return answer, gains
+    chosen: list[Part] = []
+    for n in order:
+        first, end, _ = parts[n]
+        if all(end < other[0] or first > other[1] for other in chosen):
+            chosen.append(parts[n])
+    together = answer
+    for first, end, part in sorted(chosen, reverse=True):
+        together = together[:first] + part + together[end:]
+    best = changed[order[0]]
+    return (together if errors([together])[0] < errors([best])[0] else best), gains
+
+
+def _rival(rows: Tensor, label: int) -> int:
+    """Return the strongest other symbol in the steps (G, V) of a label; 0 if there is no other."""
+    best = rows.max(0).values.clone()
+    best[0] = best[label] = -torch.inf
+    return int(best.argmax()) if len(best) > 2 else 0
+
+
+def _on_grid(readings: Sequence[Reading]) -> tuple[Tensor, NDArray[np.float64]]:
+    """Return the mean probability (G, V), as logarithms, of the nets' steps held on one grid."""
+    edges = np.unique(np.concatenate([reading.frames.ravel() for reading in readings]))
+    edges = edges[np.concatenate([[True], np.diff(edges) > 1e-6])]
+    middles = (edges[1:] + edges[:-1]) / 2
+    held = []
+    for reading in readings:
+        step = np.searchsorted(reading.frames[:, 1], middles, side="right")
+        held.append(reading.log_probs[torch.from_numpy(step.clip(max=len(reading.frames) - 1))])
+    mixture = torch.stack(held).logsumexp(0).log_softmax(-1)
+    return mixture, np.stack([edges[:-1], edges[1:]], 1)
+
+
+def _rows(
+    mixture: Tensor, spans: Sequence[tuple[int, int, int]], rivals: Sequence[int],
+    gains: NDArray[np.float64],
+) -> tuple[Tensor, list[int], NDArray[np.int64]]:  # fmt: skip
+    """Return log-probabilities (S, V) of events and of the steps between, and where they are.
+
+    Args:
+        mixture: (G, V) of the grid.
+        spans: first step, step after the last, and label of each event.
+        rivals: (E,) other label for each.
+        gains: (2 E,) mean gains, at most 0, of the nets by omitting an event and by its rival.
+
+    Returns:
+        Log-probabilities, the step of each event, and the steps (S, 2) of the grid under each.
+    """
+    blank = mixture.clone()  # in the steps between, blank and the strongest class change places
+    strongest = mixture.argmax(-1, keepdim=True)
+    blank.scatter_(1, strongest, mixture[:, :1])
+    blank[:, :1] = mixture.gather(1, strongest)
+    rows: list[Tensor] = []
+    steps: list[int] = []
+    at: list[tuple[int, int]] = []
+    edges = [(0, 0), *(span[:2] for span in spans), (len(mixture), len(mixture))]
+    for number, ((_, before), (first, end)) in enumerate(pairwise(edges)):
+        rows.append(blank[before:first])
+        at += [(step, step + 1) for step in range(before, first)]
+        if number == len(spans):
+            break
+        label, rival = spans[number][2], rivals[number]
+        odds = torch.tensor([0.0, gains[number], gains[len(spans) + number]], dtype=torch.float64)
+        share = odds.softmax(0) if rival else torch.cat([odds[:2].softmax(0), torch.zeros(1)])
+        row = FAINT * mixture[first:end].exp().mean(0).double()
+        row.index_add_(0, torch.tensor([label, 0, rival]), (1 - FAINT) * share)
+        row[label] = max(float(row[label]), 1.001 * float(row.max()))  # also where two are equal
+        steps.append(len(at))
+        at.append((first, end))
+        rows.append((row / row.sum()).log().to(mixture.dtype)[None])
+    return torch.cat(rows), steps, np.array(at, np.int64).reshape(-1, 2)
+
+
+class Arbitration(nn.Module):
+    """Nets that read together: a model whose heads are those that all of them have.
+
+    Args:
+        nets: models such as `Hierarchy`, with the same symbols and the same rate of frames.
+        columns: of the features, for each net; default: all.
+
+    Example:
+        >>> model = Arbitration([hierarchy, another])
+        >>> output = model(features, lengths)  # `ModelOutput`, on the CPU, without levels
+    """
+
+    def __init__(self, nets: Sequence[nn.Module], columns: Sequence[slice] | None = None) -> None:
+        super().__init__()
+        self.nets = nn.ModuleList(nets)
+        self.columns = [slice(None)] * len(nets) if columns is None else list(columns)
+
+    @torch.no_grad()
+    def verdicts(self, features: Tensor, lengths: Tensor) -> dict[str, list[Verdict]]:
+        """Return {head: (B,) verdicts} for features (B, F, D) and lengths (B,) in frames."""
+        outputs: list[ModelOutput] = [
+            net(features[..., columns], lengths)
+            for net, columns in zip(self.nets, self.columns, strict=True)
+        ]
+        heads = [head for head in outputs[0].heads if all(head in o.heads for o in outputs)]
+        return {
+            head: [
+                arbitrate([reading(output, head, row) for output in outputs])
+                for row in range(len(features))
+            ]
+            for head in heads
+        }
+
+    def forward(self, features: Tensor, lengths: Tensor) -> ModelOutput:
+        """Return log-probabilities, lengths and spans of each head's events; see `verdicts`."""
+        heads, spans = {}, {}
+        for head, verdicts in self.verdicts(features, lengths).items():
+            padded = pad_sequence([v.log_probs for v in verdicts], batch_first=True)
+            heads[head] = (padded, torch.tensor([len(v.log_probs) for v in verdicts]))
+            times = [torch.from_numpy(v.frames) for v in verdicts]
+            start, end = pad_sequence(times, batch_first=True).unbind(-1)
+            spans[head] = (start, end)
+        return ModelOutput(heads, {}, spans, [])
+
+
+def reading(output: ModelOutput, head: str, row: int = 0) -> Reading:
+    """Return what a net reads with a head in one utterance of a batch."""
+    log_probs, lengths = output.heads[head]
+    steps = int(lengths[row])
+    start, end = (span[row, :steps].cpu().numpy() for span in output.spans[head])
+    return Reading(log_probs[row, :steps].float().cpu(), shared_frames(start, end))

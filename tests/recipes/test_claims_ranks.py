@@ -5,9 +5,10 @@ import math
 import numpy as np
 import pytest
 from helpers import text_manifest
-from stages import watched
+from stages import watched as metrics_of
 
 from recipes.claims.ranks import circle, heads, laws, learned, units
+from recipes.claims.ranks import watched as seen
 from speechasym.errors import ConfigError
 from speechasym.language.lexicon import Lexicon
 from speechasym.ranks import fits
@@ -185,7 +186,7 @@ def test_units_that_levels_learned(toy, trained, tmp_path, monkeypatch):
 
 def test_spreads_of_heads(tmp_path):
     """Two heads, 0.1 and 0.2 s: an octave, whose deviation over two is 1 / sqrt 2."""
-    watched(tmp_path, levels=0, blocks=2)
+    metrics_of(tmp_path, levels=0, blocks=2)
     seed = heads.read(tmp_path)
     assert len(seed) == 3 and seed[-1].error == 0.5
     assert (seed[-1].spread, seed[-1].ratio) == pytest.approx((0.5**0.5, 2))
@@ -201,3 +202,14 @@ def test_slopes_begin_equal_or_spread():
         model = heads.build(equal)(config.model, 5, {"phones": 3})
         slopes = [p for n, p in model.named_parameters() if n.endswith("log_slope")]
         assert len(slopes) == 4 and all((p.std() < 1e-6) == equal for p in slopes)
+
+
+def test_what_the_monitor_saw(tmp_path, capsys):
+    for seed in range(2):
+        (tmp_path / f"some-run-seed{seed}").mkdir()
+        metrics_of(tmp_path / f"some-run-seed{seed}", levels=1)
+    seen.main([str(path) for path in sorted(tmp_path.iterdir())])
+    row = capsys.readouterr().out.splitlines()[2]
+    assert row.startswith(
+        "| some-run | level 0 | 2 | 62 | 62 (62-62) | 0.50 | 0.30 | 0.40 | 0.30 |"
+    )

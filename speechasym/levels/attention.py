@@ -39,14 +39,19 @@ class Attention(Function):
     def __init__(self, config: "BlockConfig") -> None:
         super().__init__(config.width, config.causal)
         width, heads = config.width, config.heads
-        check_heads(width, heads)
+        if config.head_width is None:
+            check_heads(width, heads)
+        else:
+            check_count("heads", heads)
+            check_count("head_width", config.head_width)
+        inner = heads * (config.head_width or width // heads)
         check_choice("weights", config.weights, WEIGHTS)
         check_choice("law", config.law, competing.LAWS)
         if config.window is not None:
             check_count("window", config.window)
         self.heads, self.window = heads, config.window
-        self.inside = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
+        self.inside = nn.Linear(width, 3 * inner)
+        self.out = nn.Linear(inner, width)
         # flattest: 1/256, as in [1]; on the CPU as in `StateSpace`
         slope = torch.logspace(0, -8, heads + 1, base=2, device="cpu")[1:]
         slope = slope.log().repeat(1 if self.causal else 2, 1)

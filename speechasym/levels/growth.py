@@ -3,7 +3,7 @@
     new block     y = x + ScaleOut(F(ScaleIn(x))) with a ScaleOut of 0: y = x
     new level     y = x on top, as its first map is the identity, its blocks and units add nothing
     a split head  sum_i W_i o = W o, if both heads compute o and W_1 + W_2 = W
-    a split unit  both have half of its share a: the handicap beta log 2 in the softmax; with
+    a split unit  both have half of its share a, by the handicap log 2 in the softmax; with
                   V_1 + V_2 = 2 V, a / 2 V_1 + a / 2 V_2 = a V
 
 A split is a bifurcation: what leads into the two is equal, what leads out differs antisymmetrically
@@ -19,6 +19,7 @@ quartered) where a gradient halves because a unit or head was split; new paramet
     ICLR, 2019.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, cast
@@ -27,12 +28,15 @@ import torch
 from torch import Tensor, nn
 
 from speechasym.errors import ConfigError
+from speechasym.levels.attention import Attention
 from speechasym.levels.block import Block
 from speechasym.levels.config import HierarchyConfig, LevelConfig
 from speechasym.levels.hierarchy import Hierarchy
 from speechasym.levels.level import Level
 
-APART = 0.1  # standard deviation of how far outgoing weights of a split are apart, relative to them
+APART = 0.1  # deviation of the outgoing weights of a split from their mean, relative to it
+SHARED = ("geometric", "softmax")  # laws whose activations sum to 1
+SEPARATE = ("relu", "gelu")  # laws in which each unit is by itself
 
 
 class Split(NamedTuple):
@@ -180,6 +184,122 @@ def add_level(model: Hierarchy, level: LevelConfig, heads: Mapping[str, int]) ->
     grown = replace(model.config, levels=(*model.config.levels, level), heads=config)
     told = {f"tells.{n}.weight" for n in model.tells if getattr(config, n).level == top - 1}
     return _grown(model, grown, lambda n: None if n in told else source(n), prepare)
+
+
+def split_heads(model: Hierarchy, level: int) -> Growth:
+    """Split the strongest head of each attention of a level, by its outgoing weights.
+
+    Raises `ConfigError` for a level without attention.
+
+    Example:
+        >>> split_heads(model, 0).model.config.levels[0].block.heads
+        5
+    """
+    old = model.config.levels[level]
+    if "attention" not in old.functions:
+        problem = f"has no attention whose heads could split, only {', '.join(old.functions)}"
+        raise ConfigError(f"levels.{level}.functions", problem, "Grow its blocks")
+    heads = old.block.heads
+    size = old.block.head_width or old.width // heads
+    block = replace(old.block, heads=heads + 1, head_width=size)
+    splits: dict[str, Split] = {}
+    for number, each in enumerate(cast("Level", model.levels[level]).blocks.blocks):
+        function = cast("Block", each).function
+        if not isinstance(function, Attention):
+            continue
+        out = function.out.weight.detach().unflatten(1, (heads, size))
+        chosen = int(out.square().sum((0, 2)).argmax())
+        parents = torch.tensor([*range(heads), chosen])
+        halves = torch.ones(heads + 1)
+        halves[[chosen, heads]] = 0.5
+        columns = (parents[:, None] * size + torch.arange(size)).flatten()
+        rows = torch.cat([columns + part * heads * size for part in range(3)])
+        wide = halves.repeat_interleave(size)
+        prefix = f"levels.{level}.blocks.blocks.{number}.function"
+        for name in ("weight", "bias"):
+            splits[f"{prefix}.inside.{name}"] = Split(0, rows, None, wide.repeat(3))
+        moved = out.flatten(1).index_select(1, columns)
+        values = _apart(
+            moved, wide, *(torch.arange(size) + first * size for first in (chosen, heads))
+        )
+        splits[f"{prefix}.out.weight"] = Split(1, columns, values)
+        splits[f"{prefix}.log_slope"] = Split(1, parents, None, halves)
+        for name in ("raw_beta", "raw_growth"):
+            splits[f"{prefix}.rank.{name}"] = Split(0, parents, None, halves)
+    config = _with_level(model.config, level, replace(old, block=block))
+    return _grown(model, config, lambda name: name, splits=splits)
+
+
+def split_units(model: Hierarchy, level: int, count: int) -> Growth:
+    """Split the units of a level that have the largest outgoing weights.
+
+    Args:
+        model: before.
+        level: its number.
+        count: units that split, at most as many as there are.
+
+    Raises `ConfigError` for a level without so many units, or where a half would not do what a
+    whole unit does: where events depend on which unit is strongest, or the law on ranks.
+    """
+    old = model.config.levels[level]
+    where = f"levels.{level}"
+    if not 1 <= count <= old.units:
+        problem = f"{count} of {old.units} units cannot split"
+        raise ConfigError(f"{where}.units", problem, "Split 1 or more, at most all")
+    if old.events == "hysteresis" or model.config.feedback.passes > 1:
+        problem = "depend on which unit is strongest, so that two halves would change them"
+        raise ConfigError(f"{where}.events", problem, "Use none or stride, or grow blocks")
+    if old.law not in SHARED + SEPARATE or old.resolution is not None:
+        problem = f"halves of a unit do not sum to it by law {old.law}"
+        problem += f" and resolution {old.resolution}"
+        remedy = f"Use one of {', '.join(SHARED + SEPARATE)} without resolution, or grow blocks"
+        raise ConfigError(f"{where}.law", problem, remedy)
+    shared = old.law in SHARED
+    units = cast("Level", model.levels[level]).units
+    chosen = units.predict.weight.detach().square().sum(0).topk(count).indices.cpu()
+    parents = torch.cat([torch.arange(old.units), chosen])
+    pairs = torch.cat([chosen, torch.arange(old.units, old.units + count)])
+    halves = torch.ones(len(parents))
+    halves[pairs] = 0.5
+    prefix = f"{where}.units"
+    splits = {f"{prefix}.prototypes": Split(0, parents, None, halves)}
+    for name in ("predict", "value"):
+        if (linear := getattr(units, name, None)) is not None:
+            weight = linear.weight.detach().index_select(1, parents.to(linear.weight.device))
+            # halves of a share keep their weights, halves of a weight keep their activation
+            values = _apart(weight, torch.ones(len(parents)) if shared else halves, *_pairs(pairs))
+            splits[f"{prefix}.{name}.weight"] = Split(
+                1, parents, values, halves if shared else None
+            )
+    if shared:
+        added = torch.zeros(len(parents))
+        added[pairs] = math.log(2)
+        splits[f"{prefix}.handicap"] = Split(0, parents, None, halves, added)
+    new = replace(old, units=len(parents), handicaps=old.handicaps or shared)
+    fresh = f"{prefix}.handicap" if shared and not old.handicaps else ""
+
+    def prepare(grown: Hierarchy) -> None:
+        if fresh:
+            handicap = cast("Level", grown.levels[level]).units.handicap
+            with torch.no_grad():
+                handicap.copy_(cast("Tensor", splits[fresh].added))
+
+    config = _with_level(model.config, level, new)
+    return _grown(model, config, lambda name: None if name == fresh else name, prepare, splits)
+
+
+def _pairs(pairs: Tensor) -> tuple[Tensor, Tensor]:
+    one, other = pairs.chunk(2)
+    return one, other
+
+
+def _apart(weight: Tensor, factors: Tensor, one: Tensor, other: Tensor) -> Tensor:
+    """Return factors of the columns of a weight (N, n), of which pairs differ antisymmetrically."""
+    values = factors.to(weight).expand_as(weight).clone()
+    moved = APART * factors[one].to(weight) * torch.randn(len(weight), len(one)).to(weight)
+    values[:, one] += moved
+    values[:, other] -= moved
+    return values
 
 
 def silence(block: Block) -> None:

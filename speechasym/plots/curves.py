@@ -194,9 +194,9 @@ def rate(axes: Axes, metrics: Metrics) -> list[Line2D]:
 
 
 def mark_growths(axes: Axes, metrics: Metrics) -> None:
-    """Write the size of the model, as repetitions of each level's blocks, where it has grown."""
+    """Write the sizes of the model's levels where it has grown."""
     for line, epoch in zip(metrics.growths, metrics.growth_epochs, strict=True):
-        size = "+".join(map(str, line["repeats"]))
+        size = "+".join(map(str, line["sizes"]))
         axes.annotate(
             size, (epoch, 1), xycoords=("data", "axes fraction"), xytext=(2, -2),
             textcoords="offset points", va="top", color="0.4", fontsize="x-small",

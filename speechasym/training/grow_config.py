@@ -20,12 +20,14 @@ class GrowConfig:
 
     # none; periodic:K, every K epochs; asymmetry: where and when a level is exhausted (C9)
     rule: str = "none"
-    # what grows: repetitions of blocks in each level, or levels of the stack
-    what: Literal["blocks", "levels"] = "blocks"
+    # what grows: repetitions of a level's blocks, levels on top, attention heads, or units
+    what: Literal["blocks", "levels", "heads", "units"] = "blocks"
     where: Literal["top", "bottom"] = "top"  # where new blocks are put in their level
     start: float = 0.25  # share of the configured number at the start, rounded down to at least 1
-    # asymmetry: share of the steepest fall of the dev loss, per FLOP, below which it has slowed
+    # asymmetry: share of the largest exponent of the dev loss, as a power of the FLOPs, below which
+    # the level is exhausted
     slope: float = 0.5
+    window: int = 3  # validations over which an exponent is taken
 
     def __post_init__(self) -> None:
         kind, colon, number = self.rule.partition(":")
@@ -37,8 +39,9 @@ class GrowConfig:
             raise ConfigError("rule", problem, "Use periodic:2, to grow every second epoch")
         check_range("start", self.start, "0.25", high=1)
         check_range("slope", self.slope, "0.5", high=1, above=True)
-        if self.what == "levels" and self.where != "top":
-            raise ConfigError("where", "levels are added on top only", "Use top")
+        check_range("window", self.window, "3", low=1)
+        if self.what != "blocks" and self.where != "top":
+            raise ConfigError("where", f"has no effect on {self.what}", "Leave it out")
 
     @property
     def grows(self) -> bool:

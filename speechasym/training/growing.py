@@ -4,13 +4,13 @@ A run with `grow` begins with a part of the configured model, and grows at valid
 changing what the model computes (`levels.growth`), until it has the configured size. The rules:
 
     periodic:K  every K epochs, the level that has the smallest share of its configured size
-    asymmetry   when the dev loss falls, per FLOP, by less than `slope` of its steepest fall since
+    asymmetry   when the dev loss falls by less than `slope` of the largest power of the FLOPs since
                 the model last grew; the level whose units miss most of their input
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,7 +18,7 @@ import torch
 
 from speechasym.errors import ConfigError
 from speechasym.levels import growth
-from speechasym.levels.config import HierarchyConfig
+from speechasym.levels.config import HierarchyConfig, LevelConfig
 from speechasym.levels.growth import Growth
 from speechasym.levels.hierarchy import Hierarchy, count_parameters
 from speechasym.training import checkpoints, environment, optimiser
@@ -29,6 +29,7 @@ from speechasym.training.rules.learner import Learner
 from speechasym.training.run_folder import Run, RunState, WriteMetrics
 
 TARGETS = ("labels", "following")  # of the residual structure
+LEAST_UNITS = 2  # at the start
 
 
 def check_processes(config: TrainConfig, group: ProcessGroup) -> None:
@@ -49,9 +50,17 @@ def current(config: TrainConfig, out: Path, resumes: bool) -> TrainConfig:
     if resumes:
         return replace(config, model=config_from_dict(checkpoints.load(out)[1]["config"]).model)
     small = started(cast("HierarchyConfig", config.model), config.grow)
-    sizes = {head: 1 for head in config.heads.used}
-    with torch.device("meta"):  # all growths that will come, before the first step
-        model = Hierarchy(small, 1, sizes)
+    symbols = {head: 1 for head in config.heads.used}
+    problem, remedy = (
+        "the model that it grows up to needs more memory than there is",
+        "Make it smaller",
+    )
+    # all growths that will come, before the first step
+    with (
+        environment.memory_errors_as(ConfigError("model", problem, remedy)),
+        torch.random.fork_rng(devices=()),
+    ):
+        model = Hierarchy(small, 1, symbols)
         while levels := growable(model.config, config):
             model = grow(model, config, levels[0]).model
     return replace(config, model=small)
@@ -59,21 +68,28 @@ def current(config: TrainConfig, out: Path, resumes: bool) -> TrainConfig:
 
 def started(bound: HierarchyConfig, config: GrowConfig) -> HierarchyConfig:
     """Return the model that a run begins with. Raises `ConfigError` if it is the whole one."""
+    small, whole = bound, sizes(bound, config.what)
     if config.what == "levels":
-        small = _with_levels(bound, max(1, int(config.start * len(bound.levels))))
+        small = _with_levels(bound, max(1, int(config.start * whole[0])))
     else:
-        levels = tuple(
-            replace(level, repeat=max(1, int(config.start * level.repeat)))
-            for level in bound.levels
-        )
-        small = replace(bound, levels=levels)
-    if small == bound:
-        sizes = [level.repeat for level in bound.levels]
-        found = f"{len(sizes)} levels" if config.what == "levels" else f"repeat {sizes}"
-        problem = f"{config.what} cannot grow: the run would start with all of {found}"
+        least = LEAST_UNITS if config.what == "units" else 1
+        begun = [min(size, max(least, int(config.start * size))) for size in whole]
+        levels = map(_with_size, bound.levels, begun, [config.what] * len(whole))
+        small = replace(bound, levels=tuple(levels))
+    if sizes(small, config.what) == whole:
+        problem = f"{config.what} cannot grow: the run would start with all of {whole}"
         remedy = "Use a larger model, a smaller grow.start, or grow=none"
         raise ConfigError("grow.what", problem, remedy)
     return small
+
+
+def sizes(model: HierarchyConfig, what: str) -> list[int]:
+    """Return how many a model has of what grows: in each level, or levels."""
+    if what == "levels":
+        return [len(model.levels)]
+    if what == "heads":
+        return [level.block.heads * ("attention" in level.functions) for level in model.levels]
+    return [level.units if what == "units" else level.repeat for level in model.levels]
 
 
 def growable(now: HierarchyConfig, config: TrainConfig) -> list[int]:
@@ -81,14 +97,11 @@ def growable(now: HierarchyConfig, config: TrainConfig) -> list[int]:
 
     For levels, it is the number of the next one.
     """
-    bound = cast("HierarchyConfig", config.model)
-    if config.grow.what == "levels":
-        return [len(now.levels)][: len(bound.levels) - len(now.levels)]
-    shares = {
-        number: level.repeat / most.repeat
-        for number, (level, most) in enumerate(zip(now.levels, bound.levels, strict=True))
-        if level.repeat < most.repeat
-    }
+    bound, what = cast("HierarchyConfig", config.model), config.grow.what
+    pairs = list(zip(sizes(now, what), sizes(bound, what), strict=True))
+    if what == "levels":
+        return [size for size, most in pairs if size < most]
+    shares = {number: size / most for number, (size, most) in enumerate(pairs) if size < most}
     return sorted(shares, key=lambda number: (shares[number], number))
 
 
@@ -100,27 +113,37 @@ def grow(model: Hierarchy, config: TrainConfig, level: int) -> Growth:
         config: with the model that it grows up to.
         level: one of `growable`.
     """
-    if config.grow.what == "levels":
-        bound = cast("HierarchyConfig", config.model)
+    bound, what = cast("HierarchyConfig", config.model), config.grow.what
+    if what == "levels":
         heads = _with_levels(bound, level + 1).heads
         moved = {name: getattr(heads, name).level for name in vars(heads)}
         return growth.add_level(model, bound.levels[level], moved)
+    if what == "heads":
+        return growth.split_heads(model, level)
+    if what == "units":
+        units = model.config.levels[level].units
+        return growth.split_units(model, level, min(units, bound.levels[level].units - units))
     return growth.add_blocks(model, level, 0 if config.grow.where == "bottom" else None)
 
 
-def slowed(falls: Sequence[tuple[float, float]], share: float) -> bool:
-    """Return whether a loss has lately fallen by less than a share of its steepest fall.
+def slowed(falls: Sequence[tuple[float, float]], share: float, window: int) -> bool:
+    """Return whether a loss falls by a smaller power of the FLOPs than it did before.
+
+    L = C^-a has the exponent a = -d log L / d log C, taken over `window` validations. While there
+    is capacity left it does not fall, whatever it is.
 
     Args:
-        falls: (FLOPs, loss) at validations since the model last grew.
-        share: the least of the steepest fall per FLOP.
+        falls: (FLOPs, loss), both above 0, at validations since the model last grew.
+        share: of the largest exponent so far, below which the fall has slowed.
+        window: validations between the ends of a fall.
 
     Example:
-        >>> slowed([(0, 4.0), (1, 2.0), (2, 1.5)], 0.5)
+        >>> slowed([(1, 4.0), (2, 2.0), (4, 1.0), (8, 0.9)], 0.5, 1)
         True
     """
-    rates = [(a - b) / max(y - x, 1.0) for (x, a), (y, b) in pairwise(falls)]
-    return len(rates) > 1 and rates[-1] < share * max(rates)
+    pairs = zip(falls, falls[window:], strict=False)
+    powers = [math.log(a / b) / math.log(y / x) for (x, a), (y, b) in pairs if y > x]
+    return len(powers) > 1 and powers[-1] < share * max(powers)
 
 
 def structure(watched: Mapping[str, Any], level: int) -> float:
@@ -145,7 +168,7 @@ def due(run: Run, state: RunState, watched: Mapping[str, Any]) -> int | None:
         return None
     if (period := config.grow.period) is not None:
         return levels[0] if state.grown < state.epoch // period else None
-    if not slowed(state.falls, config.grow.slope):
+    if not slowed(state.falls, config.grow.slope, config.grow.window):
         return None
     if config.grow.what == "levels":
         return levels[0]
@@ -175,14 +198,14 @@ def after_validation(
         run = _carried(run, grown)
     state.grown, state.falls = state.grown + 1, state.falls[-1:]
     state.parameters = count_parameters(run.model)
-    levels = grown.model.config.levels
+    size = sizes(grown.model.config, config.grow.what)
     state.metrics = write({
         "step": state.step, "epoch": state.epoch, "grown": state.grown, "grown_level": level,
-        "repeats": [each.repeat for each in levels], "parameters": state.parameters,
+        "sizes": size, "parameters": state.parameters,
         "flops": state.flops,
     })  # fmt: skip
-    sizes = "+".join(str(each.repeat) for each in levels)
-    text = f"{config.grow.what} of level {level} grow: {sizes}, {state.parameters:,} parameters"
+    text = f"{config.grow.what} grow at level {level}: {'+'.join(map(str, size))}"
+    text += f", {state.parameters:,} parameters"
     return run, f"step {state.step}, epoch {state.epoch}: {text}"
 
 
@@ -200,6 +223,18 @@ def _carried(run: Run, grown: Growth) -> Run:
     return run._replace(
         config=config, model=model, optimiser=adam, average=average, learner=learner
     )
+
+
+def _with_size(level: LevelConfig, size: int, what: str) -> LevelConfig:
+    """Return a level with so many of what grows."""
+    if what == "units":
+        return replace(level, units=size)
+    if what == "blocks":
+        return replace(level, repeat=size)
+    if not size:  # no attention
+        return level
+    width = level.block.head_width or level.width // level.block.heads
+    return replace(level, block=replace(level.block, heads=size, head_width=width))
 
 
 def _with_levels(bound: HierarchyConfig, count: int) -> HierarchyConfig:

@@ -102,6 +102,57 @@ def test_a_level_that_would_change_the_output_is_refused(every, level, heads, me
         growth.add_level(model, new, heads)
 
 
+@pytest.mark.parametrize("weights", ["softmax", "scaled"])
+def test_a_split_head_sums_to_the_same(weights):
+    model = model_of(functions=["attention"], block={"heads": 2, "weights": weights})
+    grown = growth.split_heads(growth.split_heads(model, 1).model, 1).model
+    assert apart(model, grown) < 1e-6
+    block = grown.config.levels[1].block
+    assert (block.heads, block.head_width) == (4, 8)
+    pair = grown.levels[1].blocks.blocks[0].function.out.weight.detach().unflatten(1, (4, 8))
+    assert not torch.equal(pair[:, 2], pair[:, 0]) and not torch.equal(pair[:, 2], pair[:, 1])
+
+
+@pytest.mark.parametrize("law", ["geometric", "softmax", "relu", "gelu"])
+def test_a_split_unit_sums_to_the_same(law):
+    model = model_of(law=law, events="none")
+    grown = growth.split_units(model, 0, 5).model
+    grown = growth.split_units(grown, 0, 13).model
+    assert apart(model, grown) < 1e-6 and grown.config.levels[0].units == 26
+    assert grown.config.levels[0].handicaps == (law in growth.SHARED)
+
+
+@pytest.mark.parametrize(
+    ("every", "split", "message"),
+    [
+        ({}, lambda m: growth.split_units(m, 0, 2), r"levels.0.events: depend on which unit"),
+        ({"law": "power"}, lambda m: growth.split_units(m, 2, 2), r"levels.2.law: halves of"),
+        ({}, lambda m: growth.split_units(m, 2, 9), r"levels.2.units: 9 of 8 units cannot split"),
+        ({}, lambda m: growth.split_heads(m, 0), r"levels.0.functions: has no attention"),
+    ],
+)  # fmt: skip
+def test_a_split_that_would_change_the_output_is_refused(every, split, message):
+    with pytest.raises(ConfigError, match=message):
+        split(model_of(**every))
+
+
+@pytest.mark.parametrize("what", ["heads", "units"])
+def test_moments_of_a_split_are_those_of_its_gradients(what):
+    model = model_of(functions=["attention"], events="none", block={"heads": 2})
+    split = growth.split_heads if what == "heads" else lambda m, n: growth.split_units(m, n, 3)
+    grown, gradients = split(model, 0), []
+    for each in (model, grown.model):
+        heads = each(X, torch.tensor(LENGTHS)).heads
+        sum(log_probs.square().sum() for log_probs, _ in heads.values()).backward()
+        gradients.append({n: p.grad for n, p in each.named_parameters() if p.grad is not None})
+    before = {f"{name}.exp_avg": value for name, value in gradients[0].items()}
+    for name, value in grown.moments(before).items():
+        name = name.removesuffix(".exp_avg")
+        scale = float(value.abs().max())
+        far = float((value - gradients[1][name]).abs().max())
+        assert far < (0.5 if name in grown.splits else 1e-3) * scale + 1e-6, name
+
+
 def test_moments_of_old_parameters_are_kept():
     model = model_of().train()
     adam = adamw(model, 1e-3, 0.01)

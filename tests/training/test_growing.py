@@ -16,16 +16,16 @@ PERIODIC = ("grow=periodic:1", "epochs=4")
 PLAIN = ("model.preset=transformer-intermediate", "grow.rule=periodic:1", "grow.what=levels")
 
 
-def repeats(out):
-    return [line["repeats"] for line in tiny.lines(out) if "grown" in line]
+def sizes(out):
+    return [line["sizes"] for line in tiny.lines(out) if "grown" in line]
 
 
 def test_a_run_grows_up_to_the_configured_model(few_words, tmp_path):
     result = train(few_words, tmp_path, "backprop+inter", *PERIODIC)
-    assert repeats(tmp_path) == [[2, 1, 1], [2, 2, 1]]
+    assert sizes(tmp_path) == [[2, 1, 1], [2, 2, 1]]
     configured = json.loads((tmp_path / "config.json").read_text())["config"]["model"]["levels"]
     assert [level["repeat"] for level in configured] == [2, 2, 1]
-    best = [line["repeats"] for line in tiny.lines(tmp_path)
+    best = [line["sizes"] for line in tiny.lines(tmp_path)
             if line["step"] <= result["best_step"] and "grown" in line]  # fmt: skip
     _, config, _ = models.open_model(tmp_path)
     assert [level.repeat for level in config.model.levels] == [[1, 1, 1], *best][-1]
@@ -37,7 +37,12 @@ def test_a_run_grows_up_to_the_configured_model(few_words, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "more", [PERIODIC, (*PLAIN, "epochs=4"), ("grow.rule=asymmetry", "grow.slope=1", "epochs=4")]
+    "more",
+    [
+        PERIODIC,
+        (*PLAIN, "epochs=4"),
+        ("grow.rule=asymmetry", "grow.slope=1", "grow.window=1", "epochs=4"),
+    ],
 )
 def test_resumed_across_growth_is_the_same_run(few_words, tmp_path, monkeypatch, more):
     train(few_words, tmp_path / "whole", "backprop+inter", *more)
@@ -110,8 +115,10 @@ def test_too_little_memory_leaves_the_checkpoint(few_words, tmp_path, monkeypatc
     ]  # fmt: skip
 
 
-def test_a_slowed_fall():
-    assert not growing.slowed([(0, 4.0), (1, 2.0)], 0.5)
-    assert growing.slowed([(0, 4.0), (1, 2.0), (2, 1.5)], 0.5)
-    assert not growing.slowed([(0, 4.0), (1, 2.0), (2, 0.5)], 0.5)
-    assert growing.slowed([(0, 4.0), (1, 3.0), (2, 3.5)], 0.5)
+def test_a_fall_has_slowed_where_its_power_has_not_its_size():
+    powers = [(c, 3.0 * c**-0.7) for c in (1.0, 2.0, 3.0, 5.0, 9.0, 20.0)]
+    assert not growing.slowed(powers, 0.9, 1) and not growing.slowed(powers, 0.9, 3)
+    flat = [*powers, (40.0, powers[-1][1] / 1.1)]
+    assert growing.slowed(flat, 0.5, 1) and not growing.slowed(flat, 0.5, 4)
+    assert growing.slowed([*powers, (40.0, 4.0)], 0.5, 1)  # it rises
+    assert not growing.slowed(powers[:2], 1.0, 1)  # nothing to compare with

@@ -68,11 +68,12 @@ class AxisScale:
 def chart(
     lines: Sequence[Line], title: str, x: str, y: str, *, log_x: bool = False, log_y: bool = True,
     labels: Sequence[tuple[str, str, float, float]] = (), least: float | None = None,
-    limits: tuple[float, float] | None = None,
+    limits: tuple[float, float] | None = None, marks: Sequence[float] = (),
 ) -> Html:  # fmt: skip
     """Draw lines over x, with a legend below; a logarithmic y axis starts at `least`, if given.
 
     limits: of the y axis, instead of what the lines need.
+    marks: places on the x axis of vertical lines.
 
     Labels are (text, class, x, y): a text above a dot.
     """
@@ -92,6 +93,8 @@ def chart(
     across = AxisScale(first, max(last, first + 1e-9), LEFT, WIDTH - RIGHT, log_x)
     up = AxisScale(low, high, HEIGHT - BOTTOM, TOP, log_y)
     parts = [*_axes(across, up, x)]
+    for place in (f"{across(mark):.1f}" for mark in marks):
+        parts.append(tag("line", x1=place, x2=place, y1=TOP, y2=HEIGHT - BOTTOM, class_="mark"))
     for line, good in drawn:
         parts += _line(line, good, across, up, low if log_y else -math.inf)
     parts += _point_labels(labels, across, up)
@@ -171,10 +174,19 @@ def curves(metrics: Metrics) -> Html:
     log = bool(lowest) and min(y for _, _, y in lowest) > 0
     rate = rate_curve(metrics)
     rates = [Line("learning rate", "rate", rate.epochs, rate.values)]
+    marks = metrics.growth_epochs
     return tag(
         "div",
-        chart(losses, "CTC loss", "epoch", "nats per label"),
-        chart(errors, "Error rate on the dev cuts", "epoch", "%", log_y=log, labels=labels),
+        chart(losses, "CTC loss", "epoch", "nats per label", marks=marks),
+        chart(
+            errors,
+            "Error rate on the dev cuts",
+            "epoch",
+            "%",
+            log_y=log,
+            labels=labels,
+            marks=marks,
+        ),
         chart(rates, "Learning rate", "epoch", "thousandths", log_y=False),
         class_="charts",
     )

@@ -140,6 +140,12 @@ def _training(data: ReportData) -> Html:
         "Training losses are averaged over 2 % of the steps; dashed lines are losses on the dev "
         "cuts. A dot marks the lowest error rate of each head."
     )
+    if data.metrics.growths:
+        *_, last = data.metrics.growths
+        text += (
+            f" Vertical lines: the model has grown, {last['grown']} times, in the end to "
+            f"{last['parameters']:,} parameters and sizes {'+'.join(map(str, last['sizes']))}."
+        )
     model = model_json(data)
     if model.get("error") is not None:
         text += (

@@ -13,3 +13,9 @@ def test_chart_scales():
     assert charts.AxisScale(0, 60, 0, 1, False).ticks() == [0, 10, 20, 30, 40, 50, 60]
     line = charts.Line("x", "phones", np.array([1.0, 2.0]), np.array([np.nan, 0.0]))
     assert "nothing to draw" in charts.chart([line], "t", "x", "y")
+
+
+def test_marks_are_vertical_lines_within_the_axes():
+    line = charts.Line("x", "phones", np.array([0.0, 4.0]), np.array([1.0, 2.0]))
+    drawn = str(charts.chart([line], "t", "x", "y", marks=[1.0, 4.0]))
+    assert drawn.count('class="mark"') == 2 and f'x1="{charts.WIDTH - charts.RIGHT:.1f}"' in drawn

@@ -41,6 +41,7 @@ def test_a_run_grows_up_to_the_configured_model(few_words, tmp_path):
     [
         PERIODIC,
         (*PLAIN, "epochs=4"),
+        ("grow.rule=periodic:1", "grow.what=units", "model.every.events=none", "epochs=4"),
         ("grow.rule=asymmetry", "grow.slope=1", "grow.window=1", "epochs=4"),
     ],
 )
@@ -87,6 +88,8 @@ def test_bad_rules_are_named(more, message):
     [
         (["grow.start=1"], r"grow.what: blocks cannot grow: the run would start with all of"),
         (["grow.what=levels"], r"levels.0.events: hysteresis shortens"),
+        (["grow.what=units"], r"levels.0.events: depend on which unit is strongest"),
+        (["grow.what=heads"], r"heads cannot grow: the run would start with all of \[0, 0, 0\]"),
         (["model.every.block.norm=post"], r"post normalises the sum"),
     ],
 )
@@ -94,6 +97,13 @@ def test_a_model_that_cannot_grow_is_refused_at_once(few_words, tmp_path, more, 
     with pytest.raises(ConfigError, match=message):
         config = read_config(None, [*few_words, "grow.rule=periodic:1", *tiny.FEATURES, *more])
         growing.current(config, tmp_path, resumes=False)
+
+
+def test_heads_grow_up_to_the_configured_ones(few_words, tmp_path):
+    more = ("model={preset: transformer, every: {width: 16}}", "grow.rule=periodic:1")
+    config = read_config(None, [*few_words, *tiny.FEATURES, *more, "grow.what=heads"])
+    (level,) = growing.current(config, tmp_path, resumes=False).model.levels
+    assert (level.block.heads, level.block.head_width) == (1, 4)  # of 4 heads
 
 
 def test_several_processes_are_refused():

@@ -131,14 +131,11 @@ class LevelConfig:
     units: int = 64  # number of competing units; 0: none
     law: str = "geometric"  # rank law of the units, one of `RankActivation.LAWS`
     resolution: float | None = None  # initial N of the law; default: all units
-<<<<<<< HEAD
     # distance by which each step of training brings units nearer that hardly ever win, so that they
     # do not die, and takes others back; 0: no such help
     conscience: float = 0.0
-=======
     # give each unit a learned handicap, the logarithm of a factor of its share: where units split
     handicaps: bool = False
->>>>>>> 8b0df98 (levels: attention heads and units that split)
     # what is added to the blocks' output: both, units, error or none
     passes: Literal["both", "units", "error", "none"] = "both"
     predict: float = 0.1  # weight of the local loss, the units' prediction of the input

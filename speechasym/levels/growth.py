@@ -262,7 +262,11 @@ def split_units(model: Hierarchy, level: int, count: int) -> Growth:
     halves = torch.ones(len(parents))
     halves[pairs] = 0.5
     prefix = f"{where}.units"
-    splits = {f"{prefix}.prototypes": Split(0, parents, None, halves)}
+    splits = {
+        f"{prefix}.prototypes": Split(0, parents, None, halves),
+        f"{prefix}.wins": Split(0, parents, halves),
+        f"{prefix}.lead": Split(0, parents),
+    }
     for name in ("predict", "value"):
         if (linear := getattr(units, name, None)) is not None:
             weight = linear.weight.detach().index_select(1, parents.to(linear.weight.device))

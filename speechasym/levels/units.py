@@ -45,15 +45,12 @@ class Units(nn.Module):
         self.key = nn.Linear(config.width, KEY, bias=False)
         self.register_buffer("centre", torch.zeros(KEY))
         self.prototypes = nn.Parameter(torch.randn(config.units, KEY))
-<<<<<<< HEAD
         self.conscience = config.conscience
         if config.conscience:
             self.register_buffer("wins", torch.full((config.units,), 1 / config.units))
             self.register_buffer("lead", torch.zeros(config.units))
-=======
         if config.handicaps:
             self.handicap = nn.Parameter(torch.zeros(config.units))
->>>>>>> 8b0df98 (levels: attention heads and units that split)
         beta = THRESHOLD if config.law in ("relu", "gelu") else 1.0
         self.law = RankActivation(
             config.units, config.law, beta=beta, resolution=config.resolution, soft=1.0
@@ -90,16 +87,12 @@ class Units(nn.Module):
         """Return the distances (B, F, U), 0 to 40, of keys (B, F, K) from the prototypes."""
         key = F.normalize(key - self.centre, dim=-1)
         similarity = key @ F.normalize(self.prototypes, dim=-1).T
-<<<<<<< HEAD
         distance = (2 * SHARPNESS) * (1 - similarity)
         if self.conscience:
             distance = distance - self.lead
-        return distance.clamp(min=0)
-=======
-        distances = (2 * SHARPNESS) * (1 - similarity).clamp(min=0)
+        distance = distance.clamp(min=0)
         handicap: Tensor | None = getattr(self, "handicap", None)
-        return distances if handicap is None else distances + self.law.beta * handicap
->>>>>>> 8b0df98 (levels: attention heads and units that split)
+        return distance if handicap is None else distance + self.law.beta * handicap
 
     @torch.no_grad()
     def initialise(self, keys: Tensor) -> None:

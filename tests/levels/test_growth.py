@@ -115,7 +115,7 @@ def test_a_split_head_sums_to_the_same(weights):
 
 @pytest.mark.parametrize("law", ["geometric", "softmax", "relu", "gelu"])
 def test_a_split_unit_sums_to_the_same(law):
-    model = model_of(law=law, events="none")
+    model = model_of(law=law, events="none", conscience=0.1)
     grown = growth.split_units(model, 0, 5).model
     grown = growth.split_units(grown, 0, 13).model
     assert apart(model, grown) < 1e-6 and grown.config.levels[0].units == 26

@@ -126,13 +126,13 @@ def test_a_stage_at_a_time_needs_less_memory_and_sends_no_gradients():
 def test_flops_of_a_matrix_product():
     held = meter.Held()
     a, b = torch.randn(5, 3), torch.randn(3, 4, requires_grad=True)
-    with (flops := meter._Flops(held)):
+    with (flops := meter.Flops(held)):
         y = a @ b
         held.stage = 2
         y.sum().backward()
     assert dict(flops.of) == {0: 2 * 60, 2: 2 * 60}
     q = torch.randn(1, 2, 6, 4)
-    with (flops := meter._Flops(held)):
+    with (flops := meter.Flops(held)):
         torch.nn.functional.scaled_dot_product_attention(q, q, q)
     assert flops.of[2] == 2 * 2 * 2 * 6 * 6 * 4
 

@@ -1,10 +1,20 @@
 """Settings of all tests, and which of them to skip."""
 
+import multiprocessing
 import os
+from multiprocessing.context import BaseContext
 
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read by torch: threads only wait on small tensors
+# One server forks the processes of all tests. What it has not imported when the first of them
+# starts, each imports by itself, for seconds. torch._inductor: for deterministic algorithms.
+PRELOAD = [
+    "lhotse", "pytest", "soxr", "torch._inductor", "torchaudio", "speechasym.ops.preloaded",
+    "speechasym.training.loop", "recipes.claims.learning.costs", "recipes.compare.jobs",
+]  # fmt: skip
+multiprocessing.get_context("forkserver").set_forkserver_preload(PRELOAD)
+BaseContext.set_forkserver_preload = lambda *_: None
 CORPORA = ("TIMIT_ROOT", "LIBRISPEECH_ROOT", "NOISE_ROOT")
 
 

@@ -15,9 +15,6 @@ from speechasym.training import distributed, loop, parallel, watch
 from speechasym.training.rules.learner import Learner
 
 CONTEXT = multiprocessing.get_context("forkserver")
-# imported once; torch._inductor comes with deterministic algorithms
-PRELOAD = ("torch._inductor", "lhotse", "speechasym.ops.preloaded", "speechasym.training.loop")
-CONTEXT.set_forkserver_preload(list(PRELOAD))
 JOIN = 200  # s; a machine may be busy
 CPU = torch.device("cpu")
 LEVELS = ("model.every={width: 8, units: 6, block: {heads: 2, dropout: 0.1}}", "epochs=2",

@@ -89,7 +89,6 @@ def test_killed_and_resumed_is_the_same_run(tmp_path, words):
     config = json.loads((tmp_path / "whole" / "config.json").read_text())
     out, rng = tmp_path / "cut", random.Random(3)
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torchaudio", "lhotse", "librosa", "pytest"])
     slow = [*more, "model.options.pause=0.001"]
     assert config["config"]["model"]["options"]["pause"] == 0.001
     for _ in range(2):

@@ -178,10 +178,10 @@ def _level_row(row: Sequence[Axes], data: LevelHistory) -> None:
     _over_time(row[1], data.epochs, data.use, COLOURS)
     _over_time(row[2], data.epochs, data.beta, ("0.2", *LAWS.values()), log=True)
     _over_time(row[3], data.epochs, data.left, COLOURS)
-    for axes, name in zip(row, ("share of the wins", "units", "β", "share explained"), strict=True):
+    for axes, name in zip(row, ("share of the wins", "share", "β", "share explained"), strict=True):
         axes.set_ylabel(name, fontsize="small")
         if axes.lines:
-            axes.legend(frameon=False, fontsize="xx-small")
+            axes.legend(framealpha=0.7, edgecolor="none", fontsize="xx-small")
     for axes in (row[1], row[3]):
         axes.set_ylim(-0.02, 1.02)
 

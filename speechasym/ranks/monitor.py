@@ -166,13 +166,12 @@ def head_states(
     entropy, span, selectivity = torch.zeros(3, heads, dtype=torch.float64)
     queries = choosing = 0
     for w, seen, time in zip(weights, visible, seconds, strict=True):
-        w = w.double().cpu()
+        w, time = w.float().cpu(), time.float().cpu()
         by_rank[:, : w.shape[-1]] += w.sort(-1, descending=True).values.sum(1)
         h = torch.special.entr(w).sum(-1)
-        distance = (time.double()[:, None] - time.double()).abs().cpu()
         count = seen.expand(w.shape).sum(-1).cpu()
         entropy += h.sum(1)
-        span += (w * distance).sum((1, 2))
+        span += (w * (time[:, None] - time).abs()).sum((1, 2))
         selectivity += torch.where(count > 1, 1 - h / count.clamp(min=2).log(), 0).sum(1)
         queries, choosing = queries + w.shape[1], choosing + int((count[0] > 1).sum())
     return [

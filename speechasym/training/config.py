@@ -319,7 +319,7 @@ class TrainConfig:
 
     @property
     def counts_flops(self) -> bool:
-        """Whether FLOPs are counted in each step, which takes a few per cent of its time."""
+        """Whether FLOPs are counted."""
         return self.flops is not None or self.grow.grows
 
     @property

@@ -9,7 +9,8 @@ changing what the model computes (`levels.growth`), until it has the configured 
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -25,11 +26,34 @@ from speechasym.training import checkpoints, environment, optimiser
 from speechasym.training.config import TrainConfig, config_from_dict
 from speechasym.training.distributed import ProcessGroup
 from speechasym.training.grow_config import GrowConfig
+from speechasym.training.on_device import Batch
+from speechasym.training.rules import meter
 from speechasym.training.rules.learner import Learner
 from speechasym.training.run_folder import Run, RunState, WriteMetrics
 
 TARGETS = ("labels", "following")  # of the residual structure
 LEAST_UNITS = 2  # at the start
+COUNTED = 10  # steps, of which one is counted
+
+
+@contextmanager
+def counted_flops(config: TrainConfig, state: RunState, batch: Batch | None) -> Iterator[None]:
+    """Add the FLOPs of the block, a step, to a run's state, if the run counts them.
+
+    Counting takes a quarter of a step's time. So the first step of a model and every
+    `COUNTED`-th are counted, and the others taken to have as many for each frame of the batch.
+    """
+    if not config.counts_flops or batch is None:
+        yield
+        return
+    frames = batch.features.shape[0] * batch.features.shape[1]
+    if state.flops_rate and state.step % COUNTED:
+        yield
+    else:
+        with meter.Flops() as flops:
+            yield
+        state.flops_rate = flops.of.total() / frames
+    state.flops += round(state.flops_rate * frames)
 
 
 def check_processes(config: TrainConfig, group: ProcessGroup) -> None:
@@ -69,6 +93,9 @@ def current(config: TrainConfig, out: Path, resumes: bool) -> TrainConfig:
 def started(bound: HierarchyConfig, config: GrowConfig) -> HierarchyConfig:
     """Return the model that a run begins with. Raises `ConfigError` if it is the whole one."""
     small, whole = bound, sizes(bound, config.what)
+    if not any(whole):
+        problem = f"the model has no {config.what} that could grow"
+        raise ConfigError("grow.what", problem, "Use blocks, or another model")
     if config.what == "levels":
         small = _with_levels(bound, max(1, int(config.start * whole[0])))
     else:
@@ -196,7 +223,7 @@ def after_validation(
         torch.manual_seed(config.seed * 1_000_003 + state.step)
         grown = grow(cast("Hierarchy", run.model), config, level)
         run = _carried(run, grown)
-    state.grown, state.falls = state.grown + 1, state.falls[-1:]
+    state.grown, state.falls, state.flops_rate = state.grown + 1, state.falls[-1:], 0.0
     state.parameters = count_parameters(run.model)
     size = sizes(grown.model.config, config.grow.what)
     state.metrics = write({

@@ -12,7 +12,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from functools import partial, reduce
 from pathlib import Path
 from typing import Any
@@ -267,7 +267,7 @@ def _step(
         measured = meter.measure(learner, task)
         start = on_device.now(device)
     model.zero_grad(set_to_none=True)
-    with meter.Flops() if config.counts_flops else nullcontext() as flops:
+    with growing.counted_flops(config, state, batch):
         loss, parts, left_out = learner.backward(task)
     if group.parts == 1:  # with several, they have gone up by now
         signs = signs_of_now()
@@ -317,10 +317,7 @@ def _step(
     state.cuts += len(part.numbers)
     _log_left_out(state, left_out, part.skipped)
     line = {"step": state.step, "epoch": state.epoch}
-    counted = {}
-    if flops is not None:
-        state.flops += flops.of.total()
-        counted["flops"] = state.flops
+    counted = {"flops": state.flops} if config.counts_flops else {}
 
     def finish() -> dict[str, Any]:
         values, count = read(), len(sums)

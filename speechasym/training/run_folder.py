@@ -66,6 +66,7 @@ class RunState:
     done: str = ""  # why the run is over
     parameters: int = 0  # of the model
     flops: int = 0  # of training so far, if they are counted
+    flops_rate: float = 0.0  # FLOPs for each frame of a batch
     grown: int = 0  # times that the model has grown
     falls: tuple[tuple[float, float], ...] = ()  # (FLOPs, dev loss) since then, see `growing`
 

@@ -30,7 +30,9 @@ from speechasym.training import config, loop
 
 CHROMIUM = browser.chromium()
 PROBLEMS = ("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded")
-SECTIONS = ["training", "errors", "confusions", "ranks", "listen", "configuration"]
+SECTIONS = [
+    "training", "watched", "errors", "confusions", "ranks", "listen", "configuration",
+]  # fmt: skip
 
 
 class Parsed(HTMLParser):

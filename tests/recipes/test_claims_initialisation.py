@@ -88,7 +88,7 @@ def test_the_speed_is_that_to_the_loss_of_kaiming_at_half_of_its_run(tmp_path, c
         finished(folder, "kaiming", seed, [9, 8, 7, 6, 5, 5, 4, 3, 2, 1, 1, 1], dev)
         finished(folder, "pca", seed, [9, 5, 5, 5, 4, 4, 3, 3, 2, 2, 1, 1], [0.9, 0.7, *dev[2:]])
         finished(folder, "late", seed, [9] * 12, [1.0] * 6)
-    # Kaiming has 2 (5 + 5) / 2 = 10 after 6 steps, pca after 3; on dev 0.7 after 6, pca after 4
+    # Kaiming has (5 + 5) / 2 after 6 steps, pca after 3; on dev 0.7 after 6, pca after 4
     assert speed.main([str(folder), "--out", str(tmp_path / "speed.md")]) == 0
     rows = [row.split(" | ") for row in capsys.readouterr().out.splitlines() if row[:2] == "| "]
     found = {row[0].strip("| "): row[1:4] for row in rows[2:]}

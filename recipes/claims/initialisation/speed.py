@@ -4,7 +4,8 @@ python -m recipes.claims.initialisation.speed OUT/mini OUT/timit --out OUT/speed
 
 Each folder is one of `recipes.compare`. Writes a table for each, and a figure of the same name as
 the file, .png. Targets are those of the base with the same seed, which has the same batches, after
-half of its run.
+half of its run. The loss is that of the first head: of the higher ones, cuts do not count while a
+level has fewer events than they have symbols, so that their losses begin near 0.
 
 Shapes: T steps.
 """
@@ -32,7 +33,7 @@ class Curve(NamedTuple):
     """Losses of a run, and its errors on dev."""
 
     steps: NDArray[np.int64]  # (T,)
-    loss: NDArray[np.float64]  # (T,) of all heads, mean over an epoch's steps
+    loss: NDArray[np.float64]  # (T,) of the first head, mean over an epoch's steps
     validated: list[int]  # steps
     errors: list[float]
 
@@ -44,10 +45,10 @@ def curve(folder: Path) -> Curve:
         lines, _ = read_metrics(folder)
     except (OSError, ValueError, LookupError) as error:
         raise OutputError(folder, f"cannot be read ({error})", "Run recipes.compare") from error
-    heads = {head: weight for head, weight in config["heads"].items() if weight}
-    target = config["target"] or next(iter(heads))
-    steps = [line for line in lines if f"loss_{target}" in line]
-    loss = np.array([sum(w * line[f"loss_{h}"] for h, w in heads.items()) for line in steps])
+    first_head = next(head for head, weight in config["heads"].items() if weight)
+    target = config["target"] or first_head
+    steps = [line for line in lines if f"loss_{first_head}" in line]
+    loss = np.array([line[f"loss_{first_head}"] for line in steps])
     window = max(1, sum(line["epoch"] == steps[0]["epoch"] for line in steps))
     total = np.cumsum(np.concatenate([np.zeros(1), loss]))
     last = np.arange(1, len(loss) + 1)
@@ -141,7 +142,7 @@ def figure(corpora: dict[str, dict[str, list[Curve]]], path: Path) -> None:
             if system == BASE:
                 half = int(length * HALF) - 1
                 axis.axhline(middle[half], color="#777777", lw=0.8, ls=":")
-        axis.set(title=name, xlabel="step", ylabel="training loss", yscale="log")
+        axis.set(title=name, xlabel="step", ylabel="training loss of the first head", yscale="log")
         axis.spines[["top", "right"]].set_visible(False)
     axes[-1].legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8, frameon=False)
     drawing.savefig(path, dpi=110)

@@ -115,9 +115,9 @@ def test_only_the_parts_that_are_kept_are_set():
     with_nothing = changed([])
     assert all(n.endswith(("prototypes", "centre", "log_width")) for n in with_nothing)
     for part, names in (
+        ("enter", ("enter",)), ("functions", ("function.inside",)), ("key", ("units.key",)),
         ("scales", ("norm_in", "compress")), ("law", ("units.law",)), ("balance", ("norm_out",)),
     ):  # fmt: skip
         more = changed([part]) - with_nothing
         assert more and all(any(name in n for name in names) for n in more), (part, more)
-    assert any("enter.weight" in n for n in changed(["maps"]))
     assert changed(list(ablation.PARTS)) > with_nothing

@@ -1,10 +1,10 @@
 """Train `initialise: asymmetry` with only some of its parts, to see which of them help (C17).
 
-python -m recipes.claims.initialisation.ablation CONFIG --test CUTS --out OUT --keep maps,law ...
+python -m recipes.claims.initialisation.ablation CONFIG --test CUTS --out OUT --keep enter,law ...
     [--seeds 3] [--set KEY=VALUE ...]
 
-Each --keep is a variant, of comma-separated parts: maps, scales, prototypes, law, balance; or none.
-What is not kept stays as `drawn` sets it. Results join those of `recipes.compare` in OUT.
+Each --keep is a variant, of comma-separated parts: enter, functions, key (the first maps of levels,
+functions and units), scales, prototypes, law, balance; or none. What is not kept stays as `drawn` sets it. Results join those of `recipes.compare` in OUT.
 """
 
 import argparse
@@ -13,6 +13,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
+
+from torch import Tensor
 
 from recipes.compare.jobs import (
     RESULT,
@@ -28,30 +30,44 @@ from speechasym import files
 from speechasym.config import check_choice
 from speechasym.levels import initialise
 
-PARTS = ("maps", "scales", "prototypes", "law", "balance")
+PARTS = ("enter", "functions", "key", "scales", "prototypes", "law", "balance")
 
 
 @contextmanager
 def only(kept: Sequence[str]) -> Iterator[None]:
     """Let asymmetry set these parts only."""
+    point, set_block, set_units = (
+        getattr(initialise, name) for name in ("_point", "_set_block", "_set_units")
+    )
+    maps = ["enter"]  # that are being set
+
+    def point_if_kept(*words: Any) -> None:
+        if maps[-1] in kept:
+            point(*words)
+
+    def block(method: str, block: Any, parts: Any, share: float | None) -> None:
+        maps.append("functions")
+        set_block(method, block, parts, share if "balance" in kept else None)
+        maps.pop()
+
+    def units(*words: Any) -> None:
+        maps.append("key")
+        set_units(*words)
+        maps.pop()
 
     def nothing(*_: Any) -> None:
         return None
 
-    set_block = initialise._set_block
+    def no_events(keys: Any, count: int) -> Tensor:
+        return keys[0][0].new_zeros(0, keys[0][0].shape[2])
 
-    def unbalanced(method: str, block: Any, parts: Any, share: float | None) -> None:
-        set_block(method, block, parts, None)
-
-    changed = {
-        "maps": ("_point", nothing), "scales": ("_set_scales", nothing),
-        "prototypes": ("_events", lambda keys, count: keys[0][0].new_zeros(0, keys[0][0].shape[2])),
-        "law": ("_set_law", nothing), "balance": ("_set_block", unbalanced),
-    }  # fmt: skip
+    changed: dict[str, Any] = {"_point": point_if_kept, "_set_block": block, "_set_units": units}
+    changed |= {} if "scales" in kept else {"_set_scales": nothing}
+    changed |= {} if "prototypes" in kept else {"_events": no_events}
+    changed |= {} if "law" in kept else {"_set_law": nothing}
     with ExitStack() as stack:
-        for part, (name, new) in changed.items():
-            if part not in kept:
-                stack.enter_context(patch.object(initialise, name, new))
+        for name, new in changed.items():
+            stack.enter_context(patch.object(initialise, name, new))
         yield
 
 

@@ -4,7 +4,8 @@ python -m recipes.claims.initialisation.ablation CONFIG --test CUTS --out OUT --
     [--seeds 3] [--set KEY=VALUE ...]
 
 Each --keep is a variant, of comma-separated parts: enter, functions, key (the first maps of levels,
-functions and units), scales, prototypes, law, balance; or none. What is not kept stays as `drawn` sets it. Results join those of `recipes.compare` in OUT.
+functions and units), scales, prototypes, law, balance; or none. What is not kept stays as `drawn`
+sets it. Results join those of `recipes.compare` in OUT.
 """
 
 import argparse

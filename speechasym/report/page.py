@@ -143,8 +143,9 @@ def _training(data: ReportData) -> Html:
     if data.metrics.growths:
         *_, last = data.metrics.growths
         text += (
-            f" Vertical lines: the model has grown, {last['grown']} times, in the end to "
-            f"{last['parameters']:,} parameters and sizes {'+'.join(map(str, last['sizes']))}."
+            f" Vertical lines mark where the model grew: {last['grown']} times, to "
+            f"{last['parameters']:,} parameters (sizes of the levels: "
+            f"{'+'.join(map(str, last['sizes']))})."
         )
     model = model_json(data)
     if model.get("error") is not None:

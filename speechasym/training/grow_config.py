@@ -24,10 +24,13 @@ class GrowConfig:
     what: Literal["blocks", "levels", "heads", "units"] = "blocks"
     where: Literal["top", "bottom"] = "top"  # where new blocks are put in their level
     start: float = 0.25  # share of the configured number at the start, rounded down to at least 1
-    # asymmetry: share of the largest exponent of the dev loss, as a power of the FLOPs, below which
-    # the level is exhausted
+    # asymmetry: what shows that a level is exhausted: the structure of its error, or the dev loss
+    evidence: Literal["structure", "loss"] = "structure"
+    # structure: share of that at the validation before, from which on it persists
+    persists: float = 0.95
+    # loss: share of the largest exponent of the loss, as a power of the FLOPs, below which it slows
     slope: float = 0.5
-    window: int = 3  # validations over which an exponent is taken
+    window: int = 3  # loss: validations over which an exponent is taken
 
     def __post_init__(self) -> None:
         kind, colon, number = self.rule.partition(":")
@@ -39,6 +42,7 @@ class GrowConfig:
             raise ConfigError("rule", problem, "Use periodic:2, to grow every second epoch")
         check_range("start", self.start, "0.25", high=1)
         check_range("slope", self.slope, "0.5", high=1, above=True)
+        check_range("persists", self.persists, "0.95", above=True)
         check_range("window", self.window, "3", low=1)
         if self.what != "blocks" and self.where != "top":
             raise ConfigError("where", f"has no effect on {self.what}", "Leave it out")
@@ -64,6 +68,10 @@ class GrowConfig:
             problem = f"{self.rule} cannot be combined with learning.rule={learning.rule}"
             remedy = "Use learning.rule=backprop+inter without inter, or grow=none"
             raise ConfigError("grow.rule", f"{problem} and its nets beside the stages", remedy)
+        units = [level.units for level in model.levels]
+        if self.rule == "asymmetry" and self.evidence == "structure" and not any(units):
+            problem = "asymmetry needs levels with units, whose error has structure or not"
+            raise ConfigError("grow.rule", problem, "Use grow.evidence=loss, or units")
         if self.rule == "asymmetry" and not monitor:
             remedy = "Use monitor=true, or grow=periodic:2"
             raise ConfigError("grow.rule", "asymmetry needs what monitor sees", remedy)

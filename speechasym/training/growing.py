@@ -4,8 +4,10 @@ A run with `grow` begins with a part of the configured model, and grows at valid
 changing what the model computes (`levels.growth`), until it has the configured size. The rules:
 
     periodic:K  every K epochs, the level that has the smallest share of its configured size
-    asymmetry   when the dev loss falls by less than `slope` of the largest power of the FLOPs since
-                the model last grew; the level whose units miss most of their input
+    asymmetry   a level whose error has structure that persists: it tells as much of labels and the
+                next input as at the validation before (by `persists`); the one that tells most.
+                With evidence=loss: when the dev loss falls by less than `slope` of the largest
+                power of the FLOPs since the model last grew, the level that tells most
 """
 
 import math
@@ -195,11 +197,19 @@ def due(run: Run, state: RunState, watched: Mapping[str, Any]) -> int | None:
         return None
     if (period := config.grow.period) is not None:
         return levels[0] if state.grown < state.epoch // period else None
-    if not slowed(state.falls, config.grow.slope, config.grow.window):
-        return None
-    if config.grow.what == "levels":
-        return levels[0]
-    return max(levels, key=lambda level: structure(watched, level))
+    watched_levels = range(len(cast("HierarchyConfig", run.config.model).levels))
+    told = [structure(watched, level) for level in watched_levels]
+    before, state.structure = state.structure, tuple(told)
+    if config.grow.evidence == "loss":
+        if not slowed(state.falls, config.grow.slope, config.grow.window):
+            return None
+    else:
+        share, top = config.grow.persists, len(told) - 1
+        levels = [
+            level for level in levels
+            if (at := min(level, top)) < len(before) and told[at] >= share * before[at] > 0
+        ]  # fmt: skip
+    return max(levels, key=lambda level: told[min(level, len(told) - 1)], default=None)
 
 
 def after_validation(

@@ -69,6 +69,7 @@ class RunState:
     flops_rate: float = 0.0  # FLOPs for each frame of a batch
     grown: int = 0  # times that the model has grown
     falls: tuple[tuple[float, float], ...] = ()  # (FLOPs, dev loss) since then, see `growing`
+    structure: tuple[float, ...] = ()  # of the error of each level at the last validation
 
     def share(self, config: TrainConfig, cuts: int) -> float:
         """Return the share of the run that is done (1: all), if an epoch has so many cuts."""

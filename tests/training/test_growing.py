@@ -1,6 +1,8 @@
 """Growth in runs: by each rule, resumed to the bit, and refused where it is not possible."""
 
 import json
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import tiny
@@ -11,8 +13,10 @@ from speechasym.plots.curves import curves_figure, read_metrics
 from speechasym.training import growing, models
 from speechasym.training.config import read_config
 from speechasym.training.distributed import ProcessGroup
+from speechasym.training.run_folder import RunState
 
 PERIODIC = ("grow=periodic:1", "epochs=4")
+LOSS = ("grow.rule=asymmetry", "grow.evidence=loss")
 PLAIN = ("model.preset=transformer-intermediate", "grow.rule=periodic:1", "grow.what=levels")
 
 
@@ -42,7 +46,7 @@ def test_a_run_grows_up_to_the_configured_model(few_words, tmp_path):
         PERIODIC,
         (*PLAIN, "epochs=4"),
         ("grow.rule=periodic:1", "grow.what=units", "model.every.events=none", "epochs=4"),
-        ("grow.rule=asymmetry", "grow.slope=1", "grow.window=1", "epochs=4"),
+        (*LOSS, "grow.slope=1", "grow.window=1", "epochs=4"),
     ],
 )
 def test_resumed_across_growth_is_the_same_run(few_words, tmp_path, monkeypatch, more):
@@ -74,6 +78,7 @@ def test_a_budget_in_flops_ends_the_run(few_words, tmp_path):
         (["grow=periodic"], r"must be asymmetry, periodic:K or none"),
         (["grow=asymmetry", "model.preset=recurrent"], r"asymmetry needs a model of levels"),
         (["grow=asymmetry", "learning=local"], r"asymmetry cannot be combined with learning.rule"),
+        (["grow=asymmetry", "model.preset=transformer"], r"asymmetry needs levels with units"),
         (["grow=asymmetry", "monitor=false"], r"asymmetry needs what monitor sees"),
         (["grow.rule=asymmetry", "grow.start=2"], r"grow.start.*: must be >= 0 and <= 1, got 2"),
     ],
@@ -123,6 +128,28 @@ def test_too_little_memory_leaves_the_checkpoint(few_words, tmp_path, monkeypatc
     assert train(few_words, tmp_path, "backprop+inter", *PERIODIC, "save_every=1", resume=True)[
         "finished"
     ]  # fmt: skip
+
+
+def watched(*told):
+    """What the monitor says of levels whose errors tell so much."""
+    rows = [
+        {"level": n, "labels": {"error": share / 2}, "following": {"error": share / 2}}
+        for n, share in enumerate(told)
+    ]
+    return {"levels": [*rows[:-1], rows[-1] | {"following": None}]}  # too few steps on top
+
+
+def test_the_level_grows_whose_structure_persists_and_is_the_largest():
+    config = read_config(None, ["data.train=a", "data.dev=b", "grow=asymmetry"])
+    now = replace(config, model=growing.started(config.model, config.grow))
+    run, state = SimpleNamespace(config=now, bound=config.model), RunState()
+    found = []
+    for told in ((0.8, 0.9, 0.1), (0.79, 0.91, 0.1), (0.77, 0.8, 0.1), (0.7, 0.6, 0.1)):
+        state.last, state.flops = {"dev_loss_phones": 1.0}, state.flops + 1
+        found.append(growing.due(run, state, watched(*told)))
+    assert found == [None, 1, 0, None]  # 0.77 of 0.79 persists, 0.8 of 0.91 does not
+    whole = SimpleNamespace(config=config, bound=config.model)
+    assert growing.due(whole, state, watched(0.9, 0.9, 0.9)) is None  # has its size
 
 
 def test_a_fall_has_slowed_where_its_power_has_not_its_size():

@@ -267,10 +267,10 @@ def check_range(
         return
     inside = low <= value <= high and not (above and value == low) and not (below and value == high)
     if not (inside and math.isfinite(value)):
-        expected = f"{'>' if above else '>='} {low:g}"
+        expected = f"{'>' if above else '>='} {low:.10g}"
         if high < math.inf:
-            expected += f" and {'<' if below else '<='} {high:g}"
-        raise ConfigError(name, f"must be {expected}, got {value:g}", f"Use {example}")
+            expected += f" and {'<' if below else '<='} {high:.10g}"
+        raise ConfigError(name, f"must be {expected}, got {value:.10g}", f"Use {example}")
 
 
 def to_yaml(config: Any, top: bool = True) -> str:

@@ -17,7 +17,7 @@ class SpeechAsymError(Exception):
 
     def __str__(self) -> str:
         subject, problem, remedy = self.args
-        stop, end = ("" if text.endswith("?") else "." for text in (problem, remedy))
+        stop, end = ("" if text.endswith(("?", "...")) else "." for text in (problem, remedy))
         return f"{subject}: {problem}{stop} {remedy}{end}"
 
 

@@ -115,5 +115,6 @@ def _phone_of_run(trained: TrainedModel, symbol: str, name: str) -> str:
     inventory = trained.inventories["phones"]
     if (phone := labels.phone_in(symbol, inventory)) is not None:
         return phone
-    problem = f"the run does not know the phone {symbol!r}; it knows {' '.join(inventory[:5])} ..."
+    some = " ".join(inventory[:5])
+    problem = f"the run does not know the phone {symbol!r}; it knows {some}, for example"
     raise AlignmentError(name, problem, "Use the phones that it was trained on")

@@ -53,7 +53,7 @@ def pronunciations(entries: Lexicon, words: Iterable[str], inventory: Sequence[s
             written[word] = list(dict.fromkeys(rows))
     if missing:
         some, examples = ", ".join(p for p, _ in missing.most_common(5)), " ".join(inventory[:8])
-        problem = f"the run's phones head does not write {some}; it writes {examples} ..."
+        problem = f"the run's phones head does not write {some}; it writes {examples}, for example"
         remedy = "Give a lexicon in its phones, or train on speech that has them all"
         raise DecodingError("lexicon", problem, remedy)
     return written

@@ -108,6 +108,8 @@ def test_to_dict_and_back(path):
         ("epochs=[", "is not a valid YAML value"),
         ("seed.x=1", "must be an integer"),
         ("weight_decay=.nan", "must be >= 0, got nan"),
+        ("learning.blocks=0", r"must be >= 1, got 0\. Use 1, 2, 3 \.\.\.$"),
+        ("seed=2147483648", r"< 2147483648, got 2147483648\. Use 0, 1, 2 \.\.\.$"),
     ],
 )
 def test_faults_are_named(word, message):

@@ -13,19 +13,20 @@ from torch import Tensor
 from recipes.claims.learning import stacks
 from recipes.claims.learning.processes import Server
 from recipes.claims.learning.stacks import Part
-from recipes.claims.learning.systems import Trainer
+from recipes.claims.learning.systems import RATE
 from speechasym.training.distributed import ProcessGroup
 
 REPEATS = 3
 ROUND_TRIPS = 30
 
 
-class Levels(Trainer):
+class Levels(Server):
     """One process that times each level of the stack by itself."""
 
     def __init__(self, group: ProcessGroup, setup: stacks.Setup) -> None:
         model = stacks.build(setup)
-        super().__init__(group, setup, model.parameters())
+        self.setup, self.batch = setup, stacks.batch(setup, 0)
+        self.optimiser = torch.optim.AdamW(model.parameters(), RATE)
         self.parts = [Part(model, range(n, n + 1)) for n in range(setup.levels)]
 
     def measure(self) -> dict[str, Any]:
@@ -50,7 +51,7 @@ class Levels(Trainer):
 
     def _pass(self, n: int) -> dict[str, list[float]]:
         """Time one pass forward and backward of n utterances."""
-        features, labels = (t[:n] for t in self.batches[0])
+        features, labels = (t[:n] for t in self.batch)
         inputs, outputs = [], []
         times: list[float] = []
         x = features

@@ -4,6 +4,7 @@ Each class is one process of a system.
 """
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from itertools import repeat
@@ -32,7 +33,7 @@ RATE = 1e-3
 SCHEDULES = {"1F1B": Schedule1F1B, "GPipe": ScheduleGPipe}
 
 
-class Trainer(Server):
+class Trainer(Server, ABC):
     """A process that trains some parameters: those of the stack, or of a part of it."""
 
     def __init__(self, group: ProcessGroup, setup: Setup, parameters: Iterable[Tensor]) -> None:
@@ -42,9 +43,9 @@ class Trainer(Server):
         self.meter = Meter()
         self.losses: list[float] = []
 
+    @abstractmethod
     def backward(self, features: Tensor, labels: Tensor) -> None:
         """Add the gradients of a batch (B, F, D), (B, L)."""
-        raise NotImplementedError
 
     def run(self, steps: int) -> list[float]:
         """Train, and return the losses that this process has seen."""

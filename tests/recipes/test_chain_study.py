@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+from helpers import resumed
 
-from recipes.claims.block.depth import FRAMES, SYMBOLS, read, symbols
+from recipes.claims.block.lines import read
+from recipes.claims.block.task import FRAMES, SYMBOLS, symbols
 from recipes.claims.learning import chain_report, chain_study
 from speechasym.training.on_device import Batch
 from speechasym.training.rules.errors import Task
@@ -70,9 +72,7 @@ def test_it_resumes_and_reports(tmp_path, capsys):
     assert "## 8 blocks, 2 stages, 4 steps, 2 seeds" in text and "| theory | correction |" in text
     assert (tmp_path / "chain8.png").stat().st_size > 5000
 
-    out.write_text(out.read_text()[:-40])  # stopped while writing
-    chain_study.main(arguments)
-    printed = capsys.readouterr().out
+    printed = resumed(capsys, chain_study.main, arguments, out)
     assert "8 blocks, theory, correction" in printed and "8 blocks, none" not in printed
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from helpers import resumed
 
 from recipes.claims.limits import sharpen, splice, sweep, synthetic, tasks
 from recipes.compare.systems import read_systems
@@ -70,9 +71,7 @@ def test_it_resumes_and_reports(tmp_path, capsys):
     text = (tmp_path / "synthetic.md").read_text()
     assert "## recall: 3 steps, seeds 0 to 1" in text and "scaled: too few seeds" in text
     assert (tmp_path / "synthetic.png").stat().st_size > 5000
-    path.write_text(path.read_text()[:-40])  # stopped while writing
-    synthetic.main(arguments)
-    said = capsys.readouterr().out
+    said = resumed(capsys, synthetic.main, arguments, path)
     assert (
         "recall, scaled: the net of the least loss" in said
         and "recall, softmax: the net of the least loss" not in said

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from recipes.claims.block.depth import COLOURS
+from recipes.claims.block.depth_report import COLOURS
 from recipes.claims.learning.report import HALF, read_metrics
 from recipes.compare.jobs import guarded, publish, read_lines
 from recipes.provenance import table

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recipes.claims.block.depth import COLOURS, formatted, plain
+from recipes.claims.block.depth_report import COLOURS, formatted, plain
 from recipes.provenance import table
 
 HEARING = ("imitation", "broadcast", "correction")  # rules with a part from the top

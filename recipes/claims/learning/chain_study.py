@@ -1,6 +1,6 @@
 """Does what a stage learns from fade along a chain where backpropagation does (C18)?
 
-Chains of 24 and 96 residual blocks learn the task of `recipes.claims.block.depth` by each rule. A
+Chains of 24 and 96 residual blocks learn the task of `recipes.claims.block.task` by each rule. A
 stage is 4 blocks with the nets of `training.rules`. All seeds and learning rates of a chain run as
 one (`torch.func.vmap`), so the errors are written once more here, for steps that all stages share;
 a test compares their gradients with those of `Learner`.
@@ -9,7 +9,6 @@ Shapes: N nets (rates x seeds), R rates, S seeds, G stages, B batch, F frames, D
 """
 
 import argparse
-import json
 import math
 import time
 from collections.abc import Sequence
@@ -20,15 +19,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from recipes.claims.block.depth import (
-    FRAMES,
-    SYMBOLS,
-    Adam,
-    number,
-    read,
-    symbols,
-)
+from recipes.claims.block.lines import append, number, read
+from recipes.claims.block.task import FRAMES, SYMBOLS, Adam, symbols
 from recipes.claims.learning.chain_report import report
+from recipes.compare.jobs import publish
 from speechasym.levels import chain
 from speechasym.levels.block import Block
 from speechasym.levels.chain import StageOutput
@@ -327,15 +321,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 if done >= {(rate, seed) for rate in args.rates for seed in range(args.seeds)}:
                     continue
                 lines = train(*kind, args.rates, args.seeds)
-                with args.out.open("a") as file:
-                    file.write("".join(json.dumps(line) + "\n" for line in lines))
+                append(args.out, lines)
                 best = min((line["end"] for line in lines if line["end"] is not None), default=None)
                 spent = sum(line["seconds"] for line in lines)
                 print(f"{depth} blocks, {norm}, {rule}: {best} nats at best, {spent:.0f} s")
     if lines := read(args.out):
         text = report(lines, args.out.parent, NORMS, list(RULES))
-        args.out.with_suffix(".md").write_text(text, "utf-8")
-        print(text)
+        publish(text, args.out.with_suffix(".md"))
     else:
         parser.error(f"{args.out} contains no results; run without --report")
 

@@ -5,21 +5,19 @@ where the strongest takes all, makes the softmax's errors too, no rule of weight
 scores are wrong. Else the weights blur, and the others say how fast 1 / beta has to grow.
 """
 
-import argparse
 import json
 import math
-import shlex
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from recipes.claims.block.depth import number
+from recipes.claims.block.lines import number
 from recipes.claims.limits import synthetic
+from recipes.claims.limits.options import command, open_parser
 from recipes.claims.limits.tasks import TASKS, Weigh
+from recipes.compare.jobs import publish
 from recipes.provenance import commit, machine, table
 
 
@@ -46,12 +44,8 @@ WEIGHTS = {
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train a net for each task, rate and seed, and test it with all weights."""
-    parser = argparse.ArgumentParser(
-        prog="python -m recipes.claims.limits.sharpen",
-        description=(__doc__ or "").splitlines()[0],
-    )
+    parser = open_parser("sharpen", __doc__)
     add = parser.add_argument
-    add("--out", type=Path, default=Path("out/claims/limits"), help="folder of results")
     add("--tasks", nargs="+", default=list(TASKS), choices=TASKS, help="tasks to train")
     add("--seeds", type=int, default=synthetic.SEEDS, help="number of seeds, from 0")
     add("--rates", type=float, nargs="+", default=synthetic.RATES, help="learning rates")
@@ -60,10 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     torch.set_num_threads(1)
     args.out.mkdir(parents=True, exist_ok=True)
-    words = sys.argv[1:] if arguments is None else arguments
     parts = [
         "# The softmax in training, other weights in the test",
-        f"`{parser.prog} {shlex.join(words)}`, commit {commit()}, {machine()}, torch"
+        f"`{command(parser, arguments)}`, commit {commit()}, {machine()}, torch"
         f" {torch.__version__}. Errors in %: mean over seeds and bootstrap 95 % interval.",
     ]
     with (args.out / "sharpen.jsonl").open("w") as file:
@@ -87,9 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 rows.append([name, *(synthetic.written(column) for column in chosen.T)])
             parts.append(f"## {task}")
             parts.append(table(["weights", *(f"{f} x" for f in synthetic.FACTORS)], rows).rstrip())
-    text = "\n\n".join(parts) + "\n"
-    (args.out / "sharpen.md").write_text(text, "utf-8")
-    print(text)
+    publish("\n\n".join(parts) + "\n", args.out / "sharpen.md")
 
 
 if __name__ == "__main__":

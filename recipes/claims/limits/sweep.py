@@ -6,11 +6,8 @@ is trained: scores are drawn, and the weights of each law measured. See README.m
 Shapes: D draws, N competitors, B values of beta.
 """
 
-import argparse
 import json
 import math
-import shlex
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from recipes.claims.limits.options import command, open_parser
+from recipes.compare.jobs import publish
 from recipes.provenance import commit, machine, table
 from speechasym.ranks import laws
 
@@ -214,12 +213,8 @@ def _figure(lines: list[dict[str, Any]], path: Path) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, and write the report."""
-    parser = argparse.ArgumentParser(
-        prog="python -m recipes.claims.limits.sweep",
-        description=(__doc__ or "").splitlines()[0],
-    )
+    parser = open_parser("sweep", __doc__)
     add = parser.add_argument
-    add("--out", type=Path, default=Path("out/claims/limits"), help="folder of results")
     add("--counts", type=int, nargs="+", default=list(COUNTS), help="numbers of competitors")
     add("--draws", type=int, default=DRAWS, help="rows of scores for each number")
     add("--seed", type=int, default=0, help="of the scores")
@@ -231,10 +226,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     lines = sweep(args.counts, BETAS, args.draws, args.seed)
     text = "".join(json.dumps(line) + "\n" for line in lines)
     (args.out / "sweep.jsonl").write_text(text, "utf-8")
-    words = sys.argv[1:] if arguments is None else arguments
-    said = report(lines, f"{parser.prog} {shlex.join(words)}", args.out)
-    (args.out / "sweep.md").write_text(said, "utf-8")
-    print(said)
+    publish(report(lines, command(parser, arguments), args.out), args.out / "sweep.md")
 
 
 if __name__ == "__main__":

@@ -6,11 +6,7 @@ many, for each rule that turns scores into weights. See README.md.
 Shapes: N nets (rates x seeds), R rates, S seeds, L lengths.
 """
 
-import argparse
-import json
 import math
-import shlex
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,8 +18,12 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 import speechasym
-from recipes.claims.block.depth import COLOURS, ROUNDS, Adam, number, read
+from recipes.claims.block.depth_report import COLOURS, ROUNDS
+from recipes.claims.block.lines import append, number, read
+from recipes.claims.block.task import Adam
+from recipes.claims.limits.options import command, open_parser
 from recipes.claims.limits.tasks import HEADS, RULES, TASKS, Nets, Weigh, classes, draw
+from recipes.compare.jobs import publish
 from recipes.provenance import commit, machine, table
 from speechasym.ranks.laws import selectivity
 
@@ -302,12 +302,8 @@ def _figure(tasks: dict[str, dict[str, Runs]], path: Path) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train the runs that are missing in --out, then report."""
-    parser = argparse.ArgumentParser(
-        prog="python -m recipes.claims.limits.synthetic",
-        description=(__doc__ or "").splitlines()[0],
-    )
+    parser = open_parser("synthetic", __doc__)
     add = parser.add_argument
-    add("--out", type=Path, default=Path("out/claims/limits"), help="folder of results")
     add("--tasks", nargs="+", default=list(TASKS), choices=TASKS, help="tasks to train")
     add("--rules", nargs="+", default=list(RULES), choices=RULES, help="rules to train")
     add("--seeds", type=int, default=SEEDS, help="number of seeds, from 0")
@@ -339,8 +335,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             lines = list(
                 train(task, rule, args.steps, args.rates, args.seeds, args.tests, args.shortest)
             )
-            with path.open("a") as file:
-                file.write("".join(json.dumps(line) + "\n" for line in lines))
+            append(path, lines)
             errors = min(lines, key=lambda line: line["loss"] or math.inf)["error"]
             print(
                 f"[{time.monotonic() - began:6.1f} s] {task}, {rule}: the net of the least loss has"
@@ -350,11 +345,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             )
     if not (lines := read(path)):
         parser.error(f"{path} contains no results; run without --report")
-    words = sys.argv[1:] if arguments is None else arguments
-    command = f"{parser.prog} {shlex.join(word for word in words if word != '--report')}"
-    text = report(lines, command, args.out)
-    (args.out / "synthetic.md").write_text(text, "utf-8")
-    print(text)
+    text = report(lines, command(parser, arguments), args.out)
+    publish(text, args.out / "synthetic.md")
 
 
 if __name__ == "__main__":

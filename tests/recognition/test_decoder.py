@@ -288,7 +288,7 @@ def test_tune_finds_what_helps(lm):
         ({"letters_weight": math.nan}, "letters_weight: must be >= 0, got nan"),
         ({"word_score": math.inf}, "word_score: must be finite, got inf"),
         ({"beam": 0}, "beam: must be an integer >= 1, got 0"),
-        ({"beam": 10**7}, "beam: must be >= 1 and <= 100000, got 1e.07"),
+        ({"beam": 10**7}, "beam: must be >= 1 and <= 100000, got 10000000"),
         ({"width": 0}, "width: must be > 0, got 0"),
         ({"source": "words"}, "source: must be one of phones, letters, both, got 'words'"),
         ({"phones_weight": 0}, "weights: at least one for phones"),

@@ -9,13 +9,13 @@ An answer is changed, event by event, while that lowers the sum of errors, in wh
 the louder, the less entropy its own posteriors have: its selectivity. No further net decides.
 
 What remains is a sequence of events. The probability of each, against its omission and its
-strongest rival, follows from the mean error of the nets with each of the three.
+strongest rival, is the mean of those that follow from each net's errors with the three.
 
 Shapes: B batch, F frames, D columns, M nets, S steps of a net, V classes (0 is CTC's blank), G
 steps of the grid on which the boundaries of all nets' steps lie, E events (labels of the answer).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -69,38 +69,54 @@ def voices(readings: Sequence[Reading]) -> NDArray[np.float64]:
     return loud / loud.mean()
 
 
-class _Errors:
-    """Sums of the nets' errors for answers, by their voices; each is computed once."""
+class Evidence:
+    """The nets' log p of answers; each is computed once."""
 
     def __init__(self, readings: Sequence[Reading]) -> None:
-        self.log_probs = [reading.log_probs for reading in readings]
-        self.voices = voices(readings)
-        self.lowest: list[float] | None = None
-        self.known: dict[Labels, float] = {}
+        self.readings = readings
+        self.lowest: NDArray[np.float64] | None = None
+        self.known: dict[Labels, NDArray[np.float64]] = {}
 
     def __call__(self, answers: Sequence[Labels]) -> NDArray[np.float64]:
-        """Return (N,) sums of -log p over the nets, for N answers."""
+        """Return (N, M) log p of N answers by each net; the first call is with the nets' own."""
         new = list(dict.fromkeys(answer for answer in answers if answer not in self.known))
         if new:
-            values = np.array([ctc.log_likelihoods(p, new) for p in self.log_probs])  # (M, N)
-            if self.lowest is None:  # the first answers are the nets' own
-                finite = np.where(np.isfinite(values), values, np.inf).min(1)
-                self.lowest = (np.where(np.isfinite(finite), finite, 0.0) - FLOOR).tolist()
-            sums = self.voices @ np.maximum(values, np.array(self.lowest)[:, None])
-            self.known |= zip(new, (-sums).tolist(), strict=True)
-        return np.array([self.known[answer] for answer in answers])
+            values = np.array([ctc.log_likelihoods(r.log_probs, new) for r in self.readings]).T
+            if self.lowest is None:
+                lowest = np.where(np.isfinite(values), values, np.inf).min(0)
+                self.lowest = np.where(np.isfinite(lowest), lowest, 0.0) - FLOOR
+            self.known |= zip(new, np.maximum(values, self.lowest), strict=True)
+        rows = [self.known[answer] for answer in answers]
+        return np.array(rows).reshape(-1, len(self.readings))
 
 
-def arbitrate(readings: Sequence[Reading]) -> Verdict:
+Errors = Callable[[Sequence[Labels]], NDArray[np.float64]]  # (N,) of N answers
+
+
+def arbitrate(
+    readings: Sequence[Reading], loud: NDArray[np.float64] | None = None,
+    *, evidence: Evidence | None = None, answers: Sequence[Labels] | None = None,
+) -> Verdict:  # fmt: skip
     """Return what several nets read together in one utterance, from what each reads in it.
+
+    Args:
+        loud: (M,) voices, 1 in the mean; default: `voices`.
+        evidence: of the same readings, if they have been arbitrated before.
+        answers: to begin with and to take parts from; default: the nets' own.
 
     Example:
         >>> verdict = arbitrate([Reading(log_probs, frames), Reading(others, their_frames)])
         >>> verdict.labels, verdict.said.mean(1)  # the answer, and how many nets gave it
     """
-    own = [reading.labels for reading in readings]
-    errors = _Errors(readings)
-    mixture, frames = _on_grid(readings)
+    own = [reading.labels for reading in readings] if answers is None else list(answers)
+    loud = voices(readings) if loud is None else loud
+    evidence = Evidence(readings) if evidence is None else evidence
+
+    def errors(labels: Sequence[Labels]) -> NDArray[np.float64]:
+        return -evidence(labels) @ loud
+
+    held, frames = on_grid(readings)
+    mixture = held.logsumexp(0).log_softmax(-1)
     answer = own[int(errors(own).argmin())]
     while True:  # each change lowers the sum of errors, so this ends
         answer = _exchange(answer, own, errors)
@@ -108,20 +124,22 @@ def arbitrate(readings: Sequence[Reading]) -> Verdict:
         rivals = [_rival(mixture[first:end], label) for first, end, label in spans]
         parts: list[Part] = [(n, n + 1, ()) for n in range(len(answer))]
         parts += [(n, n + 1, (rival,) * (rival > 0)) for n, rival in enumerate(rivals)]
-        better, gains = _improve(answer, parts, errors)
+        better = _improve(answer, parts, errors)
         if better == answer:
             break
         answer = better
+    alone = [_replaced(answer, [part]) for part in parts]
+    share = _shares(evidence(alone) - evidence([answer]), loud)
     said = np.zeros((len(answer), len(own)), bool)
     for net, labels in enumerate(own):
         for op in Levenshtein.opcodes(answer, labels):
             said[op.src_start : op.src_end, net] = op.tag == "equal"
-    rows, steps, at = _rows(mixture, spans, rivals, gains / len(readings))
+    rows, steps, at = _rows(mixture, spans, rivals, share)
     times = np.stack([frames[at[:, 0], 0], frames[at[:, 1] - 1, 1]], 1)
     return Verdict(rows, times, answer, steps, said)
 
 
-def _exchange(answer: Labels, own: Sequence[Labels], errors: _Errors) -> Labels:
+def _exchange(answer: Labels, own: Sequence[Labels], errors: Errors) -> Labels:
     """Return the answer after parts of the nets' own ones have replaced parts that are worse."""
     while True:
         parts: list[Part] = [
@@ -130,36 +148,51 @@ def _exchange(answer: Labels, own: Sequence[Labels], errors: _Errors) -> Labels:
             for op in Levenshtein.opcodes(answer, labels)
             if op.tag != "equal"
         ]
-        better, _ = _improve(answer, list(dict.fromkeys(parts)), errors)
+        better = _improve(answer, list(dict.fromkeys(parts)), errors)
         if better == answer:
             return answer
         answer = better
 
 
-def _improve(
-    answer: Labels, parts: Sequence[Part], errors: _Errors
-) -> tuple[Labels, NDArray[np.float64]]:
-    """Return the answer with the parts that lower the errors, and the gain by each part alone.
+def _improve(answer: Labels, parts: Sequence[Part], errors: Errors) -> Labels:
+    """Return the answer with the parts that lower the errors; the same if none does.
 
     Of parts that touch, the one that gains most is taken; and only the best of all if it alone is
     better than all together.
     """
-    changed = [answer[:first] + part + answer[end:] for first, end, part in parts]
-    before, *after = errors([answer, *changed])
-    gains = before - np.array(after)
-    order = [n for n in np.argsort(-gains, kind="stable").tolist() if gains[n] > 0]
+    before, *after = errors([answer, *(_replaced(answer, [part]) for part in parts)])
+    order = [n for n in np.argsort(after, kind="stable").tolist() if after[n] < before]
     if not order:
-        return answer, gains
+        return answer
     chosen: list[Part] = []
     for n in order:
         first, end, _ = parts[n]
         if all(end < other[0] or first > other[1] for other in chosen):
             chosen.append(parts[n])
-    together = answer
-    for first, end, part in sorted(chosen, reverse=True):
-        together = together[:first] + part + together[end:]
-    best = changed[order[0]]
-    return (together if errors([together])[0] < errors([best])[0] else best), gains
+    together, best = _replaced(answer, chosen), _replaced(answer, chosen[:1])
+    return together if errors([together])[0] < errors([best])[0] else best
+
+
+def _replaced(answer: Labels, parts: Sequence[Part]) -> Labels:
+    """Return the answer with parts that do not touch replaced."""
+    for first, end, part in sorted(parts, reverse=True):
+        answer = answer[:first] + part + answer[end:]
+    return answer
+
+
+def _shares(odds: NDArray[np.float64], loud: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return p (E, 3) that an event is as heard, is nothing, or is its rival.
+
+    That is the mean of what each net would say, by their voices: nets that contradict each other,
+    each of them sure, make the event unsure.
+
+    Args:
+        odds: (2 E, M) log odds, by each net, of nothing for each event, then of its rival.
+        loud: (M,) voices.
+    """
+    nothing, rival = odds.reshape(2, -1, len(loud))
+    each = np.exp(np.stack([np.zeros_like(rival), nothing, rival]).clip(-700, 700))
+    return (each / each.sum(0) @ loud / len(loud)).T
 
 
 def _rival(rows: Tensor, label: int) -> int:
@@ -169,22 +202,21 @@ def _rival(rows: Tensor, label: int) -> int:
     return int(best.argmax()) if len(best) > 2 else 0
 
 
-def _on_grid(readings: Sequence[Reading]) -> tuple[Tensor, NDArray[np.float64]]:
-    """Return the mean probability (G, V), as logarithms, of the nets' steps held on one grid."""
+def on_grid(readings: Sequence[Reading]) -> tuple[Tensor, NDArray[np.float64]]:
+    """Return the nets' log-probabilities (M, G, V) held over one grid, and its frames (G, 2)."""
     edges = np.unique(np.concatenate([reading.frames.ravel() for reading in readings]))
-    edges = edges[np.concatenate([[True], np.diff(edges) > 1e-6])]
+    edges = edges[np.concatenate([[True], np.diff(edges) > 1e-3])]
     middles = (edges[1:] + edges[:-1]) / 2
     held = []
     for reading in readings:
         step = np.searchsorted(reading.frames[:, 1], middles, side="right")
         held.append(reading.log_probs[torch.from_numpy(step.clip(max=len(reading.frames) - 1))])
-    mixture = torch.stack(held).logsumexp(0).log_softmax(-1)
-    return mixture, np.stack([edges[:-1], edges[1:]], 1)
+    return torch.stack(held), np.stack([edges[:-1], edges[1:]], 1)
 
 
 def _rows(
     mixture: Tensor, spans: Sequence[tuple[int, int, int]], rivals: Sequence[int],
-    gains: NDArray[np.float64],
+    share: NDArray[np.float64],
 ) -> tuple[Tensor, list[int], NDArray[np.int64]]:  # fmt: skip
     """Return log-probabilities (S, V) of events and of the steps between, and where they are.
 
@@ -192,7 +224,7 @@ def _rows(
         mixture: (G, V) of the grid.
         spans: first step, step after the last, and label of each event.
         rivals: (E,) other label for each.
-        gains: (2 E,) mean gains, at most 0, of the nets by omitting an event and by its rival.
+        share: (E, 3) p that an event is as heard, is nothing, or is its rival.
 
     Returns:
         Log-probabilities, the step of each event, and the steps (S, 2) of the grid under each.
@@ -211,10 +243,10 @@ def _rows(
         if number == len(spans):
             break
         label, rival = spans[number][2], rivals[number]
-        odds = torch.tensor([0.0, gains[number], gains[len(spans) + number]], dtype=torch.float64)
-        share = odds.softmax(0) if rival else torch.cat([odds[:2].softmax(0), torch.zeros(1)])
         row = FAINT * mixture[first:end].exp().mean(0).double()
-        row.index_add_(0, torch.tensor([label, 0, rival]), (1 - FAINT) * share)
+        row.index_add_(
+            0, torch.tensor([label, 0, rival]), torch.from_numpy((1 - FAINT) * share[number])
+        )
         row[label] = max(float(row[label]), 1.001 * float(row.max()))  # also where two are equal
         steps.append(len(at))
         at.append((first, end))

@@ -69,17 +69,21 @@ def test_no_answer_of_a_net_and_no_small_change_is_better(seed):
         assert error(verdict.labels[:n] + verdict.labels[n + 1 :]) >= least - 1e-4
 
 
-def test_the_probability_of_an_event_follows_from_the_mean_error():
+def test_the_probability_of_an_event_is_the_mean_of_what_each_net_says():
     nets = [reading([[1, 8, 1], [8, 1, 1]]), reading([[2, 5, 3], [6, 1, 3]])]
     verdict = arbitrate(nets)
     assert verdict.labels == (1,)
-    log_p = [
-        np.mean(voices(nets) * [log_likelihood(net.log_probs, row) for net in nets])
-        for row in ([1], [], [2])
-    ]
-    expected = np.exp(log_p) / np.exp(log_p).sum()
+    each = np.exp([[log_likelihood(n.log_probs, row) for row in ([1], [], [2])] for n in nets])
+    expected = voices(nets) @ (each / each.sum(1, keepdims=True)) / 2
     row = verdict.log_probs[verdict.steps[0]].exp()
     np.testing.assert_allclose(row[[1, 0, 2]], expected, atol=2e-3)
+
+
+def test_nets_that_contradict_each_other_make_an_event_unsure():
+    agree = arbitrate([spikes(5, {1: 1, 3: 3}, 0.99) for _ in range(3)])
+    differ = arbitrate([spikes(5, {1: label, 3: 3}, 0.99) for label in (1, 1, 2)])
+    sure, unsure = (v.log_probs[v.steps[0], 1].exp() for v in (agree, differ))
+    assert agree.labels == differ.labels == (1, 3) and sure > 0.95 > 0.7 > unsure
 
 
 @pytest.mark.parametrize("seed", range(4))

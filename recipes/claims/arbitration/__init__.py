@@ -1,0 +1,1 @@
+"""Several nets answer: who is heard? (C14)."""

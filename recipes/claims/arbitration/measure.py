@@ -1,0 +1,202 @@
+"""Compare rules by which several nets give one answer, and calibrate how sure it is (C14).
+
+    python -m recipes.claims.arbitration.measure --run NAME=FOLDER ... --dev CUTS --test CUTS \\
+        --noise FOLDER --out OUT --name mini
+
+What nets read is kept in OUT/NAME/*.npz and used again. Rules have nothing to choose but the gate,
+the best net and the temperature, which are chosen on dev.
+"""
+
+import argparse
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from recipes.claims.arbitration import readings
+from recipes.claims.arbitration.readings import Condition
+from recipes.claims.arbitration.rules import RULES, Gate, Scene, decided
+from recipes.claims.asymmetry.common import log
+from recipes.provenance import commit, machine
+from speechasym import files
+from speechasym.levels.arbitration import Verdict
+from speechasym.recognition.trained_model import open_run
+from speechasym.scoring import calibration
+from speechasym.scoring.error_rates import ErrorRate, error_rate
+
+RIVAL = "mean of log-probabilities"
+OURS = list(RULES)[-1]
+Answers = dict[str, list[str]]  # {utterance: symbols}
+
+
+def scenes(condition: Condition, head: str, nets: Sequence[str], usual: dict) -> list[Scene]:
+    """Return the utterances of a condition as these nets read them with a head."""
+    return [Scene(utterance, head, nets, usual) for utterance in condition.utterances]
+
+
+def scored(condition: Condition, head: str, answers: Answers) -> ErrorRate:
+    """Return the error rate of answers, with its drawings of speakers."""
+    said = {u.name: u.said[head] for u in condition.utterances}
+    speakers = {u.name: u.speaker for u in condition.utterances}
+    return error_rate(said, answers, speakers=speakers)
+
+
+def row(score: ErrorRate, rival: ErrorRate | None) -> dict[str, Any]:
+    """Return a rate with its interval, and its difference from a rival's, in points."""
+    result: dict[str, Any] = {"rate": score.rate, "interval": [score.low, score.high]}
+    if rival is not None:
+        low, high = np.nanquantile(score.samples - rival.samples, [0.025, 0.975])
+        result["difference"] = [score.rate - rival.rate, float(low), float(high)]
+    return result
+
+
+def sure(verdicts: Sequence[Verdict], seen: Sequence[Scene], symbols: Sequence[str]) -> tuple:
+    """Return log-probabilities (N, V) of all events, their labels, and which were said (N,)."""
+    rows, labels, correct = [], [], []
+    for verdict, scene in zip(verdicts, seen, strict=True):
+        rows.append(verdict.log_probs[verdict.steps].numpy())
+        labels += verdict.labels
+        hypothesis = [symbols[label - 1] for label in verdict.labels]
+        correct.append(calibration.hits(scene.said, hypothesis))
+    return np.concatenate(rows), np.array(labels, int), np.concatenate(correct)
+
+
+def compare(
+    conditions: dict[str, Condition], head: str, nets: Sequence[str], rules: Sequence[str]
+) -> dict[str, Any]:
+    """Compare rules for one head.
+
+    Args:
+        conditions: {PART-CONDITION: what is read}, such as dev-clean and test-10.
+        nets: the names of the nets that read together.
+        rules: names of `RULES`, and `gate`.
+    """
+    symbols = next(iter(conditions.values())).symbols[head]
+    clean = conditions["dev-clean"]
+    usual = {
+        net: float(np.mean([u.errors[head][net] for u in clean.utterances]))
+        for net in nets if net in clean.utterances[0].errors[head]
+    }  # fmt: skip
+    seen = {name: scenes(condition, head, nets, usual) for name, condition in conditions.items()}
+
+    def text(labels: Sequence[int]) -> list[str]:
+        return [symbols[label - 1] for label in labels]
+
+    single = {
+        name: [
+            scored(conditions[name], head, {s.name: text(s.readings[n].labels) for s in rows})
+            for n in range(len(nets))
+        ]
+        for name, rows in seen.items()
+    }
+    best = int(np.argmin([score.rate for score in single["dev-clean"]]))
+    answers = {name: RULES[name] for name in rules if name in RULES}
+    if "gate" in rules:
+        gate = Gate(len(nets))
+        dev = [scene for name, rows in seen.items() if name.startswith("dev") for scene in rows]
+        gate.learn(dev, {symbol: n + 1 for n, symbol in enumerate(symbols)})
+        answers["softmax gate, learned on dev"] = gate.answer
+    result: dict[str, Any] = {
+        "head": head,
+        "nets": list(nets),
+        "best": nets[best],
+        "conditions": {},
+    }
+    for name, rows in seen.items():
+        if name.startswith("dev"):
+            continue
+        condition, table, rival = conditions[name], {}, None
+        scores = {}
+        for rule, answer in answers.items():
+            began = time.process_time()
+            scores[rule] = scored(condition, head, {s.name: text(answer(s)) for s in rows})
+            scores[rule] = scores[rule], time.process_time() - began
+        rival = scores[RIVAL][0]
+        for n, score in enumerate(single[name]):
+            table[f"net {nets[n]}"] = row(score, rival)
+        table["best net, chosen on dev"] = row(single[name][best], rival)
+        for rule, (score, seconds) in scores.items():
+            table[rule] = {**row(score, rival), "seconds": round(seconds, 2)}
+        for rule in ("best net, chosen on dev", "majority (ROVER)", list(RULES)[1], list(RULES)[6]):
+            other = single[name][best] if rule.startswith("best") else scores.get(rule, (None,))[0]
+            if other is not None:
+                table[OURS][f"against {rule}"] = row(scores[OURS][0], other)["difference"]
+        result["conditions"][name.removeprefix("test-")] = table
+        log(f"{head} {name}: " + "; ".join(f"{k} {100 * v['rate']:.1f}" for k, v in table.items()))
+    result["calibration"] = calibrated(seen, symbols)
+    return result
+
+
+def calibrated(seen: dict[str, list[Scene]], symbols: Sequence[str]) -> dict[str, Any]:
+    """Return the temperature that is best on dev, and calibration errors in each condition."""
+    events = {name: sure([decided(s) for s in rows], rows, symbols) for name, rows in seen.items()}
+    dev = [rows for name, rows in events.items() if name.startswith("dev")]
+    temperature = calibration.best_temperature(*map(np.concatenate, zip(*dev, strict=True)))
+    result: dict[str, Any] = {"temperature": temperature}
+    for name, (log_probs, labels, correct) in events.items():
+        errors = [
+            calibration.calibration_error(
+                calibration.tempered(log_probs, labels, t).clip(0, 1), correct
+            )
+            for t in (1.0, temperature)
+        ]
+        result[name] = {"events": len(labels), "correct": float(correct.mean()), "ece": errors}
+    return result
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    add = parser.add_argument
+    add("--run", action="append", required=True, metavar="NAME=FOLDER")
+    add("--dev", required=True)
+    add("--test", required=True)
+    add("--noise", type=Path, help="folder of noises; default: only as recorded")
+    add("--lexicon", help="for the phones that are said, if the cuts have none")
+    add("--snr", type=float, nargs="*", default=[10.0, 0.0])
+    add("--every", type=int, default=1, help="of test, reads one of so many cuts in noise")
+    add("--every-dev", type=int, default=1)
+    add("--heads", nargs="*")
+    add("--rules", nargs="*", default=[*RULES, "gate"])
+    add("--name", required=True, help="of the corpus")
+    add("--nets", default="all", help="what the results call these nets")
+    add("--out", type=Path, default=Path("out/claims/arbitration"))
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    paths = dict(word.split("=", 1) for word in options.run)
+    runs: dict[str, Any] = {}
+    conditions: dict[str, Condition] = {}
+    for part, cuts in (("dev", options.dev), ("test", options.test)):
+        for snr in [None, *(options.snr if options.noise else [])]:
+            name = f"{part}-{'clean' if snr is None else f'{snr:g}'}"
+            path = options.out / options.name / f"{name}.npz"
+            if not path.exists():
+                runs = runs or {name: open_run(folder) for name, folder in paths.items()}
+                every = (
+                    options.every_dev if part == "dev" else options.every if snr is not None else 1
+                )
+                condition = readings.read(
+                    runs, cuts, part, noise=options.noise, snr_db=snr, every=every,
+                    lexicon=options.lexicon,
+                )  # fmt: skip
+                readings.save(path, condition)
+                log(f"read {path}")
+            conditions[name] = readings.load(path, list(paths), options.heads)
+    heads = options.heads or list(conditions["dev-clean"].symbols)
+    for head in heads:
+        result = compare(conditions, head, list(paths), options.rules)
+        result |= {
+            "corpus": options.name,
+            "set": options.nets,
+            "commit": commit(),
+            "machine": machine(),
+        }
+        path = options.out / "results" / f"{options.name}-{options.nets}-{head}.json"
+        files.write_json(path, result)
+
+
+if __name__ == "__main__":
+    main()

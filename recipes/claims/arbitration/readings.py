@@ -1,0 +1,129 @@
+"""What nets read in cuts, clean and in noise, kept in a file for each condition.
+
+Shapes: S steps of a net, V classes.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from speechasym.corpora.manifests import stream_cuts
+from speechasym.levels.arbitration import Reading, reading
+from speechasym.recognition.recogniser import Recogniser
+from speechasym.recognition.references import reference_phones
+from speechasym.recognition.trained_model import TrainedModel
+from speechasym.training import cut_features, dataset
+from speechasym.training.augment import Variant, hashed_seed
+from speechasym.training.cuts import read_noises
+
+OF_DEV = ("city", "rain", "train")  # noises that rules may be chosen in
+
+
+class Utterance(NamedTuple):
+    """What is said in an utterance, and what nets read in it."""
+
+    name: str
+    speaker: str
+    said: dict[str, list[str]]  # {head: symbols}
+    readings: dict[str, dict[str, Reading]]  # {head: {net: what it reads}}
+    errors: dict[str, dict[str, float]]  # {head: {net: mean error with which units predict}}
+
+
+class Condition(NamedTuple):
+    """Utterances of one set of cuts in one noise."""
+
+    symbols: dict[str, list[str]]  # {head: symbols}
+    utterances: list[Utterance]
+
+
+def read(
+    nets: Mapping[str, TrainedModel], cuts: str | Path, part: str, *, noise: Path | None = None,
+    snr_db: float | None = None, every: int = 1, lexicon: str | Path | None = None,
+) -> Condition:  # fmt: skip
+    """Read cuts with each net.
+
+    Args:
+        nets: {name: run}, with the same features and symbols.
+        part: dev or test; the noises of one are not heard in the other.
+        noise: folder of recordings of noise; each cut has one of them, in turn.
+        snr_db: of the noise; None: as recorded.
+        every: reads one of so many cuts.
+        lexicon: for the phones that are said, if the cuts and the run have none.
+    """
+    first = next(iter(nets.values()))
+    labels = replace(first.config.data.labels, lexicon=None)
+    config = replace(first.config.data, workers=0, cache=None, labels=labels)
+    heads = list(first.inventories)
+    recogniser = Recogniser(first, lexicon=lexicon)
+    spelled = reference_phones(recogniser, (cut for _, cut in stream_cuts(cuts)))
+    data = dataset.load(
+        config, str(cuts), heads, inventories=first.inventories, show_progress=False,
+        pronunciations=spelled.entries,
+    )  # fmt: skip
+    recordings = []
+    if noise is not None and snr_db is not None:
+        recordings = [
+            n for n in read_noises(noise) if (Path(n.id).stem in OF_DEV) == (part == "dev")
+        ]
+    utterances = []
+    for number, (_, cut) in enumerate(stream_cuts(cuts)):
+        if number % every:
+            continue
+        task = cut_features.FeatureTask(cut, first.feature_config)
+        if recordings:
+            place = hashed_seed(0, cut.id, part) % 1000 / 1000
+            task = task._replace(
+                noise=recordings[number // every % len(recordings)],
+                variant=Variant(noise=0, place=place, snr_db=float(snr_db or 0.0)),
+            )
+        rows = cut_features.features_of(task)
+        readings: dict[str, dict[str, Reading]] = {head: {} for head in heads}
+        errors: dict[str, dict[str, float]] = {head: {} for head in heads}
+        for name, net in nets.items():
+            output = net.output(rows)
+            for head in heads:
+                readings[head][name] = reading(output, head)
+                level = output.levels[getattr(net.model.config.heads, head).level]
+                if level.error is not None:
+                    errors[head][name] = float(level.error.sum() / level.mask.sum())
+        said = {head: data.reference(head, number) for head in heads}
+        utterances.append(Utterance(cut.id, data.speakers[number], said, readings, errors))
+    return Condition({h: list(first.inventories[h]) for h in heads}, utterances)
+
+
+def save(path: Path, condition: Condition) -> None:
+    """Write a condition as .npz."""
+    arrays, about = {}, []
+    for n, u in enumerate(condition.utterances):
+        about.append([u.name, u.speaker, u.said, u.errors])
+        for head, by_net in u.readings.items():
+            for net, r in by_net.items():
+                arrays[f"{n}|{head}|{net}|p"] = r.log_probs.numpy().astype(np.float16)
+                arrays[f"{n}|{head}|{net}|t"] = r.frames.astype(np.float32)
+    text = json.dumps([condition.symbols, about])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(path, about=np.array(text), **arrays)  # type: ignore[arg-type]
+
+
+def load(path: Path, nets: Sequence[str], heads: Sequence[str] | None = None) -> Condition:
+    """Read what `save` wrote, of these nets and heads only."""
+    with np.load(path) as file:
+        symbols, about = json.loads(str(file["about"]))
+        utterances = []
+        for n, (name, speaker, said, errors) in enumerate(about):
+            readings = {
+                head: {net: _reading(file, f"{n}|{head}|{net}") for net in nets}
+                for head in heads or symbols
+            }
+            utterances.append(Utterance(name, speaker, said, readings, errors))
+    return Condition(symbols, utterances)
+
+
+def _reading(file: Mapping[str, np.ndarray], key: str) -> Reading:
+    log_probs = torch.from_numpy(file[f"{key}|p"].astype(np.float32)).log_softmax(-1)
+    return Reading(log_probs, file[f"{key}|t"].astype(np.float64))

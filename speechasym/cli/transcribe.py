@@ -36,6 +36,8 @@ def add_parser(commands: Any) -> None:
     text = "mean, or a number from 0 (default: as in training)"
     add("--channel", type=optional(str), help=text)
     add("--longest", type=float, default=30.0, metavar="S", help="longest segment, in s")
+    text = "put a question mark after symbols with less confidence, 0 to 1"
+    add("--unsure", type=float, default=0.0, metavar="P", help=text)
     add_decoder(parser)
 
 
@@ -58,7 +60,7 @@ def run(options: Namespace) -> int:
             warn(result.error)
             continue
         print(f"{result.path}  ({result.transcript.seconds:.2f} s)")
-        print(textwrap.indent(str(result.transcript), "  "), flush=True)
+        print(textwrap.indent(result.transcript.lines(options.unsure), "  "), flush=True)
         if result.textgrid is not None:
             print(f"  -> {result.textgrid}", flush=True)
     return 1 if failed else 0

@@ -9,7 +9,8 @@ An answer is changed, event by event, while that lowers the sum of errors, in wh
 the louder, the less entropy its own posteriors have: its selectivity. No further net decides.
 
 What remains is a sequence of events. The probability of each, against its omission and its
-strongest rival, is the mean of those that follow from each net's errors with the three.
+strongest rival, is the mean of those that follow from each net's errors with the three, the sharper
+the more selective the net is: in noise, nets are unsure but err as if they were not.
 
 Shapes: B batch, F frames, D columns, M nets, S steps of a net, V classes (0 is CTC's blank), G
 steps of the grid on which the boundaries of all nets' steps lie, E events (labels of the answer).
@@ -33,6 +34,7 @@ from speechasym.levels.level import ModelOutput
 Labels = tuple[int, ...]
 Part = tuple[int, int, Labels]  # first label, label after the last, and what replaces them
 LEAST_ENTROPY = 1e-3  # nats; less counts as this
+USUAL_ENTROPY = 0.4  # nats with which a net's log odds are about right; see docs/decoding.md
 FLOOR = 20.0  # nats that an answer for which a net has too few steps is worse than its worst
 FAINT = 1e-3  # share of an event's probability that all other classes keep
 
@@ -59,13 +61,15 @@ class Verdict(NamedTuple):
     said: NDArray[np.bool_]  # (E, M) which nets had the label in their own answer
 
 
-def voices(readings: Sequence[Reading]) -> NDArray[np.float64]:
-    """Return (M,) how loud each net is, 1 in the mean: 1 / H^2 by its selectivity.
+def entropies(readings: Sequence[Reading]) -> NDArray[np.float64]:
+    """Return (M,) the entropy of each net's classes in nats, the mean over its steps."""
+    means = [-(r.log_probs.exp() * r.log_probs).nansum(-1).mean().item() for r in readings]
+    return np.maximum(means, LEAST_ENTROPY)
 
-    H is the entropy of its classes in nats, the mean over the steps of the utterance.
-    """
-    entropy = [-(r.log_probs.exp() * r.log_probs).nansum(-1).mean().item() for r in readings]
-    loud = np.maximum(entropy, LEAST_ENTROPY) ** -2
+
+def voices(readings: Sequence[Reading]) -> NDArray[np.float64]:
+    """Return (M,) how loud each net is, 1 in the mean: 1 / H^2 by its entropy, its selectivity."""
+    loud = entropies(readings) ** -2
     return loud / loud.mean()
 
 
@@ -129,7 +133,8 @@ def arbitrate(
             break
         answer = better
     alone = [_replaced(answer, [part]) for part in parts]
-    share = _shares(evidence(alone) - evidence([answer]), loud)
+    odds = (evidence(alone) - evidence([answer])) * (USUAL_ENTROPY / entropies(readings)) ** 2
+    share = _shares(odds, loud)
     said = np.zeros((len(answer), len(own)), bool)
     for net, labels in enumerate(own):
         for op in Levenshtein.opcodes(answer, labels):

@@ -50,10 +50,14 @@ class Transcript(NamedTuple):
     segments: int  # in which the recording was read
 
     def __str__(self) -> str:
-        """One line for each head, with its name."""
+        return self.lines()
+
+    def lines(self, unsure: float = 0.0) -> str:
+        """One line for each head, with its name, as `text_of`."""
         width = 2 + max(7, *map(len, self.symbols))
         return "\n".join(
-            f"{head + ':':<{width}}{self.text_of(head) or '(nothing)'}" for head in self.symbols
+            f"{head + ':':<{width}}{self.text_of(head, unsure) or '(nothing)'}"
+            for head in self.symbols
         )
 
     @property
@@ -82,9 +86,15 @@ class Transcript(NamedTuple):
         """The words found with a lexicon and a language model."""
         return tuple(self.symbols.get(BY_LEXICON, ()))
 
-    def text_of(self, head: str) -> str:
-        """The symbols of a head in one line; letters are joined to words."""
-        labels = [i.label for i in self.symbols[head]]
+    def text_of(self, head: str, unsure: float = 0.0) -> str:
+        """The symbols of a head in one line; letters are joined to words.
+
+        Symbols with less confidence than `unsure` have a question mark.
+        """
+        labels = [
+            f"{i.label}?" if i.confidence < unsure and i.label.strip() else i.label
+            for i in self.symbols[head]
+        ]
         return " ".join("".join(labels).split() if head == "letters" else labels)
 
     def tiers(self) -> dict[str, list[Interval]]:

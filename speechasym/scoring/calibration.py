@@ -52,9 +52,11 @@ def hits(reference: Sequence[str], hypothesis: Sequence[str]) -> NDArray[np.bool
     return correct
 
 
-def tempered(log_probs: NDArray, labels: NDArray, temperature: float) -> NDArray[np.float64]:
-    """Return p (N,) of labels by log-probabilities (N, V) divided by a temperature."""
-    scaled = log_probs / temperature
+def tempered(
+    log_probs: NDArray, labels: NDArray, temperature: float | NDArray
+) -> NDArray[np.float64]:
+    """Return p (N,) of labels by log-probabilities (N, V) divided by a temperature, or (N,)."""
+    scaled = log_probs / np.reshape(temperature, (-1, 1))
     scaled = np.exp(scaled - scaled.max(1, keepdims=True))
     return scaled[np.arange(len(labels)), labels] / scaled.sum(1)
 

@@ -7,7 +7,14 @@ from levels.test_ctc import log_likelihood
 from torch import nn
 
 from speechasym.levels import ctc
-from speechasym.levels.arbitration import Arbitration, Reading, arbitrate, voices
+from speechasym.levels.arbitration import (
+    USUAL_ENTROPY,
+    Arbitration,
+    Reading,
+    arbitrate,
+    entropies,
+    voices,
+)
 from speechasym.levels.level import ModelOutput
 
 
@@ -74,6 +81,7 @@ def test_the_probability_of_an_event_is_the_mean_of_what_each_net_says():
     verdict = arbitrate(nets)
     assert verdict.labels == (1,)
     each = np.exp([[log_likelihood(n.log_probs, row) for row in ([1], [], [2])] for n in nets])
+    each = (each / each[:, :1]) ** ((USUAL_ENTROPY / entropies(nets)) ** 2)[:, None]
     expected = voices(nets) @ (each / each.sum(1, keepdims=True)) / 2
     row = verdict.log_probs[verdict.steps[0]].exp()
     np.testing.assert_allclose(row[[1, 0, 2]], expected, atol=2e-3)

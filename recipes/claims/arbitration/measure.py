@@ -131,19 +131,39 @@ def compare(
 
 
 def calibrated(seen: dict[str, list[Scene]], symbols: Sequence[str]) -> dict[str, Any]:
-    """Return the temperature that is best on dev, and calibration errors in each condition."""
+    """Return calibration errors on test: at temperature 1, at the best on dev, and crossed.
+
+    Crossed: each half of test, in the order of its cuts, has the temperature that is best for the
+    other half, because cuts of dev, or their voices, may have been trained on.
+    """
     events = {name: sure([decided(s) for s in rows], rows, symbols) for name, rows in seen.items()}
-    dev = [rows for name, rows in events.items() if name.startswith("dev")]
-    temperature = calibration.best_temperature(*map(np.concatenate, zip(*dev, strict=True)))
-    result: dict[str, Any] = {"temperature": temperature}
+
+    dev = [e for name, e in events.items() if name.startswith("dev")]
+    on_dev = calibration.best_temperature(*map(np.concatenate, zip(*dev, strict=True)))
+    result: dict[str, Any] = {"temperature": on_dev}
+    halves = {name: (np.arange(len(e[1])) * 2 // max(1, len(e[1]))) for name, e in events.items()}
+    crossed = []
+    for half in (0, 1):
+        rows = [
+            [x[halves[name] == half] for x in e]
+            for name, e in events.items() if name.startswith("test")
+        ]  # fmt: skip
+        crossed.append(calibration.best_temperature(*map(np.concatenate, zip(*rows, strict=True))))
+    result["crossed"] = crossed
     for name, (log_probs, labels, correct) in events.items():
-        errors = [
-            calibration.calibration_error(
-                calibration.tempered(log_probs, labels, t).clip(0, 1), correct
-            )
-            for t in (1.0, temperature)
-        ]
-        result[name] = {"events": len(labels), "correct": float(correct.mean()), "ece": errors}
+        if name.startswith("dev"):
+            continue
+        temperatures = [np.ones(len(labels)), np.full(len(labels), result["temperature"])]
+        temperatures.append(np.array(crossed)[1 - halves[name]])
+        errors = []
+        for t in temperatures:
+            p = calibration.tempered(log_probs, labels, t).clip(0, 1)
+            errors.append(calibration.calibration_error(p, correct))
+        p = calibration.tempered(log_probs, labels, temperatures[1])
+        result[name] = {
+            "events": len(labels), "correct": float(correct.mean()), "ece": errors,
+            "kept": [float((p >= 0.5).mean()), float(correct[p >= 0.5].mean())],
+        }  # fmt: skip
     return result
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import speechasym
 from speechasym.cli.evaluate import BY_LEXICON, add_decoder, decoder_options
 from speechasym.cli.options import add_overwrite, optional, split_runs, warn
+from speechasym.config import check_range
 from speechasym.errors import ConfigError
 
 
@@ -46,6 +47,7 @@ def run(options: Namespace) -> int:
     runs, inputs = split_runs(options.inputs)
     if not inputs:
         raise ConfigError("FILE", f"no recordings after the run {runs[-1]}", "Give recordings")
+    check_range("--unsure", options.unsure, "0.5", high=1)
     heads = None if options.heads is None else [options.heads]
     if heads and options.lm is not None:
         heads.append(BY_LEXICON)

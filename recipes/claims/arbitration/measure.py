@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from recipes.claims.arbitration import readings
 from recipes.claims.arbitration.readings import Condition
@@ -29,6 +30,10 @@ from speechasym.scoring.error_rates import ErrorRate, error_rate
 
 RIVAL = "mean of log-probabilities"
 OURS = list(RULES)[-1]
+AGAINST = (
+    "best net, chosen on dev", "the same, searched as ours", "majority (ROVER)",
+    "softmax gate, learned on dev", "arbitration by answers: equal voices",
+)  # fmt: skip
 Answers = dict[str, list[str]]  # {utterance: symbols}
 
 
@@ -44,18 +49,20 @@ def scored(condition: Condition, head: str, answers: Answers) -> ErrorRate:
     return error_rate(said, answers, speakers=speakers)
 
 
-def row(score: ErrorRate, rival: ErrorRate | None) -> dict[str, Any]:
+def row(score: ErrorRate, rival: ErrorRate) -> dict[str, Any]:
     """Return a rate with its interval, and its difference from a rival's, in points."""
-    result: dict[str, Any] = {"rate": score.rate, "interval": [score.low, score.high]}
-    if rival is not None:
-        low, high = np.nanquantile(score.samples - rival.samples, [0.025, 0.975])
-        result["difference"] = [score.rate - rival.rate, float(low), float(high)]
-    return result
+    low, high = np.nanquantile(score.samples - rival.samples, [0.025, 0.975])
+    return {
+        "rate": score.rate, "interval": [score.low, score.high],
+        "difference": [score.rate - rival.rate, float(low), float(high)],
+    }  # fmt: skip
 
 
 def sure(verdicts: Sequence[Verdict], seen: Sequence[Scene], symbols: Sequence[str]) -> tuple:
     """Return log-probabilities (N, V) of all events, their labels, and which were said (N,)."""
-    rows, labels, correct = [], [], []
+    rows: list[NDArray[np.float32]] = []
+    labels: list[int] = []
+    correct: list[NDArray[np.bool_]] = []
     for verdict, scene in zip(verdicts, seen, strict=True):
         rows.append(verdict.log_probs[verdict.steps].numpy())
         labels += verdict.labels
@@ -99,31 +106,25 @@ def compare(
         dev = [scene for name, rows in seen.items() if name.startswith("dev") for scene in rows]
         gate.learn(dev, {symbol: n + 1 for n, symbol in enumerate(symbols)})
         answers["softmax gate, learned on dev"] = gate.answer
-    result: dict[str, Any] = {
-        "head": head,
-        "nets": list(nets),
-        "best": nets[best],
-        "conditions": {},
-    }
+    result: dict[str, Any] = {"head": head, "nets": list(nets), "best": nets[best]}
+    result["conditions"] = {}
     for name, rows in seen.items():
         if name.startswith("dev"):
             continue
-        condition, table, rival = conditions[name], {}, None
-        scores = {}
+        scores = {f"net {net}": one for net, one in zip(nets, single[name], strict=True)}
+        scores["best net, chosen on dev"] = single[name][best]
+        seconds = {}
         for rule, answer in answers.items():
             began = time.process_time()
-            scores[rule] = scored(condition, head, {s.name: text(answer(s)) for s in rows})
-            scores[rule] = scores[rule], time.process_time() - began
-        rival = scores[RIVAL][0]
-        for n, score in enumerate(single[name]):
-            table[f"net {nets[n]}"] = row(score, rival)
-        table["best net, chosen on dev"] = row(single[name][best], rival)
-        for rule, (score, seconds) in scores.items():
-            table[rule] = {**row(score, rival), "seconds": round(seconds, 2)}
-        for rule in ("best net, chosen on dev", "majority (ROVER)", list(RULES)[1], list(RULES)[6]):
-            other = single[name][best] if rule.startswith("best") else scores.get(rule, (None,))[0]
-            if other is not None:
-                table[OURS][f"against {rule}"] = row(scores[OURS][0], other)["difference"]
+            read = {s.name: text(answer(s)) for s in rows}
+            seconds[rule] = round(time.process_time() - began, 2)
+            scores[rule] = scored(conditions[name], head, read)
+        table = {rule: row(score, scores[RIVAL]) for rule, score in scores.items()}
+        for rule in seconds:
+            table[rule]["seconds"] = seconds[rule]
+        for rule in AGAINST:
+            if rule in scores:
+                table[OURS][f"against {rule}"] = row(scores[OURS], scores[rule])["difference"]
         result["conditions"][name.removeprefix("test-")] = table
         log(f"{head} {name}: " + "; ".join(f"{k} {100 * v['rate']:.1f}" for k, v in table.items()))
     result["calibration"] = calibrated(seen, symbols)

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -88,7 +88,8 @@ def read(
             output = net.output(rows)
             for head in heads:
                 readings[head][name] = reading(output, head)
-                level = output.levels[getattr(net.model.config.heads, head).level]
+                depths: Any = net.config.model
+                level = output.levels[getattr(depths.heads, head).level]
                 if level.error is not None:
                     errors[head][name] = float(level.error.sum() / level.mask.sum())
         said = {head: data.reference(head, number) for head in heads}

@@ -91,7 +91,7 @@ def majority(scene: Scene) -> Labels:
 
 
 def _aligned(slots: list[list[int]], labels: Labels, before: int) -> list[list[int]]:
-    """Add an answer to slots of `before` answers with the fewest mismatches; 0 is no label."""
+    """Add an answer to slots of `before` answers with the fewest mismatches; 0 stands for none."""
     cost = np.zeros((len(slots) + 1, len(labels) + 1), int)
     cost[:, 0], cost[0] = np.cumsum([0] + [0 not in s for s in slots]), np.arange(len(labels) + 1)
     for i, slot in enumerate(slots, 1):

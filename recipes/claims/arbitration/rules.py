@@ -15,6 +15,7 @@ from recipes.claims.arbitration.readings import Utterance
 from speechasym.levels import arbitration, ctc
 from speechasym.levels.arbitration import Evidence, Labels, Reading, Verdict
 from speechasym.ops import ref
+from speechasym.training.labels import encode
 
 HOLD = 0.1  # by which the selectivity of a net must exceed that of the one that is heard
 EPOCHS = 8  # of the gate
@@ -176,7 +177,7 @@ class Gate(nn.Module):
         order = np.random.default_rng(seed)
         for _ in range(EPOCHS):
             for n in order.permutation(len(scenes)):
-                labels = [classes[symbol] for symbol in scenes[n].said]
+                labels = encode(scenes[n].said, classes)
                 target, count = torch.tensor([labels]), torch.tensor([len(labels)])
                 log_probs = self(scenes[n])[None]
                 loss, fits = ctc.loss(log_probs, torch.tensor([log_probs.shape[1]]), target, count)

@@ -30,9 +30,10 @@ from speechasym.scoring.error_rates import ErrorRate, error_rate
 
 RIVAL = "mean of log-probabilities"
 OURS = list(RULES)[-1]
+GATE = "softmax gate, learned on dev"
 AGAINST = (
     "best net, chosen on dev", "the same, searched as ours", "majority (ROVER)",
-    "softmax gate, learned on dev", "arbitration by answers: equal voices",
+    GATE, "arbitration by answers: equal voices",
 )  # fmt: skip
 Answers = dict[str, list[str]]  # {utterance: symbols}
 
@@ -105,7 +106,7 @@ def compare(
         gate = Gate(len(nets))
         dev = [scene for name, rows in seen.items() if name.startswith("dev") for scene in rows]
         gate.learn(dev, {symbol: n + 1 for n, symbol in enumerate(symbols)})
-        answers["softmax gate, learned on dev"] = gate.answer
+        answers[GATE] = gate.answer
     result: dict[str, Any] = {"head": head, "nets": list(nets), "best": nets[best]}
     result["conditions"] = {}
     for name, rows in seen.items():

@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from recipes.claims.arbitration.measure import AGAINST, GATE
+from recipes.claims.arbitration.rules import RULES
 from recipes.provenance import table
 
 
@@ -27,7 +29,8 @@ def section(result: dict[str, Any]) -> str:
     names = sorted(
         conditions, key=lambda name: (name != "clean", -float("0" + name.strip("clean")))
     )
-    rules = [rule for rule in conditions[names[0]]]
+    order = [*AGAINST[:1], *list(RULES)[:4], GATE, *list(RULES)[4:]]
+    rules = sorted(conditions[names[0]], key=lambda r: order.index(r) if r in order else -1)
     head = ["rule", *(name if name == "clean" else f"{name} dB" for name in names)]
     body = [[rule, *(rate(conditions[name].get(rule)) for name in names)] for rule in rules]
     text = (

@@ -115,7 +115,7 @@ def report(runs: dict[tuple[str, str], list[list[Heads]]]) -> str:
         count = min(len(spread), len(base))
         spans = np.exp(np.mean([np.log(heads.span).mean(0) for heads in last], 0))
         chosen = np.array([heads.selectivity for heads in last])
-        change = "" if weights == next(iter(WEIGHTS)) else interval((spread - base)[:count])
+        change = "" if weights == next(iter(WEIGHTS)) else interval(spread[:count] - base[:count])
         lines.append(
             f"| {slopes} | {weights} | {100 * np.mean([h.error for h in last]):.1f} |"
             f" {', '.join(f'{s:.2f}' for s in spans)} | {spread.mean():.2f}"

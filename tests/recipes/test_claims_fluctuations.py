@@ -1,0 +1,61 @@
+"""Fluctuations: what hysteresis passes on with and without noise of its own."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from recipes.claims.fluctuations import resonance
+from speechasym.errors import ConfigError
+
+
+def test_only_noise_carries_what_is_smaller_than_the_width():
+    x = 0.5 * torch.sin(torch.arange(4000) / 20).expand(3, -1)
+    for operator in resonance.OPERATORS:
+        silent = resonance.passed(x, operator, 0.0, 1, 0)
+        assert torch.equal(silent, silent[:, :1].expand_as(silent))
+        noisy = resonance.passed(x, operator, 0.5, 4, 0)
+        assert np.corrcoef(noisy[0].numpy(), x[0].numpy())[0, 1] > 0.3
+        large = resonance.passed(4 * x, operator, 0.0, 1, 0)
+        assert large.std() > 0.5
+
+
+def test_the_strength_of_a_tone():
+    time = torch.arange(resonance.RATE * resonance.SECONDS) / resonance.RATE
+    tone = torch.sin(2 * math.pi * resonance.TONE_HZ * time)
+    other = torch.sin(2 * math.pi * 3 * time)
+    strength = resonance.tone_strength(torch.stack([tone, other, 0 * tone, tone + other]))
+    assert strength[0] > 1e6 and strength[1] < 1e-6 and strength[2] == 1
+    assert strength[3] == pytest.approx(16, rel=1e-3)  # one of the 16 rates near it has as much
+
+
+def test_area_under_the_roc():
+    assert resonance.detected(np.array([2.0, 3.0]), np.array([0.0, 1.0])) == 1
+    assert resonance.detected(np.ones(3), np.ones(2)) == 0.5
+    assert resonance.detected(np.array([0.0, 2.0]), np.array([1.0])) == 0.5
+
+
+def test_the_best_strength_is_measured_on_other_units():
+    lines = [{"strength": s, "area": a} for s, a in ((0.0, [0, 0, 0, 0]), (1.0, [9, 1, 9, 1]))]
+    strength, value, gain = resonance.best(lines, "area")
+    assert (strength, value.value, gain.value) == (1.0, 1, 1)
+
+
+def test_command(tmp_path, monkeypatch, capsys):
+    draw = np.random.default_rng(0)
+    loud = np.repeat(draw.random(20), 1600) * draw.standard_normal(32000) * 0.1
+    soundfile.write(tmp_path / "a.wav", loud, 16000)
+    soundfile.write(tmp_path / "silent.wav", 0 * loud, 16000)
+    for name, value in {"AMPLITUDES": (0.5,), "STRENGTHS": (0.0, 0.5), "SPEECH": (0.4,)}.items():
+        monkeypatch.setattr(resonance, name, value)
+    arguments = ["--out", str(tmp_path / "out"), "--seeds", "2", "--trials", "2"]
+    resonance.main([str(tmp_path / "a.wav"), *arguments])
+    assert "| relay | 0.5 | 16 |" in capsys.readouterr().out
+    lines = (tmp_path / "out" / "resonance.jsonl").read_text().splitlines()
+    assert len(lines) == 1 + 8 + 8 and json.loads(lines[-1])["kept"][0] > 0
+    assert (tmp_path / "out" / "resonance.png").stat().st_size > 1000
+    with pytest.raises(ConfigError, match="silent"):
+        resonance.main([str(tmp_path / "silent.wav"), *arguments])

@@ -197,9 +197,9 @@ def report(lines: list[dict], key: str, what: str) -> str:
 
 def picture(tone: list[dict], spoken: list[dict], path: Path) -> None:
     """Plot detection and what is kept of speech against the strength of the noise."""
-    figure, row = axes(4 if spoken else 2, 15 if spoken else 8, 3.6)
-    panels = [(tone, "area", "detection of a tone (area under the ROC)")]
-    panels += [(spoken, "kept", "squared correlation with the track of speech")] if spoken else []
+    figure, row = axes(4 if spoken else 2, 16 if spoken else 8.5, 3.6)
+    panels = [(tone, "area", "tone detected (area under the ROC)")]
+    panels += [(spoken, "kept", "speech kept (squared correlation)")] if spoken else []
     at = 0
     for lines, key, what in panels:
         for operator in OPERATORS:
@@ -213,7 +213,9 @@ def picture(tone: list[dict], spoken: list[dict], path: Path) -> None:
                     label = f"{size:g} widths" if draws == 1 else None
                     axis.plot(strengths, means, style, color=colour, label=label)
             axis.set(xlabel="strength of own noise, widths", ylabel=what, title=operator)
-            axis.legend(frameon=False, fontsize=8)
+            if operator == list(OPERATORS)[-1]:
+                axis.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1),
+                            title="solid: 1 draw\ndashed: 16", title_fontsize=8)  # fmt: skip
             at += 1
     save(figure, path)
 

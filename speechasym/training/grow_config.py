@@ -24,13 +24,13 @@ class GrowConfig:
     what: Literal["blocks", "levels", "heads", "units"] = "blocks"
     where: Literal["top", "bottom"] = "top"  # where new blocks are put in their level
     start: float = 0.25  # share of the configured number at the start, rounded down to at least 1
-    # asymmetry: what shows that a level is exhausted: the structure of its error, or the dev loss
-    evidence: Literal["structure", "loss"] = "structure"
-    # structure: share of that at the validation before, from which on it persists
-    persists: float = 0.95
+    # asymmetry: what shows that a level is exhausted: the dev loss, or the structure of its error
+    evidence: Literal["loss", "structure"] = "loss"
     # loss: share of the largest exponent of the loss, as a power of the FLOPs, below which it slows
     slope: float = 0.5
     window: int = 3  # loss: validations over which an exponent is taken
+    # structure: share of that at the validation before, from which on it persists
+    persists: float = 0.95
 
     def __post_init__(self) -> None:
         kind, colon, number = self.rule.partition(":")

@@ -4,10 +4,10 @@ A run with `grow` begins with a part of the configured model, and grows at valid
 changing what the model computes (`levels.growth`), until it has the configured size. The rules:
 
     periodic:K  every K epochs, the level that has the smallest share of its configured size
-    asymmetry   a level whose error has structure that persists: it tells as much of labels and the
-                next input as at the validation before (by `persists`); the one that tells most.
-                With evidence=loss: when the dev loss falls by less than `slope` of the largest
-                power of the FLOPs since the model last grew, the level that tells most
+    asymmetry   when the dev loss falls by less than `slope` of the largest power of the FLOPs since
+                the model last grew; the level whose error tells most of labels and next input.
+                With evidence=structure: a level whose error tells as much of them as at the
+                validation before (by `persists`); again the one that tells most
 """
 
 import math

@@ -16,7 +16,7 @@ from speechasym.training.distributed import ProcessGroup
 from speechasym.training.run_folder import RunState
 
 PERIODIC = ("grow=periodic:1", "epochs=4")
-LOSS = ("grow.rule=asymmetry", "grow.evidence=loss")
+STRUCTURE = ("grow.rule=asymmetry", "grow.evidence=structure")
 PLAIN = ("model.preset=transformer-intermediate", "grow.rule=periodic:1", "grow.what=levels")
 
 
@@ -46,7 +46,7 @@ def test_a_run_grows_up_to_the_configured_model(few_words, tmp_path):
         PERIODIC,
         (*PLAIN, "epochs=4"),
         ("grow.rule=periodic:1", "grow.what=units", "model.every.events=none", "epochs=4"),
-        (*LOSS, "grow.slope=1", "grow.window=1", "epochs=4"),
+        ("grow.rule=asymmetry", "grow.slope=1", "grow.window=1", "epochs=4"),
     ],
 )
 def test_resumed_across_growth_is_the_same_run(few_words, tmp_path, monkeypatch, more):
@@ -78,7 +78,7 @@ def test_a_budget_in_flops_ends_the_run(few_words, tmp_path):
         (["grow=periodic"], r"must be asymmetry, periodic:K or none"),
         (["grow=asymmetry", "model.preset=recurrent"], r"asymmetry needs a model of levels"),
         (["grow=asymmetry", "learning=local"], r"asymmetry cannot be combined with learning.rule"),
-        (["grow=asymmetry", "model.preset=transformer"], r"asymmetry needs levels with units"),
+        ([*STRUCTURE, "model.preset=transformer"], r"asymmetry needs levels with units"),
         (["grow=asymmetry", "monitor=false"], r"asymmetry needs what monitor sees"),
         (["grow.rule=asymmetry", "grow.start=2"], r"grow.start.*: must be >= 0 and <= 1, got 2"),
     ],
@@ -140,7 +140,7 @@ def watched(*told):
 
 
 def test_the_level_grows_whose_structure_persists_and_is_the_largest():
-    config = read_config(None, ["data.train=a", "data.dev=b", "grow=asymmetry"])
+    config = read_config(None, ["data.train=a", "data.dev=b", *STRUCTURE])
     now = replace(config, model=growing.started(config.model, config.grow))
     run, state = SimpleNamespace(config=now, bound=config.model), RunState()
     found = []

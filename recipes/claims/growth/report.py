@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from recipes.claims.learning.report import corpus_report
 from recipes.compare.jobs import guarded, publish, read_lines, spread
 from recipes.provenance import table
-from speechasym.plots.axes import DPI, open_grid, save
+from speechasym.plots.axes import DPI, open_grid, plain_log_ticks, save
 from speechasym.training.run_folder import METRICS
 
 BASE, HEAD = "full", "phones"
@@ -86,7 +86,7 @@ def figure(runs: Mapping[str, Sequence[Progress]]) -> Figure:
             axes.plot([f / 1e12 for f, _ in marks], [100 * e for _, e in marks], "o",
                       color=colour, markersize=3.5)  # fmt: skip
     axes.set_yscale("log")
-    axes.set_yticks([5, 10, 20, 50], ["5", "10", "20", "50"])
+    plain_log_ticks(axes)
     axes.set_xlabel("training FLOPs (10¹²)")
     axes.set_ylabel("phone error on dev (%)")
     axes.legend(frameon=False, fontsize="small")

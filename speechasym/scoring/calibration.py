@@ -17,7 +17,7 @@ from rapidfuzz.distance import Levenshtein
 from speechasym.errors import ScoringError
 
 BINS = 15
-TEMPERATURES = np.geomspace(0.25, 8, 61)
+TEMPERATURES = np.geomspace(0.05, 8, 81)
 
 
 def calibration_error(confidence: ArrayLike, correct: ArrayLike, bins: int = BINS) -> float:

@@ -153,7 +153,7 @@ def calibrated(seen: dict[str, list[Scene]], symbols: Sequence[str]) -> dict[str
         crossed.append(calibration.best_temperature(*map(np.concatenate, zip(*rows, strict=True))))
     result["crossed"] = crossed
     for name, (log_probs, labels, correct) in events.items():
-        if name.startswith("dev"):
+        if name.startswith("dev") or not len(labels):
             continue
         temperatures = [np.ones(len(labels)), np.full(len(labels), result["temperature"])]
         temperatures.append(np.array(crossed)[1 - halves[name]])

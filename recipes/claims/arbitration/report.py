@@ -40,7 +40,9 @@ def section(result: dict[str, Any]) -> str:
     calibration = result["calibration"]
     body = []
     for name in names:
-        entry = calibration[f"test-{name}"]
+        entry = calibration.get(f"test-{name}")
+        if entry is None:  # nothing was read
+            continue
         errors = (f"{value:.3f}" for value in entry["ece"])
         share, correct = entry["kept"]
         body.append([

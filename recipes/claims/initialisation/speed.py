@@ -25,6 +25,7 @@ from recipes.claims.learning.report import HALF, read_metrics
 from recipes.compare.jobs import guarded, publish, read_lines
 from recipes.provenance import table
 from speechasym.errors import OutputError
+from speechasym.training.config import HEADS
 
 BASE = "kaiming"
 
@@ -45,7 +46,7 @@ def curve(folder: Path) -> Curve:
         lines, _ = read_metrics(folder)
     except (OSError, ValueError, LookupError) as error:
         raise OutputError(folder, f"cannot be read ({error})", "Run recipes.compare") from error
-    first_head = next(head for head, weight in config["heads"].items() if weight)
+    first_head = next(head for head in HEADS if config["heads"].get(head))
     target = config["target"] or first_head
     steps = [line for line in lines if f"loss_{first_head}" in line]
     loss = np.array([line[f"loss_{first_head}"] for line in steps])

@@ -74,9 +74,8 @@ def finished(folder, name, seed, losses, errors):
     (place / "config.json").write_text(json.dumps(config))
     rows = []
     for step, loss in enumerate(losses, 1):
-        rows.append(
-            {"step": step, "epoch": (step - 1) // 2, "loss_letters": 9.0, "loss_phones": loss}
-        )
+        values = {"loss": 9.0, "loss_letters": 9.0, "loss_phones": loss}
+        rows.append({"step": step, "epoch": (step - 1) // 2, **values})
         if step % 2 == 0:
             rows.append({"step": step, "dev_error_phones": errors[step // 2 - 1]})
     (place / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

@@ -218,7 +218,7 @@ def split_heads(model: Hierarchy, level: int) -> Growth:
         prefix = f"levels.{level}.blocks.blocks.{number}.function"
         for name in ("weight", "bias"):
             splits[f"{prefix}.inside.{name}"] = Split(0, rows, None, wide.repeat(3))
-        moved = out.flatten(1).index_select(1, columns)
+        moved = out.flatten(1).index_select(1, columns.to(out.device))
         values = _apart(
             moved, wide, *(torch.arange(size) + first * size for first in (chosen, heads))
         )
@@ -246,7 +246,10 @@ def split_units(model: Hierarchy, level: int, count: int) -> Growth:
     if not 1 <= count <= old.units:
         problem = f"{count} of {old.units} units cannot split"
         raise ConfigError(f"{where}.units", problem, "Split 1 or more, at most all")
-    if old.events == "hysteresis" or model.config.feedback.passes > 1:
+    if model.config.feedback.passes > 1:
+        problem = "the level above expects the units that there are"
+        raise ConfigError("feedback.passes", problem, "Use 1, or grow blocks")
+    if old.events == "hysteresis":
         problem = "depend on which unit is strongest, so that two halves would change them"
         raise ConfigError(f"{where}.events", problem, "Use none or stride, or grow blocks")
     if old.law not in SHARED + SEPARATE or old.resolution is not None:

@@ -60,6 +60,17 @@ def test_new_blocks_add_nothing_but_learn(norm, function):
     assert names <= learn
 
 
+def test_a_model_with_feedback_grows_by_blocks_only():
+    torch.manual_seed(0)
+    keys = {"preset": "tiny", "every": {"width": 16, "units": 8}, "feedback": {"passes": 2}}
+    model = build_model(keys, 9, SIZES).eval()
+    assert apart(model, growth.add_blocks(model, 1).model) < 1e-6
+    with pytest.raises(ConfigError, match=r"feedback.passes: a level on top would correct"):
+        growth.add_level(model, model.config.levels[2], {})
+    with pytest.raises(ConfigError, match=r"feedback.passes: the level above expects"):
+        growth.split_units(model, 2, 2)
+
+
 def test_old_blocks_keep_their_dilations():
     model = model_of(repeat=2, dilations=[1, 2])
     assert growth.add_blocks(model, 0, 1).model.config.levels[0].dilations == (1, 1, 2)

@@ -2,27 +2,28 @@
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from speechasym.errors import ConfigError
+from speechasym.feature_extraction.joined import join
 from speechasym.levels.arbitration import Arbitration
 from speechasym.recognition.trained_model import TrainedModel, open_run
 
 Run = str | Path | TrainedModel
 Runs = Run | Sequence[Run] | None
-SAME = ("features", "rate", "sample_rate", "channel", "normalise")
 
 
 def open_runs(runs: Runs) -> TrainedModel:
     """Open a run, None: the pretrained one, or several that read together.
 
-    Several runs read with the heads that all of them have. Features, labels, lexicon and language
-    model are those of the first. An open model is left unchanged.
+    Several runs read with the heads that all of them have, each by its own features. Labels,
+    lexicon and language model are those of the first. An open model is left unchanged.
 
     Raises:
         CheckpointError: see `open_run`.
         ConfigError: no run, one that is given twice, or runs that cannot read together: they have
-            no head in common, other symbols of a head, or other rates or features.
+            no head in common, other symbols of a head, or other rates of features.
     """
     if not isinstance(runs, Sequence) or isinstance(runs, str | TrainedModel):
         return open_run(runs)
@@ -43,26 +44,22 @@ def open_runs(runs: Runs) -> TrainedModel:
         lists = "; ".join(f"{m.folder}: {', '.join(m.inventories)}" for m in members)
         problem = f"they have no head in common ({lists})"
         raise ConfigError("runs", problem, "Give runs that were trained with the same heads")
+    config, columns = first.config, None
+    parts = [member.feature_config for member in members]
+    if any(part != parts[0] for part in parts):
+        joined = join(parts, [str(member.folder) for member in members])
+        columns = joined.slices
+        config = replace(config, data=replace(config.data, features=joined, cache=None))
     prints = hashlib.sha256(" ".join(member.fingerprint for member in members).encode())
     return first._replace(
-        model=Arbitration([member.model for member in members]).eval(),
+        model=Arbitration([member.model for member in members], columns).eval(), config=config,
         inventories={head: first.inventories[head] for head in heads},
         fingerprint=prints.hexdigest(), members=tuple(members),
     )  # fmt: skip
 
 
 def _check_alike(first: TrainedModel, other: TrainedModel) -> None:
-    """Raise `ConfigError` unless two runs can read together."""
-    ours, theirs = first.feature_config, other.feature_config
-    for name in SAME:
-        one, two = getattr(ours, name), getattr(theirs, name)
-        if one != two:
-            problem = f"{first.folder} has {name} {one}, {other.folder} has {name} {two}"
-            remedy = "Give runs whose features have the same one"
-            raise ConfigError(f"data.features.{name}", problem, remedy)
-    if ours != theirs:
-        problem = f"{first.folder} and {other.folder} have other options of {ours.features}"
-        raise ConfigError("data.features", problem, "Give runs with the same features")
+    """Raise `ConfigError` unless two runs have the same symbols."""
     for head, symbols in first.inventories.items():
         if head in other.inventories and symbols != other.inventories[head]:
             raise _different_symbols(head, first, other)

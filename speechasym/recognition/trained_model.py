@@ -108,7 +108,7 @@ class TrainedModel(NamedTuple):
     @property
     def delay(self) -> float:
         """Time in s by which steps lag behind the sound, because of the filters."""
-        config = self.feature_config
+        config = self.members[0].feature_config if self.members else self.feature_config
         late = isinstance(config, FilterbankFeatures) and not config.align
         return FILTER_DELAY_S if late else 0.0
 

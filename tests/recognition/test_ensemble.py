@@ -12,6 +12,7 @@ from speechasym.errors import ConfigError
 from speechasym.recognition.ensemble import open_runs
 from speechasym.recognition.evaluation import evaluate
 from speechasym.recognition.recogniser import Recogniser
+from speechasym.training import models
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +60,7 @@ def changed_features(run, **options):
     ("change", "says"),
     [
         (lambda run: changed_features(run, rate=50.0), r"rate: .* 100.0, .*other .* 50.0"),
-        (lambda run: changed_features(run, channels=32), "other options of gammatone"),
+        (lambda run: changed_features(run, normalise="none"), "utterance, .* normalise none"),
         (
             lambda run: run._replace(inventories=run.inventories | {"phones": ("aa", "m", "zh")}),
             r"3 phones, 's' among them; .*other reads 3 phones, 'zh' among them",
@@ -74,6 +75,21 @@ def test_runs_that_cannot_read_together(trained, other, change, says):
         run = run._replace(fingerprint=trained.fingerprint)
     with pytest.raises(ConfigError, match=says):
         open_runs([trained, run])
+
+
+def test_runs_with_other_features_read_together(trained, other):
+    other = changed_features(other, tracks=("frequency", "level"))
+    torch.manual_seed(0)
+    other = other._replace(model=models.build_model(other.config, 32, other.inventories).eval())
+    x = utterance(["mass", "am"])[0].astype(np.float32)
+    both = open_runs([trained, other])
+    rows = both.features(x)
+    assert rows.shape[1] == len(both.feature_config.columns()) == 48
+    for run, columns in zip((trained, other), both.model.columns, strict=True):
+        np.testing.assert_allclose(rows[:, columns], run.features(x), atol=1e-5)
+    # an untrained net leaves everything open, so that the trained one is heard
+    transcript = Recogniser(both).transcribe(x, RATE, longest=1.0)
+    assert [i.label for i in transcript.phones] == ["m", "aa", "s", "aa", "m"]
 
 
 def test_what_several_runs_cannot_do(trained, other):

@@ -13,7 +13,8 @@ features (`chain`).
 | kmeans | first maps and prototypes to centres of clusters [4] |
 
 The first map is what a level enters by, what a function reads its input with, and the key of the
-units. Directions are scaled so that the map's output has mean 0 (if it has a bias) and variance 1.
+units. Directions are scaled so that the map's output has mean 0 (if it has a bias) and variance 1,
+or 0.16 for asymmetry: at 1 it learns more slowly (recipes/claims/initialisation).
 The two factors of a gate, and queries, keys and values of attention, get the same directions; a
 SiLU also gets the opposite ones if there is room. Of a state space, the input and the gate are set;
 steps, writing and reading stay drawn, as does `Constant`, which has no map, and all rows for which
@@ -55,6 +56,7 @@ METHODS = ("drawn", "asymmetry", "kaiming", "lsuv", "pca", "kmeans")
 DIRECTED = ("asymmetry", "pca", "kmeans")
 STEPS = 1000  # steps from which the beta of a law is found
 HALVINGS = 20  # of its range
+DEVIATION = 0.4  # of what the first maps of asymmetry put out
 
 
 @torch.no_grad()
@@ -147,6 +149,8 @@ def _point(method: str, parts: Parts, maps: Sequence[tuple[Tensor, Tensor | None
         found = directions.centres((x - centre) / deviation, most) / deviation
     size = (x @ found.T).std(0)
     found = found[size > 1e-6] / size[size > 1e-6, None]
+    if method == "asymmetry":
+        found = DEVIATION * found
     for weight, bias, opposites in maps:
         signed = torch.cat([found, -found]) if opposites else found
         count = min(len(signed), len(weight))

@@ -16,7 +16,7 @@ from speechasym.levels.config import (
 )
 from speechasym.levels.functions import FUNCTIONS
 from speechasym.levels.hierarchy import Hierarchy, build_model
-from speechasym.levels.initialise import DIRECTED, METHODS, initialise_by
+from speechasym.levels.initialise import DEVIATION, DIRECTED, METHODS, initialise_by
 from speechasym.ranks.activation import RankActivation
 
 SIZES = {"phones": 5}
@@ -191,18 +191,19 @@ def test_a_gain_that_is_given_is_kept():
 
 @torch.no_grad()
 @pytest.mark.parametrize("method", DIRECTED)
-def test_first_maps_have_unit_variance(method):
+def test_first_maps_have_the_same_variance(method):
     made = initialised(method, model())
+    expected = DEVIATION**2 if method == "asymmetry" else 1.0
     for level, (h, _) in zip(made.levels, rows_of_blocks(made), strict=True):
         count = min(level.inputs * level.kernel, level.config.width)
         variance = h[:, :count].var(0)
-        assert variance.median() == pytest.approx(1, rel=0.1)
+        assert variance.median() == pytest.approx(expected, rel=0.1)
         scaled = level.blocks.blocks[0].scale_in(h)
         if method == "asymmetry":
             assert float(scaled.square().mean()) == pytest.approx(1, rel=0.1)
         value, gate = level.blocks.blocks[0].function.inside(scaled).chunk(2, 1)
         assert torch.equal(value, gate)
-        assert value.var(0).median() == pytest.approx(1, rel=0.15)
+        assert value.var(0).median() == pytest.approx(expected, rel=0.15)
         assert float(value.mean(0).abs().median()) < 0.1
 
 

@@ -75,7 +75,8 @@ def test_workers_carry_samples(few_words):
 
 
 def test_training_is_the_same_either_way(tmp_path, few_words):
-    more = [*COMPACT, *VARIED, "steps=2", "validate_every=2", "model.every.width=16"]
+    more = [*COMPACT, *VARIED, "steps=2", "validate_every=2", "model.every.width=16",
+            "monitor=false"]  # fmt: skip
     runs = {}
     for where in ("workers", "device"):
         options = [*more, f"data.features_on={where}"]

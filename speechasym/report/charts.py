@@ -213,7 +213,7 @@ def learning(metrics: Metrics) -> Html:
 
 def watched(metrics: Metrics) -> Html:
     """Draw the ranks of units and attention heads over training, a row of charts for each."""
-    kinds = ("phones", "letters", "words", "geometric", "power", "rate")
+    kinds = ("phones", "letters", "words", "geometric", "rate")
 
     def over_time(title: str, y: str, epochs: NDArray, curves: Mapping[str, NDArray]) -> Html:
         colours = [kinds[n % len(kinds)] for n in range(len(curves))]

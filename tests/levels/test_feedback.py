@@ -53,7 +53,9 @@ def test_untrained_feedback_changes_nothing():
     model, x = made(weight=0.0)
     plain, _ = made(1)
     plain.load_state_dict(model.state_dict(), strict=False)
-    equal(model(x, LENGTHS), plain(x, LENGTHS))
+    output = model(x, LENGTHS)
+    equal(output, plain(x, LENGTHS))
+    assert output.passes.tolist() == [3, 3, 3]
 
 
 def test_what_is_sent():
@@ -121,7 +123,9 @@ def test_a_trained_model_may_take_other_numbers_of_passes():
     plain, _ = made(1)
     plain.load_state_dict(model.state_dict(), strict=False)
     model.config = replace(model.config, feedback=replace(model.config.feedback, passes=1))
-    equal(model(x, LENGTHS), plain(x, LENGTHS))
+    output = model(x, LENGTHS)
+    equal(output, plain(x, LENGTHS))
+    assert output.passes is None
 
 
 def test_the_loop_stays_bounded_over_a_hundred_passes():

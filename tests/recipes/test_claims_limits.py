@@ -3,6 +3,7 @@
 import math
 import random
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,11 +11,12 @@ import tiny
 import torch
 from helpers import resumed
 
-from recipes.claims.limits import sharpen, splice, sweep, synthetic, tasks
+from recipes.claims.limits import sharpen, speech, splice, sweep, synthetic, tasks
 from recipes.compare.systems import read_systems
 from speechasym.config import override
 from speechasym.corpora.manifests import read_cuts
-from speechasym.levels.attention import WEIGHTS
+from speechasym.levels.attention import WEIGHTS, Attention
+from speechasym.levels.config import BlockConfig
 from speechasym.levels.presets import model_config
 from speechasym.training.labels import words_of
 
@@ -218,3 +220,45 @@ def test_the_systems_for_speech_differ_in_the_weights_only():
         found[system.name] = (block.weights, block.law)
     assert systems[0].name == "scaled" and len(found) == len(set(found.values())) == 6
     assert {weights for weights, _ in found.values()} == set(WEIGHTS)
+
+
+@pytest.mark.parametrize("steps", [speech.TYPICAL, 40, 260])
+def test_nets_of_the_softmax_get_other_weights_in_the_test(steps):
+    config = BlockConfig(width=8, heads=2)
+    x = torch.randn(1, steps, 8, generator=torch.Generator().manual_seed(0))
+
+    def net():
+        torch.manual_seed(1)
+        return SimpleNamespace(model=torch.nn.Sequential(Attention(config)))
+
+    plain = net().model[0]
+    q, k, v = plain._heads(x)
+    bias, _ = plain._positions(steps, steps, x)
+    scores, ratio = q @ k.mT / math.sqrt(4), math.log(steps) / math.log(speech.TYPICAL)
+    apart = torch.arange(steps)[:, None] - torch.arange(steps)
+    expected = {
+        "contents by log N": scores * ratio + bias,
+        "all by log N": (scores + bias) * ratio,
+        "window": (scores + bias).masked_fill(apart.abs() > speech.WINDOW, -torch.inf),
+    }
+    assert set(expected) == set(speech.OTHERS)
+    for weights, logits in expected.items():
+        y = plain.out((logits.softmax(-1) @ v).transpose(1, 2).flatten(2))
+        found = speech.reweigh(net(), weights).model(x)
+        torch.testing.assert_close(found, y, msg=lambda m, w=weights: f"{w}: {m}")
+
+
+def test_report_of_lengths_compares_with_the_softmax():
+    def line(system, length, errors):
+        counts = {"PER": {who: [100, errors, 0, 0] for who in ("a", "b")}}
+        return {"system": system, "seed": 0, "length": length, "counts": counts}
+
+    lines = [line("softmax", "60", 20), line("scaled", "60", 15), line("softmax", "short", 10)]
+    text = speech.report(lines, "mini")
+    assert "| softmax | 20.0 (20.0 to 20.0) | 10.0 (10.0 to 10.0) |" in text
+    assert "| scaled | 15.0 (15.0 to 15.0); -25 % [-25, -25] | - |" in text
+
+
+def test_cuts_without_a_length_are_named(tmp_path, capsys):
+    assert speech.main([str(tmp_path), "--cuts", "cuts.jsonl"]) == 2
+    assert "'cuts.jsonl' is not LENGTH=CUTS" in capsys.readouterr().err

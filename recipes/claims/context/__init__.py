@@ -1,0 +1,1 @@
+"""Is a short context of events enough? (C15)."""

@@ -41,6 +41,23 @@ class Condition(NamedTuple):
     utterances: list[Utterance]
 
 
+def labelled(
+    net: TrainedModel, cuts: str | Path, lexicon: str | Path | None = None
+) -> dataset.Dataset:
+    """Return cuts with what is said in them, by the symbols of a net.
+
+    lexicon: for the phones that are said, if the cuts and the run have none.
+    """
+    labels = replace(net.config.data.labels, lexicon=None)
+    config = replace(net.config.data, workers=0, cache=None, labels=labels)
+    recogniser = Recogniser(net, lexicon=lexicon)
+    spelled = reference_phones(recogniser, (cut for _, cut in stream_cuts(cuts)))
+    return dataset.load(
+        config, str(cuts), list(net.inventories), inventories=net.inventories,
+        show_progress=False, pronunciations=spelled.entries,
+    )  # fmt: skip
+
+
 def read(
     nets: Mapping[str, TrainedModel], cuts: str | Path, part: str, *, noise: Path | None = None,
     snr_db: float | None = None, every: int = 1, lexicon: str | Path | None = None,
@@ -56,15 +73,8 @@ def read(
         lexicon: for the phones that are said, if the cuts and the run have none.
     """
     first = next(iter(nets.values()))
-    labels = replace(first.config.data.labels, lexicon=None)
-    config = replace(first.config.data, workers=0, cache=None, labels=labels)
+    data = labelled(first, cuts, lexicon)
     heads = list(first.inventories)
-    recogniser = Recogniser(first, lexicon=lexicon)
-    spelled = reference_phones(recogniser, (cut for _, cut in stream_cuts(cuts)))
-    data = dataset.load(
-        config, str(cuts), heads, inventories=first.inventories, show_progress=False,
-        pronunciations=spelled.entries,
-    )  # fmt: skip
     recordings = []
     if noise is not None and snr_db is not None:
         recordings = [

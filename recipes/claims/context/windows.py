@@ -1,9 +1,9 @@
 """Error rates of trained nets that see no more than a window of frames at a time (C15).
 
-    python -m recipes.claims.context.windows --cuts CUTS --run NAME-seedN=FOLDER ... --out OUT/windows.jsonl
+    python -m recipes.claims.context.windows --cuts CUTS --run NAME-seedN=FOLDER --out FILE.jsonl
 
 A window is moved along each recording. Only what a net reads in its middle part, an eighth of
-it, counts; joined, that is the text of the recording. Lines that OUT has already are kept.
+it, counts; joined, that is the text of the recording. Lines that FILE has already are kept.
 
 Shapes: N windows, F frames, D columns, S steps.
 """
@@ -123,11 +123,12 @@ def measure(
 
     recordings: their names, speakers, features (F, D) and what is said {head: symbols}.
     """
-    began, total = time.process_time(), 0.0
+    began = time.process_time()
+    sums: list[NDArray[np.float64]] = []
     texts: dict[str, dict[str, list[str]]] = defaultdict(dict)
     for name, _, rows, _ in recordings:
-        symbols, sums = read(trained, rows, margin, middle, anew)
-        total = total + sums
+        symbols, summed = read(trained, rows, margin, middle, anew)
+        sums.append(summed)
         for head, line in symbols.items():
             texts[head][name] = line
     spent = time.process_time() - began
@@ -140,7 +141,8 @@ def measure(
             counts[head][speakers[name]][0] += c.errors
             counts[head][speakers[name]][1] += c.length
     rate = trained.feature_config.rate
-    kept = (np.asarray(total)[1:] / np.asarray(total)[0] * rate).tolist()
+    frames, *kept = np.sum(sums, 0)
+    kept = [float(k / frames * rate) for k in kept]
     return {"counts": counts, "kept": kept, "seconds": round(spent, 2)}
 
 

@@ -39,8 +39,8 @@ def test_a_window_that_holds_all_is_read_like_the_whole(trained, toy):
         np.testing.assert_array_equal(sums, [len(rows), *passed])
     short, sums = windows.read(trained, rows, 12, 12)
     assert sums[0] > 2 * len(rows) and short.keys() == read.keys()
-    loud, _ = windows.read(trained, 3 * rows + 1, 12, 12, anew=True)
-    again, _ = windows.read(trained, rows, 12, 12, anew=True)
+    loud, _ = windows.read(trained, 3 * rows + 1, 12, 12, again=True)
+    again, _ = windows.read(trained, rows, 12, 12, again=True)
     assert loud == again  # what is normalised again has no level of its own
 
 

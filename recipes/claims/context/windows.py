@@ -75,17 +75,17 @@ def row(output: ModelOutput, n: int) -> ModelOutput:
 
 @torch.no_grad()
 def outputs(
-    trained: TrainedModel, rows: NDArray[np.float32], seen: Sequence[Window], anew: bool
+    trained: TrainedModel, rows: NDArray[np.float32], seen: Sequence[Window], again: bool
 ) -> Iterator[tuple[Window, ModelOutput, list[float]]]:
     """Yield each window, what heads make of it, and how many steps each level passes on in it.
 
-    rows: (F, D) of the recording. anew: normalise them over the window again.
+    rows: (F, D) of the recording. again: normalise them over the window again.
     """
     size = max(1, MOST // max(w.end - w.begin for w in seen))
     for first in range(0, len(seen), size):
         batch = seen[first : first + size]
         parts = [rows[w.begin : w.end] for w in batch]
-        if anew:
+        if again:
             parts = [normalised(part, trained.feature_config) for part in parts]
         padded = torch.nn.utils.rnn.pad_sequence([torch.from_numpy(p) for p in parts], True)
         output = trained.model(padded, torch.tensor([len(p) for p in parts]))
@@ -95,7 +95,7 @@ def outputs(
 
 
 def read(
-    trained: TrainedModel, rows: NDArray[np.float32], margin: int, middle: int, anew: bool = False
+    trained: TrainedModel, rows: NDArray[np.float32], margin: int, middle: int, again: bool = False
 ) -> tuple[dict[str, list[str]], NDArray[np.float64]]:
     """Return what is read in a recording {head: symbols}, window by window.
 
@@ -106,7 +106,7 @@ def read(
     seen = windows(len(rows), margin, middle) if margin else [Window(0, 0, len(rows))]
     text: dict[str, list[Any]] = {head: [] for head in trained.inventories}
     sums: list[list[float]] = []
-    for window, output, kept in outputs(trained, rows, seen, anew):
+    for window, output, kept in outputs(trained, rows, seen, again):
         for head, before in text.items():
             after = best_path(trained.posteriors(output, head, window.begin / rate))
             join(before, after, window.start / rate, margin / rate / 2 if window.start else 0.0)
@@ -117,7 +117,7 @@ def read(
 
 def measure(
     trained: TrainedModel, recordings: Sequence[tuple[str, str, NDArray[np.float32], dict]],
-    margin: int, middle: int, anew: bool,
+    margin: int, middle: int, again: bool,
 ) -> dict[str, Any]:  # fmt: skip
     """Return errors and tokens {head: {speaker: [errors, tokens]}}, and what is kept a second.
 
@@ -127,7 +127,7 @@ def measure(
     sums: list[NDArray[np.float64]] = []
     texts: dict[str, dict[str, list[str]]] = defaultdict(dict)
     for name, _, rows, _ in recordings:
-        symbols, summed = read(trained, rows, margin, middle, anew)
+        symbols, summed = read(trained, rows, margin, middle, again)
         sums.append(summed)
         for head, line in symbols.items():
             texts[head][name] = line
@@ -172,18 +172,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
             recordings.append((data.ids[n], data.speakers[n] or "", rows, said))
         system, seed = name.rsplit("-seed", 1)
         for margin, middle in ((0, 0), *WINDOWS):
-            for anew in (False, True) if options.again and margin else (False,):
+            for again in (False, True) if options.again and margin else (False,):
                 key = {"system": system, "seed": int(seed), "frames": 2 * margin + middle,
-                       "again": anew, "cuts": Path(options.cuts).name}  # fmt: skip
+                       "again": again, "cuts": Path(options.cuts).name}  # fmt: skip
                 if any(key.items() <= line.items() for line in lines):
                     continue
-                line = key | measure(trained, recordings, margin, middle, anew)
+                line = key | measure(trained, recordings, margin, middle, again)
                 line |= {"commit": commit(), "machine": machine()}
                 lines.append(line)
                 with files.atomic(options.out) as file:
                     file.write("".join(json.dumps(line) + "\n" for line in lines).encode())
                 rates = {h: np.sum(list(c.values()), 0) for h, c in line["counts"].items()}
-                log(f"{name} {key['frames']} {'again ' * anew}" + ", ".join(
+                log(f"{name} {key['frames']} {'again ' * again}" + ", ".join(
                     f"{h} {100 * e / max(1, n):.1f}" for h, (e, n) in rates.items()
                 ) + f"; {line['seconds']} s")  # fmt: skip
 

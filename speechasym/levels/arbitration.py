@@ -16,7 +16,7 @@ Shapes: B batch, F frames, D columns, M nets, S steps of a net, V classes (0 is 
 steps of the grid on which the boundaries of all nets' steps lie, E events (labels of the answer).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -28,11 +28,11 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from speechasym.levels import ctc
+from speechasym.levels.ctc import Part
 from speechasym.levels.events import shared_frames
 from speechasym.levels.level import ModelOutput
 
 Labels = tuple[int, ...]
-Part = tuple[int, int, Labels]  # first label, label after the last, and what replaces them
 LEAST_ENTROPY = 1e-3  # nats; less counts as this
 USUAL_ENTROPY = 0.4  # nats with which a net's log odds are about right; see docs/decoding.md
 FLOOR = 20.0  # nats that an answer for which a net has too few steps is worse than its worst
@@ -80,12 +80,15 @@ class Evidence:
         self.readings = readings
         self.lowest: NDArray[np.float64] | None = None
         self.known: dict[Labels, NDArray[np.float64]] = {}
+        self.edits: tuple[Labels, ctc.Edits] | None = None  # of the answer last edited
 
     def __call__(self, answers: Sequence[Labels]) -> NDArray[np.float64]:
         """Return (N, M) log p of N answers by each net; the first call is with the nets' own."""
         new = list(dict.fromkeys(answer for answer in answers if answer not in self.known))
         if new:
-            values = np.array([ctc.log_likelihoods(r.log_probs, new) for r in self.readings]).T
+            values = np.array(
+                [ctc.log_likelihoods(r.log_probs.double(), new) for r in self.readings]
+            ).T
             if self.lowest is None:
                 lowest = np.where(np.isfinite(values), values, np.inf).min(0)
                 self.lowest = np.where(np.isfinite(lowest), lowest, 0.0) - FLOOR
@@ -93,8 +96,18 @@ class Evidence:
         rows = [self.known[answer] for answer in answers]
         return np.array(rows).reshape(-1, len(self.readings))
 
-
-Errors = Callable[[Sequence[Labels]], NDArray[np.float64]]  # (N,) of N answers
+    def of_parts(self, answer: Labels, parts: Sequence[Part]) -> NDArray[np.float64]:
+        """Return (N, M) log p, by each net, of an answer with each of N parts replaced."""
+        answers = [_replaced(answer, [part]) for part in parts]
+        self([answer])
+        new = {a: part for a, part in zip(answers, parts, strict=True) if a not in self.known}
+        if new:
+            if self.edits is None or self.edits[0] != answer:
+                self.edits = answer, ctc.Edits([r.log_probs for r in self.readings], answer)
+            values = self.edits[1](list(new.values()))
+            assert self.lowest is not None
+            self.known |= zip(new, np.maximum(values, self.lowest), strict=True)
+        return self(answers)
 
 
 def arbitrate(
@@ -116,24 +129,21 @@ def arbitrate(
     loud = voices(readings) if loud is None else loud
     evidence = Evidence(readings) if evidence is None else evidence
 
-    def errors(labels: Sequence[Labels]) -> NDArray[np.float64]:
-        return -evidence(labels) @ loud
-
     held, frames = on_grid(readings)
     mixture = held.logsumexp(0).log_softmax(-1)
-    answer = own[int(errors(own).argmin())]
+    answer = own[int((evidence(own) @ loud).argmax())]
     while True:  # each change lowers the sum of errors, so this ends
-        answer = _exchange(answer, own, errors)
+        answer = _exchange(answer, own, evidence, loud)
         spans = ctc.runs(ctc.path(mixture, answer))
         rivals = [_rival(mixture[first:end], label) for first, end, label in spans]
         parts: list[Part] = [(n, n + 1, ()) for n in range(len(answer))]
         parts += [(n, n + 1, (rival,) * (rival > 0)) for n, rival in enumerate(rivals)]
-        better = _improve(answer, parts, errors)
+        better = _improve(answer, parts, evidence, loud)
         if better == answer:
             break
         answer = better
-    alone = [_replaced(answer, [part]) for part in parts]
-    odds = (evidence(alone) - evidence([answer])) * (USUAL_ENTROPY / entropies(readings)) ** 2
+    odds = evidence.of_parts(answer, parts) - evidence([answer])
+    odds *= (USUAL_ENTROPY / entropies(readings)) ** 2
     share = _shares(odds, loud)
     said = np.zeros((len(answer), len(own)), bool)
     for net, labels in enumerate(own):
@@ -144,7 +154,9 @@ def arbitrate(
     return Verdict(rows, times, answer, steps, said)
 
 
-def _exchange(answer: Labels, own: Sequence[Labels], errors: Errors) -> Labels:
+def _exchange(
+    answer: Labels, own: Sequence[Labels], evidence: Evidence, loud: NDArray[np.float64]
+) -> Labels:
     """Return the answer after parts of the nets' own ones have replaced parts that are worse."""
     while True:
         parts: list[Part] = [
@@ -153,19 +165,22 @@ def _exchange(answer: Labels, own: Sequence[Labels], errors: Errors) -> Labels:
             for op in Levenshtein.opcodes(answer, labels)
             if op.tag != "equal"
         ]
-        better = _improve(answer, list(dict.fromkeys(parts)), errors)
+        better = _improve(answer, list(dict.fromkeys(parts)), evidence, loud)
         if better == answer:
             return answer
         answer = better
 
 
-def _improve(answer: Labels, parts: Sequence[Part], errors: Errors) -> Labels:
+def _improve(
+    answer: Labels, parts: Sequence[Part], evidence: Evidence, loud: NDArray[np.float64]
+) -> Labels:
     """Return the answer with the parts that lower the errors; the same if none does.
 
     Of parts that touch, the one that gains most is taken; and only the best of all if it alone is
     better than all together.
     """
-    before, *after = errors([answer, *(_replaced(answer, [part]) for part in parts)])
+    before = -evidence([answer]) @ loud
+    after = -evidence.of_parts(answer, parts) @ loud
     order = [n for n in np.argsort(after, kind="stable").tolist() if after[n] < before]
     if not order:
         return answer
@@ -175,7 +190,8 @@ def _improve(answer: Labels, parts: Sequence[Part], errors: Errors) -> Labels:
         if all(end < other[0] or first > other[1] for other in chosen):
             chosen.append(parts[n])
     together, best = _replaced(answer, chosen), _replaced(answer, chosen[:1])
-    return together if errors([together])[0] < errors([best])[0] else best
+    gain = evidence([together]) @ loud > evidence([best]) @ loud
+    return together if gain else best
 
 
 def _replaced(answer: Labels, parts: Sequence[Part]) -> Labels:

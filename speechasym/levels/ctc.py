@@ -10,9 +10,12 @@ Shapes: B utterances, S steps, V classes, L labels.
 
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
+from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 _ROWS = 64  # label rows scored at once by `log_likelihoods`, which bounds its memory
@@ -69,6 +72,93 @@ def log_likelihoods(log_probs: Tensor, rows: Sequence[Sequence[int]]) -> list[fl
         )
         values += [-value for value in losses.tolist()]
     return values
+
+
+Part = tuple[int, int, tuple[int, ...]]  # first label, label after the last, what replaces them
+
+
+class Edits:
+    """log p of answers that differ from one in a single place, without computing the rest again.
+
+    The states of CTC are those of [1]: a blank, and for each label the label and a blank. What
+    precedes a changed part has the forward sums of the whole answer, what follows it has its
+    backward sums, so that only the states of the part are summed over the steps.
+
+    Args:
+        readings: M tensors of log-probabilities (S, V), of one utterance; S may differ.
+        labels: (L,) classes from 1; the answer.
+
+    Example:
+        >>> edits = ctc.Edits([log_probs], (4, 2, 7))
+        >>> edits([(1, 2, ()), (1, 2, (5,))])  # log p of (4, 7) and (4, 5, 7), float64 (2, 1)
+    """
+
+    def __init__(self, readings: Sequence[Tensor], labels: Sequence[int]) -> None:
+        most = max(len(reading) for reading in readings)
+        padded = np.full((most, len(readings), readings[0].shape[1]), -np.inf)
+        padded[..., 0] = 0  # a blank that is certain changes no likelihood
+        for number, reading in enumerate(readings):
+            padded[: len(reading), number] = reading.numpy()
+        self.log_probs = padded  # (S, M, V)
+        self.labels = np.asarray(labels, np.int64)
+        # backward sums are the forward ones of everything turned round
+        both = _forward(np.stack([padded, padded[::-1]], 1), np.stack([labels, labels[::-1]]))
+        self.before, self.after = both[:, 0], both[::-1, 1, :, ::-1]  # (S + 1, M, 2 L + 1)
+
+    def __call__(self, parts: Sequence[Part]) -> NDArray[np.float64]:
+        """Return (N, M) log p of the answer with each of N parts replaced; -inf: too few steps."""
+        values = np.empty((len(parts), self.log_probs.shape[1]))
+        sizes = np.array([len(new) for _, _, new in parts])
+        for size in np.unique(sizes):
+            (at,) = np.nonzero(sizes == size)
+            first, end = np.array([parts[n][:2] for n in at.tolist()]).T
+            new = np.array([parts[n][2] for n in at.tolist()], np.int64).reshape(len(at), size)
+            values[at] = self._alike(first, end, new).T
+        return values
+
+    def _alike(
+        self, first: NDArray[Any], end: NDArray[Any], new: NDArray[Any]
+    ) -> NDArray[np.float64]:
+        """Return (M, N) for parts with equally many new labels (N, K)."""
+        states = np.pad(self.labels, 1)  # label of each place, 0 before the first, after the last
+        # forward sums, (S + 1, M, N), of the blank before the part and of the label before that
+        label, blank = states[first], self.before[..., 2 * first]
+        spoken = np.where(first > 0, self.before[..., 2 * first - 1], -np.inf)
+        for symbol in new.T:
+            enter = np.logaddexp(blank, np.where(symbol != label, spoken, -np.inf))
+            spoken, blank = np.full_like(blank, -np.inf), np.full_like(blank, -np.inf)
+            for t, row in enumerate(self.log_probs):
+                spoken[t + 1] = row[:, symbol] + np.logaddexp(spoken[t], enter[t])
+                blank[t + 1] = row[:, :1] + np.logaddexp(blank[t], spoken[t])
+            label = symbol
+        following = states[end + 1]
+        leave = np.logaddexp(blank, np.where(following != label, spoken, -np.inf))
+        rest = self.after[..., np.minimum(2 * end + 1, 2 * len(self.labels))]
+        through = np.logaddexp.reduce(leave[:-1] + rest[:-1], 0)
+        return np.where(following > 0, through, np.logaddexp(blank[-1], spoken[-1]))
+
+
+def _forward(log_probs: NDArray[Any], labels: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the forward sums (S + 1, 2, M, 2 L + 1) of CTC; at step 0 the first blank has all.
+
+    Args:
+        log_probs: (S, 2, M, V).
+        labels: (2, L).
+    """
+    states = np.zeros((2, 2 * labels.shape[1] + 1), np.int64)
+    states[:, 1::2] = labels
+    skips = np.full(states.shape, -np.inf)  # from the label before, past the blank
+    skips[:, 3::2][labels[:, 1:] != labels[:, :-1]] = 0
+    own = np.take_along_axis(log_probs, states[None, :, None], -1)
+    sums = np.full((len(log_probs) + 1, *own.shape[1:]), -np.inf)
+    sums[0, ..., 0] = 0
+    for t, row in enumerate(own):
+        new = sums[t + 1]
+        new[...] = sums[t]
+        new[..., 1:] = np.logaddexp(new[..., 1:], sums[t, ..., :-1])
+        new[..., 2:] = np.logaddexp(new[..., 2:], sums[t, ..., :-2] + skips[:, None, 2:])
+        new += row
+    return sums
 
 
 def greedy(log_probs: Tensor, lengths: Tensor) -> list[list[int]]:

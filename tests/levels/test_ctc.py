@@ -1,8 +1,10 @@
 """CTC against sums and maxima over all paths."""
 
 import math
+import random
 from itertools import product
 
+import numpy as np
 import pytest
 import torch
 
@@ -81,3 +83,28 @@ def test_greedy_path():
 def test_runs_of_a_path():
     assert ctc.runs(torch.tensor([0, 2, 2, 0, 2, 1, 1, 0])) == [(1, 3, 2), (4, 5, 2), (5, 7, 1)]
     assert ctc.runs(torch.tensor([])) == []
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_edits_of_an_answer_have_the_likelihood_of_the_whole_new_one(seed):
+    rng = random.Random(seed)
+    torch.manual_seed(seed)
+    classes, count = rng.randint(2, 5), rng.randint(0, 6)
+    readings = [
+        (3 * torch.randn(rng.randint(1, 12), classes, dtype=torch.float64)).log_softmax(-1)
+        for _ in range(3)
+    ]
+
+    def drawn(most):
+        return tuple(rng.randrange(1, classes) for _ in range(most))
+
+    labels = drawn(count)
+    parts = [
+        (first, end, drawn(rng.randint(0, 3)))
+        for first in range(count + 1)
+        for end in range(first, count + 1)
+    ]
+    rows = [labels[:first] + new + labels[end:] for first, end, new in parts]
+    values = ctc.Edits(readings, labels)(parts)
+    for log_probs, column in zip(readings, values.T, strict=True):
+        np.testing.assert_allclose(column, ctc.log_likelihoods(log_probs, rows), rtol=1e-9)

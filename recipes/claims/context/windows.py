@@ -12,7 +12,7 @@ import argparse
 import json
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,7 +29,7 @@ from speechasym.levels.level import ModelOutput
 from speechasym.recognition.segments import GRID, normalised
 from speechasym.recognition.trained_model import TrainedModel, open_run
 from speechasym.recognition.transcription import best_path, join
-from speechasym.scoring.error_rates import error_rate
+from speechasym.scoring.error_rates import ErrorRate, error_rate
 from speechasym.training import cut_features
 
 # frames before and after the part that counts, whose length is the second number
@@ -115,6 +115,15 @@ def read(
     return symbols, np.sum(sums, 0)
 
 
+def by_speaker(score: ErrorRate, speakers: Mapping[str, str]) -> dict[str, list[int]]:
+    """Return {speaker: [errors, tokens]} of what is scored."""
+    counts = {speaker: [0, 0] for speaker in sorted(set(speakers.values()))}
+    for name, c in score.utterances.items():
+        counts[speakers[name]][0] += c.errors
+        counts[speakers[name]][1] += c.length
+    return counts
+
+
 def measure(
     trained: TrainedModel, recordings: Sequence[tuple[str, str, NDArray[np.float32], dict]],
     margin: int, middle: int, again: bool,
@@ -133,13 +142,10 @@ def measure(
             texts[head][name] = line
     spent = time.process_time() - began
     speakers = {name: speaker for name, speaker, _, _ in recordings}
-    counts: dict[str, dict[str, list[int]]] = {}
+    counts = {}
     for head, answers in texts.items():
         said = {name: symbols[head] for name, _, _, symbols in recordings}
-        counts[head] = {speaker: [0, 0] for speaker in sorted(set(speakers.values()))}
-        for name, c in error_rate(said, answers, speakers=speakers).utterances.items():
-            counts[head][speakers[name]][0] += c.errors
-            counts[head][speakers[name]][1] += c.length
+        counts[head] = by_speaker(error_rate(said, answers, speakers=speakers), speakers)
     rate = trained.feature_config.rate
     frames, *kept = np.sum(sums, 0)
     kept = [float(k / frames * rate) for k in kept]

@@ -1,14 +1,17 @@
 """The recipe claims/loop: exponents of known maps, and the feedback as a map."""
 
+import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from recipes.claims.loop import closed
+from recipes.claims.loop import closed, measure, report
 from recipes.claims.loop.exponent import growths
 from speechasym.errors import ConfigError
+from speechasym.levels import presets
 from speechasym.levels.hierarchy import build_model
 
 LENGTHS = torch.tensor([60, 41])
@@ -34,14 +37,16 @@ def test_what_is_forgotten_at_once_has_minus_infinity():
     assert growths(torch.zeros_like, torch.ones(2, 3), passes=3).eq(-math.inf).all()
 
 
+LEVELS = [
+    {"width": 16, "units": 8, "stride": 3, "events": "hysteresis"},
+    {"width": 12, "units": 6, "events": "hysteresis"},
+    {"width": 16, "units": 8},
+]
+
+
 def made(passes=4, weight=1.0):
     torch.manual_seed(0)
-    levels = [
-        {"width": 16, "units": 8, "stride": 3, "events": "hysteresis"},
-        {"width": 12, "units": 6, "events": "hysteresis"},
-        {"width": 16, "units": 8},
-    ]
-    keys = {"preset": "tiny", "levels": levels, "feedback": {"passes": passes}}
+    keys = {"preset": "tiny", "levels": LEVELS, "feedback": {"passes": passes}}
     model = build_model(keys, 6, {"phones": 5}).eval()
     x = torch.randn(2, 60, 6)
     model.initialise([(x, LENGTHS)])
@@ -85,3 +90,29 @@ def test_one_changed_event_spreads():
     assert found["reach"][0, 0] < found["reach"][-1].nanmean() + 20
     deaf = closed.ClosedLoop(made(weight=0.0)[0], x, LENGTHS)
     assert closed.spread(deaf, deaf.start, 1, 2)["moved"].eq(0).all()
+
+
+def test_it_measures_reports_and_draws(trained, toy, tmp_path, monkeypatch, capsys):
+    sizes = {head: len(symbols) for head, symbols in trained.inventories.items()}
+    config = presets.model_config({"preset": "tiny", "levels": LEVELS, "feedback": {"passes": 3}})
+    torch.manual_seed(0)
+    model = closed.listening(build_model(config, trained.model.inputs, sizes).eval(), 0)
+    net = trained._replace(model=model, config=replace(trained.config, model=config))
+    monkeypatch.setattr(measure, "open_run", lambda _: net)
+    for name, value in {"GAINS": (0.0, 1.0), "DISTANCES": (1e-3, 1e-1), "PASSES": 3,
+                        "TRANSIENT": 1, "SETTLING": 3, "AFTER": 2}.items():  # fmt: skip
+        monkeypatch.setattr(measure, name, value)
+    arguments = ["--run", "toy-seed0=run", "--cuts", f"{toy}/test_cuts.jsonl.gz"]
+    arguments += ["--train", f"{toy}/dev_cuts.jsonl.gz", "--out", str(tmp_path), "--count", "2"]
+    measure.main([*arguments, "--every", "4"])
+    paths = [tmp_path / f"toy-seed0-{kind}.json" for kind in ("trained", "untrained")]
+    one, two = (json.loads(path.read_text()) for path in paths)
+    assert one["exponents"][0]["exponents"] == [None, None] and "errors" not in two
+    same = one["errors"]["clean"]
+    assert same["gain 0"] == same["passes 1"] and len(one["moves"]) == 3
+    report.main([str(tmp_path), "--out", str(tmp_path), "--rounds", "2"])
+    printed = capsys.readouterr().out
+    assert "| toy | trained | 1 | 0 | -inf |" in printed and "| toy | untrained | 1 |" in printed
+    assert (tmp_path / "loop.png").stat().st_size > 5000
+    with pytest.raises(ConfigError, match="holds no result"):
+        report.main([str(tmp_path / "nothing")])

@@ -33,14 +33,10 @@ from speechasym.recognition.trained_model import TrainedModel, open_run
 from speechasym.training.cut_features import FeatureTask, features_of
 
 GAINS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
-DISTANCES = (
-    1e-4,
-    1e-3,
-    1e-2,
-    1e-1,
-    0.5,
-)  # shares of the norm of what is heard; the second by default
+DISTANCES = (1e-4, 1e-3, 1e-2, 1e-1, 0.5)  # shares of the norm of what is heard
+DISTANCE = 1e-3  # of other gains than 1
 PASSES, TRANSIENT = 30, 10
+IN_USE = (1, 2, 5, 10)  # passes before the answer
 SETTLING = 20  # passes in which a loop is watched
 AFTER = 8  # passes after an event has changed
 
@@ -80,7 +76,7 @@ def dynamics(trained: TrainedModel, features: Tensor, lengths: Tensor) -> dict[s
     exponents = []
     for gain in GAINS:
         loop = ClosedLoop(scaled(model, gain), features, lengths)
-        for distance in DISTANCES if gain == 1 else DISTANCES[1:2]:
+        for distance in DISTANCES if gain == 1 else (DISTANCE,):
             grown = growths(loop, loop.start, passes=PASSES, transient=TRANSIENT, distance=distance)
             row = [x if np.isfinite(x) else None for x in grown.mean(0).tolist()]
             exponents.append({"gain": gain, "distance": distance, "exponents": row})
@@ -158,7 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             }  # fmt: skip
             if kind == "trained":
                 nets = {f"gain {gain:g}": with_passes(net, passes, gain) for gain in GAINS}
-                nets |= {f"passes {n}": with_passes(net, n) for n in (1, 2, 5, 10)}
+                nets |= {f"passes {n}": with_passes(net, n) for n in IN_USE}
                 result["errors"] = errors(nets, options.cuts, options.noise, options.snr,
                                           options.every)  # fmt: skip
             files.write_json(path, result | {"commit": commit(), "machine": machine()})

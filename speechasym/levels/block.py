@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from speechasym.levels.base import State, hide
+from speechasym.levels.base import Function, State, hide
 from speechasym.levels.config import NORMS, BlockConfig
 from speechasym.levels.functions import FUNCTIONS
 from speechasym.ranks import laws
@@ -22,13 +22,16 @@ RESOLUTION = 2.0  # initial N of the compression: |x| = 1, the deviation of a no
 
 
 class Block(nn.Module):
-    """y = x + ScaleOut(F(ScaleIn(x))), followed by another norm if `norm` is post."""
+    """y = x + ScaleOut(F(ScaleIn(x))), followed by another norm if `norm` is post.
 
-    def __init__(self, config: BlockConfig) -> None:
+    `function` is F; default: the one that the configuration names.
+    """
+
+    def __init__(self, config: BlockConfig, function: Function | None = None) -> None:
         super().__init__()
         placement, width, gain = NORMS[config.norm], config.width, config.initial_gain
         self.dropout = config.dropout
-        self.function = FUNCTIONS[config.function](config)
+        self.function = function or FUNCTIONS[config.function](config)
         self.norm_in = nn.LayerNorm(width, bias=False) if placement.before else None
         self.compress = Compress() if config.compress else None
         self.norm_out = nn.LayerNorm(width, bias=False) if placement.branch else None

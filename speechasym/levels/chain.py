@@ -100,8 +100,9 @@ def stages(config: HierarchyConfig, blocks: int | None = None) -> tuple[Stage, .
     result: list[Stage] = []
     for number, level in enumerate(config.levels):
         count = level.repeat * len(level.functions)
-        for first in range(0, count, blocks or count):
-            last = min(count, first + (blocks or count))
+        size = blocks or max(1, count)
+        for first in range(0, max(1, count), size):  # a level without blocks is a stage too
+            last = min(count, first + size)
             result.append(Stage(len(result), number, first, last, count))
     return tuple(result)
 
@@ -147,6 +148,6 @@ def stage_of(name: str, chain: Sequence[Stage], config: HierarchyConfig) -> int:
     else:
         raise ConfigError(name, "belongs to no level and no head", "Give a name of a hierarchy's")
     own = [stage for stage in chain if stage.level == level]
-    if block is None:
+    if block is None or not own[-1].blocks:
         return own[-1].number
     return next(stage.number for stage in own if stage.first <= block < stage.last)

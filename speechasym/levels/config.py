@@ -19,6 +19,7 @@ from speechasym.config import check_choice, check_count, check_range
 from speechasym.errors import ConfigError
 
 ACTIVATIONS = ("compress", "none")
+NESTED = "levels"  # the function of a block that has levels of its own
 
 
 class NormPlacement(NamedTuple):
@@ -65,6 +66,7 @@ class BlockOptions:
     # visible frames), entmax or scaled-entmax
     weights: str = "softmax"
     law: str = "geometric"  # law of weights rank and scaled: geometric, pareto or power
+    levels: tuple["LevelConfig", ...] = ()  # inside the block (levels)
 
     def __post_init__(self) -> None:
         check_choice("norm", self.norm, NORMS)
@@ -87,7 +89,7 @@ class BlockOptions:
 class BlockConfig(BlockOptions):
     """A block: its options, and what its level sets."""
 
-    function: str = "convolution"  # a name in `functions.FUNCTIONS`
+    function: str = "convolution"  # levels, or a name in `functions.FUNCTIONS`
     width: int = 128  # D
     depth: int = 1  # blocks in the stack, from which theory and layerscale derive their gain
     dilation: int = 1  # frames (convolution)
@@ -96,9 +98,16 @@ class BlockConfig(BlockOptions):
         from speechasym.levels import functions
 
         super().__post_init__()
-        check_choice("function", self.function, functions.FUNCTIONS)
+        check_choice("function", self.function, (*functions.FUNCTIONS, NESTED))
         check_count("depth", self.depth)
-        functions.check(self)
+        if self.function != NESTED:
+            functions.check(self)
+        elif not self.levels:
+            problem = "is empty, so that there is nothing inside the block"
+            raise ConfigError("block.levels", problem, "Give at least one level")
+        elif self.causal:
+            problem = "levels inside a block wait for the end of an event"
+            raise ConfigError("block.causal", problem, "Use false, or another function")
 
     @property
     def initial_gain(self) -> float:
@@ -123,11 +132,12 @@ class LevelConfig:
 
     width: int = 128  # channels D
     functions: tuple[str, ...] = ("convolution", "feedforward")  # functions of the blocks, in order
-    repeat: int = 1  # times that this sequence of blocks is repeated
+    repeat: int = 1  # times that this sequence of blocks is repeated; 0: no blocks
     dilations: tuple[int, ...] = (1,)  # dilations of the convolutions in each repeat, cycled
     block: BlockOptions = BlockOptions()  # options that all blocks share
     stride: int = 1  # input steps per step; above 1, neighbouring steps enter too
     context: int = 0  # channels of context from the level above; 0: none
+    hears: bool = True  # whether it hears the level above, if there is feedback
     units: int = 64  # number of competing units; 0: none
     law: str = "geometric"  # rank law of the units, one of `RankActivation.LAWS`
     resolution: float | None = None  # initial N of the law; default: all units
@@ -138,6 +148,9 @@ class LevelConfig:
     handicaps: bool = False
     # what is added to the blocks' output: both, units, error or none
     passes: Literal["both", "units", "error", "none"] = "both"
+    # what the unit that held at the step before steers: both, units (which of them compete), gain
+    # (of what enters) or none
+    steers: Literal["both", "units", "gain", "none"] = "none"
     predict: float = 0.1  # weight of the local loss, the units' prediction of the input
     # what steps are pooled over: hysteresis events, strides, or none
     events: Literal["hysteresis", "stride", "none"] = "none"
@@ -146,9 +159,9 @@ class LevelConfig:
     def __post_init__(self) -> None:
         from speechasym.ranks.activation import RankActivation
 
-        for name in ("width", "repeat", "stride"):
+        for name in ("width", "stride"):
             check_count(name, getattr(self, name))
-        for name in ("context", "units"):
+        for name in ("repeat", "context", "units"):
             check_count(name, getattr(self, name), 0)
         check_range("predict", self.predict, "0.1")
         check_range("conscience", self.conscience, "0.1")
@@ -159,6 +172,12 @@ class LevelConfig:
             raise ConfigError("units", "a single unit has no rival", "Use 0, or 2 or more")
         if self.events == "hysteresis" and not self.units:
             raise ConfigError("events", "hysteresis needs units", "Use units > 0, or stride")
+        if self.steers != "none" and not self.units:
+            problem = f"{self.steers} needs units, one of which holds"
+            raise ConfigError("steers", problem, "Use units > 0, or none")
+        if self.block.levels and NESTED not in self.functions:
+            problem = f"no block has them, as functions are {', '.join(self.functions)}"
+            raise ConfigError("block.levels", problem, f"Leave it out, or use {NESTED}")
         check_choice("law", self.law, RankActivation.LAWS)
         if self.units and self.law == "log":
             raise ConfigError("law", "log grows with distance", "Use another law for units")
@@ -244,6 +263,9 @@ class HierarchyConfig:
             if level.context:
                 problem = "is set by feedback"
                 raise ConfigError(f"levels.{number}.context", problem, "Leave it out")
+        if not any(level.hears for level in self.levels[:-1]):
+            problem = "no level hears the one above"
+            raise ConfigError("feedback.passes", problem, "Use 1, or hears: true at a level")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -49,7 +49,7 @@ class Sent(NamedTuple):
 def hearing(config: HierarchyConfig, number: int) -> LevelConfig:
     """Return the configuration of a level, with room for what it hears from the one above."""
     level = config.levels[number]
-    if config.feedback.passes == 1 or number == len(config.levels) - 1:
+    if config.feedback.passes == 1 or number == len(config.levels) - 1 or not level.hears:
         return level
     return replace(level, context=2 * level.units + 2)
 

@@ -249,6 +249,9 @@ def split_units(model: Hierarchy, level: int, count: int) -> Growth:
     if model.config.feedback.passes > 1:
         problem = "the level above expects the units that there are"
         raise ConfigError("feedback.passes", problem, "Use 1, or grow blocks")
+    if old.steers != "none":
+        problem = f"{old.steers} depends on which unit holds, so that two halves would change it"
+        raise ConfigError(f"{where}.steers", problem, "Use none, or grow blocks")
     if old.events == "hysteresis":
         problem = "depend on which unit is strongest, so that two halves would change them"
         raise ConfigError(f"{where}.events", problem, "Use none or stride, or grow blocks")

@@ -137,7 +137,9 @@ class Hierarchy(nn.Module):
         heads: dict[str, HeadOutput] = {}
         spans: dict[str, HeadOutput] = {}
         for number, (level, message) in enumerate(zip(self._levels, heard, strict=True)):
-            context = None if message is None else feedback.at(message, level.at_own_steps(steps))
+            context = None
+            if message is not None and level.config.context:
+                context = feedback.at(message, level.at_own_steps(steps))
             compute = partial(level, steps, context)
             output, read, spans_ = self.read_heads(number, compute, probes)
             levels.append(output)

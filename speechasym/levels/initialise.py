@@ -31,7 +31,7 @@ Shapes: B batch, F steps, D width, U units, K channels of a key.
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -77,6 +77,9 @@ def initialise_by(method: str, model: Hierarchy, batches: Iterable[tuple[Tensor,
     check_choice("initialise", method, METHODS)
     if method == "drawn":
         return model.initialise(batches)
+    if any(level.nested for level in cast("list[Level]", list(model.levels))):
+        problem = f"{method} cannot set levels inside blocks"
+        raise ConfigError("initialise", problem, "Use drawn")
     training = model.training
     model.eval()
     if method in ("kaiming", "lsuv"):
@@ -98,7 +101,7 @@ def initialise_by(method: str, model: Hierarchy, batches: Iterable[tuple[Tensor,
         parts = [_blocks_input(level, carry) for carry in carries]
         if stage.enters and method == "asymmetry":
             power = _mean_square(parts)
-        if method in DIRECTED:
+        if method in DIRECTED and stage.blocks:
             share = power / stage.blocks if level.config.block.gain is None else None
             _set_block(method, level.blocks.blocks[block], parts, share)
         if stage.exits and level.config.units:

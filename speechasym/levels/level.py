@@ -20,7 +20,7 @@ S steps of a head, V classes (blank and symbols).
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -30,9 +30,10 @@ from speechasym.errors import ConfigError
 from speechasym.levels import events
 from speechasym.levels.base import hide
 from speechasym.levels.block import Block, Stack
-from speechasym.levels.config import LevelConfig
+from speechasym.levels.config import NESTED, BlockConfig, LevelConfig
 from speechasym.levels.events import Events, Steps
-from speechasym.levels.units import Units, shares
+from speechasym.levels.nested import Nested
+from speechasym.levels.units import Units, of_state, shares
 from speechasym.ranks.laws import selectivity
 
 GAIN = 0.1  # initial gain of units and error, added to the blocks
@@ -89,13 +90,15 @@ class Level(nn.Module):
         self.config, self.inputs = config, inputs
         self.kernel = 2 * config.stride + 1 if config.stride > 1 else 1
         self.enter = nn.Conv1d(inputs, config.width, self.kernel, config.stride)
-        self.blocks = Stack([Block(block) for block in config.blocks()])
+        self.blocks = Stack([Block(block, _nested(block)) for block in config.blocks()])
         if config.context:
             self.context = nn.Linear(config.context, config.width, bias=False)
             nn.init.zeros_(self.context.weight)  # context has no effect until it is learned
         if config.units:
             self.units = Units(config, inputs)
             self.gain = nn.Parameter(torch.full((config.width,), GAIN))
+        if config.steers in ("both", "gain"):
+            self.gain_of_state = nn.Parameter(torch.zeros(config.units, config.width))
         if config.events != "none":
             self.weigh = nn.Linear(config.width, 1)
             self.duration = nn.Parameter(torch.zeros(config.width))
@@ -114,16 +117,37 @@ class Level(nn.Module):
             below: input steps (B, F', I).
             context: (B, F, context) from the level above, at the steps of this one.
             feed_up: from y (B, F, D), what is passed on in addition, of the same shape.
+
+        Raises `ConfigError` for steps or context of other channels.
         """
         return self.finish(*self._represent(below, context), feed_up)
 
-    def start(self, below: Steps, context: Tensor | None = None) -> tuple[Tensor, Steps]:
-        """Return what enters the residual blocks (B, F, D), and the input at the level's steps."""
+    @property
+    def nested(self) -> list[Nested]:
+        """Functions of the blocks that have levels of their own."""
+        blocks = cast("list[Block]", list(self.blocks.blocks))
+        return [block.function for block in blocks if isinstance(block.function, Nested)]
+
+    def start(
+        self, below: Steps, context: Tensor | None = None, gain: Tensor | None = None
+    ) -> tuple[Tensor, Steps]:
+        """Return what enters the residual blocks (B, F, D), and the input at the level's steps.
+
+        gain: (B, F, D) of what enters, before the context is added.
+        """
+        if below.y.shape[2] != self.inputs:
+            problem = f"must have {self.inputs} channels, got {below.y.shape[2]}"
+            raise ConfigError("input of the level", problem, "Check the width of the level below")
         x = replace(below, y=hide(below.y, below.mask))
         h = self._entered(x.y)
+        if gain is not None:
+            h = h * gain
         if context is not None:
             if not self.config.context:
                 raise ConfigError("context", "the level takes no context", "Set context > 0")
+            if (shape := (*h.shape[:2], self.config.context)) != context.shape:
+                problem = f"must have shape {shape}, got {tuple(context.shape)}"
+                raise ConfigError("context", problem, "Give a row for each step of the level")
             h = h + self.context(context)
         return h, self.at_own_steps(x)
 
@@ -137,7 +161,10 @@ class Level(nn.Module):
         activation = error = None
         losses = {}
         if self.config.units:
-            activation = self.units(y, x.mask)
+            state = None
+            if self.config.steers in ("both", "units"):
+                state = self._state(y, x.mask)
+            activation = self.units(y, x.mask, state)
             target, predicted, missed = self._missed(x, activation)
             error = missed.square().mean(-1) * x.mask
             if self.config.predict:
@@ -145,6 +172,8 @@ class Level(nn.Module):
                 loss = (target.detach() - predicted).square().mean(-1) * x.mask
                 losses["predict"] = self.config.predict * loss.sum() / x.mask.sum().clamp(min=1)
             y = y + self._joined(activation, missed)
+        if inside := [loss for function in self.nested for loss in function.take_losses()]:
+            losses["inside"] = torch.stack(inside).sum()
         steps = passed = replace(x, y=hide(y, x.mask))
         if feed_up is not None:
             passed = replace(x, y=hide(steps.y + feed_up(steps.y), x.mask))
@@ -166,11 +195,27 @@ class Level(nn.Module):
             return None, events.windows(mask, max(1, round(1 / self.config.keep)))
         if self.config.events == "none" or activation is None:
             return None, None
-        winner = events.hold(shares(activation), mask, self.hold.scale)
+        winner = self._winner(activation, mask)
         grouped = events.changes(winner, mask)
         if self.training:
             self.hold.track(grouped.number.sum(), mask.sum())
         return winner, grouped
+
+    def _winner(self, activation: Tensor, mask: Tensor) -> Tensor:
+        """Return the unit (B, F) that holds, or is the strongest if nothing has to be held."""
+        if self.config.events != "hysteresis":
+            return activation.argmax(-1)
+        return events.hold(shares(activation), mask, self.hold.scale)
+
+    @torch.no_grad()
+    def _state(self, h: Tensor, mask: Tensor) -> Tensor:
+        """Return the unit (B, F) that held at the step before, -1 at the first, for blocks' output.
+
+        The decision is made without any steering, so that it needs no recurrence.
+        """
+        with torch.autocast(h.device.type, enabled=False):
+            activation = self.units.law(self.units.distances(self.units.key(h.float())))
+        return F.pad(self._winner(activation, mask)[:, :-1], (1, 0), value=-1)[:, : h.shape[1]]
 
     def prediction_error(self, below: Steps, activation: Tensor) -> tuple[Tensor, Tensor]:
         """Return the input (B, F, I) that units predict, and what activations (B, F, U) miss of it.
@@ -189,14 +234,26 @@ class Level(nn.Module):
     def _represent(self, below: Steps, context: Tensor | None = None) -> tuple[Tensor, Steps]:
         """Return the blocks' output h, and the input at the level's own steps."""
         h, x = self.start(below, context)
+        if self.config.steers in ("both", "gain"):
+            with torch.no_grad():
+                state = self._state(self.blocks(h, x.mask), x.mask)
+            gain = 2 * torch.sigmoid(of_state(self.gain_of_state, state))
+            h, x = self.start(below, context, gain)
         return self.blocks(h, x.mask), x
 
     @torch.no_grad()
     def initialise(self, batches: Sequence[Steps]) -> None:
         """Set prototypes and scale of hysteresis before training, from some of the input."""
+        if not self.config.units and not self.nested:
+            return
+        represented = [self.start(below) for below in batches]
+        for block in cast("list[Block]", list(self.blocks.blocks)):
+            if isinstance(block.function, Nested):
+                entered = [(block.scale_in(h), x.mask) for h, x in represented]
+                block.function.initialise([Steps.of_frames(*pair) for pair in entered])
+            represented = [(block(h, x.mask), x) for h, x in represented]
         if not self.config.units:
             return
-        represented = [self._represent(below) for below in batches]
         keys = torch.cat([self.units.key(h)[x.mask] for h, x in represented])
         if not len(keys):
             return
@@ -242,6 +299,14 @@ class Level(nn.Module):
         if self.config.passes != "units":
             parts.append(self.units.value_of_error(missed))
         return self.gain * _normalised(torch.stack(parts).sum(0))
+
+
+def _nested(block: BlockConfig) -> Nested | None:
+    """Return the levels inside a block, if its function is levels."""
+    if block.function != NESTED:
+        return None
+    inputs = (block.width, *(level.width for level in block.levels))
+    return Nested(block.width, [Level(*pair) for pair in zip(block.levels, inputs, strict=False)])
 
 
 def _pooled(steps: Steps, weight: Tensor, grouped: Events) -> Steps:

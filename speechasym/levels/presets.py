@@ -3,6 +3,8 @@
 `tiny`, `small` and `base` are hierarchies; `transformer` and `state-space` are the same code with
 functions taken away (C11); `recurrent` is the usual baseline. The heads of the `-intermediate` ones
 read at the depths of the hierarchy's, those of the others all on top.
+
+`LEVELS` are presets of a single level.
 """
 
 import copy
@@ -44,6 +46,12 @@ def _plain(function: str, width: int, repeats: tuple[int, ...]) -> dict[str, Any
     return {"levels": levels, "heads": {name: {"level": at} for name, at in depth.items()}}
 
 
+LEVELS: dict[str, dict[str, Any]] = {
+    # driven by what comes in: looks a few steps around, hears no level above
+    "sensory": {"functions": ["convolution", "feedforward"], "hears": False, "steers": "gain"},
+    # driven by context: past, future and the level above, and what it has decided itself
+    "associative": {"functions": ["statespace", "feedforward"], "hears": True, "steers": "units"},
+}
 PRESETS: dict[str, dict[str, Any]] = {
     "tiny": _levels((76, 76, 76), (2, 2, 1)),
     "small": _levels((140, 140, 140), (3, 2, 2)),
@@ -73,8 +81,9 @@ def merged(mapping: Any, place: Callable[[str], str] = str) -> dict[str, Any]:
     Args:
         mapping: `preset` (default: tiny) and the keys that override it. `levels` is a whole list,
             or a mapping from a level's number to its keys; `every` holds keys for all levels, which
-            override the preset and are overridden by those of a number. A mapping with a list of
-            levels, or a `kind`, is a whole model without a preset.
+            override the preset and are overridden by those of a number. A level's `preset` is one
+            of `LEVELS`, under its other keys. A mapping with a list of levels, or a `kind`, is a
+            whole model without a preset.
         place: maps a dotted key to the way a message names it.
 
     Raises:
@@ -85,6 +94,13 @@ def merged(mapping: Any, place: Callable[[str], str] = str) -> dict[str, Any]:
         if not isinstance(value, Mapping):
             raise ConfigError(place(key), f"must be a mapping, got {value!r}", "Write key: value")
         return value
+
+    def level(base: Mapping[str, Any], keys: Mapping[str, Any], where: str) -> dict[str, Any]:
+        keys = dict(keys)
+        if (name := keys.pop("preset", None)) is not None:
+            config.check_choice(place(f"model.{where}.preset"), str(name), LEVELS)
+            base = _over(base, LEVELS[str(name)])
+        return _over(base, keys)
 
     keys = dict(checked("model", mapping))
     whole = "kind" in keys or isinstance(keys.get("levels"), list)
@@ -98,8 +114,9 @@ def merged(mapping: Any, place: Callable[[str], str] = str) -> dict[str, Any]:
         full["levels"], levels = levels, {}
     levels = checked("model.levels", levels)
     if "levels" in full:
-        rows = [checked(f"model.levels.{n}", level) for n, level in enumerate(full["levels"])]
-        full["levels"] = [_over(level, every) for level in rows]
+        rows = [checked(f"model.levels.{n}", row) for n, row in enumerate(full["levels"])]
+        rows = [level({}, row, f"levels.{n}") for n, row in enumerate(rows)]
+        full["levels"] = [level(row, every, "every") for row in rows]
     elif every or levels:
         subject = f"{place('model.every')}, {place('model.levels')}"
         raise ConfigError(subject, f"{preset} has no levels", "Leave them out")
@@ -107,7 +124,8 @@ def merged(mapping: Any, place: Callable[[str], str] = str) -> dict[str, Any]:
         key, known = f"model.levels.{number}", len(full["levels"])
         if not str(number).isdecimal() or int(number) >= known:
             raise ConfigError(place(key), f"there are {known} levels", "Count from 0")
-        full["levels"][int(number)] = _over(full["levels"][int(number)], checked(key, options))
+        row = full["levels"][int(number)]
+        full["levels"][int(number)] = level(row, checked(key, options), f"levels.{number}")
     return _over(full, keys)
 
 

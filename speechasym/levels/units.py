@@ -51,6 +51,9 @@ class Units(nn.Module):
             self.register_buffer("lead", torch.zeros(config.units))
         if config.handicaps:
             self.handicap = nn.Parameter(torch.zeros(config.units))
+        if config.steers in ("both", "units"):
+            # logarithms of factors of the units' shares, after each unit that may hold
+            self.following = nn.Parameter(torch.zeros(config.units, config.units))
         beta = THRESHOLD if config.law in ("relu", "gelu") else 1.0
         self.law = RankActivation(
             config.units, config.law, beta=beta, resolution=config.resolution, soft=1.0
@@ -61,16 +64,18 @@ class Units(nn.Module):
         if config.passes in ("both", "error"):
             self.value_of_error = nn.Linear(inputs, config.width, bias=False)
 
-    def forward(self, h: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, h: Tensor, mask: Tensor, state: Tensor | None = None) -> Tensor:
         """Return activations (B, F, U) for h (B, F, D) and its mask (B, F).
 
         In float32 under mixed precision too: bfloat16 cannot resolve close rivals.
+
+        state: (B, F) unit that held at the step before, -1 for none, where it steers the units.
         """
         with torch.autocast(h.device.type, enabled=False):
             key = self.key(h.float())
             if self.training and mask.any():
                 self.centre.lerp_(key.detach()[mask].mean(0), MOMENTUM)
-            activation: Tensor = self.law(self.distances(key))
+            activation: Tensor = self.law(self.distances(key, state))
             if self.conscience and self.training and mask.any():
                 self._help(activation.detach()[mask])
             return activation
@@ -83,8 +88,11 @@ class Units(nn.Module):
         step = torch.where(self.wins < SELDOM / units, self.conscience, -self.conscience)
         self.lead.add_(step).clamp_(0, MOST_LEAD)
 
-    def distances(self, key: Tensor) -> Tensor:
-        """Return the distances (B, F, U), 0 to 40, of keys (B, F, K) from the prototypes."""
+    def distances(self, key: Tensor, state: Tensor | None = None) -> Tensor:
+        """Return the distances (B, F, U) of keys (B, F, K) from the prototypes.
+
+        They are 0 to 40, more with handicaps or a state, as of `forward`.
+        """
         key = F.normalize(key - self.centre, dim=-1)
         similarity = key @ F.normalize(self.prototypes, dim=-1).T
         distance = (2 * SHARPNESS) * (1 - similarity)
@@ -92,7 +100,13 @@ class Units(nn.Module):
             distance = distance - self.lead
         distance = distance.clamp(min=0)
         handicap: Tensor | None = getattr(self, "handicap", None)
-        return distance if handicap is None else distance + self.law.beta * handicap
+        if handicap is not None:
+            distance = distance + self.law.beta * handicap
+        if state is not None:
+            # only ever farther, because some laws need distances >= 0
+            behind = self.following.amax(1, keepdim=True) - self.following
+            distance = distance + self.law.beta * of_state(behind, state)
+        return distance
 
     @torch.no_grad()
     def initialise(self, keys: Tensor) -> None:
@@ -105,6 +119,11 @@ class Units(nn.Module):
         self.centre.copy_(keys.mean(0))
         drawn = torch.randperm(max(len(keys), units))[:units]
         self.prototypes.copy_((keys - keys.mean(0))[drawn % len(keys)])
+
+
+def of_state(table: Tensor, state: Tensor) -> Tensor:
+    """Return the rows (B, F, C) of a table (U, C) for states (B, F); zeros for -1, none."""
+    return F.embedding(state.clamp(min=0), table).masked_fill(state[..., None] < 0, 0)
 
 
 def shares(activation: Tensor) -> Tensor:

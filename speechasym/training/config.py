@@ -291,11 +291,8 @@ class TrainConfig:
             problem = f"{self.model.kind} cannot be divided, as {self.learning.rule} needs"
             remedy = "Use backprop+inter, or a model of levels"
             raise ConfigError("learning.rule", problem, remedy)
-        loops = isinstance(self.model, HierarchyConfig) and self.model.feedback.passes > 1
-        if loops and (not plain or self.learning.meter):
-            problem = "levels that correct those below cannot be divided into stages"
-            remedy = "Use backprop+inter without inter, recompute and meter"
-            raise ConfigError("model.feedback.passes", problem, f"{remedy}, or 1 pass")
+        if (not plain or self.learning.meter) and isinstance(self.model, HierarchyConfig):
+            _check_stages(self.model)
         self.grow.check(self.model, self.learning, self.monitor)
         if self.flops is not None and self.learning.parts > 1:
             problem = "cannot be counted where the model is divided (learning.parts)"
@@ -332,6 +329,22 @@ class TrainConfig:
     def target_head(self) -> str:
         """The head whose error on dev decides which parameters are best."""
         return self.target or next(iter(self.heads.used))
+
+
+def _check_stages(model: HierarchyConfig) -> None:
+    """Raise `ConfigError` for a hierarchy that cannot be divided into stages."""
+
+    def refuse(key: str, what: str, instead: str) -> None:
+        remedy = f"Use backprop+inter without inter, recompute and meter, or {instead}"
+        raise ConfigError(f"model.{key}", f"{what} cannot be divided into stages", remedy)
+
+    if model.feedback.passes > 1:
+        refuse("feedback.passes", "levels that correct those below", "1 pass")
+    for number, level in enumerate(model.levels):
+        if level.steers in ("both", "gain"):
+            refuse(f"levels.{number}.steers", "a level that hears its input twice", "units")
+        if level.block.levels:
+            refuse(f"levels.{number}.functions", "blocks with levels inside", "other functions")
 
 
 def read_config(path: str | Path | None, overrides: Iterable[str] = ()) -> TrainConfig:

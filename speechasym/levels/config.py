@@ -66,7 +66,7 @@ class BlockOptions:
     # visible frames), entmax or scaled-entmax
     weights: str = "softmax"
     law: str = "geometric"  # law of weights rank and scaled: geometric, pareto or power
-    levels: tuple["LevelConfig", ...] = ()  # inside the block (levels)
+    levels: tuple["LevelConfig", ...] = ()  # levels inside the block (levels)
 
     def __post_init__(self) -> None:
         check_choice("norm", self.norm, NORMS)
@@ -148,8 +148,7 @@ class LevelConfig:
     handicaps: bool = False
     # what is added to the blocks' output: both, units, error or none
     passes: Literal["both", "units", "error", "none"] = "both"
-    # what the unit that held at the step before steers: both, units (which of them compete), gain
-    # (of what enters) or none
+    # what the unit that held a step before steers: units, gain (of what enters), both or none
     steers: Literal["both", "units", "gain", "none"] = "none"
     predict: float = 0.1  # weight of the local loss, the units' prediction of the input
     # what steps are pooled over: hysteresis events, strides, or none

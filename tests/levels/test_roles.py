@@ -1,11 +1,14 @@
 """The roles of a level: each on, off and by its definition, and a level without them."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+import yaml
+from helpers import ROOT
 from torch.nn.utils.rnn import pad_sequence
 
 from speechasym.errors import ConfigError
@@ -288,6 +291,17 @@ def test_neuron_layer_area_and_zone_are_the_same_automaton():
     alone = model(x[1:, :37], lengths[1:]).heads["words"]
     size = int(alone[1][0])
     torch.testing.assert_close(together[0][1, :size], alone[0][0, :size], atol=1e-4, rtol=1e-4)
+
+
+def test_the_models_of_the_documentation_run():
+    text = (ROOT / "docs" / "roles.md").read_text()
+    models = [
+        yaml.safe_load(part)["model"] for part in re.findall(r"```yaml\n(.+?)```", text, re.S)
+    ]
+    assert len(models) == 2
+    for keys in models:
+        model = build_model(keys, 6, {"phones": 5})
+        assert model(torch.randn(1, 60, 6), torch.tensor([60])).heads["phones"][0].isfinite().all()
 
 
 def test_each_step_hears_the_event_around_it():

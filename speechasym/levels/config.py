@@ -144,6 +144,9 @@ class LevelConfig:
     # distance by which each step of training brings units nearer that hardly ever win, so that they
     # do not die, and takes others back; 0: no such help
     conscience: float = 0.0
+    # standard deviation of noise on the distances by which units compete, in training; 0: none
+    fluctuation: float = 0.0
+    draws: int = 0  # outside training, units are the mean over so many draws of it; 0: without it
     # give each unit a learned handicap, the logarithm of a factor of its share: where units split
     handicaps: bool = False
     # what is added to the blocks' output: both, units, error or none
@@ -164,6 +167,10 @@ class LevelConfig:
             check_count(name, getattr(self, name), 0)
         check_range("predict", self.predict, "0.1")
         check_range("conscience", self.conscience, "0.1")
+        check_range("fluctuation", self.fluctuation, "1")
+        check_count("draws", self.draws, 0)
+        if self.draws and not self.fluctuation:
+            raise ConfigError("draws", "there is no noise to draw", "Use fluctuation > 0, or 0")
         check_range("keep", self.keep, "0.5", high=1, above=True)
         if not self.dilations or min(self.dilations) < 1:
             raise ConfigError("dilations", f"must all be >= 1, got {self.dilations}", "Use 1, 2")

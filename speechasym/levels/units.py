@@ -20,6 +20,7 @@ SHARPNESS = 10.0
 THRESHOLD = 16.0  # initial beta where it is a threshold (relu, gelu): most distances are larger
 MOMENTUM = 0.1  # weight of a batch in the running mean of the keys, and in that of the wins
 SELDOM = 0.1  # share of the mean number of wins below which a unit is helped
+STEPS = 16  # noise is drawn for a multiple of so many steps
 MOST_LEAD = 20.0  # in the unit of distances, which are 0 to 40
 
 
@@ -46,6 +47,7 @@ class Units(nn.Module):
         self.register_buffer("centre", torch.zeros(KEY))
         self.prototypes = nn.Parameter(torch.randn(config.units, KEY))
         self.conscience = config.conscience
+        self.fluctuation, self.draws = config.fluctuation, config.draws
         if config.conscience:
             self.register_buffer("wins", torch.full((config.units,), 1 / config.units))
             self.register_buffer("lead", torch.zeros(config.units))
@@ -75,10 +77,31 @@ class Units(nn.Module):
             key = self.key(h.float())
             if self.training and mask.any():
                 self.centre.lerp_(key.detach()[mask].mean(0), MOMENTUM)
-            activation: Tensor = self.law(self.distances(key, state))
+            activation = self._compete(self.distances(key, state))
             if self.conscience and self.training and mask.any():
                 self._help(activation.detach()[mask])
             return activation
+
+    def _compete(self, distance: Tensor) -> Tensor:
+        """Return the activations for distances (B, F, U), which fluctuate if configured so.
+
+        Outside training, the noise is the same at each call, and in each row of a batch.
+        """
+        if not self.fluctuation or not (self.training or self.draws):
+            activation: Tensor = self.law(distance)
+            return activation
+        if self.training:
+            noises = [torch.randn_like(distance)]
+        else:
+            # of steps beyond the last, so that a step's noise does not depend on how many there are
+            size = (-(-distance.shape[1] // STEPS) * STEPS, distance.shape[2])
+            seeds = (torch.Generator().manual_seed(draw) for draw in range(self.draws))
+            noises = [
+                torch.randn(size, generator=seed)[: distance.shape[1]].to(distance)
+                for seed in seeds
+            ]
+        drawn = [self.law((distance + self.fluctuation * n).clamp(min=0)) for n in noises]
+        return torch.stack(drawn).mean(0)
 
     def _help(self, activation: Tensor) -> None:
         """Move the leads after a batch of steps (N, U)."""

@@ -213,6 +213,48 @@ def test_conscience_revives_a_unit_that_never_wins():
     assert torch.equal(units.lead, lead)
 
 
+def test_fluctuations_are_off_unless_asked_for():
+    x, mask, _ = batch(40)
+    plain, quiet = made(units=6), made(units=6, fluctuation=3.0)
+    torch.testing.assert_close(run(quiet, x, mask).y, run(plain, x, mask).y, atol=0, rtol=0)
+    torch.manual_seed(5)
+    loud, again = (run(quiet.train(), x, mask).activation for _ in range(2))
+    assert not torch.equal(loud, again)
+
+
+def test_draws_are_the_same_for_each_row_and_length():
+    level = made(units=6, fluctuation=3.0, draws=2)
+    x, mask, rows = batch(40, 29)
+    out = run(level, x, mask).activation
+    for n, row in enumerate(rows):
+        alone = run(level, row[None], torch.ones(1, len(row), dtype=torch.bool)).activation
+        torch.testing.assert_close(out[n, : len(row)], alone[0])
+    plain = run(made(units=6), x, mask).activation
+    one, many = (run(made(units=6, fluctuation=3.0, draws=k), x, mask).activation for k in (1, 64))
+    assert (many - plain).norm() < 0.7 * (one - plain).norm()  # what remains is the bias
+    torch.testing.assert_close(out.sum(-1), torch.ones(2, 40))
+
+
+def test_weak_units_win_now_and_then_by_fluctuations():
+    x, mask, _ = batch(400)
+    wins = {}
+    for fluctuation in (0.0, 4.0):
+        level = made(units=6, fluctuation=fluctuation, handicaps=True).train()
+        with torch.no_grad():  # the last unit is always a little behind the first
+            level.units.prototypes[-1] = level.units.prototypes[0]
+            level.units.handicap[-1] = 1.0
+        torch.manual_seed(0)
+        wins[fluctuation] = int((run(level, x, mask).activation.argmax(-1) == 5).sum())
+    assert wins[0.0] == 0 < wins[4.0]
+
+
+def test_fluctuations_are_checked():
+    with pytest.raises(ConfigError, match="fluctuation"):
+        LevelConfig(fluctuation=-1.0)
+    with pytest.raises(ConfigError, match="no noise to draw"):
+        LevelConfig(draws=4)
+
+
 def test_conscience_is_a_number():
     with pytest.raises(ConfigError, match="conscience"):
         LevelConfig(conscience=-1.0)

@@ -67,6 +67,30 @@ def test_an_untrained_role_changes_neither_draws_nor_output(steers):
     assert torch.equal(with_role(x).y, plain(x).y)
 
 
+@pytest.mark.parametrize(
+    ("keys", "gone"),
+    [
+        ({"repeat": 0}, "blocks."),
+        ({"units": 0, "steers": "none", "events": "stride"}, "units."),
+        ({"events": "stride"}, "hold."),
+        ({"events": "none"}, "weigh."),
+        ({"steers": "gain"}, "units.following"),
+        ({"steers": "units"}, "gain_of_state"),
+        ({"context": 0}, "context."),
+        ({"passes": "units"}, "units.value_of_error."),
+        ({"passes": "error"}, "units.value."),
+    ],
+)
+def test_each_role_and_path_is_switched_off_by_a_key(keys, gone):
+    full = {"steers": "both", "events": "hysteresis", "context": 3}
+    x, names = steps(*LENGTHS), []
+    for options in (full, full | keys):
+        level = made(**options)
+        level(x, torch.zeros(3, 50, 3) if level.config.context else None)
+        names.append([name for name in level.state_dict() if name.startswith(gone)])
+    assert names[0] and not names[1]
+
+
 def test_without_roles_a_level_is_the_pre_norm_transformer():
     """x + attention(norm(x)), then x + feed-forward(norm(x)), written out from the weights."""
     block = BlockOptions(norm="pre", heads=4, expansion=2)

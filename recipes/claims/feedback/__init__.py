@@ -1,0 +1,1 @@
+"""Feedback between levels, measured (C13)."""

@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# Feedback (C13) in noise, on two corpora: bash recipes/claims/feedback/run.sh DATA NOISE [OUT]
+# DATA: folder with mini and timit, each with its manifests (one that is missing is left out); NOISE: recordings of noise, half of which
+# are heard in training. Run again, it continues. SEEDS (5), WORKERS (2), ONLY: names of systems, CORPORA (mini timit).
+set -euo pipefail
+[ $# -gt 1 ] || { echo "Use: bash recipes/claims/feedback/run.sh DATA NOISE [OUT]" >&2; exit 2; }
+data=$(cd "$1" && pwd) noise=$(cd "$2" && pwd)
+cd "$(dirname "${BASH_SOURCE[0]}")/../../.."
+out=${3:-out/claims/feedback}
+python=${PYTHON:-python} here=recipes/claims/feedback
+only=${ONLY:-feedback,parameters,deeper,wider}
+export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
+mkdir -p "$out/noise"
+for name in city rain train; do  # as OF_DEV of recipes/claims/arbitration/readings.py
+  ln -sf "$noise/$name.flac" "$out/noise/"
+done
+noisy=("data.augment.noise=$out/noise" data.augment.noise_share=0.7 "data.augment.snr_db=[0,20]" target=phones)
+
+measured() {  # CORPUS DEV KEY=VALUE ...
+  local corpus=$1 dev=$2 train=$data/$1/train_cuts.jsonl.gz test=$data/$1/test_cuts.jsonl.gz
+  shift 2
+  [ -e "$train" ] || { echo "$corpus: no $train, left out"; return; }
+  "$python" -m recipes.compare "recipes/$corpus/train.yaml" "$here/systems.yaml" --test "$test" \
+    --out "$out/$corpus" --seeds "${SEEDS:-5}" --workers "${WORKERS:-2}" --only "$only" \
+    --set "data.train=$train" "data.dev=$data/$corpus/$dev" "data.cache=$out/features-$corpus" \
+    "${noisy[@]}" "$@" > /dev/null
+  "$python" -m recipes.claims.feedback.measure "$out/$corpus" --test "$test" --noise "$noise"
+}
+
+deep='model={preset: small, every: {events: none, block: {dropout: 0.1}}, heads: {phones: {level: 2}}}'
+for corpus in ${CORPORA:-mini timit}; do
+  case $corpus in
+    mini) measured mini dev_cuts.jsonl.gz model.preset=small epochs=12 ;;
+    timit) measured timit fold0_dev_cuts.jsonl.gz "$deep" ;;
+  esac
+done
+"$python" -m recipes.claims.feedback.report "$out" --out "$out/report.md"

@@ -4,13 +4,14 @@ Shapes: S steps of a net, V classes.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from speechasym.corpora.manifests import stream_cuts
 from speechasym.levels.arbitration import Reading, reading
@@ -58,9 +59,41 @@ def labelled(
     )  # fmt: skip
 
 
+def changed_cuts(
+    net: TrainedModel, cuts: str | Path, part: str, noise: Path | None = None,
+    snr_db: float | None = None, masked_s: float | None = None, every: int = 1,
+) -> Iterator[tuple[int, Any, NDArray[np.float32]]]:  # fmt: skip
+    """Yield number, cut and features (F, D) of a net, in noise or with stretches masked.
+
+    The arguments are those of `read`.
+    """
+    recordings = []
+    if noise is not None and snr_db is not None:
+        recordings = [
+            n for n in read_noises(noise) if (Path(n.id).stem in OF_DEV) == (part == "dev")
+        ]
+    for number, (_, cut) in enumerate(stream_cuts(cuts)):
+        if number % every:
+            continue
+        task = cut_features.FeatureTask(cut, net.feature_config)
+        if recordings:
+            place = hashed_seed(0, cut.id, part) % 1000 / 1000
+            task = task._replace(
+                noise=recordings[number // every % len(recordings)],
+                variant=Variant(noise=0, place=place, snr_db=float(snr_db or 0.0)),
+            )
+        if masked_s is None:
+            yield number, cut, cut_features.features_of(task)
+        else:
+            x, seed = cut_features.samples_of(task), hashed_seed(0, cut.id, masked_s)
+            x = masked(x, net.feature_config.sample_rate, masked_s, seed)
+            yield number, cut, net.features(x)
+
+
 def read(
     nets: Mapping[str, TrainedModel], cuts: str | Path, part: str, *, noise: Path | None = None,
-    snr_db: float | None = None, every: int = 1, lexicon: str | Path | None = None,
+    snr_db: float | None = None, masked_s: float | None = None, every: int = 1,
+    lexicon: str | Path | None = None,
 ) -> Condition:  # fmt: skip
     """Read cuts with each net.
 
@@ -69,29 +102,15 @@ def read(
         part: dev or test; the noises of one are not heard in the other.
         noise: folder of recordings of noise; each cut has one of them, in turn.
         snr_db: of the noise; None: as recorded.
+        masked_s: length of the stretch of each second that white noise replaces; None: none is.
         every: reads one of so many cuts.
         lexicon: for the phones that are said, if the cuts and the run have none.
     """
     first = next(iter(nets.values()))
     data = labelled(first, cuts, lexicon)
     heads = list(first.inventories)
-    recordings = []
-    if noise is not None and snr_db is not None:
-        recordings = [
-            n for n in read_noises(noise) if (Path(n.id).stem in OF_DEV) == (part == "dev")
-        ]
     utterances = []
-    for number, (_, cut) in enumerate(stream_cuts(cuts)):
-        if number % every:
-            continue
-        task = cut_features.FeatureTask(cut, first.feature_config)
-        if recordings:
-            place = hashed_seed(0, cut.id, part) % 1000 / 1000
-            task = task._replace(
-                noise=recordings[number // every % len(recordings)],
-                variant=Variant(noise=0, place=place, snr_db=float(snr_db or 0.0)),
-            )
-        rows = cut_features.features_of(task)
+    for number, cut, rows in changed_cuts(first, cuts, part, noise, snr_db, masked_s, every):
         readings: dict[str, dict[str, Reading]] = {head: {} for head in heads}
         errors: dict[str, dict[str, float]] = {head: {} for head in heads}
         for name, net in nets.items():
@@ -105,6 +124,17 @@ def read(
         said = {head: data.reference(head, number) for head in heads}
         utterances.append(Utterance(cut.id, data.speakers[number], said, readings, errors))
     return Condition({h: list(first.inventories[h]) for h in heads}, utterances)
+
+
+def masked(x: NDArray[np.float32], rate: float, seconds: float, seed: int) -> NDArray[np.float32]:
+    """Return samples (T,) with a stretch of each second replaced by white noise of its level."""
+    rng, x = np.random.default_rng(seed), x.copy()
+    size, second = round(seconds * rate), round(rate)
+    for begin in range(0, len(x) - second // 2, second):
+        first = begin + int(rng.integers(max(1, min(second, len(x) - begin) - size)))
+        stretch = x[first : first + size]
+        stretch[:] = rng.normal(0, np.sqrt(np.square(stretch).mean()), len(stretch))
+    return x
 
 
 def save(path: Path, condition: Condition) -> None:

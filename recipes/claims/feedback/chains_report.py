@@ -1,6 +1,6 @@
 """Right answers to chains by length and passes, from what `chains` wrote: a table and a figure.
 
-python -m recipes.claims.feedback.chains_report OUT/chains.jsonl --out OUT/chains.md
+python -m recipes.claims.feedback.chains_report OUT/chains*.jsonl --out OUT/chains.md
 """
 
 import argparse
@@ -71,10 +71,10 @@ def drawn(right: Right) -> Figure:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("lines", type=Path, help="what chains wrote")
+    parser.add_argument("files", type=Path, nargs="+", help="what chains wrote")
     parser.add_argument("--out", type=Path, required=True, help="file, Markdown; a .png beside it")
     options = parser.parse_args(arguments)
-    lines = read_lines(options.lines)
+    lines = [line for path in options.files for line in read_lines(path)]
     right = read(lines)
     save(drawn(right), options.out.with_suffix(".png"))
     text = summary(right, lines)

@@ -18,7 +18,7 @@ from recipes.compare.intervals import drawn, rates
 from recipes.compare.jobs import read_lines
 from recipes.provenance import table
 
-ENOUGH = 0.01  # a window is enough if it costs at most so much of the errors, relative
+ENOUGH = 0.03  # a window is enough if it costs at most so much of the errors, relative
 
 
 def counts(lines: Sequence[dict[str, Any]], head: str) -> NDArray[np.float64]:
@@ -130,30 +130,29 @@ def hour_table(lines: Sequence[dict[str, Any]]) -> str:
 
 
 def picture(lines: Sequence[dict[str, Any]], path: Path) -> None:
-    """Plot errors against the window: a panel for each corpus, the words, letters, phones in it."""
+    """Plot what a window costs: a panel for each corpus, a colour for each head."""
     found = groups(lines)
     corpora = sorted({corpus for corpus, _, _ in found})
-    figure, row = axes(len(corpora), 4.6 * len(corpora), 4.2)
-    styles = {"phones": ":", "letters": "--", "words": "-"}
+    figure, row = axes(len(corpora), 4.8 * len(corpora), 4.2, sharey=True)
     for axis, corpus in zip(row, corpora, strict=True):
         chosen = [(key, by) for key, by in found.items() if key[0] == corpus]
-        longest = max(n for _, by in chosen for n in by)
-        for ((_, system, again), by), colour in zip(chosen, COLOURS * 2, strict=False):
-            for head in by[0][0]["counts"]:
-                at = [n for n in by if n] + [2 * longest]
-                values = [rate_of(counts(by[n or 0], head)) for n in [*at[:-1], 0]]
-                low, high = ([100 * v[k] for v in values] for k in (1, 2))
-                label = system + ", normalised in the window" * again
-                axis.plot(at, [100 * v.value for v in values], styles[head], color=colour, lw=1.4,
-                          label=label if head == "phones" else None)  # fmt: skip
-                if len(by[0]) > 1:
-                    axis.fill_between(at, low, high, color=colour, alpha=0.08, lw=0)
-        ticks = [36, 108, 432, longest]
-        axis.set(xscale="log", title=corpus, xlabel="window, frames (1/100 s)", ylim=(0, 100))
-        axis.set_xticks([*ticks, 2 * longest], [*map(str, ticks), "all"])
+        systems = list(dict.fromkeys(system for (_, system, _), _ in chosen))
+        for (_, system, again), by in chosen:
+            at = [n for n in by if n]
+            for head, colour in zip(("phones", "letters", "words"), COLOURS, strict=False):
+                if head not in by[0][0]["counts"]:
+                    continue
+                whole = counts(by[0], head)
+                costs = [100 * change(counts(by[n], head), whole).value for n in at]
+                axis.plot(at, costs, "--" if again else "-", color=colour, lw=1.2, ms=4,
+                          marker="os^vD"[systems.index(system) % 5], mfc="none" if again else None,
+                          label=f"{system}: {head}" * (not again))  # fmt: skip
+        ticks = [36, 108, 432, max(n for _, by in chosen for n in by)]
+        axis.set(xscale="log", title=corpus, xlabel="window, frames of 10 ms")
+        axis.set_xticks(ticks, [*map(str, ticks)])
         axis.minorticks_off()
         axis.legend(frameon=False, fontsize=7)
-    row[0].set_ylabel("errors, %: words (solid), letters (dashed), phones (dotted)")
+    row[0].set_ylabel("errors more than with the whole, points\n(dashed: normalised in the window)")
     save(figure, path)
 
 

@@ -32,11 +32,12 @@ from speechasym.levels.hierarchy import build_model
 from speechasym.recognition.trained_model import TrainedModel, open_run
 from speechasym.training.cut_features import FeatureTask, features_of
 
-GAINS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+GAINS = (0.0, 0.25, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 16.0)
+CROSSED = (1.0, 2.0, 4.0, 8.0)  # gains at which other numbers of passes are tried
 DISTANCES = (1e-4, 1e-3, 1e-2, 1e-1, 0.5)  # shares of the norm of what is heard
 DISTANCE = 1e-3  # of other gains than 1
 PASSES, TRANSIENT = 30, 10
-IN_USE = (1, 2, 5, 10)  # passes before the answer
+IN_USE = (2, 10)  # passes before the answer
 SETTLING = 20  # passes in which a loop is watched
 AFTER = 8  # passes after an event has changed
 
@@ -154,7 +155,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             }  # fmt: skip
             if kind == "trained":
                 nets = {f"gain {gain:g}": with_passes(net, passes, gain) for gain in GAINS}
-                nets |= {f"passes {n}": with_passes(net, n) for n in IN_USE}
+                nets |= {
+                    f"gain {gain:g}, passes {n}": with_passes(net, n, gain)
+                    for gain in CROSSED for n in IN_USE
+                }  # fmt: skip
                 result["errors"] = errors(nets, options.cuts, options.noise, options.snr,
                                           options.every)  # fmt: skip
             files.write_json(path, result | {"commit": commit(), "machine": machine()})

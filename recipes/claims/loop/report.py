@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from recipes.claims.asymmetry.common import COLOURS, axes, formatted, interval, save
 from recipes.claims.context.report import change, rate_of
-from recipes.claims.loop.measure import DISTANCE, IN_USE
+from recipes.claims.loop.measure import CROSSED, DISTANCE, IN_USE
 from recipes.claims.ranks.units import ROUNDS, measure, report
 from recipes.provenance import table
 from speechasym.errors import ConfigError
@@ -87,21 +87,22 @@ def gain_table(groups: Groups) -> str:
 
 
 def pass_table(groups: Groups) -> str:
-    """Return errors by the number of passes in use, as differences from a single pass."""
+    """Return errors by gain and passes in use, as differences from a single pass."""
     body = []
     for (system, _), results in groups.items():
         if "errors" not in results[0]:
             continue
         for condition in ordered(results[0]["errors"]):
             for head in ordered(results[0]["errors"][condition]["gain 1"]):
-                one = error_counts(results, condition, "passes 1", head)
-                cells = [
-                    formatted(change(error_counts(results, condition, net, head), one), 1, 100)
-                    for net in ("gain 1", *(f"passes {n}" for n in IN_USE[1:]))
-                ]
-                body.append([system, condition, head, formatted(rate_of(one), 1, 100), *cells])
-    others = (f"{n}" for n in IN_USE[1:])
-    return table(["system", "condition", "head", "one pass, %", "as trained", *others], body)
+                one = error_counts(results, condition, "gain 0", head)
+                for gain in CROSSED:
+                    name = f"gain {gain:g}"
+                    nets = [f"{name}, passes 2", name, *(f"{name}, passes {n}" for n in IN_USE[1:])]
+                    costs = [change(error_counts(results, condition, n, head), one) for n in nets]
+                    body.append([system, condition, head, formatted(rate_of(one), 1, 100),
+                                 f"{gain:g}", *(formatted(c, 1, 100) for c in costs)])  # fmt: skip
+    others = ("2", "as trained", *(f"{n}" for n in IN_USE[1:]))
+    return table(["system", "condition", "head", "one pass, %", "gain", *others], body)
 
 
 def distance_table(groups: Groups) -> str:

@@ -100,8 +100,8 @@ def test_it_measures_reports_and_draws(trained, toy, tmp_path, monkeypatch, caps
     net = trained._replace(model=model, config=replace(trained.config, model=config))
     monkeypatch.setattr(measure, "open_run", lambda _: net)
     monkeypatch.setattr(report, "CROSSED", (1.0,))
-    for name, value in {"GAINS": (0.0, 1.0), "CROSSED": (1.0,), "DISTANCES": (1e-3, 1e-1),
-                        "PASSES": 3, "TRANSIENT": 1, "SETTLING": 3, "AFTER": 2}.items():  # fmt: skip
+    small = {"GAINS": (0.0, 1.0), "CROSSED": (1.0,), "DISTANCES": (1e-3, 1e-1)}
+    for name, value in {**small, "PASSES": 3, "TRANSIENT": 1, "SETTLING": 3, "AFTER": 2}.items():
         monkeypatch.setattr(measure, name, value)
     arguments = ["--run", "toy-seed0=run", "--cuts", f"{toy}/test_cuts.jsonl.gz"]
     arguments += ["--train", f"{toy}/dev_cuts.jsonl.gz", "--out", str(tmp_path), "--count", "2"]

@@ -198,10 +198,10 @@ def test_spreads_of_heads(tmp_path):
 
 def test_slopes_begin_equal_or_spread():
     config = read_config(None, ["data.train=a", "data.dev=b", "model={preset: transformer}"])
-    for equal in (True, False):
-        model = heads.build(equal)(config.model, 5, {"phones": 3})
+    for slope in heads.SLOPES.values():
+        model = heads.build(slope)(config.model, 5, {"phones": 3})
         slopes = [p for n, p in model.named_parameters() if n.endswith("log_slope")]
-        assert len(slopes) == 4 and all((p.std() < 1e-6) == equal for p in slopes)
+        assert len(slopes) == 4 and all((p.std() < 1e-6) == (slope is not None) for p in slopes)
 
 
 def test_what_the_monitor_saw(tmp_path, capsys):

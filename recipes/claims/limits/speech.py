@@ -2,8 +2,9 @@
 
     python -m recipes.claims.limits.speech OUT/speech --cuts short=CUTS 15=CUTS_15 60=CUTS_60
 
-The folder is one of `recipes.compare`. A line for each run and length is appended to
-FOLDER/lengths.jsonl, so that a second call reads only what is new; the report is FOLDER/lengths.md.
+The folder has runs NAME-seedN, as those of `recipes.compare`. A line for each run and length is
+appended to FOLDER/lengths.jsonl, so that a second call reads only what is new; the report is
+FOLDER/lengths.md.
 Nets with the softmax are also tested with other weights: scores times log N / log 100, with and
 without the share of positions in them, and with a window of about the length of training.
 
@@ -34,7 +35,7 @@ from speechasym.scoring.error_rates import error_rate
 TYPICAL = 100  # steps of an utterance of 3 s, at which the other weights are the softmax
 WINDOW = 60  # steps to each side of a query
 BASE = "softmax"
-OTHERS = ("contents by log N", "all by log N", "window")  # weights in the test, of nets of BASE
+OTHERS = ("contents by log N", "all by log N", "window")  # weights in the test, of the base's nets
 
 
 class Sharper:
@@ -71,15 +72,18 @@ def reweigh(net: TrainedModel, weights: str) -> TrainedModel:
     return net
 
 
-def read(folder: Path, cuts: dict[str, Path], lexicon: Path | None) -> list[dict[str, Any]]:
+def read(
+    folder: Path, cuts: dict[str, Path], lexicon: Path | None, base: str
+) -> list[dict[str, Any]]:
     """Read what has not been read yet; return the lines of all runs, lengths and weights."""
-    runs = [(line["system"], line["seed"]) for line in read_lines(folder / "results.jsonl")]
+    names = [path.parent.name.rpartition("-seed") for path in folder.glob("*-seed*/config.json")]
+    runs = sorted((system, int(seed)) for system, _, seed in names)
     path = folder / "lengths.jsonl"
     done = {(x["system"], x["seed"], x["length"]) for x in read_lines(path)}
     for length, manifest in cuts.items():
         nets = {}
         for system, seed in runs:
-            others = {f"{BASE}, {w}": w for w in OTHERS} if system == BASE else {}
+            others = {f"{base}, {w}": w for w in OTHERS} if system == base else {}
             for name, weights in {system: None, **others}.items():
                 if (name, seed, length) not in done:
                     net = open_run(folder / f"{system}-seed{seed}")
@@ -120,8 +124,8 @@ def scored(
     return lines
 
 
-def report(lines: Sequence[dict[str, Any]], title: str) -> str:
-    """Return a table for each measure: rates by length, and errors relative to the softmax's."""
+def report(lines: Sequence[dict[str, Any]], title: str, base: str = BASE) -> str:
+    """Return a table for each measure: rates by length, and errors relative to the base's."""
     lengths = list(dict.fromkeys(line["length"] for line in lines))
     systems = list(dict.fromkeys(line["system"] for line in lines))
     measures = list(dict.fromkeys(m for line in lines for m in line["counts"]))
@@ -131,21 +135,23 @@ def report(lines: Sequence[dict[str, Any]], title: str) -> str:
         for system in systems:
             row = [system]
             for length in lengths:
-                own, base = (
+                own, theirs = (
                     sorted((x for x in lines if (x["system"], x["length"]) == (name, length)),
                            key=lambda x: x["seed"])
-                    for name in (system, BASE)
+                    for name in (system, base)
                 )  # fmt: skip
                 ours = counted(own, measure)
                 cell = spread([100 * c[:, 0].sum() / c[:, 1].sum() for c in ours])
-                if system != BASE and len(own) and len(base):
-                    middle, low, high = (100 * v for v in difference(counted(base, measure), ours))
+                if system != base and own and theirs:
+                    middle, low, high = (
+                        100 * v for v in difference(counted(theirs, measure), ours)
+                    )
                     cell += f"; {middle:+.0f} % [{low:+.0f}, {high:+.0f}]"
                 row.append(cell)
             rows.append(row)
         parts += [f"### {measure}, %", table(["weights", *lengths], rows).rstrip()]
     parts.append(
-        f"Median (least to greatest) over seeds; errors relative to those of {BASE} [95 % interval"
+        f"Median (least to greatest) over seeds; errors relative to those of {base} [95 % interval"
         " over speakers and seeds]."
     )
     return "\n\n".join(parts) + "\n"
@@ -158,9 +164,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter,
     )  # fmt: skip
     add = parser.add_argument
-    add("folder", type=Path, help="of recipes.compare")
+    add("folder", type=Path, help="of runs")
     add("--cuts", nargs="+", required=True, metavar="LENGTH=CUTS", help="manifests to test on")
     add("--lexicon", type=Path, help="pronunciations, for cuts without phones")
+    add("--base", default=BASE, help="system that the others are compared with")
     options = parser.parse_args(arguments)
 
     def act() -> int:
@@ -170,8 +177,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if not equals:
                 raise ConfigError("--cuts", f"{word!r} is not LENGTH=CUTS", "Use 60=long.jsonl.gz")
             cuts[length] = Path(path)
-        lines = read(options.folder, cuts, options.lexicon)
-        publish(report(lines, options.folder.name), options.folder / "lengths.md")
+        lines = read(options.folder, cuts, options.lexicon, options.base)
+        text = report(lines, options.folder.name, options.base)
+        publish(text, options.folder / "lengths.md")
         return 0
 
     return guarded(act)

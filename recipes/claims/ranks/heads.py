@@ -2,7 +2,8 @@
 
 Trains the transformer preset on mini with each kind of weights, and compares the time spans of its
 heads, as the run's monitor measured them at the last validation. Slopes of the linear biases begin
-spread, as they are by default, or all equal: spans that differ then were learned.
+spread, as they are by default, or all equal: spans that differ then were learned. `--slopes flat`
+is nearly without positions, so that all frames compete (claims/limits).
 
 Shapes: S seeds, B blocks, H heads.
 """
@@ -29,9 +30,11 @@ WEIGHTS = {
     "geometric": "weights: rank, law: geometric",
     "pareto": "weights: rank, law: pareto",
     "power": "weights: rank, law: power",
+    "scaled": "weights: scaled",
 }
-EQUAL = 1 / 16  # slope of all heads, per step: the middle of the usual 1/4 to 1/256
-COLOURS = ("0.3", "#0072B2", "#D55E00", "#009E73")
+# slope of all heads, per step; the usual ones are spread from 1/4 to 1/256
+SLOPES = {"spread": None, "equal": 1 / 16, "flat": 1 / 4096}
+COLOURS = ("0.3", "#0072B2", "#D55E00", "#009E73", "#CC79A7")
 
 
 class Heads(NamedTuple):
@@ -78,14 +81,14 @@ def _heads(rows: list[dict[str, Any]], error: float) -> Heads:
     return Heads(span, selectivity, keys, error)
 
 
-def build(equal: bool) -> Any:
-    """Return what builds a model whose slopes begin equal, or as usual."""
+def build(slope: float | None) -> Any:
+    """Return what builds a model whose slopes all begin with this one, or as usual."""
 
     def built(config: Any, inputs: int, sizes: Any) -> torch.nn.Module:
         model = build_model(config, inputs, sizes)
         for module in model.modules():
-            if equal and isinstance(module, Attention):
-                torch.nn.init.constant_(module.log_slope, math.log(EQUAL))
+            if slope is not None and isinstance(module, Attention):
+                torch.nn.init.constant_(module.log_slope, math.log(slope))
         return model
 
     return built
@@ -155,7 +158,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("out/claims/ranks"))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", nargs="+", default=list(WEIGHTS), choices=WEIGHTS)
-    parser.add_argument("--slopes", nargs="+", default=["spread", "equal"])
+    parser.add_argument("--slopes", nargs="+", default=["spread", "equal"], choices=SLOPES)
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE")
     options = parser.parse_args(arguments)
     recipe = Path(__file__).parents[2] / "mini" / "train.yaml"
@@ -167,7 +170,7 @@ def main(arguments: list[str] | None = None) -> None:
                 folder = options.out / "heads" / f"{weights}-{slopes}-seed{seed}"
                 words = f"model.every.block={{{WEIGHTS[weights]}}}"
                 config = read_config(recipe, [*basic, words, f"seed={seed}", *options.set])
-                train(config, folder, resume=True, build=build(slopes == "equal"),
+                train(config, folder, resume=True, build=build(SLOPES[slopes]),
                       show_progress=False)  # fmt: skip
                 runs.setdefault((slopes, weights), []).append(read(folder))
                 log(f"{folder.name}: spread {runs[slopes, weights][-1][-1].spread:.2f} octaves")

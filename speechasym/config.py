@@ -302,17 +302,17 @@ def _indented(text: str, first: str) -> str:
 
 
 def _field_comments(cls: type) -> dict[str, str]:
-    """Return {field: the comment beside its declaration, or on the line above}."""
+    """Return {field: the comment beside its declaration, or on the lines above}."""
     import inspect
 
     comments: dict[str, str] = {}
     for parent in reversed(cls.__mro__):
         if dataclasses.is_dataclass(parent):
             source = inspect.getsource(parent)
-            above = r"^    # (?P<above>.+)\n    (?P<name>\w+): "
+            above = r"(?P<above>(?:^    # .+\n)+)    (?P<name>\w+): "
             beside = r"^    (?P<name>\w+): [^#\n]*# *(?P<beside>.+)$"
             for match in re.finditer(above, source, re.M):
-                comments[match["name"]] = match["above"]
+                comments[match["name"]] = match["above"].strip("# \n").replace("\n    #", "\n#")
             for match in re.finditer(beside, source, re.M):
                 comments[match["name"]] = match["beside"]
     return comments

@@ -37,6 +37,7 @@ def test_print_config_can_be_read_back(tmp_path, capsys):
     code, text, _ = called(capsys, *call)
     assert code == 0 and "train: TRAIN_CUTS" in text and "speeds: [0.9, 1.0]" in text
     assert re.search(r"# .+\nlearning_rate: 0.002\n", text)
+    assert re.search(r"# attention weights: .+\n *# visible frames.+\n *weights: softmax\n", text)
     (tmp_path / "run.yaml").write_text(text)
     again = called(capsys, "train", "--print-config", "--config", tmp_path / "run.yaml")
     assert again == (0, text, "")

@@ -11,7 +11,6 @@ import argparse
 import json
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +18,7 @@ import torch
 
 from recipes.claims.arbitration import readings
 from recipes.claims.asymmetry.common import log
+from recipes.claims.loop.measure import with_passes
 from recipes.compare.jobs import read_lines
 from recipes.provenance import commit
 from speechasym import files
@@ -49,14 +49,6 @@ SOUNDS = (
     *(Sound(f"masked {ms} ms", masked_s=ms / 1000) for ms in (50, 100, 200)),
 )
 OF_VARIANTS = ("clean", "0 dB")
-
-
-def with_passes(net: TrainedModel, passes: int) -> TrainedModel:
-    """Return a net with feedback that takes another number of passes."""
-    model = deepcopy(net.model)
-    assert isinstance(model, Hierarchy)
-    model.config = replace(model.config, feedback=replace(model.config.feedback, passes=passes))
-    return net._replace(model=model)
 
 
 def without(net: TrainedModel, part: str) -> TrainedModel:

@@ -3,8 +3,7 @@
     python -m recipes.claims.feedback.settle OUT/mini/feedback-seed0 ... --test CUTS \\
         --noise FOLDER --out settling.png
 
-Untrained: the same model before its first step, with torch's usual weights where it hears what is
-sent (training starts them at 0: it would hear nothing).
+Untrained: the same model before its first step, but hearing at random (claims/loop).
 """
 
 import argparse
@@ -19,10 +18,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from recipes.claims.arbitration.readings import changed_cuts
-from recipes.claims.feedback.measure import with_passes
+from recipes.claims.loop.measure import untrained, with_passes
 from recipes.provenance import table
 from speechasym.levels import feedback
-from speechasym.levels.hierarchy import Hierarchy, build_model
 from speechasym.plots.axes import DPI, open_grid, plain_log_ticks, save
 from speechasym.recognition.trained_model import TrainedModel, open_run
 
@@ -33,33 +31,20 @@ FAINTEST = 1e-4  # smallest change in the figure
 SNRS: dict[str, float | None] = {"clean": None, "0 dB": 0.0}
 
 
-def changes(net: TrainedModel, rows: NDArray[np.float32], passes: int = PASSES) -> list[float]:
+def changes(net: TrainedModel, rows: NDArray[np.float32]) -> list[float]:
     """Return how far the units move from each pass to the next, of features (F, D)."""
-    net = with_passes(net, passes)
+    net = with_passes(net, PASSES)
     outputs: list[Any] = []
-    compute: Callable[..., Any] = net.model._pass  # type: ignore[assignment]
+    model: Any = net.model
+    compute: Callable[..., Any] = model._pass
 
     def kept(*given: Any) -> Any:
         outputs.append(compute(*given))
         return outputs[-1]
 
-    net.model._pass = kept  # type: ignore[assignment]
+    model._pass = kept
     net.output(rows)
-    pairs = pairwise(outputs)
-    return [feedback.change(a.levels, b.levels).item() for a, b in pairs]
-
-
-def untrained(net: TrainedModel, rows: Sequence[NDArray[np.float32]]) -> TrainedModel:
-    """Return the net as before training, with weights where it hears."""
-    config: Any = net.config
-    torch.manual_seed(config.seed)
-    sizes = {head: len(symbols) for head, symbols in net.inventories.items()}
-    model = build_model(config.model, rows[0].shape[1], sizes).eval()
-    assert isinstance(model, Hierarchy)
-    model.initialise([(torch.from_numpy(x)[None], torch.tensor([len(x)])) for x in rows])
-    for level in list(model.levels)[:-1]:
-        level.context.reset_parameters()  # type: ignore[union-attr,operator]
-    return net._replace(model=model)
+    return [feedback.change(a.levels, b.levels).item() for a, b in pairwise(outputs)]
 
 
 def drawn(curves: dict[str, NDArray[np.float64]]) -> Figure:
@@ -94,13 +79,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     curves: dict[str, list[list[float]]] = {}
     for run in options.runs:
         net = open_run(run)
+        before = untrained(net, options.test, net.config.seed)
         for sound, snr_db in SNRS.items():
             rows = [
                 x for _, _, x in changed_cuts(
                     net, options.test, "test", options.noise, snr_db, every=options.every
                 )
             ]  # fmt: skip
-            for kind, model in (("trained", net), ("untrained", untrained(net, rows[:8]))):
+            for kind, model in (("trained", net), ("untrained", before)):
                 curves.setdefault(f"{kind}, {sound}", []).extend(changes(model, x) for x in rows)
     values = {name: np.array(curve) for name, curve in curves.items()}
     save(drawn(values), options.out)

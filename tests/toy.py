@@ -1,11 +1,15 @@
 """A language of tones, and a run trained on it, for the tests of recognition."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from helpers import sine, tone
 
 from speechasym import read_config, train
+from speechasym.levels.config import FeedbackConfig
+from speechasym.levels.hierarchy import build_model
 
 RATE = 16000
 HERTZ = {"m": 300, "aa": 700, "s": 3000}  # the tone of each phone
@@ -97,3 +101,15 @@ def make(folder: Path) -> Path:
     (folder / "run.yaml").write_text(configuration(folder))
     train(read_config(folder / "run.yaml"), folder / "run", show_progress=False)
     return folder
+
+
+def with_feedback(trained, **options):
+    """The same trained model with feedback, which it hears through random weights."""
+    config = replace(trained.config.model, feedback=FeedbackConfig(**options))
+    torch.manual_seed(0)
+    sizes = {head: len(symbols) for head, symbols in trained.inventories.items()}
+    model = build_model(config, trained.model.inputs, sizes).eval()
+    model.load_state_dict(trained.model.state_dict(), strict=False)
+    for level in model.levels[:-1]:
+        torch.nn.init.normal_(level.context.weight, std=0.3)
+    return trained._replace(model=model, config=replace(trained.config, model=config))

@@ -141,6 +141,10 @@ def print_evaluation(result: Any) -> None:
             rows.append((str(level.level), *rates, str(level.units or "-"), beta, n, selectivity))
         columns = ["level", "steps/s", "events/s", "units", "beta", "N", "selectivity"]
         print_table("Levels", rows, columns, words=0, **plain)
+    if result.feedback is not None:
+        count, loops = len(result.speakers), result.feedback
+        print(f"Feedback: {loops['passes']:.1f} passes on average, {loops['most']} at most; "
+              f"{loops['settled']} of {count} cuts settled")  # fmt: skip
     spent = f"model {result.model_seconds / result.seconds:.4f}"
     if result.feature_seconds is not None:
         spent += f", features {result.feature_seconds / result.seconds:.4f}"

@@ -237,6 +237,7 @@ class FeedbackConfig:
     settle: float = 0.0
     dropout: float = 0.2  # share of what is sent that an utterance does not hear in training
     predict: float = 0.1  # weight of the loss of what levels expect of those below
+    vary: bool = False  # in training draw 1 to `passes` for each batch, so that every pass is read
 
     def __post_init__(self) -> None:
         check_count("passes", self.passes)

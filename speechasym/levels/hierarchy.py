@@ -99,13 +99,16 @@ class Hierarchy(nn.Module):
         """
         frames = self._frames(features, lengths)
         output = self._pass(frames, [None] * len(self.levels), probes)
-        if self.config.feedback.passes == 1:
+        most = self.config.feedback.passes
+        if self.training and self.config.feedback.vary:
+            most = int(torch.randint(1, most + 1, ()))
+        if most == 1:
             return output
         losses: list[Tensor] = []
         heard: list[Steps | None] = []
         settled = torch.zeros(len(lengths), dtype=torch.bool, device=features.device)
         passes = torch.ones_like(lengths)
-        for _ in range(1, self.config.feedback.passes):
+        for _ in range(1, most):
             sent = feedback.listen(list(self.expectations), self._levels, output.levels)
             losses += [one.loss for one in sent]
             messages = [one.message for one in sent]
@@ -124,7 +127,9 @@ class Hierarchy(nn.Module):
                 if settled.all():
                     break
         expected = self.config.feedback.predict * torch.stack(losses).mean()
-        return output._replace(losses=output.losses | {"expect": expected}, passes=passes)
+        ended = settled if self.config.feedback.settle else None
+        losses_ = output.losses | {"expect": expected}
+        return output._replace(losses=losses_, passes=passes, settled=ended)
 
     @property
     def _levels(self) -> list[Level]:

@@ -64,6 +64,7 @@ class ModelOutput(NamedTuple):
     spans: dict[str, tuple[Tensor, Tensor]]  # start and end (B, S) of each head's steps, frames
     levels: list[LevelOutput]
     passes: Tensor | None = None  # (B,) that were needed, if levels above correct those below
+    settled: Tensor | None = None  # (B,) whether units came to rest, if that ends the passes
 
 
 def frame_mask(features: Tensor, lengths: Tensor, columns: int) -> Tensor:

@@ -34,6 +34,7 @@ class RecognisedBatch(NamedTuple):
     rows: dict[str, Rows]  # by head
     sums: NDArray[np.float64]  # steps, events and summed selectivity of each level
     seconds: NDArray[np.float64]  # spent on features, model, words by lexicon
+    loops: list[tuple[int, bool]]  # passes of each utterance, and whether it settled (`settle`)
 
 
 class _Request(NamedTuple):
@@ -143,7 +144,7 @@ def _recognise(
         if decoder is not None:
             rows[BY_LEXICON] = _words(decoder, batch.ids, output)
         spent = np.diff([start, ready, modelled, time.monotonic()])
-        yield RecognisedBatch(batch.ids, rows, sums, spent)
+        yield RecognisedBatch(batch.ids, rows, sums, spent, _loops(output))
 
 
 def _words(decoder: Decoder, ids: Sequence[str], output: ModelOutput) -> Rows:
@@ -154,6 +155,12 @@ def _words(decoder: Decoder, ids: Sequence[str], output: ModelOutput) -> Rows:
         posteriors = {head: p[number, : int(steps[number])].cpu() for head, p, steps in heads}
         rows[name] = list(decoder.decode(posteriors)[0].words)
     return rows
+
+
+def _loops(output: ModelOutput) -> list[tuple[int, bool]]:
+    if output.passes is None or output.settled is None:
+        return []
+    return list(zip(output.passes.tolist(), output.settled.tolist(), strict=True))
 
 
 def _level_sums(levels: Sequence[LevelOutput]) -> NDArray[np.float64]:

@@ -66,6 +66,8 @@ class Evaluation:
     device: str
     decoding: dict[str, Any] | None = None  # of `BY_LEXICON`: settings, files, unknown words, time
     spelled: ReferencePhones | None = None  # None: no phones are scored
+    # of a model whose loop may settle: mean passes, most passes, utterances that settled
+    feedback: dict[str, float] | None = None
 
     def by_speaker(self, name: str) -> dict[str, Counts]:
         """Return the counts of each speaker, by name, for one of the scores."""
@@ -93,6 +95,7 @@ class Evaluation:
             "labels": asdict(self.trained.config.data.labels),
             "spelled_phones": None if self.spelled is None else self.spelled.as_json(),
             "levels": [level._asdict() for level in self.levels],
+            "feedback": self.feedback,
             "decoding": self.decoding,
             "scores": {name: self._score(name) for name in self.scores},
         }
@@ -188,12 +191,14 @@ def evaluate(
     rows: dict[str, Rows] = {head: {} for head in of_all}
     recognised: set[str] = set()  # all but those that cannot be read
     sums, spent = np.zeros((1, 3)), np.zeros(3)
+    loops: list[tuple[int, bool]] = []
     with progress(len(data), "recognise", show_progress) as step:
         for batch in results:
             recognised.update(batch.ids)
             for head, found in batch.rows.items():
                 rows[head] |= found
             sums, spent = sums + batch.sums, spent + batch.seconds
+            loops += batch.loops
             for _ in batch.ids:
                 step()
     feature_seconds, model_seconds, decoding_seconds = spent.tolist()
@@ -218,7 +223,7 @@ def evaluate(
         seconds=seconds, scores=scores, references=references, hypotheses=hypotheses,
         levels=_summaries(trained, sums, seconds),
         feature_seconds=None if config.cache else feature_seconds, model_seconds=model_seconds,
-        device=str(place), decoding=decoding, spelled=spelled,
+        device=str(place), decoding=decoding, spelled=spelled, feedback=_looped(loops),
     )  # fmt: skip
     if hypotheses_dir is not None:
         write_hypotheses(hypotheses_dir, evaluation)
@@ -226,6 +231,14 @@ def evaluate(
         recorded = {} if command is None else {"command": command}
         files.write_json(Path(out), recorded | evaluation.as_json())
     return evaluation
+
+
+def _looped(loops: Sequence[tuple[int, bool]]) -> dict[str, float] | None:
+    """Return mean passes, most passes, and how many utterances settled; None without loops."""
+    if not loops:
+        return None
+    passes, settled = zip(*loops, strict=True)
+    return {"passes": sum(passes) / len(passes), "most": max(passes), "settled": sum(settled)}
 
 
 def _scored(

@@ -55,7 +55,7 @@ def test_untrained_feedback_changes_nothing():
     plain.load_state_dict(model.state_dict(), strict=False)
     output = model(x, LENGTHS)
     equal(output, plain(x, LENGTHS))
-    assert output.passes.tolist() == [3, 3, 3]
+    assert output.passes.tolist() == [3, 3, 3] and output.settled is None
 
 
 def test_what_is_sent():
@@ -111,6 +111,7 @@ def test_settling_stops_and_keeps_the_result():
     settled = model(x, LENGTHS)
     assert 2 < settled.passes[1:].max() < 10
     assert settled.passes[0] == 30  # goes round in a circle
+    assert settled.settled.tolist() == [False, True, True]
     x, lengths = x[1:], LENGTHS[1:]
     settled = model(x, lengths)
     most = int(settled.passes.max())
@@ -126,6 +127,23 @@ def test_a_trained_model_may_take_other_numbers_of_passes():
     output = model(x, LENGTHS)
     equal(output, plain(x, LENGTHS))
     assert output.passes is None
+
+
+def test_passes_vary_in_training_only():
+    model, x = made(3, vary=True, dropout=0.0)
+    run, taken = model._pass, []
+    model._pass = lambda *given: taken.append(1) or run(*given)
+    for _ in range(3):
+        model(x, LENGTHS)
+    assert len(taken) == 9
+    model.train()
+    counts = set()
+    for _ in range(12):
+        taken.clear()
+        output = model(x, LENGTHS)
+        counts.add(len(taken))
+        assert ("expect" in output.losses) == (len(taken) > 1)
+    assert counts == {1, 2, 3}
 
 
 def test_the_loop_stays_bounded_over_a_hundred_passes():

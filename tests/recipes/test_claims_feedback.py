@@ -1,17 +1,16 @@
 """The recipe claims/feedback: its systems, what it measures, its tables and figure, its chains."""
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from helpers import ROOT, tone
+from toy import with_feedback
 
 from recipes.claims.arbitration import readings
 from recipes.claims.feedback import chains, chains_report, measure, report, settle
 from recipes.compare.systems import read_systems
-from speechasym.levels.config import FeedbackConfig
 from speechasym.levels.hierarchy import build_model, count_parameters
 from speechasym.training.config import read_config
 
@@ -51,15 +50,7 @@ def test_a_stretch_of_each_second_is_masked():
 
 @pytest.fixture
 def looped(trained):
-    """The trained model with feedback that is heard."""
-    config = replace(trained.config.model, feedback=FeedbackConfig(passes=2))
-    torch.manual_seed(0)
-    sizes = {head: len(symbols) for head, symbols in trained.inventories.items()}
-    model = build_model(config, trained.model.inputs, sizes).eval()
-    model.load_state_dict(trained.model.state_dict(), strict=False)
-    for level in model.levels[:-1]:
-        torch.nn.init.normal_(level.context.weight, std=0.3)
-    return trained._replace(model=model, config=replace(trained.config, model=config))
+    return with_feedback(trained, passes=2)
 
 
 def test_what_is_not_heard_changes_nothing(looped, trained):

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from helpers import called, tone
-from toy import GAP_S, RATE, TONE_S, manifest, utterance
+from toy import GAP_S, RATE, TONE_S, manifest, utterance, with_feedback
 
+from speechasym.cli.evaluate import print_evaluation
 from speechasym.errors import AudioError, CheckpointError, ConfigError
 from speechasym.recognition import evaluation
 from speechasym.recognition.decoder import BY_LEXICON
@@ -121,6 +123,20 @@ def test_a_model_without_levels(toy, trained):
     )
     assert found.levels == [] and found.as_json()["levels"] == []
     assert found.scores["phones"].rate > 0.3  # it was never trained
+
+
+def test_loops_that_do_not_settle_are_reported(toy, trained, found, capsys):
+    loops = with_feedback(trained, passes=6, settle=0.05)
+    for level in loops.model.levels[:-1]:
+        torch.nn.init.normal_(level.context.weight, std=5.0)
+    cuts = toy / "test_cuts.jsonl.gz"
+    result = evaluation.evaluate(loops, cuts, heads=["phones"], show_progress=False)
+    assert result.as_json()["feedback"] == result.feedback
+    assert result.feedback["settled"] < 7 and result.feedback["most"] == 6
+    print_evaluation(result)
+    said = capsys.readouterr().out
+    assert f"6 at most; {result.feedback['settled']} of 7 cuts settled" in said
+    assert found.feedback is None
 
 
 def test_letters_are_words_joined_by_single_spaces():

@@ -80,6 +80,16 @@ def test_gains():
         closed.ClosedLoop(made(passes=1)[0], x, LENGTHS)
 
 
+def test_rest_and_circles_are_told_apart():
+    start = torch.tensor([[1.0], [2.0], [3.0]])
+    steps = torch.tensor([[1.0], [-1.0], [1.1]])
+    turning = type("Turning", (), {"start": start, "__call__": lambda _, x: x * steps})()
+    moves, periods, last, largest = measure.settling(turning)
+    assert periods == [1, 2, 0] and len(moves) == measure.SETTLING
+    assert moves[-1] == pytest.approx([0, 2, 0.1 / 1.1], abs=1e-4)
+    assert largest == pytest.approx(float(last[2]))
+
+
 def test_one_changed_event_spreads():
     model, x = made()
     loop = closed.ClosedLoop(model, x, LENGTHS)
@@ -101,7 +111,7 @@ def test_it_measures_reports_and_draws(trained, toy, tmp_path, monkeypatch, caps
     monkeypatch.setattr(measure, "open_run", lambda _: net)
     monkeypatch.setattr(report, "CROSSED", (1.0,))
     small = {"GAINS": (0.0, 1.0), "CROSSED": (1.0,), "DISTANCES": (1e-3, 1e-1)}
-    for name, value in {**small, "PASSES": 3, "TRANSIENT": 1, "SETTLING": 3, "AFTER": 2}.items():
+    for name, value in {**small, "PASSES": 3, "TRANSIENT": 1, "SETTLING": 14, "AFTER": 2}.items():
         monkeypatch.setattr(measure, name, value)
     arguments = ["--run", "toy-seed0=run", "--cuts", f"{toy}/test_cuts.jsonl.gz"]
     arguments += ["--train", f"{toy}/dev_cuts.jsonl.gz", "--out", str(tmp_path), "--count", "2"]
@@ -111,7 +121,7 @@ def test_it_measures_reports_and_draws(trained, toy, tmp_path, monkeypatch, caps
     assert one["exponents"][0]["exponents"] == [None, None] and "errors" not in two
     same = one["errors"]["clean"]
     assert same.keys() == {"gain 0", "gain 1", "gain 1, passes 2", "gain 1, passes 10"}
-    assert len(one["moves"]) == 3 and one["passes"] == 3
+    assert len(one["moves"]) == 14 and one["passes"] == 3
     report.main([str(tmp_path), "--out", str(tmp_path), "--rounds", "2"])
     printed = capsys.readouterr().out
     assert "| toy | trained | 1 | 0 | -inf |" in printed and "| toy | untrained | 1 |" in printed

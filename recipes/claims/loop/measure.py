@@ -38,7 +38,9 @@ DISTANCES = (1e-4, 1e-3, 1e-2, 1e-1, 0.5)  # shares of the norm of what is heard
 DISTANCE = 1e-3  # of other gains than 1
 PASSES, TRANSIENT = 30, 10
 IN_USE = (2, 10)  # passes before the answer
-SETTLING = 20  # passes in which a loop is watched
+SETTLING = 40  # passes in which a loop is watched
+LONGEST = 12  # period that is looked for
+SAME = 1e-3  # share of its norm by which a state may differ from where it was
 AFTER = 8  # passes after an event has changed
 
 
@@ -71,6 +73,25 @@ def with_passes(trained: TrainedModel, passes: int, gain: float = 1.0) -> Traine
     return trained._replace(model=model)
 
 
+def settling(loop: ClosedLoop) -> tuple[list[list[float]], list[int], Tensor, float]:
+    """Return how a loop settles, where it is then, and the greatest norm that a state had.
+
+    Returns:
+        changes of what is heard from pass to pass, as shares of its norm (passes, B); the passes
+        after which each utterance comes back to where it was, 1: a fixed point, 0: it does not;
+        the last state (B, N); the norm.
+    """
+    states = [loop.start]
+    for _ in range(SETTLING):
+        states.append(loop(states[-1]))
+    passes = torch.stack(states)
+    sizes = passes.norm(dim=2)
+    moves = (passes[1:] - passes[:-1]).norm(dim=2) / sizes[1:]
+    back = (passes[-1 - LONGEST : -1].flip(0) - passes[-1]).norm(dim=2) < SAME * sizes[-1]
+    periods = torch.where(back.any(0), back.int().argmax(0) + 1, 0)
+    return moves.tolist(), periods.tolist(), passes[-1], float(sizes.max())
+
+
 def dynamics(trained: TrainedModel, features: Tensor, lengths: Tensor) -> dict[str, Any]:
     """Return exponents by gain and by distance, how the loop settles, how an event spreads."""
     model: Any = trained.model
@@ -82,17 +103,13 @@ def dynamics(trained: TrainedModel, features: Tensor, lengths: Tensor) -> dict[s
             row = [x if np.isfinite(x) else None for x in grown.mean(0).tolist()]
             exponents.append({"gain": gain, "distance": distance, "exponents": row})
     loop = ClosedLoop(model, features, lengths)
-    states = [loop.start]
-    for _ in range(SETTLING):
-        states.append(loop(states[-1]))
-    sizes = torch.stack(states).norm(dim=2)
-    moves = (torch.stack(states[1:]) - torch.stack(states[:-1])).norm(dim=2) / sizes[1:]
+    moves, periods, state, largest = settling(loop)
     spreads = {}
     for level in range(len(loop.channels)):
-        found = spread(loop, states[-1], level, AFTER)
+        found = spread(loop, state, level, AFTER)
         spreads[level] = {name: x.nan_to_num(0).tolist() for name, x in found.items()}
     return {
-        "exponents": exponents, "moves": moves.tolist(), "largest": float(sizes.max()),
+        "exponents": exponents, "moves": moves, "periods": periods, "largest": largest,
         "steps": loop.grid.mask.sum(1).tolist(), "spread": spreads,
     }  # fmt: skip
 

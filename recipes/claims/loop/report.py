@@ -115,6 +115,23 @@ def distance_table(groups: Groups) -> str:
     return table(["system", "net", *(f"{d:g}" for d in distances)], body)
 
 
+def settling_table(groups: Groups) -> str:
+    """Return in how many utterances the loop comes to rest, goes in a circle, or neither."""
+    body = []
+    for (system, kind), results in groups.items():
+        periods = np.array([p for result in results for p in result["periods"]])
+        last = np.array([np.array(result["moves"])[-1] for result in results]).ravel()
+        moving = last[periods != 1]
+        body.append([
+            system, kind, str(len(periods)), *(str(int((periods == p).sum())) for p in (1, 2)),
+            str(int((periods > 2).sum())), str(int((periods == 0).sum())),
+            f"{moving.mean():.2f}" if len(moving) else "-",
+        ])  # fmt: skip
+    head = ["system", "net", "utterances", "at rest", "period 2", "3 to 12", "longer or none",
+            "change a pass of those that move, share"]  # fmt: skip
+    return table(head, body)
+
+
 def spread_table(groups: Groups) -> str:
     """Return how much moves at each level, and how far from a changed event, pass by pass."""
     body = []
@@ -202,7 +219,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="of resampling, for the laws")
     options = parser.parse_args(arguments)
     groups = read(options.folder)
-    parts = [gain_table(groups), distance_table(groups), pass_table(groups), spread_table(groups)]
+    parts = [gain_table(groups), distance_table(groups), settling_table(groups)]
+    parts += [pass_table(groups), spread_table(groups)]
     text = "\n".join([*parts, law_tables(groups, options.rounds)])
     picture(groups, options.out / "loop.png")
     (options.out / "loop.md").write_text(text, "utf-8")

@@ -160,6 +160,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--cuts", required=True, help="long recordings, see claims/limits/splice.py")
     add("--lexicon", help="for the phones that are said, if the cuts have none")
     add("--every", type=int, default=1, help="reads one of so many cuts")
+    add("--most", type=int, default=2000, help="frames of the longest window")
     add("--again", action="store_true", help="also normalise the features over each window")
     add("--out", type=Path, default=Path("out/claims/context/windows.jsonl"))
     options = parser.parse_args(arguments)
@@ -177,7 +178,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             rows = cut_features.features_of(task)
             recordings.append((data.ids[n], data.speakers[n] or "", rows, said))
         system, seed = name.rsplit("-seed", 1)
-        for margin, middle in ((0, 0), *WINDOWS):
+        tried = [w for w in WINDOWS if 2 * w[0] + w[1] <= options.most]
+        for margin, middle in ((0, 0), *tried):
             for again in (False, True) if options.again and margin else (False,):
                 key = {"system": system, "seed": int(seed), "frames": 2 * margin + middle,
                        "again": again, "cuts": Path(options.cuts).name}  # fmt: skip

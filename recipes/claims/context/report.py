@@ -50,13 +50,17 @@ def rate_of(whole: NDArray[np.float64]) -> Interval:
 
 
 def groups(lines: Sequence[dict[str, Any]]) -> dict[tuple, dict[int, list[dict[str, Any]]]]:
-    """Return {(corpus, system, again): {frames: lines of its seeds}}; 0 frames: no window."""
+    """Return {(corpus, system, again): {frames: lines of its seeds}}; 0 frames: no window.
+
+    Windows in which not all seeds were read are left out.
+    """
     found: dict[tuple, dict[int, list[dict[str, Any]]]] = {}
     for line in sorted(lines, key=lambda line: line["frames"]):
         key = (line["cuts"].split("_")[0], line["system"])
         for again in (line["again"],) if line["frames"] else (False, True):
             found.setdefault((*key, again), {}).setdefault(line["frames"], []).append(line)
-    return {key: by for key, by in found.items() if len(by) > 1}
+    whole = {key: [n for n in by if len(by[n]) == len(by[0])] for key, by in found.items()}
+    return {key: {n: found[key][n] for n in some} for key, some in whole.items() if some[1:]}
 
 
 def window_tables(lines: Sequence[dict[str, Any]]) -> str:

@@ -155,15 +155,14 @@ def spread_table(groups: Groups) -> str:
 
 
 def law_tables(groups: Groups, rounds: int) -> str:
-    """Return the rank laws of the units that win, level by level."""
+    """Return the rank laws of the units that win in the last pass, level by level, net by net."""
     rows = []
-    for (system, kind), results in groups.items():
-        for when in ("first pass", "last pass"):
-            for level in results[0]["wins"][when]:
-                won = np.array(results[0]["wins"][when][level])
-                name = f"{system} {kind}, {when}, level {level} of {won.shape[1]}"
+    for (_, kind), results in groups.items():
+        for result in results:
+            for level, won in result["wins"]["last pass"].items():
+                name = f"{result['name']} {kind}, level {level} of {len(won[0])}"
                 try:
-                    rows.append(measure(name, won, rounds))
+                    rows.append(measure(name, np.array(won), rounds))
                 except ConfigError:  # fewer than two units
                     continue
     return report(rows)
@@ -204,7 +203,7 @@ def picture(groups: Groups, path: Path) -> None:
         axis.set(xscale="log", ylabel="exponent, nats a pass")
     row[0].set_xlabel("gain of what is heard")
     row[1].set_xlabel("distance, share of what is heard")
-    row[2].set(yscale="log", xlabel="pass", ylabel="change of what is heard, share", ylim=(1e-7, 2))
+    row[2].set(xlabel="pass", ylabel="change of what is heard, share", ylim=(0, 1))
     row[3].set(xlabel="exponent, nats a pass", ylabel="phone errors, %")
     for axis in row:
         axis.legend(frameon=False, fontsize=7)

@@ -156,6 +156,7 @@ def picture(lines: Sequence[dict[str, Any]], path: Path) -> None:
         axis.set_xticks(ticks, [*map(str, ticks)])
         axis.minorticks_off()
         axis.legend(frameon=False, fontsize=7)
+    row[0].set_ylim(top=30)  # words of nets that read hardly any go beyond
     row[0].set_ylabel("errors more than with the whole, points\n(dashed: normalised in the window)")
     save(figure, path)
 

@@ -237,6 +237,8 @@ class FeedbackConfig:
     settle: float = 0.0
     dropout: float = 0.2  # share of what is sent that an utterance does not hear in training
     predict: float = 0.1  # weight of the loss of what levels expect of those below
+    # factor of the shares that are sent; at 1 a level learns to listen only slowly
+    gain: float = 1.0
     vary: bool = False  # in training draw 1 to `passes` for each batch, so that every pass is read
 
     def __post_init__(self) -> None:
@@ -244,6 +246,7 @@ class FeedbackConfig:
         check_range("settle", self.settle, "0.02", high=1)
         check_range("dropout", self.dropout, "0.2", high=1, below=True)
         check_range("predict", self.predict, "0.1")
+        check_range("gain", self.gain, "1 or 8")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -61,11 +61,12 @@ class Expectation(nn.Module):
         width: D of the level.
         units: U of the level below.
         dropout: share of the channels of a message that an utterance does not get in training.
+        gain: factor of the shares that are sent.
     """
 
-    def __init__(self, width: int, units: int, dropout: float = 0.0) -> None:
+    def __init__(self, width: int, units: int, dropout: float = 0.0, gain: float = 1.0) -> None:
         super().__init__()
-        self.dropout = dropout
+        self.dropout, self.gain = dropout, gain
         self.predict = nn.Linear(width, units + 1)
 
     def forward(self, above: Steps, actual: Steps) -> Sent:
@@ -81,7 +82,7 @@ class Expectation(nn.Module):
         missed = -(p * units).sum(-1) + (y[..., -1] - n[..., 0]).square()
         loss = (missed * above.mask).sum() / above.mask.sum().clamp(min=1)
         q = units.exp()
-        message = torch.cat([q, q - p, size, size - n], -1)
+        message = torch.cat([self.gain * q, self.gain * (q - p), size, size - n], -1)
         kept = F.dropout(message.new_ones(len(message), 1, message.shape[2]), self.dropout,
                          self.training)  # fmt: skip
         message = hide((message * kept).to(above.y.dtype), above.mask)

@@ -58,7 +58,8 @@ class Hierarchy(nn.Module):
         self.expectations = nn.ModuleList()
         if config.feedback.passes > 1:
             for below, level in pairwise(config.levels):
-                sent = feedback.Expectation(level.width, below.units, config.feedback.dropout)
+                options = config.feedback.dropout, config.feedback.gain
+                sent = feedback.Expectation(level.width, below.units, *options)
                 self.expectations.append(sent)
 
     @property

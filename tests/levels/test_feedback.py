@@ -76,6 +76,11 @@ def test_what_is_sent():
             torch.testing.assert_close(sent.y[row, event], want)
             missed = missed - (p * q.log()).sum() + (size - n) ** 2
     torch.testing.assert_close(heard[0].loss, missed / low.events.number.sum())
+    model.expectations[0].gain = 8.0
+    louder = feedback.listen(list(model.expectations), list(model.levels), outputs)[0]
+    factors = torch.tensor([8.0] * 16 + [1.0, 1.0])
+    torch.testing.assert_close(louder.message.y, sent.y * factors)
+    assert torch.equal(louder.loss, heard[0].loss)
 
 
 def test_a_step_hears_the_event_around_it():
@@ -190,6 +195,7 @@ def test_dropout_takes_whole_channels_of_an_utterance():
         (["model.feedback.passes=2", "learning=local"], "feedback.passes.*stages"),
         (["model.feedback.passes=2", "learning.meter=true"], "feedback.passes.*stages"),
         (["model.feedback.settle=2"], "settle"),
+        (["model.feedback.gain=-1"], "gain.*must be >= 0"),
         (["model={feedback: {passes: 2}, levels: [{units: 8}]}"], "a single level"),
     ],
 )  # fmt: skip

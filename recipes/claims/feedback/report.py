@@ -51,16 +51,16 @@ def rates(counts: NDArray[np.float64]) -> str:
     return spread([100 * errors / said for errors, said in counts.sum(1)])
 
 
-def corpus_report(lines: Sequence[Line], name: str, head: str = "phones") -> str:
+def corpus_report(lines: Sequence[Line], name: str, head: str = "phones", ours: str = OURS) -> str:
     """Return the tables of one corpus. Raises `OutputError` without a run of ours."""
     by: dict[str, list[Line]] = {}
     for line in sorted(lines, key=lambda line: line["seed"]):
         by.setdefault(line["system"], []).append(line)
-    if OURS not in by:
-        raise OutputError(name, f"contains no measured run of {OURS}", "Run measure first")
-    first = by[OURS][0]["sounds"]
+    if ours not in by:
+        raise OutputError(name, f"contains no measured run of {ours}", "Run measure first")
+    first = by[ours][0]["sounds"]
     sounds = {sound: [sound] for sound in first[""]} | {" and ".join(NOISY): list(NOISY)}
-    others = [system for system in by if system != OURS]
+    others = [system for system in by if system != ours]
     sizes = [
         [system, str(len(own)), f"{own[0]['parameters']:,}", f"{own[0]['flops'] / 1e9:.1f}",
          spread([line["seconds"] for line in own])]
@@ -70,13 +70,12 @@ def corpus_report(lines: Sequence[Line], name: str, head: str = "phones") -> str
     for sound, parts in sounds.items():
         counts = {system: counted(own, parts, head) for system, own in by.items()}
         body.append([sound, *(rates(n) for n in counts.values())])
-        differences.append([sound, *(relative(counts[OURS], counts[system]) for system in others)])
-    own = by[OURS]
-    nets = {net: net or "as trained" for net in first}
+        differences.append([sound, *(relative(counts[ours], counts[system]) for system in others)])
     inside = [
-        [label, *(rates(counted(own, [s], head, net)) for s in OF_VARIANTS if s in first[net])]
-        for net, label in nets.items()
-    ]
+        [system, net or "as trained",
+         *(rates(counted(own, [sound], head, net)) for sound in OF_VARIANTS)]
+        for system, own in by.items() for net in own[0]["sounds"] if len(own[0]["sounds"]) > 1
+    ]  # fmt: skip
     return "\n".join([
         f"### {name}, {head}\n",
         "FLOPs (10⁹) of a training step on noise, without the heads' losses; seconds of training: "
@@ -84,23 +83,23 @@ def corpus_report(lines: Sequence[Line], name: str, head: str = "phones") -> str
         table(["system", "seeds", "parameters", "FLOPs", "s"], sizes),
         "Error rates in %: median (least to greatest) over seeds.\n",
         table(["sound", *by], body),
-        f"Errors of {OURS} relative to each of the others, in % [95 % interval: the same speakers "
+        f"Errors of {ours} relative to each of the others, in % [95 % interval: the same speakers "
         "drawn for both, seeds drawn for each]; **bold** where it excludes 0.\n",
         table(["sound", *others], differences),
-        f"{OURS}, with other numbers of passes, and without parts of what is sent:\n",
-        table([OURS, *OF_VARIANTS], inside),
-        verdict(by, head),
+        "With other numbers of passes, and without parts of what is sent:\n",
+        table(["system", "read", *OF_VARIANTS], inside),
+        verdict(by, head, ours),
     ])  # fmt: skip
 
 
-def verdict(by: Mapping[str, Sequence[Line]], head: str) -> str:
+def verdict(by: Mapping[str, Sequence[Line]], head: str, ours: str = OURS) -> str:
     """Return whether ours has so many errors fewer than every rival at hand."""
     known = [system for system in RIVALS if system in by]
     values: dict[str, float] = {}
     clean: dict[str, float] = {}
     for system in known:
         for table_, parts in ((values, NOISY), (clean, ("clean",))):
-            pair = (counted(by[n], parts, head) for n in (system, OURS))
+            pair = (counted(by[n], parts, head) for n in (system, ours))
             table_[system] = 100 * difference(*pair)[0]
     met = bool(known) and max(values.values()) <= GOAL and max(clean.values()) <= 0
     text = ", ".join(f"{n} {values[n]:+.1f} % (clean {clean[n]:+.1f} %)" for n in known)
@@ -116,6 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description=(__doc__ or "").splitlines()[0],
     )
     parser.add_argument("folders", type=Path, nargs="+", help="read together, by corpus")
+    parser.add_argument("--ours", default=OURS, help="system whose errors are compared")
     parser.add_argument("--out", type=Path, required=True, help="file, Markdown")
     options = parser.parse_args(arguments)
 
@@ -125,7 +125,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             lines.setdefault(path.parent.name, []).extend(read_lines(path))
         if not lines:
             raise OutputError(options.folders[0], f"contains no */{MEASURED}", "Run measure first")
-        publish("\n".join(corpus_report(own, name) for name, own in lines.items()), options.out)
+        parts = [corpus_report(own, name, ours=options.ours) for name, own in lines.items()]
+        publish("\n".join(parts), options.out)
         return 0
 
     return guarded(act)

@@ -61,10 +61,10 @@ def test_what_is_not_heard_changes_nothing(looped, trained):
 
     nets = measure.variants(looped)
     assert list(nets) == [
-        "", "1 passes", "3 passes", "4 passes", "no prediction", "no difference", "no message",
+        "", "1 pass", "3 passes", "4 passes", "no prediction", "no difference", "no message",
     ]  # fmt: skip
-    assert torch.equal(letters(nets["no message"]), letters(nets["1 passes"]))
-    assert torch.equal(letters(nets["1 passes"]), letters(trained))
+    assert torch.equal(letters(nets["no message"]), letters(nets["1 pass"]))
+    assert torch.equal(letters(nets["1 pass"]), letters(trained))
     heard = [letters(nets[n]) for n in ("", "no prediction", "no difference", "no message")]
     assert all(not torch.equal(a, b) for n, a in enumerate(heard) for b in heard[:n])
     assert list(measure.variants(trained)) == [""]

@@ -31,7 +31,7 @@ from speechasym.levels.hierarchy import Hierarchy, build_model, count_parameters
 SYMBOLS, LONGEST, BATCH = 12, 8, 64
 WIDTH, UNITS, RATE = 64, 32, 3e-3
 TRAINED = 4  # most passes in training
-TESTED = (1, 2, 3, 4, 5, 6, 8, 10)
+TESTED = (1, 2, 3, 4, 5, 6, 7, 8, 10)
 TEST_BATCHES = 20
 
 
@@ -93,7 +93,9 @@ def answers(model: Hierarchy, task: Task) -> Tensor:
     return model(task.x, lengths).heads["phones"][0][:, -1, 1:].log_softmax(-1)
 
 
-def train(model: Hierarchy, steps: int, seed: int, loops: bool) -> Iterator[tuple[int, float]]:
+def train(
+    model: Hierarchy, steps: int, seed: int, longest: int, loops: bool
+) -> Iterator[tuple[int, float]]:
     """Train a model; yield each hundredth step, and the mean loss since the last."""
     generator = torch.Generator().manual_seed(seed)
     optimiser = torch.optim.AdamW(model.parameters(), RATE, weight_decay=0.0)
@@ -103,13 +105,13 @@ def train(model: Hierarchy, steps: int, seed: int, loops: bool) -> Iterator[tupl
         for group in optimiser.param_groups:
             group["lr"] = RATE * min(1.0, 10 * share) * (1 - share) ** 0.5
         if loops:
-            most = min(TRAINED, 1 + int(6 * share))  # one more with each sixth of the training
+            most = min(longest, 1 + int(6 * share))  # one more with each sixth of the training
             links = int(torch.randint(1, most + 1, (), generator=generator))
             take(model, links)
             task = draw(generator)
         else:
             links = LONGEST
-            task = draw(generator, min(LONGEST, 1 + int(12 * share)))
+            task = draw(generator, min(longest, 1 + int(12 * share)))
         loss = F.nll_loss(answers(model, task), task.path[:, links])
         optimiser.zero_grad()
         loss.backward()
@@ -136,10 +138,11 @@ def accuracy(model: Hierarchy, loops: bool) -> dict[int, list[float]]:
     return table
 
 
-SYSTEMS = {  # passes, repeats of the attending level
-    "feedback": (TRAINED, 1),
-    "one pass": (1, 1),
-    "as many FLOPs": (1, 7),
+SYSTEMS = {  # passes, repeats of the attending level, most links in training
+    "feedback": (TRAINED, 1, TRAINED),
+    "one pass": (1, 1, LONGEST),
+    "as many FLOPs": (1, 7, LONGEST),
+    "as many FLOPs, 4 links": (1, 7, TRAINED),
 }
 
 
@@ -153,10 +156,10 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     for name in options.only:
-        passes, repeat = SYSTEMS[name]
+        passes, repeat, links = SYSTEMS[name]
         torch.manual_seed(options.seed)
         model, began = built(passes, repeat), time.process_time()
-        for step, loss in train(model, options.steps, options.seed, passes > 1):
+        for step, loss in train(model, options.steps, options.seed, links, passes > 1):
             print(f"{name} {step} {loss:.3f} {time.process_time() - began:.0f} s", flush=True)
         line = {
             "system": name, "seed": options.seed, "steps": options.steps,

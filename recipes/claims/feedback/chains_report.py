@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -53,9 +54,9 @@ def drawn(right: Right) -> Figure:
     loops = {n: by for n, by in right.items() if len(by) > 1}
     for by in loops.values():
         for length in range(LONGEST):
-            shade = 0.25 + 0.7 * length / (LONGEST - 1)
+            colour = colormaps["viridis"](0.95 * length / (LONGEST - 1))
             values = [shares[:, length].mean() for shares in by.values()]
-            axes.plot(list(by), values, "-o", markersize=3, color=(0.1, 0.3, shade),
+            axes.plot(list(by), values, "-o", markersize=3, color=colour,
                       label=f"{length + 1}")  # fmt: skip
     axes.axvline(TRAINED, color="0.6", linewidth=0.8, linestyle=":")
     axes.annotate("most in training", (TRAINED, 0.02), (3, 0), textcoords="offset points",

@@ -69,7 +69,8 @@ def variants(net: TrainedModel) -> dict[str, TrainedModel]:
     config: Any = net.config.model
     if config.feedback.passes == 1:
         return {"": net}
-    nets = {f"{n} passes": with_passes(net, n) for n in PASSES if n != config.feedback.passes}
+    counts = [n for n in PASSES if n != config.feedback.passes]
+    nets = {f"{n} pass{'es' * (n > 1)}": with_passes(net, n) for n in counts}
     return {"": net} | nets | {f"no {part}": without(net, part) for part in SILENT}
 
 

@@ -11,6 +11,7 @@ import argparse
 import json
 from collections.abc import Mapping
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -78,6 +79,7 @@ def step_flops(net: TrainedModel) -> int:
     """Return the FLOPs of a training step of a trained net on noise, without the heads' losses."""
     model = deepcopy(net.model).train()
     assert isinstance(model, Hierarchy)
+    model.config = replace(model.config, feedback=replace(model.config.feedback, vary=False))
     torch.manual_seed(0)
     rows, frames = FRAMES
     x = torch.randn(rows, frames, model.inputs)

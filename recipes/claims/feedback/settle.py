@@ -51,12 +51,14 @@ def drawn(curves: dict[str, NDArray[np.float64]]) -> Figure:
     """Draw the mean change by pass of each of these (N, P), and 10 % and 90 % of the utterances."""
     figure = Figure(figsize=(7, 4.2), dpi=DPI, layout="constrained")
     axes = figure.subplots()
-    for number, (name, values) in enumerate(curves.items()):
-        passes, style = np.arange(2, values.shape[1] + 2), "--" if "untrained" in name else "-"
+    for name, values in curves.items():
+        kind, sound = name.split(", ")
+        colour, style = f"C{list(SNRS).index(sound)}", "--" if kind == "untrained" else "-"
+        passes = np.arange(2, values.shape[1] + 2)
         low, high = np.quantile(values, [0.1, 0.9], axis=0).clip(FAINTEST)
-        axes.fill_between(passes, low, high, color=f"C{number}", alpha=0.12, linewidth=0)
+        axes.fill_between(passes, low, high, color=colour, alpha=0.12, linewidth=0)
         mean = values.mean(0).clip(FAINTEST)
-        axes.plot(passes, mean, style, color=f"C{number}", label=name)
+        axes.plot(passes, mean, style, color=colour, label=name)
     axes.set_yscale("log")
     plain_log_ticks(axes)
     axes.set_xlabel("pass")

@@ -47,8 +47,9 @@ def relative(ours: NDArray[np.float64], other: NDArray[np.float64]) -> str:
 
 
 def rates(counts: NDArray[np.float64]) -> str:
-    """Return the median error rate over seeds, in %, and the extremes."""
-    return spread([100 * errors / said for errors, said in counts.sum(1)])
+    """Return the median error rate over seeds, in %, and the extremes if there are several."""
+    values = [100 * errors / said for errors, said in counts.sum(1)]
+    return spread(values) if len(values) > 1 else f"{values[0]:.1f}"
 
 
 def corpus_report(lines: Sequence[Line], name: str, head: str = "phones", ours: str = OURS) -> str:

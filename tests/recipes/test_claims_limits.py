@@ -255,8 +255,8 @@ def test_report_of_lengths_compares_with_the_softmax():
 
     lines = [line("softmax", "60", 20), line("scaled", "60", 15), line("softmax", "short", 10)]
     text = speech.report(lines, "mini")
-    assert "| softmax | 20.0 (20.0 to 20.0) | 10.0 (10.0 to 10.0) |" in text
-    assert "| scaled | 15.0 (15.0 to 15.0); -25 % [-25, -25] | - |" in text
+    assert "| softmax | 1 | 20.0 (20.0 to 20.0) | 10.0 (10.0 to 10.0) |" in text
+    assert "| scaled | 1 | 15.0 (15.0 to 15.0); -25 % [-25, -25] | - |" in text
 
 
 def test_cuts_without_a_length_are_named(tmp_path, capsys):

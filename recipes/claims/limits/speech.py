@@ -133,13 +133,16 @@ def report(lines: Sequence[dict[str, Any]], title: str, base: str = BASE) -> str
     for measure in measures:
         rows = []
         for system in systems:
-            row = [system]
+            runs = {x["seed"] for x in lines if x["system"] == system}
+            row = [system, str(len(runs))]
             for length in lengths:
                 own, theirs = (
                     sorted((x for x in lines if (x["system"], x["length"]) == (name, length)),
                            key=lambda x: x["seed"])
                     for name in (system, base)
                 )  # fmt: skip
+                seeds = {x["seed"] for x in own}
+                theirs = [x for x in theirs if x["seed"] in seeds]
                 ours = counted(own, measure)
                 cell = spread([100 * c[:, 0].sum() / c[:, 1].sum() for c in ours])
                 if system != base and own and theirs:
@@ -149,10 +152,10 @@ def report(lines: Sequence[dict[str, Any]], title: str, base: str = BASE) -> str
                     cell += f"; {middle:+.0f} % [{low:+.0f}, {high:+.0f}]"
                 row.append(cell)
             rows.append(row)
-        parts += [f"### {measure}, %", table(["weights", *lengths], rows).rstrip()]
+        parts += [f"### {measure}, %", table(["weights", "seeds", *lengths], rows).rstrip()]
     parts.append(
-        f"Median (least to greatest) over seeds; errors relative to those of {base} [95 % interval"
-        " over speakers and seeds]."
+        f"Median (least to greatest) over seeds; errors relative to those of {base} with the same"
+        " seeds [95 % interval over speakers and seeds]."
     )
     return "\n\n".join(parts) + "\n"
 

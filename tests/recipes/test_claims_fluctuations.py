@@ -2,13 +2,14 @@
 
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
 import soundfile
 import torch
 
-from recipes.claims.fluctuations import resonance
+from recipes.claims.fluctuations import levels, resonance
 from speechasym.errors import ConfigError
 
 
@@ -59,3 +60,20 @@ def test_command(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "out" / "resonance.png").stat().st_size > 1000
     with pytest.raises(ConfigError, match="silent"):
         resonance.main([str(tmp_path / "silent.wav"), *arguments])
+
+
+def test_nets_with_and_without_fluctuations(trained, toy, tmp_path, monkeypatch, capsys):
+    opened = []
+    monkeypatch.setattr(levels, "open_run", lambda path: opened.append(path.name) or trained)
+    for name in ("none-seed0", "none-seed1", "dropout-seed1", "fluctuation-1-seed1"):
+        run = tmp_path / "runs" / name
+        run.mkdir(parents=True)
+        (run / "model.safetensors").touch()
+        shutil.copy(toy / "run" / "metrics.jsonl", run)
+    arguments = ["--cuts", f"{toy}/test_cuts.jsonl.gz", "--out", str(tmp_path), "--every", "8"]
+    levels.main(["--runs", str(tmp_path / "runs"), *arguments])
+    assert sorted(opened) == ["dropout-seed1", "fluctuation-1-seed1", "none-seed1"]
+    printed = capsys.readouterr().out
+    assert "| clean | phones | none | " in printed and "| clean | words | dropout | " in printed
+    with pytest.raises(ConfigError, match="has no runs none-seedN"):
+        levels.main(["--runs", str(tmp_path / "nothing"), *arguments])

@@ -84,9 +84,11 @@ def corpus_report(lines: Sequence[Line], name: str, head: str = "phones", ours: 
         table(["system", "seeds", "parameters", "FLOPs", "s"], sizes),
         "Error rates in %: median (least to greatest) over seeds.\n",
         table(["sound", *by], body),
-        f"Errors of {ours} relative to each of the others, in % [95 % interval: the same speakers "
-        "drawn for both, seeds drawn for each]; **bold** where it excludes 0.\n",
-        table(["sound", *others], differences),
+        *([
+            f"Errors of {ours} relative to each of the others, in % [95 % interval: the same "
+            "speakers drawn for both, seeds drawn for each]; **bold** where it excludes 0.\n",
+            table(["sound", *others], differences),
+        ] if others else []),
         "With other numbers of passes, and without parts of what is sent:\n",
         table(["system", "read", *OF_VARIANTS], inside),
         verdict(by, head, ours),

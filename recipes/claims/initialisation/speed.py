@@ -132,12 +132,15 @@ def figure(corpora: dict[str, dict[str, list[Curve]]], path: Path) -> None:
     drawing, (axes,) = plt.subplots(
         1, len(corpora), figsize=size, layout="constrained", squeeze=False
     )
+    systems = list(dict.fromkeys(system for curves in corpora.values() for system in curves))
+    lines = {}
     for axis, (name, curves) in zip(axes, corpora.items(), strict=True):
-        for number, (system, runs) in enumerate(curves.items()):
+        for system, runs in curves.items():
+            number = systems.index(system)
             length = min(len(run.loss) for run in runs)
             middle = np.median([run.loss[:length] for run in runs], 0)
-            axis.plot(
-                runs[0].steps[:length], middle, label=system, lw=2.2 if number == 0 else 1.3,
+            (lines[system],) = axis.plot(
+                runs[0].steps[:length], middle, lw=2.2 if number == 0 else 1.3,
                 color=COLOURS[number % len(COLOURS)], ls="-" if number < len(COLOURS) else "--",
             )  # fmt: skip
             if system == BASE:
@@ -145,7 +148,9 @@ def figure(corpora: dict[str, dict[str, list[Curve]]], path: Path) -> None:
                 axis.axhline(middle[half], color="#777777", lw=0.8, ls=":")
         axis.set(title=name, xlabel="step", ylabel="training loss of the first head", yscale="log")
         axis.spines[["top", "right"]].set_visible(False)
-    axes[-1].legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8, frameon=False)
+    axes[-1].legend(
+        lines.values(), lines, loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8, frameon=False
+    )
     drawing.savefig(path, dpi=110)
     plt.close(drawing)
 

@@ -37,7 +37,7 @@ def summary(right: Right, lines: Sequence[Mapping[str, Any]]) -> str:
     body = []
     for system, by in right.items():
         own = [line for line in lines if line["system"] == system]
-        for passes, shares in by.items():
+        for passes, shares in sorted(by.items()):
             cells = [f"{m:.2f}" if len(own) == 1 else f"{m:.2f} ({low:.2f} to {high:.2f})"
                      for m, low, high in zip(shares.mean(0), shares.min(0), shares.max(0),
                                              strict=True)]  # fmt: skip

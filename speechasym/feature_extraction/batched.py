@@ -28,7 +28,7 @@ from speechasym.ops import scan, scan_asymmetry
 class BatchedFeatures(nn.Module):
     """The features of a batch: values equal those of `config.frames` but for rounding.
 
-    There is no gradient.
+    No gradients are computed.
 
     Args:
         config: options of a feature set.

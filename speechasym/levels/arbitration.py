@@ -217,7 +217,7 @@ def _shares(odds: NDArray[np.float64], loud: NDArray[np.float64]) -> NDArray[np.
 
 
 def _rival(rows: Tensor, label: int) -> int:
-    """Return the strongest other symbol in the steps (G, V) of a label; 0 if there is no other."""
+    """Return the strongest other symbol in the steps (G, V) of a label, or 0 without one."""
     best = rows.max(0).values.clone()
     best[0] = best[label] = -torch.inf
     return int(best.argmax()) if len(best) > 2 else 0

@@ -170,7 +170,7 @@ class LevelConfig:
         check_range("fluctuation", self.fluctuation, "1")
         check_count("draws", self.draws, 0)
         if self.draws and not self.fluctuation:
-            raise ConfigError("draws", "there is no noise to draw", "Use fluctuation > 0, or 0")
+            raise ConfigError("draws", "has no effect without noise", "Use fluctuation > 0, or 0")
         check_range("keep", self.keep, "0.5", high=1, above=True)
         if not self.dilations or min(self.dilations) < 1:
             raise ConfigError("dilations", f"must all be >= 1, got {self.dilations}", "Use 1, 2")

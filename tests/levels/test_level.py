@@ -251,7 +251,7 @@ def test_weak_units_win_now_and_then_by_fluctuations():
 def test_fluctuations_are_checked():
     with pytest.raises(ConfigError, match="fluctuation"):
         LevelConfig(fluctuation=-1.0)
-    with pytest.raises(ConfigError, match="no noise to draw"):
+    with pytest.raises(ConfigError, match="no effect without noise"):
         LevelConfig(draws=4)
 
 

@@ -59,7 +59,7 @@ class ClosedLoop:
 
     def __init__(self, model: Any, features: Tensor, lengths: Tensor) -> None:
         if not isinstance(model, Hierarchy) or model.config.feedback.passes == 1:
-            problem = "the model has no feedback, so there is no loop"
+            problem = "the model has no feedback, so it has no loop"
             raise ConfigError("feedback.passes", problem, "Use a run with 2 or more passes")
         self.model, self._features, self._lengths = model, features, lengths
         first = self._levels(None)

@@ -114,18 +114,20 @@ class Perturbation(NamedTuple):
     shift: "Tensor"  # (..., D)
     frames: "Tensor"  # (..., F) False where masked
     columns: "Tensor"  # (..., D) likewise
+    jitter: "Tensor"  # (..., F, D) noise; (..., F, 1) zeros if there is none
 
 
 def draw_perturbation(
     frames: int, columns: int, augment: AugmentConfig, rate: float, seed: int
 ) -> Perturbation | None:
-    """Draw gain and shift by column, and masks [1]; None if there are none.
+    """Draw gain and shift by column, masks [1] and noise; None if there are none.
 
     Unlike in [1], time is not warped. `rate`: frames a second.
     """
     import torch  # variants of recordings need no torch
 
-    if not (augment.gain or augment.shift or augment.time_masks or augment.column_masks):
+    a = augment
+    if not (a.gain or a.shift or a.time_masks or a.column_masks or a.jitter):
         return None
     generator = torch.Generator().manual_seed(seed)
     gain = torch.exp(augment.gain * torch.randn(columns, generator=generator))
@@ -140,12 +142,13 @@ def draw_perturbation(
         for width, place in torch.rand(count, 2, generator=generator).tolist():
             length = int(width * (most + 1))
             kept[axis].narrow(0, int(place * (size - length + 1)), length).zero_()
-    return Perturbation(gain, shift, *kept)
+    size = (frames, columns if augment.jitter else 1)
+    return Perturbation(gain, shift, *kept, augment.jitter * torch.randn(size, generator=generator))
 
 
 def perturb(x: "Tensor", by: Perturbation) -> "Tensor":
-    """Return features (..., F, D) with gain and shift, and zeros where they are masked."""
-    x = x * by.gain[..., None, :] + by.shift[..., None, :]
+    """Return features (..., F, D) with gain, shift and noise, and zeros where they are masked."""
+    x = x * by.gain[..., None, :] + by.shift[..., None, :] + by.jitter
     return x.masked_fill(~(by.frames[..., None] & by.columns[..., None, :]), 0)
 
 

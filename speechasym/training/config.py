@@ -44,6 +44,7 @@ class AugmentConfig:
     column_mask_share: float = 0.15  # widest masked range, as a share of the columns
     gain: float = 0.0  # standard deviation of log gain, by utterance and column
     shift: float = 0.0  # standard deviation of an offset, by utterance and column
+    jitter: float = 0.0  # standard deviation of white normal noise on each value
     splice: float = 0.0  # share of cuts replaced by joined stretches of two or three
 
     def __post_init__(self) -> None:
@@ -63,7 +64,7 @@ class AugmentConfig:
         for name in ("noise_share", "room_share", "column_mask_share", "splice"):
             check_range(name, getattr(self, name), "0.1", high=1)
         check_range("time_mask_s", self.time_mask_s, "0.1", above=True)
-        for name in ("gain", "shift"):
+        for name in ("gain", "shift", "jitter"):
             check_range(name, getattr(self, name), "0 or 0.1")
 
 

@@ -91,6 +91,8 @@ def test_masks_gain_and_shift():
     assert (x == 1).all()  # the kept features stay
     y = perturbed(x, AugmentConfig(shift=0.5), 100, 1)
     assert (y == y[0]).all() and 0.2 < float(y[0].std()) < 0.8
+    y = perturbed(x, AugmentConfig(shift=0.5, jitter=0.1), 100, 1) - y
+    assert float(y.mean()) == pytest.approx(0, abs=0.01) and 0.09 < float(y.std()) < 0.11
     assert draw_perturbation(50, 20, AugmentConfig(), 100, 1) is None
 
 

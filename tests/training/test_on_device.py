@@ -12,7 +12,7 @@ from speechasym.training.on_device import DeviceBatches
 COMPACT = ["data.features.features=asymmetry", "data.features.compact=true"]
 COMPACT += ["data.features.normalise=utterance", "data.features.channels=24"]
 VARIED = ["data.augment.speeds=0.9,1,1.1", "data.augment.time_masks=2", "data.augment.gain=0.2"]
-VARIED += ["data.augment.column_masks=1", "data.augment.shift=0.1"]
+VARIED += ["data.augment.column_masks=1", "data.augment.shift=0.1", "data.augment.jitter=0.1"]
 DEVICE = ["data.features_on=device"]
 
 

@@ -1,0 +1,132 @@
+"""What noise does to a net, wherever it enters: which strengths are equal (C22).
+
+    python -m recipes.claims.fluctuations.strength --run RUN ... --cuts CUTS
+
+Noise enters on the distances of units (`units`, in the unit of distances), on normalised features
+(`features`, in their standard deviations) or on tracks before their play (`tracks`, in
+half-widths), in nets trained without any. Equal is what makes as many steps of the lowest level
+go to another unit.
+"""
+
+import argparse
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from recipes.claims.fluctuations.on_tracks import fluctuating
+from recipes.provenance import table
+from speechasym.corpora.manifests import stream_cuts
+from speechasym.levels.level import ModelOutput
+from speechasym.levels.units import Units
+from speechasym.recognition.trained_model import TrainedModel, open_run
+from speechasym.training.augment import hashed_seed
+from speechasym.training.cut_features import FeatureTask, features_of
+
+STRENGTHS = {
+    "units": (0.1, 0.3, 1.0, 3.0),
+    "features": (0.03, 0.1, 0.2, 0.3, 0.5, 1.0),
+    "tracks": (0.1, 0.3, 1.0, 3.0),
+}
+DRAWS = (1, 8)
+MEASURES = ("other unit, %", "output, noise to signal", "other phone, %")
+
+
+def in_use(trained: TrainedModel, strength: float, draws: int = 1) -> TrainedModel:
+    """Return a net whose units fluctuate in use, on all levels."""
+    model = copy.deepcopy(trained.model)
+    for module in model.modules():
+        if isinstance(module, Units):
+            module.fluctuation, module.draws = strength, draws
+    return trained._replace(model=model)
+
+
+def heard(net: TrainedModel, cut: Any, kind: str, strength: float, draws: int) -> ModelOutput:
+    """Return a net's output for a cut, with noise of a kind."""
+    with fluctuating(strength if kind == "tracks" else 0.0, draws):
+        rows = features_of(FeatureTask(cut, net.feature_config))
+    if kind == "features":
+        rng = np.random.default_rng(hashed_seed(cut.id))
+        rows = rows + strength * rng.standard_normal(rows.shape).astype(np.float32)
+    return (in_use(net, strength, draws) if kind == "units" else net).output(rows)
+
+
+def difference(plain: ModelOutput, noisy: ModelOutput) -> NDArray[np.float64]:
+    """Return `MEASURES` at the lowest level, and the events of each level."""
+    a, b = plain.levels[0], noisy.levels[0]
+    assert a.winner is not None and b.winner is not None
+    spread = (a.y - a.y.mean(1, keepdim=True)).square().sum()
+    best = [x.heads["phones"][0].argmax(-1) for x in (plain, noisy)]
+    changes = (a.winner != b.winner).float().mean(), (best[0] != best[1]).float().mean()
+    ratio = (a.y - b.y).square().sum() / spread
+    events = [0 if x.events is None else int(x.events.mask.sum()) for x in noisy.levels]
+    return np.array([100 * changes[0], ratio, 100 * changes[1], *events], float)
+
+
+def measure(nets: Sequence[TrainedModel], cuts: Sequence[Any]) -> list[list[Any]]:
+    """Return kind, strength, draws and (nets, measures) of all noises."""
+    seconds = sum(cut.duration for cut in cuts)
+    conditions = [("none", 0.0, 1)]
+    conditions += [(k, s, d) for k, some in STRENGTHS.items() for s in some
+                   for d in (DRAWS if k != "features" else (1,))]  # fmt: skip
+    plain = [[heard(net, cut, "none", 0.0, 1) for cut in cuts] for net in nets]
+    lines = []
+    for condition in conditions:
+        rows = []
+        for net, outputs in zip(nets, plain, strict=True):
+            both = zip(outputs, (heard(net, cut, *condition) for cut in cuts), strict=True)
+            whole = np.array([difference(*pair) for pair in both])
+            split = len(MEASURES)
+            rows.append([*whole[:, :split].mean(0), *whole[:, split:].sum(0) / seconds])
+        lines.append([*condition, np.array(rows)])
+    return lines
+
+
+def equal(lines: Sequence[Sequence[Any]], share: float, kind: str) -> float:
+    """Return the strength of a kind at which so many % of the steps go to another unit."""
+    own = [(line[1], line[3][:, 0].mean()) for line in lines if (line[0], line[2]) == (kind, 1)]
+    strengths, shares = zip(*own, strict=True)
+    return float(np.exp(np.interp(share, shares, np.log(strengths))))
+
+
+def report(lines: Sequence[Sequence[Any]]) -> str:
+    """Return a table, means over nets with the least and the greatest, and equal strengths."""
+    levels = [f"events a second, level {n}" for n in range(lines[0][3].shape[1] - len(MEASURES))]
+    digits = (1, 3, 1, *[2] * len(levels))
+    body = []
+    for kind, strength, draws, rows in lines:
+        cells = [f"{column.mean():.{n}f} ({column.min():.{n}f}-{column.max():.{n}f})"
+                 for column, n in zip(rows.T, digits, strict=True)]  # fmt: skip
+        body.append([kind, f"{strength:g}", str(draws), *cells])
+    text = table(["noise on", "strength", "draws", *MEASURES, *levels], body) + "\n"
+    for kind, strength, draws, rows in lines:
+        if kind in ("units", "tracks") and draws == 1:
+            features = equal(lines, rows[:, 0].mean(), "features")
+            text += f"{kind} {strength:g}: as features {features:.3f}\n"
+    return text
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    add = parser.add_argument
+    add("--run", nargs="+", type=Path, required=True, help="nets trained without noise")
+    add("--cuts", required=True, help="utterances")
+    add("--count", type=int, default=30, help="utterances to read")
+    add("--out", type=Path, default=Path("out/claims/fluctuations"))
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    every = [cut for _, cut in stream_cuts(options.cuts)]
+    chosen = every[:: max(1, len(every) // options.count)][: options.count]
+    text = report(measure([open_run(run) for run in options.run], chosen))
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / "strength.md").write_text(text, "utf-8")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -142,8 +142,8 @@ def draw_perturbation(
         for width, place in torch.rand(count, 2, generator=generator).tolist():
             length = int(width * (most + 1))
             kept[axis].narrow(0, int(place * (size - length + 1)), length).zero_()
-    size = (frames, columns if augment.jitter else 1)
-    return Perturbation(gain, shift, *kept, augment.jitter * torch.randn(size, generator=generator))
+    noise = torch.randn(frames, columns if augment.jitter else 1, generator=generator)
+    return Perturbation(gain, shift, *kept, augment.jitter * noise)
 
 
 def perturb(x: "Tensor", by: Perturbation) -> "Tensor":

@@ -9,8 +9,10 @@ import pytest
 import soundfile
 import torch
 
-from recipes.claims.fluctuations import levels, resonance
+import speechasym
+from recipes.claims.fluctuations import levels, on_tracks, resonance, strength
 from speechasym.errors import ConfigError
+from speechasym.training.dataset import load
 
 
 def test_only_noise_carries_what_is_smaller_than_the_width():
@@ -62,6 +64,52 @@ def test_command(tmp_path, monkeypatch, capsys):
         resonance.main([str(tmp_path / "silent.wav"), *arguments])
 
 
+def test_noise_on_tracks_changes_the_asymmetry_alone():
+    x = 0.1 * np.random.default_rng(0).standard_normal(40000).astype(np.float32)
+
+    def features(strength, draws=1):
+        with on_tracks.fluctuating(strength, draws):
+            return speechasym.features(x, 16000, features="asymmetry", compact=True)
+
+    plain, noisy = features(0.0), features(1.0)
+    np.testing.assert_array_equal(plain, features(0.0))
+    np.testing.assert_array_equal(noisy, features(1.0))
+    changed = np.abs(noisy - plain).max(0) > 1e-6
+    assert changed.tolist() == [20 <= n < 23 for n in range(33)]
+    mean = features(1.0, 16) - plain
+    assert mean[:, changed].std() < (noisy - plain)[:, changed].std()
+
+
+def test_a_folder_of_features_with_noise_on_tracks(toy, tmp_path):
+    words = [f"data.{part}={toy}/{part}_cuts.jsonl.gz" for part in ("train", "dev")]
+    words += ["data.features.features=asymmetry", "data.features.compact=true"]
+    folder = f"data.cache={tmp_path}/noisy"
+    (tmp_path / "run.yaml").write_text("epochs: 1")
+    arguments = [str(tmp_path / "run.yaml"), "--strength", "1", "--set", *words]
+    with pytest.raises(ConfigError, match="cache: is missing"):
+        on_tracks.main(arguments)
+    on_tracks.main([*arguments, folder])
+    rows = []
+    for more in ([], [folder]):
+        data = on_tracks.read_config(None, [*words, *more]).data
+        rows.append(load(data, data.train, ["phones"]).batch([0], 0).features[0])
+    changed = (rows[0] - rows[1]).abs().amax(0) > 1e-3
+    assert changed.tolist() == [20 <= n < 23 for n in range(33)]
+
+
+def test_what_noise_does_to_a_net(trained, toy, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(strength, "open_run", lambda path: trained)
+    monkeypatch.setattr(strength, "STRENGTHS", {"units": (1.0,), "features": (0.1, 1.0)})
+    monkeypatch.setattr(strength, "DRAWS", (1,))
+    cuts = f"{toy}/test_cuts.jsonl.gz"
+    strength.main(["--run", "x", "--cuts", cuts, "--count", "2", "--out", str(tmp_path)])
+    rows = [line.split("|") for line in capsys.readouterr().out.splitlines()]
+    moved = {(row[1].strip(), row[2].strip()): float(row[4].split("(")[0]) for row in rows[2:6]}
+    assert moved["none", "0"] == 0 < moved["units", "1"]
+    assert 0 < moved["features", "0.1"] < moved["features", "1"]
+    assert rows[-1] == [""] and "units 1: as features" in rows[-2][0]
+
+
 def test_nets_with_and_without_fluctuations(trained, toy, tmp_path, monkeypatch, capsys):
     opened = []
     monkeypatch.setattr(levels, "open_run", lambda path: opened.append(path.name) or trained)
@@ -71,9 +119,13 @@ def test_nets_with_and_without_fluctuations(trained, toy, tmp_path, monkeypatch,
         (run / "model.safetensors").touch()
         shutil.copy(toy / "run" / "metrics.jsonl", run)
     arguments = ["--cuts", f"{toy}/test_cuts.jsonl.gz", "--out", str(tmp_path), "--every", "8"]
-    levels.main(["--runs", str(tmp_path / "runs"), *arguments])
-    assert sorted(opened) == ["dropout-seed1", "fluctuation-1-seed1", "none-seed1"]
+    uses = ["--use", "units:3:2:widths=fluctuation-1", "--use", "tracks:1:2=none"]
+    levels.main(["--runs", str(tmp_path / "runs"), *arguments, *uses])
+    assert len(opened) == 4
     printed = capsys.readouterr().out
-    assert "| clean | phones | none | " in printed and "| clean | words | dropout | " in printed
+    assert "| none | 2 | " in printed and "| fluctuation-1 + units 3 x 2 + widths | 1 | " in printed
+    assert (tmp_path / "levels.png").stat().st_size > 1000
+    with pytest.raises(ConfigError, match="must be KIND:STRENGTH:DRAWS"):
+        levels.use_of("units:1=none")
     with pytest.raises(ConfigError, match="has no runs none-seedN"):
         levels.main(["--runs", str(tmp_path / "nothing"), *arguments])

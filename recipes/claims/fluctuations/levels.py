@@ -1,87 +1,217 @@
-"""Errors, clean and in noise, of nets whose units fluctuate (C22).
+"""Errors, clean and in noise, of nets whose units or tracks fluctuate, and of their rivals (C22).
 
-    python -m recipes.claims.fluctuations.levels --runs FOLDER --cuts CUTS --noise NOISE
+    python -m recipes.claims.fluctuations.levels --runs FOLDER ... --cuts CUTS --noise NOISE
+        --use units:1:8=fluctuation-1 --use tracks:1:16=none,tracks-1 --refit fluctuation-1
 
-FOLDER has runs NAME-seedN of levels.yaml. What is measured is kept in OUT/levels.json.
+Each FOLDER has runs NAME-seedN of levels.yaml. What is measured is kept in OUT/levels.json.
 """
 
 import argparse
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from recipes.claims.asymmetry.common import formatted
+from recipes.claims.asymmetry.common import COLOURS, axes, formatted, log, save
 from recipes.claims.context.report import change, rate_of
+from recipes.claims.fluctuations.on_tracks import fluctuating
+from recipes.claims.fluctuations.strength import events_of, heard, in_use, refitted
 from recipes.claims.loop.measure import errors
 from recipes.claims.loop.report import ordered
 from recipes.claims.ranks import watched
-from recipes.provenance import table
+from recipes.provenance import commit, machine, table
 from speechasym import files
+from speechasym.corpora.manifests import stream_cuts
 from speechasym.errors import ConfigError
-from speechasym.recognition.trained_model import open_run
+from speechasym.recognition.trained_model import TrainedModel, open_run
 
 RIVAL = "none"
+COUNT = 20  # utterances whose events are counted
+FIGURE = ("none", "fluctuation-0.1", "fluctuation-0.3", "fluctuation-1", "fluctuation-3",
+          "tracks-0.3", "tracks-1", "tracks-3", "features-0.05", "features-0.18", "features-0.55",
+          "dropout")  # fmt: skip
+Nets = dict[str, TrainedModel]  # NAME-seedN
 
 
-def finished(folder: Path) -> dict[str, dict[str, Path]]:
-    """Return {system: {seed: run}} of the finished runs in a folder, with seeds that all have."""
+class Use(NamedTuple):
+    """Noise in use, of systems."""
+
+    kind: str = ""  # units or tracks
+    strength: float = 0.0
+    draws: int = 1
+    refit: bool = False  # widths of the hysteresis of events are found again
+    systems: tuple[str, ...] = ()  # none: all
+
+    @property
+    def label(self) -> str:
+        """What follows the system's name."""
+        noise = f" + {self.kind} {self.strength:g} x {self.draws}" if self.kind else ""
+        return noise + " + widths" * self.refit
+
+    def of(self, net: TrainedModel, dev: str) -> TrainedModel:
+        """Return a net as it is used."""
+        if self.kind == "units":
+            net = in_use(net, self.strength, self.draws)
+        return refitted(net, dev) if self.refit else net
+
+
+def use_of(word: str) -> Use:
+    """Read KIND:STRENGTH:DRAWS[:widths]=SYSTEM,... Raises `ConfigError`."""
+    what, _, systems = word.partition("=")
+    kind, *numbers = what.split(":")
+    try:
+        strength, draws = float(numbers[0]), int(numbers[1])
+        if kind not in ("units", "tracks") or not systems or numbers[2:] not in ([], ["widths"]):
+            raise ValueError
+    except (ValueError, IndexError):
+        problem = f"must be KIND:STRENGTH:DRAWS[:widths]=SYSTEM,..., got {word!r}"
+        raise ConfigError("--use", problem, "Use units:1:8=none, or tracks:1:16=none") from None
+    return Use(kind, strength, draws, bool(numbers[2:]), tuple(systems.split(",")))
+
+
+def finished(folders: Sequence[Path]) -> dict[str, dict[str, Path]]:
+    """Return {system: {seed: run}} of the finished runs in folders."""
     runs: dict[str, dict[str, Path]] = {}
-    for path in sorted(folder.glob("*-seed*/model.safetensors")):
+    for path in sorted(p for f in folders for p in f.glob("*-seed*/model.safetensors")):
         name, seed = path.parent.name.rsplit("-seed", 1)
         runs.setdefault(name, {})[seed] = path.parent
-    shared = set.intersection(*(set(seeds) for seeds in runs.values())) if runs else set()
-    if RIVAL not in runs or not shared:
-        raise ConfigError(folder, f"has no runs {RIVAL}-seedN", "Train levels.yaml first")
-    return {name: {s: run for s, run in sorted(seeds.items()) if s in shared}
-            for name, seeds in runs.items()}  # fmt: skip
+    if RIVAL not in runs:
+        raise ConfigError(folders[0], f"has no runs {RIVAL}-seedN", "Train levels.yaml first")
+    return runs
 
 
-def report(measured: dict, runs: dict[str, dict[str, Path]]) -> str:
-    """Return error rates, and differences from no noise at all, of all systems."""
-    seeds = list(runs[RIVAL])
+def measure(
+    runs: dict[str, dict[str, Path]], uses: Sequence[Use], options: argparse.Namespace
+) -> dict[str, Any]:
+    """Return {condition: {net: errors}} and {"events": {net: events a second by level}}."""
+    path = options.out / "levels.json"
+    measured: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    opened = {f"{n}-seed{s}": open_run(run) for n, by in runs.items() for s, run in by.items()}
+    cuts = [cut for _, cut in stream_cuts(options.cuts)]
+    cuts = cuts[:: max(1, len(cuts) // COUNT)][:COUNT]
+    seconds = sum(cut.duration for cut in cuts)
+    for use in (Use(), *uses):
+        nets: Nets = {}
+        for name, net in opened.items():
+            system, seed = name.rsplit("-seed", 1)
+            label = f"{system}{use.label}-seed{seed}"
+            if label in measured.get("events", {}) or (use.systems and system not in use.systems):
+                continue
+            nets[label] = use.of(net, net.config.data.dev)
+        if not nets:
+            continue
+        noisy = fluctuating(use.strength, use.draws) if use.kind == "tracks" else nullcontext()
+        with noisy:
+            found = errors(nets, options.cuts, options.noise, options.snr, options.every)
+        found["events"] = {}
+        for name, net in nets.items():
+            strength = use.strength if use.kind == "tracks" else 0.0
+            counts = [events_of(heard(net, cut, "tracks", strength, use.draws)) for cut in cuts]
+            found["events"][name] = (np.sum(counts, 0) / seconds).tolist()
+        for condition, values in found.items():
+            measured.setdefault(condition, {}).update(values)
+        files.write_json(path, measured)
+        log(f"measured {', '.join(nets)}")
+    return measured
 
-    def counts(system: str, condition: str, head: str) -> NDArray:
-        by_seed = [measured[condition][f"{system}-seed{seed}"][head] for seed in seeds]
-        return np.array([list(by_speaker.values()) for by_speaker in by_seed], float)
 
-    body = []
-    for condition in ordered(measured):
-        for head in ordered(next(iter(measured[condition].values()))):
-            none = counts(RIVAL, condition, head)
-            for system in [RIVAL, *(name for name in runs if name != RIVAL)]:
-                own = counts(system, condition, head)
-                cost = change(own, none, paired=False)
-                body.append([condition, head, system, formatted(rate_of(own), 1, 100),
-                             "" if system == RIVAL else formatted(cost, 1, 100)])  # fmt: skip
-    errors_ = table(["condition", "head", "system", "errors, %", "more than none, points"], body)
+def by_system(values: dict[str, Any]) -> dict[str, list[Any]]:
+    """Return {system: values of its seeds, in order} of {net: value}."""
+    out: dict[str, list[Any]] = {}
+    for name in sorted(values):
+        out.setdefault(name.rsplit("-seed", 1)[0], []).append(values[name])
+    return {name: out[name] for name in (RIVAL, *(n for n in sorted(out) if n != RIVAL))}
+
+
+def counts(measured: dict[str, Any], condition: str, head: str) -> dict[str, NDArray[Any]]:
+    """Return {system: errors and tokens (seeds, speakers, 2)}."""
+    systems = by_system(measured[condition])
+    return {name: np.array([list(net[head].values()) for net in nets], float)
+            for name, nets in systems.items()}  # fmt: skip
+
+
+def report(measured: dict[str, Any], runs: dict[str, dict[str, Path]]) -> str:
+    """Return error rates, differences from no noise at all, events, and units that never win."""
+    conditions = [c for c in ordered(measured) if c != "events"]
+    heads = ordered(next(iter(measured["clean"].values())))
+    tables = []
+    for head in heads:
+        all_counts = {condition: counts(measured, condition, head) for condition in conditions}
+        body = []
+        for system, first in all_counts["clean"].items():
+            row = [system, str(len(first))]
+            for systems in all_counts.values():
+                row.append(formatted(rate_of(systems[system]), 1, 100))
+                cost = change(systems[system], systems[RIVAL], paired=False)
+                row.append("" if system == RIVAL else formatted(cost, 1, 100))
+            body.append(row)
+        columns = [x for c in conditions for x in (f"{c}, %", "more than none, points")]
+        tables.append(table([head, "seeds", *columns], body))
+    rows = []
+    for system, nets in by_system(measured["events"]).items():
+        levels = np.array(nets).T
+        cells = [f"{x.mean():.2f} ({x.min():.2f}-{x.max():.2f})" for x in levels]
+        rows.append([system, *cells])
+    tables.append(table(["events a second", *(f"level {n}" for n in range(len(levels)))], rows))
     every = [run for system in runs.values() for run in system.values()]
-    return f"{errors_}\n{watched.report(every)}"
+    return "\n".join([*tables, watched.report(every)])
+
+
+def picture(measured: dict[str, Any], path: Path) -> None:
+    """Plot errors against the strength of the noise, with intervals, beside those of rivals."""
+    conditions = [c for c in ordered(measured) if c != "events"]
+    heads = ordered(next(iter(measured["clean"].values())))
+    figure, row = axes(len(heads), 5.2 * len(heads), 4.6)
+    for axis, head in zip(row, heads, strict=True):
+        for condition, colour in zip(conditions, COLOURS, strict=False):
+            systems = counts(measured, condition, head)
+            names = [name for name in FIGURE if name in systems]
+            rates = [rate_of(systems[name]) for name in names]
+            middle = 100 * np.array([r.value for r in rates])
+            ends = 100 * np.array([[r.low, r.high] for r in rates]).T
+            lengths = np.abs(ends - middle)
+            axis.errorbar(range(len(names)), middle, lengths, fmt="none", ecolor=colour, alpha=0.4)
+            for first in ("fluctuation", "tracks", "features", "dropout"):
+                at = [n for n, name in enumerate(names) if name.startswith(first)]
+                if first == "fluctuation":
+                    at = [names.index(RIVAL), *at]
+                label = condition if first == "fluctuation" else None
+                axis.plot(at, middle[at], "o-", color=colour, label=label)
+        axis.set(ylabel=f"errors of {head}, %", ylim=(0, None))
+        labels = [name.replace("fluctuation", "units") for name in names]
+        axis.set_xticks(range(len(names)), labels, rotation=60, ha="right")
+    row[0].legend(frameon=False)
+    save(figure, path)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     add = parser.add_argument
-    add("--runs", type=Path, required=True, help="folder of runs NAME-seedN")
+    add("--runs", type=Path, nargs="+", required=True, help="folders of runs NAME-seedN")
     add("--cuts", required=True, help="test utterances")
     add("--noise", type=Path, help="folder of noises; default: as recorded only")
-    add("--snr", type=float, nargs="*", default=[5.0], help="dB")
+    add("--snr", type=float, nargs="*", default=[5.0, 0.0], help="dB")
     add("--every", type=int, default=1, help="reads one of so many utterances")
+    add("--use", action="append", default=[], metavar="KIND:STRENGTH:DRAWS[:widths]=SYSTEM,...",
+        help="noise in use, of finished runs")  # fmt: skip
+    add("--refit", help="comma-separated systems to read with widths found again, without noise")
     add("--out", type=Path, default=Path("out/claims/fluctuations"))
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     runs = finished(options.runs)
-    path = options.out / "levels.json"
-    if not path.exists():
-        nets = {f"{n}-seed{s}": open_run(r) for n, by in runs.items() for s, r in by.items()}
-        options.out.mkdir(parents=True, exist_ok=True)
-        measured = errors(nets, options.cuts, options.noise, options.snr, options.every)
-        files.write_json(path, measured)
-    text = report(json.loads(path.read_text("utf-8")), runs)
+    uses = [use_of(word) for word in options.use]
+    if options.refit:
+        uses.append(Use(refit=True, systems=tuple(options.refit.split(","))))
+    options.out.mkdir(parents=True, exist_ok=True)
+    measured = measure(runs, uses, options)
+    picture(measured, options.out / "levels.png")
+    text = f"{commit()}, {machine()}\n\n{report(measured, runs)}"
     (options.out / "levels.md").write_text(text, "utf-8")
     print(text)
 

@@ -19,9 +19,11 @@ import torch
 from numpy.typing import NDArray
 
 from recipes.claims.fluctuations.on_tracks import fluctuating
+from recipes.claims.loop.measure import batch
 from recipes.provenance import table
 from speechasym.corpora.manifests import stream_cuts
-from speechasym.levels.level import ModelOutput
+from speechasym.levels.events import Steps
+from speechasym.levels.level import ModelOutput, frame_mask
 from speechasym.levels.units import Units
 from speechasym.recognition.trained_model import TrainedModel, open_run
 from speechasym.training.augment import hashed_seed
@@ -45,6 +47,23 @@ def in_use(trained: TrainedModel, strength: float, draws: int = 1) -> TrainedMod
     return trained._replace(model=model)
 
 
+def refitted(trained: TrainedModel, cuts: str | Path) -> TrainedModel:
+    """Return a net whose hysteresis finds its widths again, for the rate of events of training.
+
+    In training they follow activations that fluctuate; without noise these are steadier, and
+    means over draws are flatter, so that units hold longer.
+    """
+    model: Any = copy.deepcopy(trained.model)
+    features, lengths = batch(trained, cuts, 30)
+    below = Steps.of_frames(features, frame_mask(features, lengths, model.inputs))
+    with torch.no_grad():
+        for level in model.levels:
+            h, x = level.start(below)
+            level.find_scale([(level.blocks(h, x.mask), x.mask)])
+            below = level(below).passed
+    return trained._replace(model=model)
+
+
 def heard(net: TrainedModel, cut: Any, kind: str, strength: float, draws: int) -> ModelOutput:
     """Return a net's output for a cut, with noise of a kind."""
     with fluctuating(strength if kind == "tracks" else 0.0, draws):
@@ -63,8 +82,12 @@ def difference(plain: ModelOutput, noisy: ModelOutput) -> NDArray[np.float64]:
     best = [x.heads["phones"][0].argmax(-1) for x in (plain, noisy)]
     changes = (a.winner != b.winner).float().mean(), (best[0] != best[1]).float().mean()
     ratio = (a.y - b.y).square().sum() / spread
-    events = [0 if x.events is None else int(x.events.mask.sum()) for x in noisy.levels]
-    return np.array([100 * changes[0], ratio, 100 * changes[1], *events], float)
+    return np.array([100 * changes[0], ratio, 100 * changes[1], *events_of(noisy)], float)
+
+
+def events_of(output: ModelOutput) -> list[int]:
+    """Return how many events each level has that makes some."""
+    return [int(level.events.mask.sum()) for level in output.levels if level.events is not None]
 
 
 def measure(nets: Sequence[TrainedModel], cuts: Sequence[Any]) -> list[list[Any]]:

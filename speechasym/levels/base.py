@@ -41,6 +41,19 @@ def hide(x: Tensor, mask: Tensor | None) -> Tensor:
     return x.masked_fill(~mask.view(*mask.shape, *(1,) * (x.ndim - 2)), 0)
 
 
+def frame_mask(features: Tensor, lengths: Tensor, columns: int) -> Tensor:
+    """Return the mask (B, F) of real frames. Raises `ConfigError` unless the shapes fit."""
+    if features.ndim != 3 or features.shape[2] != columns:
+        problem = f"must have shape (batch, frames, {columns} columns), got {tuple(features.shape)}"
+        raise ConfigError("features", problem, "Extract them with the model's configuration")
+    # CUDA would have to be waited for
+    longest = int(lengths.max()) if lengths.device.type == "cpu" else 0
+    if lengths.shape != features.shape[:1] or longest > features.shape[1]:
+        shapes = f"{tuple(lengths.shape)} up to {longest} do not fit {tuple(features.shape)}"
+        raise ConfigError("lengths", shapes, "Give the number of frames of each row of features")
+    return torch.arange(features.shape[1], device=features.device) < lengths[:, None]
+
+
 class Function(nn.Module, ABC):
     """A map of x (B, F, D) to y (B, F, D) in which padding neither influences frames nor survives.
 
@@ -74,7 +87,7 @@ class Function(nn.Module, ABC):
             problem = "needs later frames, so it cannot stream"
             raise ConfigError(type(self).__name__, problem, "Use causal=True")
         self._check(x, None)
-        return self._run(x, None, state)
+        return self._run(x, None, state) if x.shape[1] else (x, state or ())
 
     def _check(self, x: Tensor, mask: Tensor | None) -> None:
         if x.ndim != 3 or x.shape[2] != self.width:

@@ -16,10 +16,11 @@ from torch import Tensor
 
 from speechasym.config import check_count
 from speechasym.errors import ConfigError
+from speechasym.levels.base import frame_mask
 from speechasym.levels.config import HierarchyConfig
 from speechasym.levels.events import Steps
 from speechasym.levels.hierarchy import HeadOutput, Hierarchy
-from speechasym.levels.level import Level, LevelOutput, frame_mask
+from speechasym.levels.level import Level, LevelOutput
 
 
 class Stage(NamedTuple):

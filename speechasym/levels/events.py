@@ -58,18 +58,22 @@ class Events(NamedTuple):
         return self.mask.sum(1)
 
 
-def hold(activation: Tensor, mask: Tensor, scale: float | Tensor) -> Tensor:
+def hold(
+    activation: Tensor, mask: Tensor, scale: float | Tensor, before: Tensor | None = None
+) -> Tensor:
     """Return winners (B, F) of activations (B, F, U), held against rivals; without gradient.
 
-    The scale may be a tensor on the device, which need not be read then.
+    The scale may be a tensor on the device, which need not be read then. `before`: (B,) that held
+    before, -1 for none.
     """
     lengths = mask.sum(1)
     if activation.device.type == "cpu":
         from speechasym.ops import cpu_hysteresis  # numba takes 0.3 s to import
 
         values = activation.detach().float().numpy()
-        return torch.from_numpy(cpu_hysteresis.hold(values, float(scale), lengths.numpy())[0])
-    return scan.hold(activation.detach(), scale, lengths)[0]
+        held = None if before is None else before.numpy()
+        return torch.from_numpy(cpu_hysteresis.hold(values, float(scale), lengths.numpy(), held)[0])
+    return scan.hold(activation.detach(), scale, lengths, before)[0]
 
 
 def changes(winner: Tensor, mask: Tensor) -> Events:

@@ -8,6 +8,7 @@ Shapes: B batch, F frames of features, S steps of a head, V classes (blank and s
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from typing import Any, cast
@@ -17,11 +18,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from speechasym.errors import ConfigError
-from speechasym.levels import feedback, presets
+from speechasym.levels import feedback, presets, streaming
+from speechasym.levels.base import frame_mask
 from speechasym.levels.config import HeadConfig, HierarchyConfig, ModelConfig, RecurrentConfig
 from speechasym.levels.events import HysteresisScale, Steps
-from speechasym.levels.level import Level, LevelOutput, ModelOutput, frame_mask
+from speechasym.levels.level import Level, LevelOutput, ModelOutput
 from speechasym.levels.recurrent import Recurrent
+from speechasym.levels.streaming import LevelState, StreamState
 
 HeadOutput = tuple[Tensor, Tensor]  # (B, S, ...) and lengths (B,), or start and end (B, S)
 
@@ -131,6 +134,48 @@ class Hierarchy(nn.Module):
         ended = settled if self.config.feedback.settle else None
         losses_ = output.losses | {"expect": expected}
         return output._replace(losses=losses_, passes=passes, settled=ended)
+
+    def stream(
+        self, x: Tensor, state: StreamState | None = None, last: bool = False
+    ) -> tuple[ModelOutput, StreamState]:
+        """Compute what the next frames complete: steps of heads and levels, events that close.
+
+        Any division into parts gives the steps of the whole. There are no losses, and the levels'
+        `events` are None.
+
+        Args:
+            x: (1, F, D) next features of one recording; F may be 0.
+            state: after the frames before; None: these are the first.
+            last: whether the recording ends here, so that what waits is completed.
+
+        Raises `ConfigError` for features with other columns, or unless the model is causal, with
+        the option to train with.
+
+        Example:
+            >>> output, state = model.stream(first)
+            >>> output, state = model.stream(second, state, last=True)
+        """
+        if state is None:
+            streaming.check(self.config)
+        frames = Steps.of_frames(x, frame_mask(x, torch.tensor([x.shape[1]]), self.inputs))
+        done = 0 if state is None else state.frames
+        steps = replace(frames, start=frames.start + done, end=frames.end + done)
+        states: list[LevelState] = []
+
+        def compute(stream: Any, feed_up: Any = None) -> LevelOutput:
+            result, after = stream(feed_up=feed_up, last=last)
+            states.append(after)
+            return result
+
+        output = ModelOutput({}, {}, {}, [])
+        for number, level in enumerate(self._levels):
+            stream = partial(level.stream, steps, None if state is None else state.levels[number])
+            result, heads, spans = self.read_heads(number, partial(compute, stream))
+            output.heads.update(heads)
+            output.spans.update(spans)
+            output.levels.append(result)
+            steps = result.passed
+        return output, StreamState(done + x.shape[1], tuple(states))
 
     @property
     def _levels(self) -> list[Level]:

@@ -27,12 +27,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from speechasym.errors import ConfigError
-from speechasym.levels import events
+from speechasym.levels import events, streaming
 from speechasym.levels.base import hide
 from speechasym.levels.block import Block, Stack
 from speechasym.levels.config import NESTED, BlockConfig, LevelConfig
 from speechasym.levels.events import Events, Steps
 from speechasym.levels.nested import Nested
+from speechasym.levels.streaming import LevelState
 from speechasym.levels.units import Units, of_state, shares
 from speechasym.ranks.laws import selectivity
 
@@ -65,19 +66,6 @@ class ModelOutput(NamedTuple):
     levels: list[LevelOutput]
     passes: Tensor | None = None  # (B,) that were needed, if levels above correct those below
     settled: Tensor | None = None  # (B,) whether units came to rest, if that ends the passes
-
-
-def frame_mask(features: Tensor, lengths: Tensor, columns: int) -> Tensor:
-    """Return the mask (B, F) of real frames. Raises `ConfigError` unless the shapes fit."""
-    if features.ndim != 3 or features.shape[2] != columns:
-        problem = f"must have shape (batch, frames, {columns} columns), got {tuple(features.shape)}"
-        raise ConfigError("features", problem, "Extract them with the model's configuration")
-    # CUDA would have to be waited for
-    longest = int(lengths.max()) if lengths.device.type == "cpu" else 0
-    if lengths.shape != features.shape[:1] or longest > features.shape[1]:
-        shapes = f"{tuple(lengths.shape)} up to {longest} do not fit {tuple(features.shape)}"
-        raise ConfigError("lengths", shapes, "Give the number of frames of each row of features")
-    return torch.arange(features.shape[1], device=features.device) < lengths[:, None]
 
 
 class Level(nn.Module):
@@ -159,41 +147,122 @@ class Level(nn.Module):
 
         x: the input at the level's steps, as `start` returns it.
         """
-        activation = error = None
-        losses = {}
-        if self.config.units:
-            state = None
-            if self.config.steers in ("both", "units"):
-                state = self._state(y, x.mask)
-            activation = self.units(y, x.mask, state)
-            target, predicted, missed = self._missed(x, activation)
-            error = missed.square().mean(-1) * x.mask
-            if self.config.predict:
-                # no gradient to the input: it is to be predicted, not to become predictable
-                loss = (target.detach() - predicted).square().mean(-1) * x.mask
-                losses["predict"] = self.config.predict * loss.sum() / x.mask.sum().clamp(min=1)
-            y = y + self._joined(activation, missed)
+        state = None
+        if self.config.steers in ("both", "units"):
+            state = self._state(y, x.mask)[0]
+        y, activation, error, losses = self._respond(y, x, state)
         if inside := [loss for function in self.nested for loss in function.take_losses()]:
             losses["inside"] = torch.stack(inside).sum()
+        steps, passed = self._fed(y, x, feed_up)
+        winner, grouped = self._events(activation, x.mask)
+        if grouped is not None:
+            passed = self._timed(_pooled(passed, self._weight(steps.y), grouped), grouped.size)
+        return LevelOutput(**vars(steps), passed=passed, activation=activation, winner=winner,
+                           error=error, events=grouped, losses=losses)  # fmt: skip
+
+    def stream(
+        self,
+        below: Steps,
+        state: LevelState | None = None,
+        feed_up: Callable[[Tensor], Tensor] | None = None,
+        last: bool = False,
+    ) -> tuple[LevelOutput, LevelState]:
+        """Compute the steps that are complete after the next ones below, and those passed on.
+
+        Events are passed on when they close; `events` is None. There are no losses.
+
+        Args:
+            below: input steps (1, F', I) of one recording.
+            state: after the steps before; None: these are the first.
+            feed_up: as in `forward`.
+            last: whether the recording ends here, so that what waits is completed.
+
+        Raises `ConfigError` for steps of other channels, several recordings, or unless the level
+        is causal.
+        """
+        streaming.check_level(self.config)
+        if below.y.shape[::2] != (1, self.inputs):
+            problem = f"must have shape (1, steps, {self.inputs}), got {tuple(below.y.shape)}"
+            raise ConfigError("input of the level", problem, "Stream one recording at a time")
+        stride = self.config.stride
+        x, around, state = streaming.complete(below, state, stride, self.kernel - stride, last)
+        x = self.at_own_steps(x)
+        h = below.y.new_zeros(1, 0, self.config.width)
+        if x.y.shape[1]:
+            h = self.enter(around.transpose(1, 2)).transpose(1, 2)
+        if self.config.steers in ("both", "gain"):
+            with torch.no_grad():
+                y, deciding = self.blocks.stream(h, state.deciding)
+                held, now = self._state(y, x.mask, state.gain)
+            h = h * (2 * torch.sigmoid(of_state(self.gain_of_state, held)))
+            state = state._replace(deciding=deciding, gain=now)
+        y, blocks = self.blocks.stream(h, state.blocks)
+        state, steered = state._replace(blocks=blocks), None
+        if self.config.steers in ("both", "units"):
+            steered, now = self._state(y, x.mask, state.units)
+            state = state._replace(units=now)
+        y, activation, error, _ = self._respond(y, x, steered)
+        steps, passed = self._fed(y, x, feed_up)
+        winner = None
+        if self.config.events == "hysteresis":
+            assert activation is not None
+            winner = self._winner(activation, x.mask, state.winner)
+        if self.config.events != "none":
+            window, weight = self._window, self._weight(steps.y)
+            passed, size, state = streaming.close(passed, weight, winner, window, state, last)
+            passed = self._timed(passed, size)
+        return LevelOutput(**vars(steps), passed=passed, activation=activation, winner=winner,
+                           error=error, events=None, losses={}), state  # fmt: skip
+
+    @property
+    def _window(self) -> int:
+        """Steps of an event by stride."""
+        return max(1, round(1 / self.config.keep))
+
+    def _respond(
+        self, y: Tensor, x: Steps, state: Tensor | None
+    ) -> tuple[Tensor, Tensor | None, Tensor | None, dict[str, Tensor]]:
+        """Return what units make of the blocks' output y (B, F, D): y, activation, error, losses.
+
+        state: (B, F) unit that steers them.
+        """
+        if not self.config.units:
+            return y, None, None, {}
+        losses = {}
+        activation = self.units(y, x.mask, state)
+        target, predicted, missed = self._missed(x, activation)
+        error = missed.square().mean(-1) * x.mask
+        if self.config.predict:
+            # no gradient to the input: it is to be predicted, not to become predictable
+            loss = (target.detach() - predicted).square().mean(-1) * x.mask
+            losses["predict"] = self.config.predict * loss.sum() / x.mask.sum().clamp(min=1)
+        return y + self._joined(activation, missed), activation, error, losses
+
+    def _fed(
+        self, y: Tensor, x: Steps, feed_up: Callable[[Tensor], Tensor] | None
+    ) -> tuple[Steps, Steps]:
+        """Return the steps y (B, F, D), and what they pass on before it is pooled over events."""
         steps = passed = replace(x, y=hide(y, x.mask))
         if feed_up is not None:
             passed = replace(x, y=hide(steps.y + feed_up(steps.y), x.mask))
-        winner, grouped = self._events(activation, x.mask)
-        if grouped is not None:
-            weight = self.weigh(steps.y).squeeze(-1).clamp(-8, 8).exp()
-            passed = _pooled(passed, weight, grouped)
-            duration = torch.log2(grouped.size.clamp(min=1).to(steps.y.dtype))[..., None]
-            timed = passed.y + duration * self.duration
-            passed = replace(passed, y=timed * grouped.mask[..., None])
-        return LevelOutput(**vars(steps), passed=passed, activation=activation, winner=winner,
-                           error=error, events=grouped, losses=losses)  # fmt: skip
+        return steps, passed
+
+    def _weight(self, y: Tensor) -> Tensor:
+        """Return the weights (B, F) of steps y (B, F, D) in the mean over their event."""
+        return self.weigh(y).squeeze(-1).clamp(-8, 8).exp()
+
+    def _timed(self, passed: Steps, size: Tensor) -> Steps:
+        """Add to events (B, E, D) how many steps (B, E) they had."""
+        duration = torch.log2(size.clamp(min=1).to(passed.y.dtype))[..., None]
+        timed = passed.y + duration * self.duration
+        return replace(passed, y=timed * passed.mask[..., None])
 
     def _events(
         self, activation: Tensor | None, mask: Tensor
     ) -> tuple[Tensor | None, Events | None]:
         """Return the winners and events of the units, as far as the level has them."""
         if self.config.events == "stride":
-            return None, events.windows(mask, max(1, round(1 / self.config.keep)))
+            return None, events.windows(mask, self._window)
         if self.config.events == "none" or activation is None:
             return None, None
         winner = self._winner(activation, mask)
@@ -202,21 +271,30 @@ class Level(nn.Module):
             self.hold.track(grouped.number.sum(), mask.sum())
         return winner, grouped
 
-    def _winner(self, activation: Tensor, mask: Tensor) -> Tensor:
-        """Return the unit (B, F) that holds, or is the strongest if nothing has to be held."""
+    def _winner(self, activation: Tensor, mask: Tensor, before: Tensor | None = None) -> Tensor:
+        """Return the unit (B, F) that holds, or is the strongest if nothing has to be held.
+
+        before: (B,) that held before, -1 for none.
+        """
         if self.config.events != "hysteresis":
             return activation.argmax(-1)
-        return events.hold(shares(activation), mask, self.hold.scale)
+        return events.hold(shares(activation), mask, self.hold.scale, before)
 
     @torch.no_grad()
-    def _state(self, h: Tensor, mask: Tensor) -> Tensor:
-        """Return the unit (B, F) that held at the step before, -1 at the first, for blocks' output.
+    def _state(
+        self, h: Tensor, mask: Tensor, before: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return the unit (B, F) that held at the step before, and the one (B,) that holds last.
 
-        The decision is made without any steering, so that it needs no recurrence.
+        The decision is made from the blocks' output h (B, F, D), without any steering, so that it
+        needs no recurrence. `before`: as of `_winner`.
         """
         with torch.autocast(h.device.type, enabled=False):
             activation = self.units.law(self.units.distances(self.units.key(h.float())))
-        return F.pad(self._winner(activation, mask)[:, :-1], (1, 0), value=-1)[:, : h.shape[1]]
+        if before is None:
+            before = mask.new_full((len(h),), -1, dtype=torch.long)
+        held = torch.cat([before[:, None], self._winner(activation, mask, before)], 1)
+        return held[:, :-1], held[:, -1]
 
     def prediction_error(self, below: Steps, activation: Tensor) -> tuple[Tensor, Tensor]:
         """Return the input (B, F, I) that units predict, and what activations (B, F, U) miss of it.
@@ -237,7 +315,7 @@ class Level(nn.Module):
         h, x = self.start(below, context)
         if self.config.steers in ("both", "gain"):
             with torch.no_grad():
-                state = self._state(self.blocks(h, x.mask), x.mask)
+                state = self._state(self.blocks(h, x.mask), x.mask)[0]
             gain = 2 * torch.sigmoid(of_state(self.gain_of_state, state))
             h, x = self.start(below, context, gain)
         return self.blocks(h, x.mask), x

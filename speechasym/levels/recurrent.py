@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from speechasym.levels.base import hide
+from speechasym.levels.base import frame_mask, hide
 from speechasym.levels.config import RecurrentConfig
-from speechasym.levels.level import ModelOutput, frame_mask
+from speechasym.levels.level import ModelOutput
 
 
 class Recurrent(nn.Module):

@@ -35,10 +35,11 @@ from speechasym.config import to_dict
 from speechasym.errors import ConfigError
 from speechasym.levels import ctc
 from speechasym.levels.attention import Attention
+from speechasym.levels.base import frame_mask
 from speechasym.levels.block import Block
 from speechasym.levels.events import Steps
 from speechasym.levels.hierarchy import Hierarchy
-from speechasym.levels.level import Level, ModelOutput, frame_mask
+from speechasym.levels.level import Level, ModelOutput
 from speechasym.ranks.monitor import head_states, level_state
 from speechasym.training.dataset import Dataset
 from speechasym.training.on_device import Batch

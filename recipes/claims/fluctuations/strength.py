@@ -22,8 +22,9 @@ from recipes.claims.fluctuations.on_tracks import fluctuating
 from recipes.claims.loop.measure import batch
 from recipes.provenance import table
 from speechasym.corpora.manifests import stream_cuts
+from speechasym.levels.base import frame_mask
 from speechasym.levels.events import Steps
-from speechasym.levels.level import ModelOutput, frame_mask
+from speechasym.levels.level import ModelOutput
 from speechasym.levels.units import Units
 from speechasym.recognition.trained_model import TrainedModel, open_run
 from speechasym.training.augment import hashed_seed

@@ -128,6 +128,12 @@ def by_system(values: dict[str, Any]) -> dict[str, list[Any]]:
     return {name: out[name] for name in (RIVAL, *(n for n in sorted(out) if n != RIVAL))}
 
 
+def conditions_of(measured: dict[str, Any]) -> list[str]:
+    """Return clean, and then from the weakest noise to the strongest."""
+    noisy = [name for name in measured if name.endswith(" dB")]
+    return ["clean", *sorted(noisy, key=lambda name: -float(name.split()[0]))]
+
+
 def counts(measured: dict[str, Any], condition: str, head: str) -> dict[str, NDArray[Any]]:
     """Return {system: errors and tokens (seeds, speakers, 2)}."""
     systems = by_system(measured[condition])
@@ -137,7 +143,7 @@ def counts(measured: dict[str, Any], condition: str, head: str) -> dict[str, NDA
 
 def report(measured: dict[str, Any], runs: dict[str, dict[str, Path]]) -> str:
     """Return error rates, differences from no noise at all, events, and units that never win."""
-    conditions = [c for c in ordered(measured) if c != "events"]
+    conditions = conditions_of(measured)
     heads = ordered(next(iter(measured["clean"].values())))
     tables = []
     for head in heads:
@@ -164,7 +170,7 @@ def report(measured: dict[str, Any], runs: dict[str, dict[str, Path]]) -> str:
 
 def picture(measured: dict[str, Any], path: Path) -> None:
     """Plot errors against the strength of the noise, with intervals, beside those of rivals."""
-    conditions = [c for c in ordered(measured) if c != "events"]
+    conditions = conditions_of(measured)
     heads = ordered(next(iter(measured["clean"].values())))
     figure, row = axes(len(heads), 5.2 * len(heads), 4.6)
     for axis, head in zip(row, heads, strict=True):

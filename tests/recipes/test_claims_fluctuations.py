@@ -76,6 +76,7 @@ def test_noise_on_tracks_changes_the_asymmetry_alone():
     np.testing.assert_array_equal(noisy, features(1.0))
     changed = np.abs(noisy - plain).max(0) > 1e-6
     assert changed.tolist() == [20 <= n < 23 for n in range(33)]
+    assert not features(0.0, 0)[:, 20:23].any()
     mean = features(1.0, 16) - plain
     assert mean[:, changed].std() < (noisy - plain)[:, changed].std()
 
@@ -104,7 +105,7 @@ def test_what_noise_does_to_a_net(trained, toy, tmp_path, monkeypatch, capsys):
     cuts = f"{toy}/test_cuts.jsonl.gz"
     strength.main(["--run", "x", "--cuts", cuts, "--count", "2", "--out", str(tmp_path)])
     rows = [line.split("|") for line in capsys.readouterr().out.splitlines()]
-    moved = {(row[1].strip(), row[2].strip()): float(row[4].split("(")[0]) for row in rows[2:6]}
+    moved = {(row[1].strip(), row[2].strip()): float(row[4].split("(")[0]) for row in rows[2:7]}
     assert moved["none", "0"] == 0 < moved["units", "1"]
     assert 0 < moved["features", "0.1"] < moved["features", "1"]
     assert rows[-1] == [""] and "units 1: as features" in rows[-2][0]

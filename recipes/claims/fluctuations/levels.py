@@ -32,8 +32,8 @@ from speechasym.recognition.trained_model import TrainedModel, open_run
 
 RIVAL = "none"
 COUNT = 20  # utterances whose events are counted
-FIGURE = ("none", "fluctuation-0.1", "fluctuation-0.3", "fluctuation-1", "fluctuation-3",
-          "tracks-0.3", "tracks-1", "tracks-3", "features-0.05", "features-0.18", "features-0.55",
+FIGURE = ("fluctuation-0.1", "fluctuation-0.3", "fluctuation-1", "fluctuation-3", "tracks-0.3",
+          "tracks-1", "tracks-3", "features-0.05", "features-0.18", "features-0.55",
           "dropout")  # fmt: skip
 Nets = dict[str, TrainedModel]  # NAME-seedN
 
@@ -169,29 +169,24 @@ def report(measured: dict[str, Any], runs: dict[str, dict[str, Path]]) -> str:
 
 
 def picture(measured: dict[str, Any], path: Path) -> None:
-    """Plot errors against the strength of the noise, with intervals, beside those of rivals."""
+    """Plot how many more errors than without noise there are, by kind and strength of noise."""
     conditions = conditions_of(measured)
     heads = ordered(next(iter(measured["clean"].values())))
     figure, row = axes(len(heads), 5.2 * len(heads), 4.6)
     for axis, head in zip(row, heads, strict=True):
-        for condition, colour in zip(conditions, COLOURS, strict=False):
+        axis.axhline(0, color="black", linewidth=0.8)
+        for number, (condition, colour) in enumerate(zip(conditions, COLOURS, strict=False)):
             systems = counts(measured, condition, head)
             names = [name for name in FIGURE if name in systems]
-            rates = [rate_of(systems[name]) for name in names]
-            middle = 100 * np.array([r.value for r in rates])
-            ends = 100 * np.array([[r.low, r.high] for r in rates]).T
-            lengths = np.abs(ends - middle)
-            axis.errorbar(range(len(names)), middle, lengths, fmt="none", ecolor=colour, alpha=0.4)
-            for first in ("fluctuation", "tracks", "features", "dropout"):
-                at = [n for n, name in enumerate(names) if name.startswith(first)]
-                if first == "fluctuation":
-                    at = [names.index(RIVAL), *at]
-                label = condition if first == "fluctuation" else None
-                axis.plot(at, middle[at], "o-", color=colour, label=label)
-        axis.set(ylabel=f"errors of {head}, %", ylim=(0, None))
+            costs = [change(systems[name], systems[RIVAL], paired=False) for name in names]
+            middle, low, high = 100 * np.array([(c.value, c.low, c.high) for c in costs]).T
+            beside = 0.2 * (number - (len(conditions) - 1) / 2)
+            axis.errorbar(np.arange(len(names)) + beside, middle, (middle - low, high - middle),
+                          fmt="o", color=colour, label=condition)  # fmt: skip
+        axis.set(title=head, ylabel="errors more than without noise, points")
         labels = [name.replace("fluctuation", "units") for name in names]
         axis.set_xticks(range(len(names)), labels, rotation=60, ha="right")
-    row[0].legend(frameon=False)
+    row[-1].legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     save(figure, path)
 
 

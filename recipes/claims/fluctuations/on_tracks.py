@@ -31,13 +31,16 @@ def fluctuating(strength: float, draws: int = 1) -> Iterator[None]:
 
     Args:
         strength: standard deviation of the noise, in half-widths of the first scale.
-        draws: of the noise, whose outputs are averaged.
+        draws: of the noise, whose outputs are averaged; 0: hysteresis passes on nothing at all.
     """
     plain = cpu_asymmetry.stop_pooled
 
     def noisy(
         step: NDArray, weight: NDArray, width: NDArray, decay: NDArray, hop: int, state: Any = None
     ) -> tuple[Any, ...]:
+        if not draws:
+            *outputs, after = plain(step, weight, width, decay, hop, state)
+            return *(0 * part for part in outputs), after
         if state is None:  # what is heard first decides the draws, so that they can be repeated
             rng, last = np.random.default_rng(crc32(step.tobytes())), 0.0
             states: list[Any] = [None] * draws
@@ -54,7 +57,7 @@ def fluctuating(strength: float, draws: int = 1) -> Iterator[None]:
         last = own[-1] if len(own) else last
         return *(np.mean(part, 0) for part in outputs), (rng, last, list(after))
 
-    cpu_asymmetry.stop_pooled = noisy if strength else plain
+    cpu_asymmetry.stop_pooled = noisy if strength or not draws else plain
     try:
         yield
     finally:

@@ -26,7 +26,7 @@ from speechasym.levels.base import frame_mask
 from speechasym.levels.events import Steps
 from speechasym.levels.level import ModelOutput
 from speechasym.levels.units import Units
-from speechasym.recognition.trained_model import TrainedModel, open_run
+from speechasym.recognition.trained_model import TrainedModel, open_run, step_frames
 from speechasym.training.augment import hashed_seed
 from speechasym.training.cut_features import FeatureTask, features_of
 
@@ -36,7 +36,7 @@ STRENGTHS = {
     "tracks": (0.1, 0.3, 1.0, 3.0),
 }
 DRAWS = (1, 8)
-MEASURES = ("other unit, %", "output, noise to signal", "other phone, %")
+MEASURES = ("other unit, %", "noise in the output, %", "other phone, %", "other letter, %")
 
 
 def in_use(trained: TrainedModel, strength: float, draws: int = 1) -> TrainedModel:
@@ -76,14 +76,21 @@ def heard(net: TrainedModel, cut: Any, kind: str, strength: float, draws: int) -
 
 
 def difference(plain: ModelOutput, noisy: ModelOutput) -> NDArray[np.float64]:
-    """Return `MEASURES` at the lowest level, and the events of each level."""
+    """Return `MEASURES`, units and output at the lowest level, and the events of each level."""
     a, b = plain.levels[0], noisy.levels[0]
     assert a.winner is not None and b.winner is not None
     spread = (a.y - a.y.mean(1, keepdim=True)).square().sum()
-    best = [x.heads["phones"][0].argmax(-1) for x in (plain, noisy)]
-    changes = (a.winner != b.winner).float().mean(), (best[0] != best[1]).float().mean()
-    ratio = (a.y - b.y).square().sum() / spread
-    return np.array([100 * changes[0], ratio, 100 * changes[1], *events_of(noisy)], float)
+    shares = [(a.winner != b.winner).float().mean(), (a.y - b.y).square().sum() / spread]
+    shares += [np.mean(best(plain, head) != best(noisy, head)) for head in ("phones", "letters")]
+    return np.array([*(100 * float(share) for share in shares), *events_of(noisy)], float)
+
+
+def best(output: ModelOutput, head: str) -> NDArray[np.int64]:
+    """Return the best class of a head, blank included, at each frame (F,)."""
+    log_probs, frames = step_frames(output, head)
+    steps = np.searchsorted(frames[:, 0], np.arange(int(frames[-1, 1])) + 0.5) - 1
+    classes: NDArray[np.int64] = log_probs.argmax(-1).numpy()[steps]
+    return classes
 
 
 def events_of(output: ModelOutput) -> list[int]:
@@ -97,6 +104,7 @@ def measure(nets: Sequence[TrainedModel], cuts: Sequence[Any]) -> list[list[Any]
     conditions = [("none", 0.0, 1)]
     conditions += [(k, s, d) for k, some in STRENGTHS.items() for s in some
                    for d in (DRAWS if k != "features" else (1,))]  # fmt: skip
+    conditions.append(("tracks", 0.0, 0))  # without what passes the hysteresis
     plain = [[heard(net, cut, "none", 0.0, 1) for cut in cuts] for net in nets]
     lines = []
     for condition in conditions:
@@ -120,7 +128,7 @@ def equal(lines: Sequence[Sequence[Any]], share: float, kind: str) -> float:
 def report(lines: Sequence[Sequence[Any]]) -> str:
     """Return a table, means over nets with the least and the greatest, and equal strengths."""
     levels = [f"events a second, level {n}" for n in range(lines[0][3].shape[1] - len(MEASURES))]
-    digits = (1, 3, 1, *[2] * len(levels))
+    digits = (1, 3, 1, 1, *[2] * len(levels))
     body = []
     for kind, strength, draws, rows in lines:
         cells = [f"{column.mean():.{n}f} ({column.min():.{n}f}-{column.max():.{n}f})"

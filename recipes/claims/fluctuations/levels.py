@@ -51,6 +51,7 @@ class Use(NamedTuple):
     def label(self) -> str:
         """What follows the system's name."""
         noise = f" + {self.kind} {self.strength:g} x {self.draws}" if self.kind else ""
+        noise = noise if self.draws else " without asymmetry"
         return noise + " + widths" * self.refit
 
     def of(self, net: TrainedModel, dev: str) -> TrainedModel:

@@ -127,14 +127,23 @@ def figure(corpora: dict[str, dict[str, list[Curve]]], path: Path) -> None:
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import LogLocator, ScalarFormatter
 
-    size = (5.2 * len(corpora) + 1.3, 3.8)
-    drawing, (axes,) = plt.subplots(
-        1, len(corpora), figsize=size, layout="constrained", squeeze=False
+    columns = min(2, len(corpora))
+    rows = -(-len(corpora) // columns)
+    drawing, grid = plt.subplots(
+        rows,
+        columns,
+        figsize=(5.2 * columns + 1.3, 3.8 * rows),
+        layout="constrained",
+        squeeze=False,
     )
+    axes = grid.flat
+    for axis in axes[len(corpora) :]:
+        axis.remove()
     systems = list(dict.fromkeys(system for curves in corpora.values() for system in curves))
     lines = {}
-    for axis, (name, curves) in zip(axes, corpora.items(), strict=True):
+    for axis, (name, curves) in zip(axes, corpora.items(), strict=False):
         for system, runs in curves.items():
             number = systems.index(system)
             length = min(len(run.loss) for run in runs)
@@ -147,10 +156,11 @@ def figure(corpora: dict[str, dict[str, list[Curve]]], path: Path) -> None:
                 half = int(length * HALF) - 1
                 axis.axhline(middle[half], color="#777777", lw=0.8, ls=":")
         axis.set(title=name, xlabel="step", ylabel="training loss of the first head", yscale="log")
+        axis.yaxis.set_minor_locator(LogLocator(subs=(2, 3, 5)))
+        for ticks in (axis.yaxis.set_major_formatter, axis.yaxis.set_minor_formatter):
+            ticks(ScalarFormatter())
         axis.spines[["top", "right"]].set_visible(False)
-    axes[-1].legend(
-        lines.values(), lines, loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8, frameon=False
-    )
+    drawing.legend(lines.values(), lines, loc="outside right center", fontsize=8, frameon=False)
     drawing.savefig(path, dpi=110)
     plt.close(drawing)
 

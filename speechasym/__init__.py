@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from speechasym.ranks.activation import RankActivation
     from speechasym.recognition.align_cuts import align_cuts as align
     from speechasym.recognition.evaluation import evaluate
+    from speechasym.recognition.live import transcribe_live
     from speechasym.recognition.recogniser import (  # isort: skip
         Recogniser, activations, transcribe, transcribe_files,
     )  # fmt: skip
@@ -60,6 +61,7 @@ _HOME = {  # public name -> module, or module:name where the names differ; error
     "train": "training.loop",
     "transcribe": "recognition.recogniser",
     "transcribe_files": "recognition.recogniser",
+    "transcribe_live": "recognition.live",
     "write_report": "report.page",
 }
 __all__ = [
@@ -69,7 +71,8 @@ __all__ = [
     "ScoringError", "SpeechAsymError", "SynthesisError", "TextError", "TrainingError", "abx",
     "activations", "add_noise", "align", "check_installation", "estimate_lm", "evaluate", "extract",
     "features", "hysteresis", "load", "make_lexicon", "noise_test", "plot", "plot_run", "prepare",
-    "read_config", "score", "train", "transcribe", "transcribe_files", "write_report",
+    "read_config", "score", "train", "transcribe", "transcribe_files", "transcribe_live",
+    "write_report",
 ]  # fmt: skip
 __version__ = "0.1.0"
 

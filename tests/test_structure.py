@@ -54,7 +54,7 @@ TWINS = {
     "prepare": {"prepare"},
     "train": {"read_config", "train"},
     "evaluate": {"evaluate"},
-    "transcribe": {"transcribe_files"},
+    "transcribe": {"transcribe_files", "transcribe_live"},
     "align": {"align"},
     "report": {"write_report"},
     "lm": {"estimate_lm"},

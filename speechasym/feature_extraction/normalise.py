@@ -25,20 +25,27 @@ def normalised(
     if choice == "utterance":
         return _utterance(parts)
     if choice == "running":
-        return _running(parts, rate)
+        return map(Running(rate), parts)
     return iter(parts)
 
 
-def _running(parts: Iterable[NDArray], rate: float) -> Iterator[NDArray[np.float32]]:
-    from speechasym.ops import cpu_cepstra
+class Running:
+    """Minus the mean, over the deviation, of the frames so far, forgotten with 3 s.
 
-    state, frames = None, 0
-    for part in parts:
-        rows, state = cpu_cepstra.running_norm(
-            part, 1 - np.exp(-1 / (RUNNING_S * rate)), state, frames
-        )
-        frames += len(part)
-        yield rows
+    Call it with the next rows (n, D) of a stream at `rate` frames a second.
+    """
+
+    def __init__(self, rate: float) -> None:
+        self._share = 1 - np.exp(-1 / (RUNNING_S * rate))
+        self._state: NDArray | None = None
+        self._frames = 0
+
+    def __call__(self, rows: NDArray) -> NDArray[np.float32]:
+        from speechasym.ops import cpu_cepstra
+
+        out, self._state = cpu_cepstra.running_norm(rows, self._share, self._state, self._frames)
+        self._frames += len(rows)
+        return out
 
 
 def _utterance(parts: Iterable[NDArray]) -> Iterator[NDArray[np.float32]]:

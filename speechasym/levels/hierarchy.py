@@ -157,7 +157,7 @@ class Hierarchy(nn.Module):
         """
         if state is None:
             streaming.check(self.config)
-        frames = Steps.of_frames(x, frame_mask(x, torch.tensor([x.shape[1]]), self.inputs))
+        frames = self._frames(x, torch.tensor([x.shape[1]], device=x.device))
         done = 0 if state is None else state.frames
         steps = replace(frames, start=frames.start + done, end=frames.end + done)
         states: list[LevelState] = []

@@ -54,7 +54,7 @@ def segments(
     rate = config.rate
     most, margin = max(2, round(longest * rate)), round(MARGIN_S * rate)
     width = max(1, round(QUIET_S * rate))
-    power = _Power(filterbank.hop(config.sample_rate, rate))
+    power = Power(filterbank.hop(config.sample_rate, rate))
     plain = replace(config, normalise="none") if config.normalise == "utterance" else config
     kept: list[NDArray[np.float32]] = []
     first = start = size = 0  # size: frames kept, from `first` on
@@ -89,7 +89,7 @@ def normalised(rows: NDArray[np.float32], config: FeatureConfig) -> NDArray[np.f
     return np.concatenate(list(normalise.normalised([rows], "utterance", config.rate)))
 
 
-class _Power:
+class Power:
     """Mean power of the frames in a stream of samples."""
 
     def __init__(self, hop: int) -> None:
@@ -108,6 +108,11 @@ class _Power:
             yield x
         if len(rest):
             self._add(rest[None])
+
+    def take(self, count: int) -> NDArray:
+        """Return the power of the next `count` frames, and forget it."""
+        power, self.frames = self.frames[:count], self.frames[count:]
+        return power
 
     def _add(self, frames: NDArray[np.float32]) -> None:
         self.frames = np.concatenate([self.frames, np.square(frames, dtype=np.float64).mean(1)])

@@ -21,6 +21,7 @@ from speechasym.feature_extraction.sets import FeatureConfig, FilterbankFeatures
 from speechasym.levels import hierarchy
 from speechasym.levels.events import shared_frames
 from speechasym.levels.level import ModelOutput
+from speechasym.levels.streaming import StreamState
 from speechasym.recognition import pretrained
 from speechasym.training import checkpoints, models, run_folder, unit_names
 from speechasym.training.config import HEADS, TrainConfig
@@ -133,6 +134,17 @@ class TrainedModel(NamedTuple):
         features = torch.from_numpy(np.ascontiguousarray(rows, np.float32))[None].to(device)
         output: ModelOutput = self.model(features, torch.tensor([len(rows)], device=device))
         return output if device.type == "cpu" else _moved(output, "cpu")
+
+    @torch.no_grad()
+    def stream(
+        self, rows: NDArray[np.float32], state: StreamState | None, last: bool = False
+    ) -> tuple[ModelOutput, StreamState]:
+        """Return what the next features (F, D) complete, on the CPU; see `Hierarchy.stream`."""
+        assert isinstance(self.model, hierarchy.Hierarchy)
+        features = torch.from_numpy(np.ascontiguousarray(rows, np.float32))[None]
+        device = next(self.model.parameters()).device
+        output, state = self.model.stream(features.to(device), state, last)
+        return output if device.type == "cpu" else _moved(output, "cpu"), state
 
     def posteriors(self, output: ModelOutput, head: str, offset: float = 0.0) -> Posteriors:
         """Return what a head reads, from the output for features that begin at `offset` s."""

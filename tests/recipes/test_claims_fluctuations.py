@@ -67,18 +67,19 @@ def test_command(tmp_path, monkeypatch, capsys):
 def test_noise_on_tracks_changes_the_asymmetry_alone():
     x = 0.1 * np.random.default_rng(0).standard_normal(40000).astype(np.float32)
 
-    def features(strength, draws=1):
+    def features(strength, draws=1, **options):
         with on_tracks.fluctuating(strength, draws):
-            return speechasym.features(x, 16000, features="asymmetry", compact=True)
+            return speechasym.features(x, 16000, features="asymmetry", **options)
 
-    plain, noisy = features(0.0), features(1.0)
-    np.testing.assert_array_equal(plain, features(0.0))
-    np.testing.assert_array_equal(noisy, features(1.0))
+    plain, noisy = (features(strength, compact=True) for strength in (0.0, 1.0))
+    np.testing.assert_array_equal(noisy, features(1.0, compact=True))
     changed = np.abs(noisy - plain).max(0) > 1e-6
     assert changed.tolist() == [20 <= n < 23 for n in range(33)]
-    assert not features(0.0, 0)[:, 20:23].any()
-    mean = features(1.0, 16) - plain
+    assert not features(0.0, 0, compact=True)[:, 20:23].any()
+    mean = features(1.0, 16, compact=True) - plain
     assert mean[:, changed].std() < (noisy - plain)[:, changed].std()
+    alone = {"outputs": ("asymmetry",), "kinds": ("amplitude",), "channels": 8}
+    assert (features(0.0, **alone) != features(1.0, 2, **alone)).mean() > 0.5
 
 
 def test_a_folder_of_features_with_noise_on_tracks(toy, tmp_path):

@@ -3,7 +3,8 @@
     python -m recipes.claims.fluctuations.on_tracks CONFIG --strength 1 --set data.cache=FOLDER ...
 
 Fills FOLDER with features for training, so that `recipes.compare` with the same configuration reads
-those instead of clean ones; those of dev stay clean. Use a folder of its own for each strength.
+those instead of clean ones; those of dev only with `--dev`. Use a folder of its own for each
+strength.
 Each utterance has other noise at each speed.
 
 Shapes: T inner samples, C channels, K scales, N draws.
@@ -41,11 +42,11 @@ def fluctuating(strength: float, draws: int = 1) -> Iterator[None]:
         if not draws:
             *outputs, after = plain(step, weight, width, decay, hop, state)
             return *(0 * part for part in outputs), after
-        if state is None:  # what is heard first decides the draws, so that they can be repeated
-            rng, last = np.random.default_rng(crc32(step.tobytes())), 0.0
-            states: list[Any] = [None] * draws
-        else:
+        if isinstance(state, tuple):
             rng, last, states = state
+        else:  # what is heard first decides the draws, so that they can be repeated
+            rng, last = np.random.default_rng(crc32(step.tobytes())), 0.0
+            states = [state] * draws
         own = rng.standard_normal((len(step), draws, step.shape[1])) * (strength * width[0])
         moves = np.diff(own, axis=0, prepend=np.broadcast_to(last, (1, *own.shape[1:])))
         heard = (step[:, None] + moves).astype(step.dtype)
@@ -70,15 +71,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add = parser.add_argument
     add("config", type=Path, help="YAML file of the configuration")
     add("--strength", type=float, required=True, help="of the noise, in half-widths")
+    add("--draws", type=int, default=1, help="of the noise, whose outputs are averaged")
+    add("--dev", action="store_true", help="noise in dev too")
     add("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE")
     options = parser.parse_args(arguments)
     # other processes would not hear of the noise
     config = read_config(options.config, [*options.set, "data.workers=0"])
     if config.data.cache is None:
         raise ConfigError("data.cache", "is missing", "Give a folder for these features alone")
-    with fluctuating(options.strength):
-        dataset.load(config.data, config.data.train, list(config.heads.used),
-                     augment=config.data.augment, seed=config.seed)  # fmt: skip
+    heads = list(config.heads.used)
+    with fluctuating(options.strength, options.draws):
+        dataset.load(
+            config.data, config.data.train, heads, augment=config.data.augment, seed=config.seed
+        )
+        if options.dev:
+            dataset.load(config.data, config.data.dev, heads)
 
 
 if __name__ == "__main__":

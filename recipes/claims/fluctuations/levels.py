@@ -143,22 +143,27 @@ def counts(measured: dict[str, Any], condition: str, head: str) -> dict[str, NDA
 
 
 def report(measured: dict[str, Any], runs: dict[str, dict[str, Path]]) -> str:
-    """Return error rates, differences from no noise at all, events, and units that never win."""
+    """Return error rates, differences, events, and units that never win."""
     conditions = conditions_of(measured)
     heads = ordered(next(iter(measured["clean"].values())))
     tables = []
     for head in heads:
-        all_counts = {condition: counts(measured, condition, head) for condition in conditions}
-        body = []
-        for system, first in all_counts["clean"].items():
-            row = [system, str(len(first))]
-            for systems in all_counts.values():
-                row.append(formatted(rate_of(systems[system]), 1, 100))
-                cost = change(systems[system], systems[RIVAL], paired=False)
-                row.append("" if system == RIVAL else formatted(cost, 1, 100))
-            body.append(row)
+        found = {condition: counts(measured, condition, head) for condition in conditions}
+        trained = [[system, str(len(c))] for system, c in found["clean"].items() if system in runs]
+        used = [[system] for system in found["clean"] if system not in runs]
+        for systems in found.values():
+            for row in trained:
+                own = systems[row[0]]
+                cost = change(own, systems[RIVAL], paired=False)
+                row += [formatted(rate_of(own), 1, 100),
+                        "" if row[0] == RIVAL else formatted(cost, 1, 100)]  # fmt: skip
+            for row in used:
+                cost = change(systems[row[0]], systems[row[0].split()[0]])
+                row.append(formatted(cost, 1, 100))
         columns = [x for c in conditions for x in (f"{c}, %", "more than none, points")]
-        tables.append(table([head, "seeds", *columns], body))
+        tables.append(table([head, "seeds", *columns], trained))
+        more = [f"{c}, more than the same nets, points" for c in conditions]
+        tables += [table([f"{head}: in use", *more], used)] if used else []
     rows = []
     for system, nets in by_system(measured["events"]).items():
         levels = np.array(nets).T

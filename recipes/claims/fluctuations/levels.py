@@ -107,9 +107,13 @@ def measure(
         if not nets:
             continue
         noisy = fluctuating(use.strength, use.draws) if use.kind == "tracks" else nullcontext()
+        found: dict[str, Any] = {"events": {}}
         with noisy:
-            found = errors(nets, options.cuts, options.noise, options.snr, options.every)
-        found["events"] = {}
+            for config in {repr(net.feature_config) for net in nets.values()}:
+                alike = {name: n for name, n in nets.items() if repr(n.feature_config) == config}
+                read = errors(alike, options.cuts, options.noise, options.snr, options.every)
+                for condition, values in read.items():
+                    found.setdefault(condition, {}).update(values)
         for name, net in nets.items():
             strength = use.strength if use.kind == "tracks" else 0.0
             counts = [events_of(heard(net, cut, "tracks", strength, use.draws)) for cut in cuts]

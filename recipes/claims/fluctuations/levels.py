@@ -32,9 +32,13 @@ from speechasym.recognition.trained_model import TrainedModel, open_run
 
 RIVAL = "none"
 COUNT = 20  # utterances whose events are counted
-FIGURE = ("fluctuation-0.1", "fluctuation-0.3", "fluctuation-1", "fluctuation-3", "tracks-0.3",
-          "tracks-1", "tracks-3", "features-0.05", "features-0.18", "features-0.55",
-          "dropout")  # fmt: skip
+FIGURE = (
+    *(f"fluctuation-{strength}" for strength in ("0.1", "0.3", "1", "3")),
+    *(f"tracks-{strength}" for strength in ("0.1", "0.3", "1", "3")),
+    *(f"tracks-{s} + tracks {s} x 16" for s in ("0.1", "0.3", "1", "3")),
+    *(f"features-{strength}" for strength in ("0.05", "0.1", "0.18", "0.55", "0.8")),
+    "narrow", "dropout",
+)  # fmt: skip
 Nets = dict[str, TrainedModel]  # NAME-seedN
 
 
@@ -162,11 +166,13 @@ def report(measured: dict[str, Any], runs: dict[str, dict[str, Path]]) -> str:
                 row += [formatted(rate_of(own), 1, 100),
                         "" if row[0] == RIVAL else formatted(cost, 1, 100)]  # fmt: skip
             for row in used:
-                cost = change(systems[row[0]], systems[row[0].split()[0]])
-                row.append(formatted(cost, 1, 100))
+                own, same = systems[row[0]], systems[row[0].split()[0]]
+                none = change(own, systems[RIVAL], paired=row[0].startswith(f"{RIVAL} "))
+                row += [formatted(x, 1, 100) for x in (rate_of(own), change(own, same), none)]
         columns = [x for c in conditions for x in (f"{c}, %", "more than none, points")]
         tables.append(table([head, "seeds", *columns], trained))
-        more = [f"{c}, more than the same nets, points" for c in conditions]
+        than = "more than the same nets, points", "more than none, points"
+        more = [x for c in conditions for x in (f"{c}, %", *than)]
         tables += [table([f"{head}: in use", *more], used)] if used else []
     rows = []
     for system, nets in by_system(measured["events"]).items():
@@ -194,7 +200,8 @@ def picture(measured: dict[str, Any], path: Path) -> None:
             axis.errorbar(np.arange(len(names)) + beside, middle, (middle - low, high - middle),
                           fmt="o", color=colour, label=condition)  # fmt: skip
         axis.set(title=head, ylabel="errors more than without noise, points")
-        labels = [name.replace("fluctuation", "units") for name in names]
+        labels = [name.replace("fluctuation", "units").split(" + ")[0] + " in use too" * ("+" in name)
+                  for name in names]  # fmt: skip
         axis.set_xticks(range(len(names)), labels, rotation=60, ha="right")
     row[-1].legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     save(figure, path)

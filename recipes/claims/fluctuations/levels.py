@@ -200,8 +200,8 @@ def picture(measured: dict[str, Any], path: Path) -> None:
             axis.errorbar(np.arange(len(names)) + beside, middle, (middle - low, high - middle),
                           fmt="o", color=colour, label=condition)  # fmt: skip
         axis.set(title=head, ylabel="errors more than without noise, points")
-        labels = [name.replace("fluctuation", "units").split(" + ")[0] + " in use too" * ("+" in name)
-                  for name in names]  # fmt: skip
+        labels = [name.replace("fluctuation", "units") for name in names]
+        labels = [label.split(" + ")[0] + " in use too" * (" + " in label) for label in labels]
         axis.set_xticks(range(len(names)), labels, rotation=60, ha="right")
     row[-1].legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     save(figure, path)

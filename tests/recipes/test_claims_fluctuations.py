@@ -125,6 +125,7 @@ def test_nets_with_and_without_fluctuations(trained, toy, tmp_path, monkeypatch,
     levels.main(["--runs", str(tmp_path / "runs"), *arguments, *uses])
     assert len(opened) == 4
     printed = capsys.readouterr().out
+    assert "| fluctuation-1 | dropout | phones | 0.0 (" in printed
     assert "| none | 2 | " in printed and "| fluctuation-1 + units 3 x 2 + widths | " in printed
     assert (tmp_path / "levels.png").stat().st_size > 1000
     with pytest.raises(ConfigError, match="must be KIND:STRENGTH:DRAWS"):

@@ -39,6 +39,11 @@ FIGURE = (
     *(f"features-{strength}" for strength in ("0.05", "0.1", "0.18", "0.55", "0.8")),
     "narrow", "dropout",
 )  # fmt: skip
+AGAINST = (  # ours, and a rival of equal strength or the usual one
+    ("fluctuation-1", "features-0.55"), ("fluctuation-1", "dropout"), ("tracks-1", "features-0.05"),
+    ("tracks-1", "dropout"), ("tracks-0.3 + tracks 0.3 x 16", "features-0.1"),
+    ("tracks-0.3 + tracks 0.3 x 16", "features-0.8"), ("tracks-0.3 + tracks 0.3 x 16", "narrow"),
+)  # fmt: skip
 Nets = dict[str, TrainedModel]  # NAME-seedN
 
 
@@ -154,7 +159,7 @@ def report(measured: dict[str, Any], runs: dict[str, dict[str, Path]]) -> str:
     """Return error rates, differences, events, and units that never win."""
     conditions = conditions_of(measured)
     heads = ordered(next(iter(measured["clean"].values())))
-    tables = []
+    tables, against = [], []
     for head in heads:
         found = {condition: counts(measured, condition, head) for condition in conditions}
         trained = [[system, str(len(c))] for system, c in found["clean"].items() if system in runs]
@@ -169,11 +174,19 @@ def report(measured: dict[str, Any], runs: dict[str, dict[str, Path]]) -> str:
                 own, same = systems[row[0]], systems[row[0].split()[0]]
                 none = change(own, systems[RIVAL], paired=row[0].startswith(f"{RIVAL} "))
                 row += [formatted(x, 1, 100) for x in (rate_of(own), change(own, same), none)]
+        for ours, rival in AGAINST:
+            if ours in found["clean"] and rival in found["clean"]:
+                costs = [change(s[ours], s[rival], paired=False) for s in found.values()]
+                cells = [formatted(cost, 1, 100) for cost in costs]
+                against.append([ours, rival, head, *cells])
         columns = [x for c in conditions for x in (f"{c}, %", "more than none, points")]
         tables.append(table([head, "seeds", *columns], trained))
         than = "more than the same nets, points", "more than none, points"
         more = [x for c in conditions for x in (f"{c}, %", *than)]
         tables += [table([f"{head}: in use", *more], used)] if used else []
+    if against:
+        more = [f"{c}, more than the rival, points" for c in conditions]
+        tables.append(table(["ours", "rival", "head", *more], sorted(against)))
     rows = []
     for system, nets in by_system(measured["events"]).items():
         levels = np.array(nets).T

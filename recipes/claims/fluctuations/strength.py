@@ -138,7 +138,10 @@ def report(lines: Sequence[Sequence[Any]]) -> str:
     for kind, strength, draws, rows in lines:
         if kind in ("units", "tracks") and draws == 1:
             features = equal(lines, rows[:, 0].mean(), "features")
-            text += f"{kind} {strength:g}: as features {features:.3f}\n"
+            ends = STRENGTHS["features"][0], STRENGTHS["features"][-1]
+            beyond = dict(zip(ends, ("at most ", "at least "), strict=True))
+            bound = beyond.get(round(features, 6), "")
+            text += f"{kind} {strength:g}: as features {bound}{features:.3f}\n"
     return text
 
 

@@ -5,8 +5,9 @@
 An utterance has a step for each of 12 symbols, in any order, which names the symbol and the one
 that follows it, and a last step that names where to start. Chains of 1 to 8 links end in a symbol
 that is followed by itself. After T passes the answer is to be the symbol T links on, or the end.
-Passes share their weights. In training 1 to 4 passes are drawn for each batch, at first 1 only.
-Rivals take one pass, and are to name the end, in training at first that of chains of one link.
+Passes share their weights. In training 1 to 4 passes are drawn for each batch, at first 1 only; one
+more is allowed whenever the most so far are learned. Rivals take one pass, and are to name the end,
+in training at first that of chains of one link, by the same rule.
 
 Shapes: B batch, K symbols, T passes.
 """
@@ -31,6 +32,7 @@ from speechasym.levels.hierarchy import Hierarchy, build_model, count_parameters
 SYMBOLS, LONGEST, BATCH = 12, 8, 64
 WIDTH, UNITS, RATE = 64, 32, 3e-3
 TRAINED = 4  # most passes in training
+LEARNED, LEARNED_LOSS = 50, 0.1  # a link more once so many batches have so small a mean loss
 TESTED = (1, 2, 3, 4, 5, 6, 7, 8, 10)
 TEST_BATCHES = 20
 
@@ -99,25 +101,29 @@ def train(
     """Train a model; yield each hundredth step, and the mean loss since the last."""
     generator = torch.Generator().manual_seed(seed)
     optimiser = torch.optim.AdamW(model.parameters(), RATE, weight_decay=0.0)
-    losses = []
+    losses: list[float] = []
+    most, newest = 1, []  # longest chains so far, and the losses of batches of these
     for step in range(steps):
         share = step / steps
         for group in optimiser.param_groups:
             group["lr"] = RATE * min(1.0, 10 * share) * (1 - share) ** 0.5
         if loops:
-            most = min(longest, 1 + int(6 * share))  # one more with each sixth of the training
             links = int(torch.randint(1, most + 1, (), generator=generator))
             take(model, links)
             task = draw(generator)
         else:
             links = LONGEST
-            task = draw(generator, min(longest, 1 + int(12 * share)))
+            task = draw(generator, most)
         loss = F.nll_loss(answers(model, task), task.path[:, links])
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
         losses.append(loss.item())
+        if not loops or links == most:
+            newest.append(losses[-1])
+        if len(newest) >= LEARNED and sum(newest[-LEARNED:]) < LEARNED * LEARNED_LOSS:
+            most, newest = min(longest, most + 1), []
         if step % 100 == 99:
             yield step + 1, sum(losses[-100:]) / 100
 

@@ -97,23 +97,31 @@ def batches(
 
 
 @torch.no_grad()
-def log_probs(model: TextModel, text: NDArray[np.uint8], context: int, batch: int = 16) -> Tensor:
-    """Return the log-probability (T - 1,) of each symbol of a text but the first, base e.
+def distributions(
+    model: TextModel, text: NDArray[np.uint8], context: int, batch: int = 16
+) -> Tensor:
+    """Return the log-probabilities (T - 1, V) of all symbols at each place of a text but the first.
 
     Windows of 2 `context` symbols overlap by half, so that each but those at the beginning is
     predicted from at least `context` symbols before it, and from fewer than 2 `context`.
     """
-    rows = torch.from_numpy(text.astype(np.int64))
-    starts = list(range(0, max(1, len(rows) - 1 - context), context))
+    rows = torch.from_numpy(text.astype(np.int64))[:-1]
+    starts = list(range(0, max(1, len(rows) - context), context))
     parts: list[Tensor] = []
     for at in range(0, len(starts), batch):
-        windows = [rows[s : s + 2 * context + 1] for s in starts[at : at + batch]]
-        lengths = torch.tensor([len(w) - 1 for w in windows])
+        windows = [rows[s : s + 2 * context] for s in starts[at : at + batch]]
+        lengths = torch.tensor([len(window) for window in windows])
         x = torch.nn.utils.rnn.pad_sequence(windows, batch_first=True)
-        found = model(x[:, :-1], lengths).log_probs.gather(2, x[:, 1:, None])[..., 0]
-        for start, row, length in zip(starts[at : at + batch], found, lengths, strict=True):
+        output = model(x, lengths).log_probs
+        for start, row, length in zip(starts[at : at + batch], output, lengths, strict=True):
             parts.append(row[context if start else 0 : length])
     return torch.cat(parts)
+
+
+def log_probs(model: TextModel, text: NDArray[np.uint8], context: int) -> Tensor:
+    """Return the log-probability (T - 1,) of each symbol of a text but the first, base e."""
+    following = torch.from_numpy(text[1:].astype(np.int64))[:, None]
+    return distributions(model, text, context).gather(1, following)[:, 0]
 
 
 def bits(model: TextModel, books: dict[str, NDArray[np.uint8]], options: LanguageConfig) -> float:

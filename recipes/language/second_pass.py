@@ -1,0 +1,164 @@
+"""A language model of letters scores the recogniser's n-best again: WER with and without.
+
+    python -m recipes.language.second_pass LM_RUN ... --run RUN --dev CUTS --test CUTS \\
+        [--lexicon FILE] [--lm FILE] --out second.json
+
+RUN is a finished run of speechasym, with its lexicon and its n-gram model of words, which the first
+pass uses as always. The weight of the letters' log-probabilities, and what a word adds, are chosen
+on the dev cuts.
+"""
+
+import argparse
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from recipes.claims.asymmetry.common import log
+from recipes.claims.learning.report import difference
+from recipes.compare.jobs import guarded
+from recipes.language import data
+from recipes.language.train import open_model
+from recipes.provenance import commit
+from speechasym import Recogniser, files
+from speechasym.corpora.manifests import read_cuts
+from speechasym.levels.text import TextModel
+from speechasym.recognition.decoder import Hypothesis
+from speechasym.scoring.error_rates import error_rate
+from speechasym.training.labels import words_of
+
+WEIGHTS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8)
+WORD_SCORES = (-2.0, -1.0, 0.0, 1.0, 2.0)
+BEST = 100  # sequences of words that are scored again
+
+
+class Utterance(NamedTuple):
+    """An utterance after the first pass."""
+
+    name: str
+    speaker: str
+    said: list[str]
+    best: list[Hypothesis]  # best first
+
+
+def first_pass(recogniser: Recogniser, cuts: Path) -> list[Utterance]:
+    """Return the n-best of all cuts."""
+    decoder = recogniser.decoder
+    assert decoder is not None
+    result = []
+    for cut in read_cuts(cuts):
+        samples = cut.resample(recogniser.trained.feature_config.sample_rate).load_audio()[0]
+        output = recogniser.trained.output(recogniser.trained.features(samples))
+        heads = decoder.config.heads
+        posteriors = {h: recogniser.trained.posteriors(output, h).log_probs for h in heads}
+        speaker = cut.supervisions[0].speaker
+        result.append(Utterance(cut.id, speaker, words_of(cut), decoder.decode(posteriors)))
+    return result
+
+
+@torch.no_grad()
+def text_scores(model: TextModel, texts: Sequence[Sequence[str]]) -> np.ndarray:
+    """Return the log-probability of each sequence of words as a whole sentence."""
+    rows = [
+        torch.from_numpy(data.encode(f"{data.END}{' '.join(words)}{data.END}").astype(np.int64))
+        for words in texts
+    ]
+    lengths = torch.tensor([len(row) - 1 for row in rows])
+    x = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+    each = model(x[:, :-1], lengths).log_probs.gather(2, x[:, 1:, None])[..., 0]
+    return each.masked_fill(torch.arange(each.shape[1]) >= lengths[:, None], 0).sum(1).numpy()
+
+
+def second_pass(
+    model: TextModel, utterances: Sequence[Utterance], options: Iterable[tuple[float, float]]
+) -> dict[tuple[float, float], dict[str, list[int]]]:
+    """Return {(weight, what a word adds): errors by speaker} of the best words by both passes."""
+    scores = {u.name: text_scores(model, [h.words for h in u.best]) for u in utterances}
+    table = {}
+    for weight, word in options:
+        answers = {}
+        for u in utterances:
+            added = word * np.array([len(h.words) for h in u.best])
+            totals = np.array([h.total for h in u.best]) + weight * (scores[u.name] + added)
+            answers[u.name] = u.best[int(np.argmax(totals))].words
+        table[weight, word] = errors(utterances, answers)
+    return table
+
+
+def chosen(model: TextModel, dev: Sequence[Utterance]) -> tuple[float, float]:
+    """Return the weight and what a word adds with the fewest errors on dev."""
+    table = second_pass(model, dev, itertools.product(WEIGHTS, WORD_SCORES))
+    return min(table, key=lambda option: rate(table[option]))
+
+
+def errors(
+    utterances: Sequence[Utterance], answers: Mapping[str, Sequence[str]]
+) -> dict[str, list[int]]:
+    """Return {speaker: [errors, words said]}."""
+    table = {}
+    for speaker in sorted({u.speaker for u in utterances}):
+        own = [u for u in utterances if u.speaker == speaker]
+        counts = error_rate(
+            {u.name: u.said for u in own}, {u.name: list(answers[u.name]) for u in own},
+            speakers=lambda _: "all",
+        ).counts  # fmt: skip
+        table[speaker] = [sum(counts[1:4]), counts.length]
+    return table
+
+
+def rate(table: Mapping[str, list[int]]) -> float:
+    """Return the error rate in %."""
+    return 100 * sum(e for e, _ in table.values()) / sum(n for _, n in table.values())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    add = parser.add_argument
+    add("models", type=Path, nargs="+", help="folders of recipes.language.train")
+    add("--run", type=Path, help="finished run (default: the pretrained model)")
+    add("--lexicon", type=Path)
+    add("--lm", type=Path)
+    add("--dev", type=Path, required=True, help="cuts by which the weights are chosen")
+    add("--test", type=Path, required=True, help="cuts")
+    add("--out", type=Path, required=True, help="file of results, JSON")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+
+    def act() -> int:
+        recogniser = Recogniser(options.run, lexicon=options.lexicon, lm=options.lm, nbest=BEST)
+        sets = {name: first_pass(recogniser, getattr(options, name)) for name in ("dev", "test")}
+        log("first pass")
+        test = sets["test"]
+        nearest = {u.name: min(u.best, key=lambda h: _distance(u.said, h.words)) for u in test}
+        without = errors(test, {u.name: u.best[0].words for u in test})
+        oracle = errors(test, {name: h.words for name, h in nearest.items()})
+        result: dict[str, object] = {"commit": commit(), "first pass": without, "oracle": oracle}
+        print(f"first pass {rate(without):.1f} %, best of {BEST} {rate(oracle):.1f} %")
+        for path in options.models:
+            model, _ = open_model(path)
+            weight, word = chosen(model, sets["dev"])
+            after = second_pass(model, test, [(weight, word)])[weight, word]
+            result[path.name] = {"weight": weight, "word": word, "errors": after}
+            both = (np.array([list(table.values())], float) for table in (after, without))
+            points, low, high = difference(*both)
+            interval = f"{points:+.1f} points ({low:+.1f} to {high:+.1f})"
+            print(f"{path.name}: {rate(after):.1f} %, {interval}, weight {weight}, word {word}")
+        files.write_json(options.out, result)
+        return 0
+
+    return guarded(act)
+
+
+def _distance(said: Sequence[str], answer: Sequence[str]) -> int:
+    counts = error_rate(
+        {"u": list(said)}, {"u": list(answer)}, speakers=lambda _: "u", rounds=1
+    ).counts
+    return sum(counts[1:4])
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -260,8 +260,11 @@ def publish(text: str, path: Path) -> None:
     print(text)
 
 
-def spread(values: Sequence[float]) -> str:
-    """Return "median (least to greatest)"."""
+def spread(values: Sequence[float], digits: int = 1) -> str:
+    """Return "median (least to greatest)", each with so many digits after the point."""
     if not values:
         return "-"
-    return f"{statistics.median(values):.1f} ({min(values):.1f} to {max(values):.1f})"
+    middle, low, high = (
+        f"{value:.{digits}f}" for value in (statistics.median(values), min(values), max(values))
+    )
+    return f"{middle} ({low} to {high})"

@@ -35,6 +35,7 @@ STRETCH = 2000  # characters whose sum is one of the values that intervals are d
 SYMBOLS = 100_000  # of each book
 OPENING = "IT WAS A FINE MORNING AND "
 TEMPERATURE = 0.7
+WRITTEN = 400  # symbols of the text that a net writes
 
 
 def step_flops(model: TextModel, options: LanguageConfig) -> float:
@@ -122,7 +123,7 @@ def measure(run: Path, books: data.Books) -> dict[str, Any]:
     return {
         "parameters": count_parameters(model), "flops": step_flops(model, options), "bits": table,
         "events": events(model, first[:SYMBOLS], CONTEXTS[-1]),
-        "text": write(model, OPENING, 400, CONTEXTS[-1]),
+        "text": write(model, OPENING, WRITTEN, CONTEXTS[-1]),
     }  # fmt: skip
 
 

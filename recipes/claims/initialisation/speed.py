@@ -12,7 +12,6 @@ Shapes: T steps.
 
 import argparse
 import json
-import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +21,7 @@ from numpy.typing import NDArray
 
 from recipes.claims.block.depth_report import COLOURS
 from recipes.claims.learning.report import HALF, read_metrics
-from recipes.compare.jobs import guarded, publish, read_lines
+from recipes.compare.jobs import guarded, publish, read_lines, spread
 from recipes.provenance import table
 from speechasym.errors import OutputError
 from speechasym.training.config import HEADS
@@ -77,12 +76,6 @@ def speed_by_error(ours: Curve, base: Curve) -> float:
     first = next((s for s, e in zip(ours.validated, ours.errors, strict=True)
                   if e <= base.errors[half]), None)  # fmt: skip
     return base.validated[half] / first if first else 0.0
-
-
-def spread(values: Sequence[float], digits: int) -> str:
-    """Return "median (least to greatest)"."""
-    low, middle, high = min(values), statistics.median(values), max(values)
-    return f"{middle:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
 
 def corpus(folder: Path) -> tuple[str, dict[str, list[Curve]]]:

@@ -3,6 +3,7 @@
 Shapes: F frames, D columns.
 """
 
+import copy
 import tempfile
 from collections.abc import Iterable, Iterator
 
@@ -46,6 +47,10 @@ class Running:
         out, self._state = cpu_cepstra.running_norm(rows, self._share, self._state, self._frames)
         self._frames += len(rows)
         return out
+
+    def copy(self) -> "Running":
+        """Return another that continues from here."""
+        return copy.copy(self)  # states are replaced, never changed
 
 
 def _utterance(parts: Iterable[NDArray]) -> Iterator[NDArray[np.float32]]:

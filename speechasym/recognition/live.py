@@ -2,7 +2,8 @@
 
 The features are one stream. The levels read it in utterances: one ends at a pause, where what waits
 in the levels is completed, and the next begins shortly before. So the levels begin as they did in
-training, and nothing grows with the length of the stream.
+training, and nothing grows with the length of the stream. Running normalisation continues from the
+last symbol: what a pause holds must not become normal, or its noise is read as speech.
 
 Shapes: T samples, F frames, D columns, S steps of a head, V classes.
 """
@@ -50,8 +51,8 @@ BIN_S, BINS = 0.005, 400  # histogram of latencies
 class LiveResult(NamedTuple):
     """What is recognised in an utterance, so far or finally."""
 
-    start: float  # s of the stream
-    end: float
+    start: float  # s of the stream, of its first symbol
+    end: float  # until which it was read
     final: bool  # otherwise symbols may be added, and the last one of each head may become longer
     transcript: Transcript
 
@@ -97,6 +98,7 @@ class LiveTranscription:
         self._plain = replace(self.config, normalise="none")
         hop = filterbank.hop(self.config.sample_rate, self.config.rate)
         self._block, self._power = FRAMES * hop, Power(hop)
+        self.speech = Running(self.config.rate)  # as of the last symbol
         # so that reading at once what a block completes depends on no block's size
         self._late = self._warmed() % FRAMES
         self._latencies, self._utterances = np.zeros(BINS, np.int64), 0
@@ -168,6 +170,8 @@ class LiveTranscription:
         if found:
             self._utterances += not utterance.yielded
             utterance.yielded = True
+            if utterance.normalise is not None:
+                self.speech = utterance.normalise.copy()
             heard = self._power.samples / self.config.sample_rate
             for end in found:
                 at = int(np.clip((heard - end) / BIN_S, 0, BINS - 1))
@@ -187,7 +191,7 @@ class LiveTranscription:
         if utterance is None:
             return
         utterance.read(np.zeros((0, utterance.columns), np.float32), last=True)
-        if any(path.symbols for path in utterance.paths.values()):
+        if any(path.closed or path.open for path in utterance.paths.values()):
             self._utterances += not utterance.yielded
             end = min(frame / self.config.rate, self._power.samples / self.config.sample_rate)
             yield utterance.result(end, True)
@@ -216,7 +220,7 @@ class _Utterance:
         trained, config = live.trained, live.trained.feature_config
         self.trained, self.first, self.begin, self.latest = trained, first, begin, begin
         self.columns = len(config.columns())
-        self.normalise = Running(config.rate) if config.normalise == "running" else None
+        self.normalise = live.speech.copy() if config.normalise == "running" else None
         self.state: StreamState | None = None
         self.decoder = live.decoder
         heads = [*live.heads, *(() if live.decoder is None else live.decoder.config.heads)]
@@ -244,7 +248,7 @@ class _Utterance:
 
     def result(self, end: float, final: bool) -> LiveResult:
         """Return what was read until the time `end`."""
-        symbols = {head: self.paths[head].symbols for head in self.heads}
+        symbols = {head: self.paths[head].closed + self.paths[head].open for head in self.heads}
         if final:
             if self.decoder is not None:
                 paths = {head: self.paths[head] for head in self.decoder.config.heads}
@@ -253,7 +257,8 @@ class _Utterance:
                 words = words_by_lexicon(posteriors, self.decoder) if known else []
                 symbols[BY_LEXICON] = words
             symbols = {head: spread(rows, REACH_S[head], end) for head, rows in symbols.items()}
-        return LiveResult(self.begin, end, final, Transcript(end, symbols, 1))
+        begun = min((rows[0].start for rows in symbols.values() if rows), default=self.begin)
+        return LiveResult(max(self.begin, begun), end, final, Transcript(end, symbols, 1))
 
     def _posteriors(self, output: ModelOutput, head: str) -> Posteriors:
         return self.trained.posteriors(output, head, self.first / self.trained.feature_config.rate)
@@ -268,11 +273,6 @@ class _Path:
         self.parts: list[Posteriors] = []  # all steps
         self.rest: Posteriors | None = None  # those of a symbol that may become longer
         self.open: list[ScoredInterval] = []
-
-    @property
-    def symbols(self) -> list[ScoredInterval]:
-        """The symbols so far."""
-        return self.closed + self.open
 
     def read(self, new: Posteriors) -> list[float]:
         """Read the next steps; return the ends in s of the first step of each new symbol."""

@@ -128,6 +128,18 @@ def test_noise_without_symbols_is_forgotten(trained, monkeypatch):
     live, results = read(trained, [hiss])
     assert results == [] and len(begun) >= 3 and live._power.frames.size < 50
     assert np.diff(begun[-3:]) == pytest.approx(2, abs=0.15)
+    assert live.speech(np.ones((1, 16), np.float32)).tolist() == [[0] * 16]  # has seen nothing
+
+
+def test_a_pause_does_not_change_what_is_normal(trained, sound):
+    rows = np.ones((1, 16), np.float32)
+    live = LiveTranscription(Recogniser(trained), [sound, np.zeros(3 * RATE, np.float32)])
+    for result in live:
+        if not result.final:
+            after_speech = live.speech.copy()(rows)
+    assert live._utterance is None
+    np.testing.assert_array_equal(live.speech.copy()(rows), after_speech)
+    assert np.abs(after_speech).max() > 0.1
 
 
 def test_without_a_pause_utterances_have_a_limit(trained):
@@ -136,7 +148,7 @@ def test_without_a_pause_utterances_have_a_limit(trained):
     ends = [r.end for r in finals(results)]
     assert len(ends) >= 3 and max(np.diff(ends)) < 1.2
     starts = [r.start for r in finals(results)]
-    assert starts[1:] == pytest.approx(ends[:-1])
+    assert all(0 <= b - a < 0.2 for a, b in zip(ends, starts[1:], strict=False))
 
 
 def test_stopped_and_failing_streams_complete_what_was_heard(trained, sound):

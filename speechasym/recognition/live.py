@@ -30,7 +30,7 @@ from speechasym.levels.streaming import StreamState
 from speechasym.recognition.decoder import BY_LEXICON
 from speechasym.recognition.ensemble import Runs
 from speechasym.recognition.recogniser import Recogniser, recogniser_of
-from speechasym.recognition.segments import LONGEST_S, Power
+from speechasym.recognition.segments import LONGEST_S, Onset, Power
 from speechasym.recognition.trained_model import Posteriors, TrainedModel
 from speechasym.recognition.transcription import (
     REACH_S,
@@ -104,6 +104,7 @@ class LiveTranscription:
         self._latencies, self._utterances = np.zeros(BINS, np.int64), 0
         self._stopped, self._since = False, time.process_time()
         self._utterance: _Utterance | None = None
+        self._done, self._onset = 0, Onset(self.config.rate)  # frames that utterances have read
 
     def stop(self) -> None:
         """End the stream at the next block: what was heard is completed and yielded."""
@@ -158,13 +159,14 @@ class LiveTranscription:
 
     def _read(self, rows: NDArray, before: NDArray, frame: int) -> Iterator[LiveResult]:
         """Read rows (F, D) that begin at a frame of the stream, after those before."""
-        silent = not self._power.take(len(rows)).any()
+        loud = self._onset(self._power.take(len(rows)))
         utterance, rate = self._utterance, self.config.rate
         if utterance is None:
-            if silent:  # digital silence costs nothing
+            if not loud:  # the levels rest
                 return
-            utterance = self._utterance = _Utterance(self, frame - len(before), frame / rate)
-            utterance.read(before)
+            first = frame - len(before)
+            utterance = self._utterance = _Utterance(self, first, max(first, self._done) / rate)
+            rows, frame = np.concatenate([before, rows]), first
         found = utterance.read(rows)
         now = (frame + len(rows)) / rate
         if found:
@@ -187,7 +189,7 @@ class LiveTranscription:
 
     def _end(self, frame: int) -> Iterator[LiveResult]:
         """End the utterance, if there is one, after a frame of the stream."""
-        utterance, self._utterance = self._utterance, None
+        utterance, self._utterance, self._done = self._utterance, None, frame
         if utterance is None:
             return
         utterance.read(np.zeros((0, utterance.columns), np.float32), last=True)

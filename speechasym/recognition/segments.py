@@ -28,6 +28,9 @@ LATEST_SHARE = 0.95
 GRID = 12
 MARGIN_S = 2.0  # read before and after a segment; half of it may be needed for symbols' times
 QUIET_S = 0.1  # quietness is the mean power over this time
+# mean power of noise, full scale 1: what is assumed first (-50 dB), the least (below 16 bits), by
+# how many dB it may rise in a second, and the factor by which sound is louder
+LOUDEST_NOISE, SOFTEST_NOISE, RISE_DB, ABOVE = 1e-5, 1e-9, 5.0, 4.0
 
 
 class Segment(NamedTuple):
@@ -116,6 +119,21 @@ class Power:
 
     def _add(self, frames: NDArray[np.float32]) -> None:
         self.frames = np.concatenate([self.frames, np.square(frames, dtype=np.float64).mean(1)])
+
+
+class Onset:
+    """Whether a part of a stream is louder than the noise before it, which is followed."""
+
+    def __init__(self, rate: float) -> None:
+        self._rise = 10 ** (RISE_DB / 10 / rate)  # a frame
+        self._floor = LOUDEST_NOISE
+
+    def __call__(self, power: NDArray) -> bool:
+        """Return whether sound begins in frames with this mean power (F,), or continues."""
+        mean = float(power.mean()) if len(power) else 0.0
+        loud = mean > ABOVE * self._floor
+        self._floor = max(SOFTEST_NOISE, min(self._floor * self._rise ** len(power), mean))
+        return loud
 
 
 def _quietest(power: NDArray, first: int, last: int, width: int) -> int:

@@ -2,7 +2,7 @@
 # Feedback (C13): in noise on two corpora, and chains: bash recipes/claims/feedback/run.sh DATA NOISE [OUT]
 # DATA: folder with mini and timit, each with its manifests (one that is missing is left out); NOISE: recordings of noise, half of
 # which are heard in training. Run again, it continues. SEEDS (5), WORKERS (2), ONLY: names of systems, CORPORA (mini timit),
-# CHAINS: seeds of chains (0 1 2).
+# CHAINS: seeds of chains (0 1 2 3 4).
 set -euo pipefail
 [ $# -gt 1 ] || { echo "Use: bash recipes/claims/feedback/run.sh DATA NOISE [OUT]" >&2; exit 2; }
 data=$(cd "$1" && pwd) noise=$(cd "$2" && pwd)
@@ -32,14 +32,14 @@ deep='model={preset: small, every: {events: none, block: {dropout: 0.1}}, heads:
 for corpus in ${CORPORA:-mini timit}; do
   case $corpus in
     mini) measured mini dev_cuts.jsonl.gz model.preset=small epochs=12 ;;
-    timit) measured timit fold0_dev_cuts.jsonl.gz "$deep" ;;
+    timit) measured timit fold0_dev_cuts.jsonl.gz "$deep" epochs=60 ;;
   esac
 done
 if [ -e "$out/mini/feedback-seed0/config.json" ]; then
   "$python" -m recipes.claims.feedback.settle "$out"/mini/feedback-seed? --noise "$noise" \
     --test "$data/mini/test_cuts.jsonl.gz" --out "$out/settling.png"
 fi
-for seed in ${CHAINS-0 1 2}; do
+for seed in ${CHAINS-0 1 2 3 4}; do
   [ -e "$out/chains$seed.jsonl" ] || "$python" -m recipes.claims.feedback.chains --out "$out/chains$seed.jsonl" --seed "$seed"
 done
 [ -z "${CHAINS-0}" ] || "$python" -m recipes.claims.feedback.chains_report "$out"/chains*.jsonl --out "$out/chains.md"

@@ -110,7 +110,7 @@ def test_silence_says_nothing_and_keeps_nothing(trained, sound):
     live, results = read(trained, [np.zeros(RATE * 20, np.float32), sound])
     assert finals(results)[0].start >= 19.6  # the noise before the sound
     hiss = np.random.default_rng(0).normal(0, 1e-3, 5 * RATE).astype(np.float32)
-    live, results = read(trained, [np.zeros(RATE * 20, np.float32), hiss])
+    live, results = read(trained, [hiss, np.zeros(RATE * 20, np.float32)])
     assert results == [] and live._power.frames.size < 50 and live._utterance is None
     assert live.report.symbols == 0 and "latency" not in str(live.report)
 

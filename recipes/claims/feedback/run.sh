@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Feedback (C13): in noise on two corpora, and chains: bash recipes/claims/feedback/run.sh DATA NOISE [OUT]
-# DATA: folder with mini and timit, each with its manifests (one that is missing is left out); NOISE: recordings of noise, half of
-# which are heard in training. Run again, it continues. SEEDS (5), WORKERS (2), ONLY: names of systems, CORPORA (mini timit),
+# Feedback (C13): in noise on three corpora, and chains: bash recipes/claims/feedback/run.sh DATA NOISE [OUT]
+# DATA: folder with mini, timit and librispeech, each with its manifests (one that is missing is left out); NOISE: recordings of noise, half of
+# which are heard in training. Run again, it continues. SEEDS (5), WORKERS (2), ONLY: names of systems, CORPORA (mini timit librispeech),
 # CHAINS: seeds of chains (0 1 2 3 4).
 set -euo pipefail
 [ $# -gt 1 ] || { echo "Use: bash recipes/claims/feedback/run.sh DATA NOISE [OUT]" >&2; exit 2; }
@@ -17,9 +17,9 @@ for name in city rain train; do  # as OF_DEV of recipes/claims/arbitration/readi
 done
 noisy=("data.augment.noise=$out/noise" data.augment.noise_share=0.7 "data.augment.snr_db=[0,20]" target=phones)
 
-measured() {  # CORPUS DEV KEY=VALUE ...
-  local corpus=$1 dev=$2 train=$data/$1/train_cuts.jsonl.gz test=$data/$1/test_cuts.jsonl.gz
-  shift 2
+measured() {  # CORPUS TRAIN DEV TEST KEY=VALUE ...
+  local corpus=$1 train=$data/$1/$2 dev=$3 test=$data/$1/$4
+  shift 4
   [ -e "$train" ] || { echo "$corpus: no $train, left out"; return; }
   "$python" -m recipes.compare "recipes/$corpus/train.yaml" "$here/systems.yaml" --test "$test" \
     --out "$out/$corpus" --seeds "${SEEDS:-5}" --workers "${WORKERS:-2}" --only "$only" \
@@ -29,10 +29,13 @@ measured() {  # CORPUS DEV KEY=VALUE ...
 }
 
 deep='model={preset: small, every: {events: none, block: {dropout: 0.1}}, heads: {phones: {level: 2}}}'
-for corpus in ${CORPORA:-mini timit}; do
+read='model={preset: small, every: {block: {dropout: 0.1}}, levels: {0: {events: none}}, heads: {letters: {slots: 1}}}'
+for corpus in ${CORPORA:-mini timit librispeech}; do
   case $corpus in
-    mini) measured mini dev_cuts.jsonl.gz model.preset=small epochs=12 ;;
-    timit) measured timit fold0_dev_cuts.jsonl.gz "$deep" epochs=60 ;;
+    mini) measured mini train_cuts.jsonl.gz dev_cuts.jsonl.gz test_cuts.jsonl.gz model.preset=small epochs=12 ;;
+    timit) measured timit train_cuts.jsonl.gz fold0_dev_cuts.jsonl.gz test_cuts.jsonl.gz "$deep" epochs=60 ;;
+    librispeech) measured librispeech fold0_train_cuts.jsonl.gz fold0_dev_cuts.jsonl.gz local-dev_cuts.jsonl.gz \
+      "$read" "data.labels.lexicon=$data/librispeech/lexicon.txt" epochs=4 validate_every=25 ;;
   esac
 done
 if [ -e "$out/mini/feedback-seed0/config.json" ]; then

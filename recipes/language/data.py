@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from recipes.compare.jobs import guarded
 from speechasym import files
 from speechasym.errors import ConfigError, TextError
 from speechasym.language import letters, texts
@@ -103,7 +104,7 @@ def _files(source: Path) -> list[Path]:
     return found
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("out", type=Path)
@@ -111,12 +112,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--dev", nargs="+", default=[], metavar="NAME", help="books to choose by")
     parser.add_argument("--test", nargs="+", default=[], metavar="NAME", help="books to test on")
     options = parser.parse_args(arguments)
-    parts = prepare(options.texts, options.out, options.dev, options.test)
-    books = load(options.out)
-    for part, arrays in zip(books._fields, books, strict=True):
-        count = sum(map(len, arrays.values()))
-        print(f"{part}: {len(parts[part])} books, {count / 1e6:.2f} M symbols")
+
+    def act() -> int:
+        parts = prepare(options.texts, options.out, options.dev, options.test)
+        books = load(options.out)
+        for part, arrays in zip(books._fields, books, strict=True):
+            count = sum(map(len, arrays.values()))
+            print(f"{part}: {len(parts[part])} books, {count / 1e6:.2f} M symbols")
+        return 0
+
+    return guarded(act)
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

@@ -143,12 +143,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for run in options.runs:
             if run.name in done:
                 continue
+            measured = measure(run, books)  # first: it says if this is not a finished run
             meta = json.loads((run / "model.json").read_text("utf-8"))
             about = {key: meta[key] for key in ("system", "seed", "commit")}
             seconds = json.loads((run / "metrics.jsonl").read_text("utf-8").splitlines()[-1])
             lines.append(
                 {"run": run.name, **about, "seconds": seconds["seconds"], "measured": commit()}
-                | measure(run, books)
+                | measured
             )
             with files.atomic(options.out) as file:
                 file.write("".join(json.dumps(line) + "\n" for line in lines).encode())

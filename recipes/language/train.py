@@ -61,8 +61,9 @@ class LanguageConfig:
 def read_config(system: str, overrides: Iterable[str] = ()) -> LanguageConfig:
     """Read a system of systems.yaml, with overrides. Raises `ConfigError`."""
     systems = config.read_yaml(SYSTEMS)
+    common = systems.pop("common")
     config.check_choice("SYSTEM", system, systems)
-    mapping = deepcopy(systems["common"] | systems[system])
+    mapping = deepcopy(common | systems[system])
     for word in overrides:
         config.override(mapping, word)
     return config.build(LanguageConfig, mapping)

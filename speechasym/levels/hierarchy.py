@@ -52,7 +52,7 @@ class Hierarchy(nn.Module):
         for name, symbols in sizes.items():
             head = self._head(name)
             if head.level >= len(config.levels):
-                problem = f"there is no level {head.level}, as the model has {len(config.levels)}"
+                problem = f"level {head.level} does not exist: the model has {len(config.levels)}"
                 raise ConfigError(f"heads.{name}.level", problem, "Count levels from 0")
             width = config.levels[head.level].width
             self.heads[name] = nn.Linear(width, (symbols + 1) * head.slots)

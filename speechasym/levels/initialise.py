@@ -17,8 +17,8 @@ units. Directions are scaled so that the map's output has mean 0 (if it has a bi
 or 0.16 for asymmetry: at 1 it learns more slowly (recipes/claims/initialisation).
 The two factors of a gate, and queries, keys and values of attention, get the same directions; a
 SiLU also gets the opposite ones if there is room. Of a state space, the input and the gate are set;
-steps, writing and reading stay drawn, as does `Constant`, which has no map, and all rows for which
-there is no direction. Prototypes are drawn, except those of asymmetry and kmeans.
+steps, writing and reading stay drawn, as does `Constant`, which has no map, and all rows that
+are left without a direction. Prototypes are drawn, except those of asymmetry and kmeans.
 
 Shapes: B batch, F steps, D width, U units, K channels of a key.
 

@@ -327,7 +327,7 @@ def hold(
 
     Each step maps the previous winner to the next one, by a table of U entries. Tables compose to
     tables, so that all are combined in log(F) steps. Beyond the length of a row, its last winner
-    stays. There is no gradient: winners are numbers of units.
+    stays. Not differentiable: winners are numbers of units.
     """
     batch, frames, units = a.shape
     if not frames:

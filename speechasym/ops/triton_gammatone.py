@@ -54,7 +54,7 @@ def _kernel(  # type: ignore[no-untyped-def]
 def gammatone_pooled(x: Tensor, pole: Tensor, hop: int) -> tuple[Tensor, Tensor, Tensor]:
     """Compute `ref.gammatone_pooled` of order 4 from silence: x (B, T) -> (B, C, F) each.
 
-    There is no gradient. x is float32; poles (C,) are complex128.
+    Not differentiable. x is float32; poles (C,) are complex128.
     """
     x = x.contiguous()
     batch, channels, frames = len(x), len(pole), x.shape[1] // hop

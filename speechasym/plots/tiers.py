@@ -29,7 +29,7 @@ class PlacedLabel(NamedTuple):
     time: float  # of its centre, s
     line: int  # of its tier, counted from the top, that its first line takes
     text: str
-    fits: bool  # whether it is no wider than its interval
+    fits: bool  # whether it is at most as wide as its interval
 
 
 class TierRow(NamedTuple):

@@ -27,7 +27,7 @@ WINNER = "#ff9d2e"
 class UnitActivity(NamedTuple):
     """A level's most active units over time, in the order of their greatest activation."""
 
-    activation: NDArray[np.float64]  # (F, K), NaN where there is no step
+    activation: NDArray[np.float64]  # (F, K), NaN between steps
     units: NDArray[np.int64]  # (K,) their numbers
     total: int  # units of the level
     names: list[str]  # K, see `named_units`; "" without any

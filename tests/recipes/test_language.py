@@ -46,6 +46,7 @@ def test_books_become_sentences_of_known_symbols(books, tmp_path):
     with pytest.raises(ConfigError, match=r"does not know: '1é'"):
         data.encode("CAFé 1")
     (tmp_path / "empty.txt").write_text(" \n")
+    assert data.main([str(tmp_path / "out"), str(tmp_path / "empty.txt")]) == 2
     with pytest.raises(TextError, match="is empty"):
         data.read(tmp_path / "empty.txt")
     with pytest.raises(ConfigError, match="no such book among a"):
@@ -102,6 +103,7 @@ def test_runs_are_measured_and_reported(books, run, tmp_path, monkeypatch):
     monkeypatch.setattr(measure, "WRITTEN", 5)
     lines = tmp_path / "measured.jsonl"
     command = [str(run), "--data", str(books), "--out", str(lines)]
+    assert measure.main([str(tmp_path / "nowhere"), *command[1:]]) == 2
     assert measure.main(command) == 0
     before = lines.read_text()
     assert measure.main(command) == 0 and lines.read_text() == before

@@ -66,7 +66,7 @@ def test_a_fault_of_the_model_is_reported_before_features(tmp_path, words, monke
     for word, message in (
         ("model.every.units=1", r"model\.levels\.0\.units: a single unit"),
         ("model.every.law=zipf", r"model\.levels\.0\.law: must be one of .*'zipf'"),
-        ("model.heads.phones.level=9", r"^model: heads\.phones\.level: there is no level 9"),
+        ("model.heads.phones.level=9", r"^model: heads\.phones\.level: level 9 does not exist"),
     ):
         with pytest.raises(ConfigError, match=message):
             loop.train(tiny.config(words, word), tmp_path / "r", show_progress=False)

@@ -8,13 +8,15 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from helpers import sine, tone
 from torch import nn
 
 from speechasym.annotations.intervals import SampleInterval
 from speechasym.corpora.manifests import Utterance, manifests_of
-from speechasym.training import checkpoints, loop, losses
+from speechasym.errors import TrainingError
+from speechasym.training import checkpoints, distributed, loop, losses
 from speechasym.training.config import read_config
 
 WORDS = {"a": ("aa",), "bee": ("b", "iy"), "sea": ("s", "iy"), "as": ("aa", "s")}
@@ -135,6 +137,16 @@ def train_levels_in_group(rank, size, port, words, out):
     join_group(rank, size, port)
     more = ("epochs=1", "batch_seconds=1", "model.every.width=16")
     loop.train(config(words, *more), out, show_progress=False)
+
+
+def end_in_group(rank, size, port):
+    """End the second process without a word; the first one must say so."""
+    join_group(rank, size, port)
+    with distributed.process_group(torch.device("cpu")) as group:
+        if rank == 1:
+            os._exit(0)
+        with pytest.raises(TrainingError, match="process 0: another process of the run has ended"):
+            distributed.barrier(group)
 
 
 def threads_of_groups():

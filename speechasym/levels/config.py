@@ -153,9 +153,11 @@ class LevelConfig:
     passes: Literal["both", "units", "error", "none"] = "both"
     # what the unit that held a step before steers: units, gain (of what enters), both or none
     steers: Literal["both", "units", "gain", "none"] = "none"
-    predict: float = 0.1  # weight of the local loss, the units' prediction of the input
-    # what steps are pooled over: hysteresis events, strides, or none
-    events: Literal["hysteresis", "stride", "none"] = "none"
+    # weight of the local losses: the units' prediction of the input, and what units are expected
+    predict: float = 0.1
+    # what steps are pooled over: events by hysteresis of the units (hysteresis) or of how uncertain
+    # the next unit is (entropy), strides, or none
+    events: Literal["hysteresis", "entropy", "stride", "none"] = "none"
     keep: float = 0.5  # target events per step; for stride: 1 / window length
 
     def __post_init__(self) -> None:
@@ -176,8 +178,12 @@ class LevelConfig:
             raise ConfigError("dilations", f"must all be >= 1, got {self.dilations}", "Use 1, 2")
         if self.units == 1:
             raise ConfigError("units", "a single unit has no rival", "Use 0, or 2 or more")
-        if self.events == "hysteresis" and not self.units:
-            raise ConfigError("events", "hysteresis needs units", "Use units > 0, or stride")
+        if self.events in ("hysteresis", "entropy") and not self.units:
+            problem = f"{self.events} needs units"
+            raise ConfigError("events", problem, "Use units > 0, or stride")
+        if self.events == "entropy" and not self.predict:
+            problem = "0 leaves what is expected untrained, and events by entropy need it"
+            raise ConfigError("predict", problem, "Use predict=0.1, or other events")
         if self.steers != "none" and not self.units:
             problem = f"{self.steers} needs units, one of which holds"
             raise ConfigError("steers", problem, "Use units > 0, or none")

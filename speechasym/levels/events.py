@@ -1,9 +1,9 @@
 """Events: the few steps that a level passes on in place of its many (C15).
 
 A level's winner holds until another unit beats it by a scale (`ops.ref.hold`); the steps between
-two changes are one event. Events, or windows of a fixed length, are pooled with learned weights, so
-that gradients reach every step of an event; the boundaries have no gradient. Instead, the scale
-tracks a target rate of events (`HysteresisScale`).
+two changes are one event; `expectation` has other events. Events, or windows of a fixed length, are
+pooled with learned weights, so that gradients reach every step of an event; the boundaries have no
+gradient. Instead, the scale tracks a target rate of events (`HysteresisScale`).
 
 Shapes: B batch, F steps of a level, E events of the longest row, D channels, U units.
 """
@@ -76,10 +76,10 @@ def hold(
     return scan.hold(activation.detach(), scale, lengths, before)[0]
 
 
-def changes(winner: Tensor, mask: Tensor) -> Events:
-    """Return an event for every run of one winner (B, F)."""
-    new = torch.ones_like(winner)
-    new[:, 1:] = (winner[:, 1:] != winner[:, :-1]).long()
+def changes(label: Tensor, mask: Tensor) -> Events:
+    """Return an event for every run of one label (B, F), such as the unit that holds."""
+    new = torch.ones_like(label)
+    new[:, 1:] = (label[:, 1:] != label[:, :-1]).long()
     run = new.cumsum(1)
     return _events(run - 1, mask, int((run * mask).max()) if mask.numel() else 0)
 
@@ -114,6 +114,12 @@ def spans(start: Tensor, end: Tensor, events: Events) -> tuple[Tensor, Tensor]:
     last = end.new_zeros(batch, most + 1)
     last = last.scatter_reduce(1, events.of_step, end, "amax")[:, :most]
     return torch.where(events.mask, first, 0), torch.where(events.mask, last, 0)
+
+
+def pool_steps(steps: Steps, weight: Tensor, events: Events) -> Steps:
+    """Return events as steps: weighted means of y, and the frames that they span."""
+    y = pool(steps.y, weight, events)
+    return Steps(y, events.mask, *spans(steps.start, steps.end, events))
 
 
 def shared_frames(first: NDArray, end: NDArray) -> NDArray[np.float64]:

@@ -252,7 +252,7 @@ def split_units(model: Hierarchy, level: int, count: int) -> Growth:
     if old.steers != "none":
         problem = f"{old.steers} depends on which unit holds, so that two halves would change it"
         raise ConfigError(f"{where}.steers", problem, "Use none, or grow blocks")
-    if old.events == "hysteresis":
+    if old.events in ("hysteresis", "entropy"):
         problem = "depend on which unit is strongest, so that two halves would change them"
         raise ConfigError(f"{where}.events", problem, "Use none or stride, or grow blocks")
     if old.law not in SHARED + SEPARATE or old.resolution is not None:

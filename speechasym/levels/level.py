@@ -7,12 +7,9 @@ What a level does with its input x:
     x^ = W a, e = x - x^                   the units predict the input; the rest is the error
     y = h + scale(V a + U e)               the output
     events: the winner among a holds until another unit beats it by a scale; y is pooled over them
-    (C15)
 
 Without units (units = 0) a level is its blocks; without events it passes on all its steps. So a
-transformer or a state-space model is a stack of levels too (C11). Sensory levels see short
-stretches (convolution), associative ones long stretches of few events (state space, attention);
-context from above enters both, if configured.
+transformer or a state-space model is a stack of levels too (C11).
 
 Shapes: B batch, F steps (or frames of features), E events, I input channels, D width, U units,
 S steps of a head, V classes (blank and symbols).
@@ -32,6 +29,7 @@ from speechasym.levels.base import hide
 from speechasym.levels.block import Block, Stack
 from speechasym.levels.config import NESTED, BlockConfig, LevelConfig
 from speechasym.levels.events import Events, Steps
+from speechasym.levels.expectation import Expectation
 from speechasym.levels.nested import Nested
 from speechasym.levels.streaming import LevelState
 from speechasym.levels.units import Units, of_state, shares
@@ -91,8 +89,10 @@ class Level(nn.Module):
         if config.events != "none":
             self.weigh = nn.Linear(config.width, 1)
             self.duration = nn.Parameter(torch.zeros(config.width))
-        if config.events == "hysteresis":
+        if config.events in ("hysteresis", "entropy"):
             self.hold = events.HysteresisScale(config.keep)
+        if config.events == "entropy":
+            self.expectation = Expectation(config.width, config.units)
 
     def forward(
         self,
@@ -154,9 +154,11 @@ class Level(nn.Module):
         if inside := [loss for function in self.nested for loss in function.take_losses()]:
             losses["inside"] = torch.stack(inside).sum()
         steps, passed = self._fed(y, x, feed_up)
-        winner, grouped = self._events(activation, x.mask)
+        winner, grouped = self._events(activation, steps, losses)
         if grouped is not None:
-            passed = self._timed(_pooled(passed, self._weight(steps.y), grouped), grouped.size)
+            passed = self._timed(
+                events.pool_steps(passed, self._weight(steps.y), grouped), grouped.size
+            )
         return LevelOutput(**vars(steps), passed=passed, activation=activation, winner=winner,
                            error=error, events=grouped, losses=losses)  # fmt: skip
 
@@ -203,13 +205,16 @@ class Level(nn.Module):
             state = state._replace(units=now)
         y, activation, error, _ = self._respond(y, x, steered)
         steps, passed = self._fed(y, x, feed_up)
-        winner = None
+        winner = label = None
         if self.config.events == "hysteresis":
             assert activation is not None
-            winner = self._winner(activation, x.mask, state.winner)
+            winner = label = self._winner(activation, x.mask, state.winner)
+        if self.config.events == "entropy":
+            label, rise = self.expectation.events(steps.y, self.hold.scale, state.rise)
+            state = state._replace(rise=rise)
         if self.config.events != "none":
             window, weight = self._window, self._weight(steps.y)
-            passed, size, state = streaming.close(passed, weight, winner, window, state, last)
+            passed, size, state = streaming.close(passed, weight, label, window, state, last)
             passed = self._timed(passed, size)
         return LevelOutput(**vars(steps), passed=passed, activation=activation, winner=winner,
                            error=error, events=None, losses={}), state  # fmt: skip
@@ -258,15 +263,21 @@ class Level(nn.Module):
         return replace(passed, y=timed * passed.mask[..., None])
 
     def _events(
-        self, activation: Tensor | None, mask: Tensor
+        self, activation: Tensor | None, steps: Steps, losses: dict[str, Tensor]
     ) -> tuple[Tensor | None, Events | None]:
-        """Return the winners and events of the units, as far as the level has them."""
+        """Return winners and events of the steps, as far as the level has them; add to losses."""
+        mask, winner = steps.mask, None
         if self.config.events == "stride":
             return None, events.windows(mask, self._window)
         if self.config.events == "none" or activation is None:
             return None, None
-        winner = self._winner(activation, mask)
-        grouped = events.changes(winner, mask)
+        if self.config.events == "entropy":
+            loss = self.expectation.loss(steps.y, activation, mask)
+            losses["expect"] = self.config.predict * loss
+            label, _ = self.expectation.events(steps.y, self.hold.scale)
+        else:
+            winner = label = self._winner(activation, mask)
+        grouped = events.changes(label, mask)
         if self.training:
             self.hold.track(grouped.number.sum(), mask.sum())
         return winner, grouped
@@ -366,15 +377,13 @@ class Level(nn.Module):
         stride = self.config.stride
         if stride == 1:
             return x
-        return _pooled(x, x.mask.to(x.y.dtype), events.windows(x.mask, stride))
+        return events.pool_steps(x, x.mask.to(x.y.dtype), events.windows(x.mask, stride))
 
     def _joined(self, activation: Tensor, missed: Tensor) -> Tensor | float:
         """Return what units and error add to the blocks' output."""
         if self.config.passes == "none":
             return 0.0
-        parts = []
-        if self.config.passes != "error":
-            parts.append(self.units.value(activation))
+        parts = [self.units.value(activation)] if self.config.passes != "error" else []
         if self.config.passes != "units":
             parts.append(self.units.value_of_error(missed))
         return self.gain * _normalised(torch.stack(parts).sum(0))
@@ -386,12 +395,6 @@ def _nested(block: BlockConfig) -> Nested | None:
         return None
     inputs = (block.width, *(level.width for level in block.levels))
     return Nested(block.width, [Level(*pair) for pair in zip(block.levels, inputs, strict=False)])
-
-
-def _pooled(steps: Steps, weight: Tensor, grouped: Events) -> Steps:
-    """Return events as steps: weighted means of y, and the frames that they span."""
-    y = events.pool(steps.y, weight, grouped)
-    return Steps(y, grouped.mask, *events.spans(steps.start, steps.end, grouped))
 
 
 def _normalised(x: Tensor) -> Tensor:

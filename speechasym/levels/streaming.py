@@ -16,6 +16,7 @@ from speechasym.levels import events
 from speechasym.levels.base import State
 from speechasym.levels.config import LevelConfig, ModelConfig
 from speechasym.levels.events import Steps
+from speechasym.levels.expectation import Rise
 
 CAUSAL = "Train with model.every.block.causal=true"
 
@@ -39,6 +40,7 @@ class LevelState(NamedTuple):
     gain: Tensor | None = None
     units: Tensor | None = None
     winner: Tensor | None = None
+    rise: Rise | None = None
     event: OpenEvent | None = None
 
 
@@ -110,7 +112,8 @@ def close(
     Args:
         steps: (1, F, D).
         weight: (1, F) of the steps in the mean over their event.
-        winner: (1, F) unit that holds; an event ends where it changes; None: events are windows.
+        winner: (1, F) unit that holds, or number of the event; an event ends where it changes;
+            None: events are windows.
         window: steps of each, then.
         state: of the level, with the event that was open before.
         last: nothing follows, so that all events close.
@@ -129,8 +132,7 @@ def close(
         weight, size = torch.cat([event.weight, weight], 1), torch.cat([event.size, size], 1)
     grouped = events.changes(label, steps.mask)
     count = grouped.size.shape[1]
-    spans = events.spans(steps.start, steps.end, grouped)
-    pooled = Steps(events.pool(steps.y, weight, grouped), grouped.mask, *spans)
+    pooled = events.pool_steps(steps, weight, grouped)
     weight = weight.new_zeros(1, count).scatter_add(1, grouped.of_step, weight)
     size = size.new_zeros(1, count).scatter_add(1, grouped.of_step, size)
     full = winner is None and bool((size[:, -1:] == window).all())

@@ -298,6 +298,22 @@ def hold(a: NDArray, width: float, state: int = -1) -> tuple[NDArray[np.int64], 
     return winner, state
 
 
+def rises(x: NDArray, width: float) -> NDArray[np.bool_]:
+    """Return where (T,) a play operator of half-width r = width / 2 on x (T,) turns upwards [2].
+
+    So x has risen there by more than the width since it was lowest; the next rise is heard once x
+    has fallen by as much. Before the first sample the play counts as falling.
+    """
+    p, _ = play(x, np.array([width / 2], x.dtype))
+    result, direction = np.zeros(len(x), bool), -1
+    for t in range(1, len(x)):
+        if p[0, t] != p[0, t - 1]:
+            now = 1 if p[0, t] > p[0, t - 1] else -1
+            result[t] = now > direction
+            direction = now
+    return result
+
+
 def selective_scan(
     x: NDArray, log_decay: NDArray, b: NDArray, c: NDArray, state: NDArray | None = None
 ) -> tuple[NDArray, NDArray]:

@@ -27,6 +27,9 @@ def model_of(*levels, **more):
             if "gain" in name or "following" in name or "duration" in name:
                 value.add_(0.3 * torch.randn_like(value))
     model.initialise([(torch.randn(2, 40, 6), torch.tensor([40, 40]))])
+    for level in model.levels:
+        if level.config.events == "entropy":
+            level.hold.log_width.fill_(-7)  # what is expected hardly differs before training
     return model
 
 
@@ -75,6 +78,7 @@ MODELS = {
         [{"events": "stride", "keep": 0.25}, {"stride": 2, "events": "stride"}, {"repeat": 0}],
         {"heads": {"phones": {"tells": True}, "letters": {"level": 1, "slots": 2, "tells": True}}},
     ),
+    "entropy": ([{"events": "entropy"}, {"stride": 2, "events": "entropy"}, {"units": 0}], {}),
     "long": (
         [{"stride": 2, "functions": ["statespace", "gate"], "passes": "error"},
          {"functions": ["attention", "linear"], "events": "hysteresis", "passes": "units"},

@@ -46,6 +46,7 @@ class Events(NamedTuple):
 
     of_step: Tensor  # (B, F) event of each step, from 0; E for padding
     size: Tensor  # (B, E) steps of each event; 0 for padding
+    ended: Tensor  # (B, F) events that are known to have ended, once a step has been read
 
     @property
     def mask(self) -> Tensor:
@@ -76,24 +77,29 @@ def hold(
     return scan.hold(activation.detach(), scale, lengths, before)[0]
 
 
-def changes(label: Tensor, mask: Tensor) -> Events:
-    """Return an event for every run of one label (B, F), such as the unit that holds."""
+def changes(label: Tensor, mask: Tensor, ended: Tensor | None = None) -> Events:
+    """Return an event for every run of one label (B, F), such as the unit that holds.
+
+    ended: (B, F), as of `Events`; default: those whose next one has begun.
+    """
     new = torch.ones_like(label)
     new[:, 1:] = (label[:, 1:] != label[:, :-1]).long()
     run = new.cumsum(1)
-    return _events(run - 1, mask, int((run * mask).max()) if mask.numel() else 0)
+    most = int((run * mask).max()) if mask.numel() else 0
+    return _events(run - 1, mask, most, run - 1 if ended is None else ended)
 
 
 def windows(mask: Tensor, stride: int) -> Events:
     """Return an event for every `stride` steps, the last one shorter: the baseline."""
     step = torch.arange(mask.shape[1], device=mask.device)
-    return _events((step // stride).expand(mask.shape), mask, -(-mask.shape[1] // stride))
+    of_step, ended = ((s // stride).expand(mask.shape) for s in (step, step + 1))
+    return _events(of_step, mask, -(-mask.shape[1] // stride), ended)
 
 
-def _events(of_step: Tensor, mask: Tensor, most: int) -> Events:
+def _events(of_step: Tensor, mask: Tensor, most: int, ended: Tensor) -> Events:
     of_step = torch.where(mask, of_step, most)
     size = of_step.new_zeros(len(of_step), most + 1).scatter_add_(1, of_step, mask.long())
-    return Events(of_step, size[:, :most])
+    return Events(of_step, size[:, :most], ended)
 
 
 def pool(x: Tensor, weight: Tensor, events: Events) -> Tensor:

@@ -61,18 +61,20 @@ class Expectation(nn.Module):
     @torch.no_grad()
     def events(
         self, y: Tensor, scale: Tensor | float, state: Rise | None = None
-    ) -> tuple[Tensor, Rise | None]:
-        """Return the event (B, F) of each step: after a rise of the entropy, the next one begins.
+    ) -> tuple[Tensor, Tensor, Rise | None]:
+        """Return the event (B, F) of each step, that of the step after it, and the state.
 
-        Numbers begin at 0, or go on from the state, which comes second.
+        After a rise of the entropy the next event begins. Numbers begin at 0, or go on from the
+        state.
         """
         if not y.shape[1]:
-            return y.new_zeros(y.shape[:2], dtype=torch.long), state
+            none = y.new_zeros(y.shape[:2], dtype=torch.long)
+            return none, none, state
         ends, play, up = rises(self.entropy(y), scale, state)
         first = ends.new_zeros(len(ends), 1, dtype=torch.long) if state is None else state.event
         after = first + ends.long().cumsum(1)
         event = torch.cat([first, after[:, :-1]], 1)
-        return event, Rise(play[:, -1:], up[:, -1:], after[:, -1:])
+        return event, after, Rise(play[:, -1:], up[:, -1:], after[:, -1:])
 
 
 def rises(

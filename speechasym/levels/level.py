@@ -210,7 +210,7 @@ class Level(nn.Module):
             assert activation is not None
             winner = label = self._winner(activation, x.mask, state.winner)
         if self.config.events == "entropy":
-            label, rise = self.expectation.events(steps.y, self.hold.scale, state.rise)
+            label, _, rise = self.expectation.events(steps.y, self.hold.scale, state.rise)
             state = state._replace(rise=rise)
         if self.config.events != "none":
             window, weight = self._window, self._weight(steps.y)
@@ -266,7 +266,7 @@ class Level(nn.Module):
         self, activation: Tensor | None, steps: Steps, losses: dict[str, Tensor]
     ) -> tuple[Tensor | None, Events | None]:
         """Return winners and events of the steps, as far as the level has them; add to losses."""
-        mask, winner = steps.mask, None
+        mask, winner, after = steps.mask, None, None
         if self.config.events == "stride":
             return None, events.windows(mask, self._window)
         if self.config.events == "none" or activation is None:
@@ -274,10 +274,10 @@ class Level(nn.Module):
         if self.config.events == "entropy":
             loss = self.expectation.loss(steps.y, activation, mask)
             losses["expect"] = self.config.predict * loss
-            label, _ = self.expectation.events(steps.y, self.hold.scale)
+            label, after, _ = self.expectation.events(steps.y, self.hold.scale)
         else:
             winner = label = self._winner(activation, mask)
-        grouped = events.changes(label, mask)
+        grouped = events.changes(label, mask, after)
         if self.training:
             self.hold.track(grouped.number.sum(), mask.sum())
         return winner, grouped

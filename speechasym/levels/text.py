@@ -116,10 +116,10 @@ class TextModel(nn.Module):
 
 
 def last_complete(y: Tensor, events: Events) -> Tensor:
-    """Return y (B, E, D) of the event that ended last before each step: (B, S, D).
+    """Return y (B, E, D) of the last event that has ended once each step is read: (B, S, D).
 
     Before the first event has ended there is none: zeros.
     """
-    event = events.of_step - 1
+    event = events.ended - 1
     index = event.clamp(0, y.shape[1] - 1)[..., None].expand(-1, -1, y.shape[2])
     return y.gather(1, index).masked_fill((event < 0)[..., None], 0)

@@ -59,9 +59,10 @@ def test_an_event_ends_where_the_next_unit_is_hardest_to_foresee() -> None:
     sure, unsure = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])
     y = torch.stack([sure, sure, unsure, sure, sure, unsure, unsure, sure])[None]
     assert expectation.entropy(y)[0, 2] == pytest.approx(1) and expectation.entropy(y)[0, 0] < 0.1
-    event, state = expectation.events(y, 0.5)
+    event, after, state = expectation.events(y, 0.5)
     assert event.tolist() == [[0, 0, 0, 1, 1, 1, 2, 2]] and state.event.item() == 2
-    half = expectation.events(y[:, :3], 0.5)[1]
+    assert after.tolist() == [[0, 0, 1, 1, 1, 2, 2, 2]]
+    half = expectation.events(y[:, :3], 0.5)[2]
     assert expectation.events(y[:, 3:], 0.5, half)[0].tolist() == [[1, 1, 1, 2, 2]]
 
 

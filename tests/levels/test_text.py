@@ -7,7 +7,7 @@ import torch
 
 from speechasym.errors import ConfigError
 from speechasym.levels.config import BlockOptions, LevelConfig
-from speechasym.levels.events import changes
+from speechasym.levels.events import changes, windows
 from speechasym.levels.text import TextConfig, TextModel, last_complete
 
 CAUSAL = BlockOptions(causal=True, heads=2)
@@ -81,6 +81,12 @@ def test_what_is_heard_is_the_last_complete_event() -> None:
             complete = sum(int(winner[row, i] != winner[row, i - 1]) for i in range(1, step + 1))
             expected = 0.0 if complete == 0 else float(y[row, complete - 1, 0])
             assert heard[row, step] == expected
+
+
+def test_a_full_window_is_heard_at_its_last_step() -> None:
+    mask = torch.ones(1, 7, dtype=torch.bool)
+    heard = last_complete(torch.tensor([[[1.0], [2.0], [3.0]]]), windows(mask, 3))
+    assert heard[0, :, 0].tolist() == [0, 0, 1, 1, 1, 2, 2]
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,8 @@ from speechasym.levels.hierarchy import count_parameters
 from speechasym.levels.text import TextModel
 from speechasym.training.rules.meter import Flops
 
-CONTEXTS = (16, 32, 64, 128, 256)  # at least so many characters before each, and fewer than twice
+CONTEXTS = (16, 64, 256, 1024)  # at least so many characters before each, and fewer than twice
+WINDOW = 256  # symbols before each, at least, when it writes or finds events
 STRETCH = 2000  # characters whose sum is one of the values that intervals are drawn from
 SYMBOLS = 100_000  # of each book
 OPENING = "IT WAS A FINE MORNING AND "
@@ -38,10 +39,10 @@ TEMPERATURE = 0.7
 WRITTEN = 400  # symbols of the text that a net writes
 
 
-def step_flops(model: TextModel, options: LanguageConfig) -> float:
-    """Return the FLOPs of training for a symbol, without the optimiser's."""
+def step_flops(model: TextModel, options: LanguageConfig, text: NDArray[np.uint8]) -> float:
+    """Return the FLOPs of training for a symbol of a text, without the optimiser's."""
     torch.manual_seed(0)
-    x = torch.randint(len(data.SYMBOLS), (4, options.length))
+    x = torch.from_numpy(text[: 4 * options.length].astype(np.int64)).view(4, -1)
     model.train()
     with Flops() as flops:
         output = model(x)
@@ -109,6 +110,7 @@ def _cut(text: str, at: torch.Tensor) -> list[str]:
 def measure(run: Path, books: data.Books) -> dict[str, Any]:
     """Return the line of a run."""
     model, options = open_model(run)
+    first = next(iter(books.test.values()))
     table: dict[str, dict[str, list[float]]] = {}
     for name, book in books.test.items():
         table[name] = {}
@@ -119,11 +121,10 @@ def measure(run: Path, books: data.Books) -> dict[str, Any]:
             whole = bits[: len(bits) // STRETCH * STRETCH].reshape(-1, STRETCH)
             table[name][str(context)] = whole.mean(1).round(6).tolist()
         log(f"{run.name}: {name}")
-    first = next(iter(books.test.values()))
     return {
-        "parameters": count_parameters(model), "flops": step_flops(model, options), "bits": table,
-        "events": events(model, first[:SYMBOLS], CONTEXTS[-1]),
-        "text": write(model, OPENING, WRITTEN, CONTEXTS[-1]),
+        "parameters": count_parameters(model), "flops": step_flops(model, options, first), "bits": table,
+        "events": events(model, first[:SYMBOLS], WINDOW),
+        "text": write(model, OPENING, WRITTEN, WINDOW),
     }  # fmt: skip
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from speechasym.levels.config import BlockConfig
 
 WEIGHTS = ("softmax", *competing.WEIGHTS)
+MOST_PLACES = 4096  # whose numbers, times a slope, are exact enough beside a score in float32
 
 
 class Attention(Function):
@@ -62,6 +63,9 @@ class Attention(Function):
 
     def _run(self, x: Tensor, mask: Tensor | None, state: State | None) -> tuple[Tensor, State]:
         q, k, v = self._heads(x)
+        if self._all_before(q, state):
+            y = self._softmax_of_all_before(q, k, v)
+            return self.out(y.transpose(1, 2).flatten(2)), (k, v)
         if state:
             k, v = torch.cat([state[0], k], 2), torch.cat([state[1], v], 2)
         bias, visible = self._visible(q.shape[2], k.shape[2], x, mask)
@@ -74,10 +78,30 @@ class Attention(Function):
         state = (k[:, :, start:], v[:, :, start:])
         return self.out(y.transpose(1, 2).flatten(2)), state
 
+    def _all_before(self, q: Tensor, state: State | None) -> bool:
+        exact = q.dtype == torch.float32 and q.shape[2] <= MOST_PLACES
+        return exact and self.causal and not state and self.rank is None and self.window is None
+
+    def _softmax_of_all_before(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Return the weighted means (B, H, F, D / H) without scores in memory, in a third the time.
+
+        A bias of slope (j - i) is slope j but for what is the same for all keys j of a query, which
+        the softmax ignores. So it is a channel more: the slope in queries, j in keys.
+        """
+        slope = self.log_slope[0].exp() * math.sqrt(q.shape[3])
+        place = torch.arange(q.shape[2], device=q.device, dtype=q.dtype) - q.shape[2] / 2
+        q = torch.cat([q, slope.view(-1, 1, 1).expand(*q.shape[:3], 1)], -1)
+        k = torch.cat([k, place.view(-1, 1).expand(*k.shape[:3], 1)], -1)
+        scale = 1 / math.sqrt(v.shape[3])
+        padded = functional.pad(v, (0, 1))  # all of one width, or torch keeps the scores
+        y = functional.scaled_dot_product_attention(q, k, padded, is_causal=True, scale=scale)
+        return y[..., :-1]
+
     def weights(self, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the weights (B, H, F, F) of a pass over x (B, F, D), and which keys are visible.
 
-        The latter is bool and broadcasts with the weights. A query at padding sees itself.
+        The latter is bool and broadcasts with the weights. A query at padding sees itself, and if
+        the function is causal all keys before it.
         """
         x = hide(x, mask)
         q, k, _ = self._heads(x)
@@ -96,7 +120,7 @@ class Attention(Function):
     ) -> tuple[Tensor, Tensor]:
         """Return `_positions`, without keys at padding."""
         bias, visible = self._positions(queries, keys, x)
-        if mask is not None:
+        if mask is not None and not self.causal:  # else padding, which comes last, is never seen
             # a frame always sees itself, so that no row is empty
             itself = torch.eye(x.shape[1], dtype=torch.bool, device=x.device)
             visible = (visible & mask[:, None, None]) | itself

@@ -69,5 +69,27 @@ def test_the_weights_are_those_of_a_pass(weights, options):
     values = function.inside(x).chunk(3, 2)[2].unflatten(2, (3, -1)).transpose(1, 2)
     y = function.out((w @ values).transpose(1, 2).flatten(2))
     torch.testing.assert_close(y[mask], function(x, mask)[mask], atol=1e-5, rtol=0)
+    visible = visible.expand(2, -1, -1, -1)
     assert not w.masked_fill(visible, 0).any() and not visible[1, :, :11, 11:].any()
     torch.testing.assert_close(w.sum(-1), torch.ones(2, 3, 20))
+
+
+@pytest.mark.parametrize("frames", [1, 2, 33])
+def test_causal_softmax_is_that_of_the_scores(frames):
+    torch.manual_seed(0)
+    causal = attention(heads=3, causal=True).double()
+    x = signal(2, frames).double().requires_grad_()
+    mask = torch.arange(frames) < torch.tensor([[frames], [frames // 2 + 1]])
+    found = []
+    for fast in (True, False):
+        module = causal.float() if fast else causal.double()
+        assert module._all_before(module._heads(x.to(module.out.weight))[0], None) == fast
+        y = module(x.to(module.out.weight), mask)
+        parameters = [x, *module.parameters()]
+        found.append([y, *torch.autograd.grad(y.square().sum(), parameters)])
+    for fast, plain in zip(*found, strict=True):
+        torch.testing.assert_close(fast.double(), plain.double(), atol=2e-5, rtol=2e-5)
+
+
+def test_causal_softmax_of_no_frames():
+    assert attention(heads=3, causal=True)(torch.zeros(2, 0, D)).shape == (2, 0, D)

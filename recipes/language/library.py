@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from recipes.claims.asymmetry.common import log
 from recipes.compare.jobs import guarded
 from recipes.language import data
+from recipes.language.measure import stretches
 from recipes.language.train import distributions, open_model
 from recipes.provenance import commit
 from speechasym import files
@@ -36,7 +37,6 @@ from speechasym.levels.text import TextModel
 
 CONTEXT = 256
 SYMBOLS = 60_000  # of each book
-STRETCH = 2000  # characters of a value that intervals are drawn from
 FACTORS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
 DECAYS = (0.9, 0.97, 0.99, 0.997)  # of the past, a symbol
 GATE_STEPS = 300
@@ -175,13 +175,6 @@ def rules(
     return table, about | {"gate parameters": count_parameters(gate)}
 
 
-def stretches(bits: Tensor) -> list[float]:
-    """Return means (T / STRETCH,) of the bits of a text, without its first stretch of context."""
-    bits = bits[CONTEXT:]
-    whole = bits[: len(bits) // STRETCH * STRETCH].view(-1, STRETCH)
-    return [round(float(mean), 5) for mean in whole.mean(1)]
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -203,9 +196,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         result: dict[str, dict[str, list[float]]] = {}
         for name, book in books.test.items():
             said = answers(models, book)
-            result[name] = {rule: stretches(bits(said)) for rule, bits in table.items()}
+            result[name] = {rule: stretches(bits(said), CONTEXT) for rule, bits in table.items()}
             alone = answers([one], book)
-            result[name]["one net of the same size"] = stretches(-alone.own[0] / math.log(2))
+            result[name]["one net of the same size"] = stretches(
+                -alone.own[0] / math.log(2), CONTEXT
+            )
             log(name)
         line = {
             "runs": [run.name for run in options.runs], "one": options.one.name, "commit": commit(),

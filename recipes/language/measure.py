@@ -18,6 +18,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from torch import Tensor
 
 from recipes.claims.asymmetry.common import log
 from recipes.compare.jobs import guarded, read_lines
@@ -107,6 +108,13 @@ def _cut(text: str, at: torch.Tensor) -> list[str]:
     return [text[a:b] for a, b in zip(edges, [*edges[1:], len(text)], strict=True)]
 
 
+def stretches(bits: Tensor, first: int) -> list[float]:
+    """Return means over stretches of the bits (T,) of a text, without its first characters."""
+    bits = bits[first:]
+    whole = bits[: len(bits) // STRETCH * STRETCH].view(-1, STRETCH)
+    return [round(float(mean), 6) for mean in whole.mean(1)]
+
+
 def measure(run: Path, books: data.Books) -> dict[str, Any]:
     """Return the line of a run."""
     model, options = open_model(run)
@@ -115,14 +123,13 @@ def measure(run: Path, books: data.Books) -> dict[str, Any]:
     for name, book in books.test.items():
         table[name] = {}
         for context in CONTEXTS:
-            bits = -log_probs(model, book[:SYMBOLS], context).numpy() / math.log(2)
+            bits = -log_probs(model, book[:SYMBOLS], context) / math.log(2)
             # the same characters for all contexts, all of which have the longest before them
-            bits = bits[CONTEXTS[-1] :]
-            whole = bits[: len(bits) // STRETCH * STRETCH].reshape(-1, STRETCH)
-            table[name][str(context)] = whole.mean(1).round(6).tolist()
+            table[name][str(context)] = stretches(bits, CONTEXTS[-1])
         log(f"{run.name}: {name}")
     return {
-        "parameters": count_parameters(model), "flops": step_flops(model, options, first), "bits": table,
+        "parameters": count_parameters(model), "flops": step_flops(model, options, first),
+        "bits": table,
         "events": events(model, first[:SYMBOLS], WINDOW),
         "text": write(model, OPENING, WRITTEN, WINDOW),
     }  # fmt: skip

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +26,18 @@ from torch import Tensor
 
 from recipes.compare.jobs import guarded, interrupt_on_sigterm
 from recipes.language import data
+from recipes.language.prior import Prior, fit
 from recipes.provenance import commit
 from speechasym import config, files
 from speechasym.errors import ConfigError
+from speechasym.language.model_files import read_model, write_model
 from speechasym.levels.text import TextConfig, TextModel
 from speechasym.progress import progress_bar
 from speechasym.training import checkpoints, optimiser
 
 SYSTEMS = Path(__file__).with_name("systems.yaml")
+NGRAMS = "ngrams.npz"
+PARTS = 4  # of the books
 CLIP = 1.0  # largest norm of a step's gradients
 
 
@@ -51,8 +56,10 @@ class LanguageConfig:
     validate_every: int = 250  # steps
     context: int = 256  # symbols before each that is scored on dev, at least
     dev_symbols: int = 60_000  # of each dev book
+    prior: int = 0  # order of the n-gram model of letters that the levels correct; 0: none
 
     def __post_init__(self) -> None:
+        config.check_count("prior", self.prior, 0)
         for name in ("steps", "batch", "validate_every", "context", "dev_symbols"):
             config.check_count(name, getattr(self, name))
         config.check_count("length", self.length, 2)
@@ -78,14 +85,30 @@ def open_model(run: Path) -> tuple[TextModel, LanguageConfig]:
     options = config.build(LanguageConfig, meta["config"])
     model = TextModel(options.model, len(data.SYMBOLS))
     checkpoints.restore(model, tensors, run)
+    if options.prior:
+        model.prior = Prior(read_model(run / NGRAMS))
     return model.eval(), options
+
+
+def priors(books: Iterable[NDArray[np.uint8]], order: int) -> list[Prior]:
+    """Return n-gram models: for each part of the books one of all others, and one of all parts.
+
+    A model of what it is to predict would be surer than it is of unseen books.
+    """
+    parts = np.array_split(np.concatenate(list(books)), PARTS)
+    others = [[p for other, p in enumerate(parts) if other != part] for part in range(PARTS)]
+    return [Prior(fit(some, order)) for some in [*others, parts]]
 
 
 def batches(
     books: Iterable[NDArray[np.uint8]], options: LanguageConfig, seed: int, first: int = 0
-) -> Iterable[Tensor]:
-    """Yield stretches (B, length + 1) of the books, drawn at random, from a step on for ever."""
+) -> Iterable[tuple[Tensor, list[int]]]:
+    """Yield stretches (B, length + 1) of the books and the part (B,) of the books of each.
+
+    They are drawn at random, from a step on for ever.
+    """
     text = np.concatenate(list(books))
+    part = np.repeat(np.arange(PARTS), [len(p) for p in np.array_split(text, PARTS)])
     if len(text) <= options.length + 1:
         problem = f"have {len(text)} symbols, fewer than a text of length {options.length}"
         raise ConfigError("books", problem, "Train on more, or set length=64")
@@ -93,7 +116,7 @@ def batches(
         drawn = np.random.default_rng((seed, first))
         starts = drawn.integers(0, len(text) - options.length, options.batch)
         rows = text[starts[:, None] + np.arange(options.length + 1)]
-        yield torch.from_numpy(rows.astype(np.int64))
+        yield torch.from_numpy(rows.astype(np.int64)), part[starts].tolist()
         first += 1
 
 
@@ -142,8 +165,11 @@ def train(system: str, books: data.Books, out: Path, seed: int, overrides: Seque
     }  # fmt: skip
     torch.manual_seed(seed)
     model = TextModel(options.model, len(data.SYMBOLS))
-    first = next(iter(batches(books.train.values(), options, seed)))
+    first, _ = next(iter(batches(books.train.values(), options, seed)))
     model.initialise(first[:, :-1])
+    known = priors(books.train.values(), options.prior) if options.prior else []
+    if known:
+        model.start_with_prior(known[-1])
     optim = optimiser.adamw(model, options.learning_rate, options.weight_decay)
     step, seconds, best = 0, 0.0, math.inf
     lines: list[dict[str, Any]] = []
@@ -158,19 +184,22 @@ def train(system: str, books: data.Books, out: Path, seed: int, overrides: Seque
     losses: list[float] = []
     began = time.process_time() - seconds
     with progress_bar(out.name) as report:
-        for rows in batches(books.train.values(), options, seed, step):
+        for rows, parts in batches(books.train.values(), options, seed, step):
             if step >= options.steps:
                 break
             factor = optimiser.rate_factor(step / options.steps, options.warm_up, "cosine")
             for group in optim.param_groups:
                 group["lr"] = options.learning_rate * factor
             torch.manual_seed(seed * 1_000_003 + step)
+            if known:
+                model.prior = partial(_by_part, known, parts)
             losses.append(_step(model, optim, rows))
             step += 1
             report(step / options.steps, f"{losses[-1] / math.log(2):.2f} bits")
             if step % options.validate_every and step < options.steps:
                 continue
             seconds = time.process_time() - began
+            model.prior = known[-1] if known else None
             dev = bits(model.eval(), books.dev, options)
             model.train()
             began = time.process_time() - seconds
@@ -184,8 +213,16 @@ def train(system: str, books: data.Books, out: Path, seed: int, overrides: Seque
             report(-1, f"step {step}: {mean:.3f} bits per character, dev {dev:.3f}")
     with files.atomic(out / "metrics.jsonl") as file:
         file.write("".join(json.dumps(line) + "\n" for line in lines).encode())
+    if known:
+        write_model(out / NGRAMS, known[-1].model)
     tensors, _ = checkpoints.load(out, checkpoints.BEST)
     checkpoints.save_model(out, checkpoints.with_prefix(tensors, "model."), meta)
+
+
+def _by_part(known: Sequence[Prior], parts: Sequence[int], symbols: Tensor) -> Tensor:
+    """Return what models that do not know the text say of each row."""
+    rows = zip(parts, symbols, strict=True)
+    return torch.cat([known[part](row[None]) for part, row in rows])
 
 
 def _step(model: TextModel, optim: torch.optim.Optimizer, rows: Tensor) -> float:

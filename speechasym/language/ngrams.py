@@ -117,6 +117,16 @@ class NgramModel:
         )
         return scores, numbers, count
 
+    def following(self, numbers: NDArray[np.int32]) -> NDArray[np.float32]:
+        """Return log10 p (B, F, V) of each word after each of numbered words (B, F).
+
+        What precedes a row is not known. After </s> a sentence begins; <s> may not occur.
+        """
+        return cpu_ngrams.following(
+            self.word, self.first, self.suffix, self.probability, self.backoff, self.state_of,
+            self.start, numbers,
+        )  # fmt: skip
+
     def perplexity(self, sentences: Iterable[Sequence[str]]) -> Perplexity:
         """Compute 10^(-mean log10 p) over the words and the </s> of sentences.
 

@@ -6,7 +6,9 @@ the level above made of all events that are complete, and the lowest one says wh
 
     y[l] = level l(events of y[l - 1])
     z[l] = blocks(y[l] + linear(z[l + 1] of the last complete event)),  z[top] = y[top]
-    p(next symbol) = softmax(linear(z[0]))
+    p(next symbol) = softmax(linear(z[0]) + log p of a simpler model, if any)
+
+A simpler model, such as n-grams, knows what is frequent; levels then learn what it misses.
 
 With one level, without units and events, of attention and feed-forward blocks, this is a plain
 transformer (C11).
@@ -14,6 +16,7 @@ transformer (C11).
 Shapes: B batch, F symbols, S steps of a level, D width, V symbols.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import NamedTuple, cast
@@ -89,12 +92,20 @@ class TextModel(nn.Module):
             blocks = replace(level, repeat=config.down).blocks()
             self.down.append(Stack([Block(block) for block in blocks]))
         self.head = nn.Linear(config.levels[0].width, symbols)
+        # from symbols (B, F) to log-probabilities (B, F, V) of the next ones; not saved with it
+        self.prior: Callable[[Tensor], Tensor] | None = None
 
     def initialise(self, symbols: Tensor) -> None:
         """Set units and scales before training, from texts (B, F) of symbols."""
         lengths = torch.full((len(symbols),), symbols.shape[1])
         with torch.no_grad():
             self.hierarchy.initialise([(self.embed(symbols), lengths)])
+
+    def start_with_prior(self, prior: Callable[[Tensor], Tensor]) -> None:
+        """Predict as a simpler model does, from symbols (B, F) to (B, F, V), before training."""
+        self.prior = prior
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
 
     def forward(self, symbols: Tensor, lengths: Tensor | None = None) -> TextOutput:
         """Predict the symbol after each of (B, F) symbols from it and those before it.
@@ -112,7 +123,10 @@ class TextModel(nn.Module):
             heard = last_complete(hear(z), cast("Events", level.events))
             z = down(level.y + heard, level.mask)
         scores = self.head(F.rms_norm(z, z.shape[-1:], eps=1e-6))
-        return TextOutput(scores.float().log_softmax(-1), output.levels, output.losses)
+        scores = scores.float()
+        if self.prior is not None:
+            scores = scores + self.prior(symbols)
+        return TextOutput(scores.log_softmax(-1), output.levels, output.losses)
 
 
 def last_complete(y: Tensor, events: Events) -> Tensor:

@@ -52,6 +52,35 @@ def sentence_scores(word, first, suffix, probability, backoff, start, numbers): 
 
 
 @njit()
+def following(word, first, suffix, probability, backoff, state_of, start, rows):  # type: ignore[no-untyped-def]
+    """Return log10 p (B, F, V) of each word after each of the words (B, F), whatever came before.
+
+    A row begins in the empty history; after </s> the next sentence begins.
+    """
+    words = first[1] - 1  # the children of the root
+    out = np.empty((*rows.shape, words), np.float32)
+    for row in range(rows.shape[0]):
+        state = 0
+        for at in range(rows.shape[1]):
+            number = rows[row, at]
+            node = next_state(word, first, suffix, probability, backoff, state, number)[1]
+            state = start if number == 2 else state_of[node]
+            answer = out[row, at]
+            answer[:] = np.inf  # not known yet: the longest history that a word follows decides
+            total, node = 0.0, state
+            while node:
+                for child in range(first[node], first[node + 1]):
+                    if answer[word[child]] == np.inf:
+                        answer[word[child]] = total + probability[child]
+                total += backoff[node]
+                node = suffix[node]
+            for number in range(words):
+                if answer[number] == np.inf:
+                    answer[number] = total + probability[number + 1]
+    return out
+
+
+@njit()
 def shortest_states(first, suffix, backoff):  # type: ignore[no-untyped-def]
     """Return, for each node, its longest suffix that has children or a backoff weight."""
     out = np.zeros(len(suffix), np.int32)

@@ -34,3 +34,16 @@ def test_perplexity():
     assert found.perplexity == pytest.approx((a * end * empty) ** (-1 / 3), rel=1e-6)
     with pytest.raises(ConfigError, match="expected at least one"):
         model.perplexity([])
+
+
+def test_what_follows_each_word():
+    model = estimate(zipfian_sentences(), 4)
+    row = [2, *np.random.default_rng(5).integers(3, len(model.words), 40), 2, 5, 2, 7]
+    found = model.following(np.array([row, row[::-1]], np.int32))
+    assert found.shape == (2, len(row), len(model.words))
+    for numbers, answers in zip((row, row[::-1]), found, strict=True):
+        history = []
+        for number, answer in zip(numbers, answers, strict=True):
+            history = ["<s>"] if number == 2 else [*history, model.words[number]]
+            expected = [model.log10(word, history) for word in model.words]
+            np.testing.assert_allclose(answer, expected, atol=1e-5)

@@ -60,6 +60,9 @@ class LanguageConfig:
 
     def __post_init__(self) -> None:
         config.check_count("prior", self.prior, 0)
+        if bool(self.prior) != self.model.corrects:
+            problem = f"is {self.prior}, but model.corrects is {self.model.corrects}"
+            raise ConfigError("prior", problem, "Set both, such as prior=8, or none")
         for name in ("steps", "batch", "validate_every", "context", "dev_symbols"):
             config.check_count(name, getattr(self, name))
         config.check_count("length", self.length, 2)
@@ -168,8 +171,6 @@ def train(system: str, books: data.Books, out: Path, seed: int, overrides: Seque
     first, _ = next(iter(batches(books.train.values(), options, seed)))
     model.initialise(first[:, :-1])
     known = priors(books.train.values(), options.prior) if options.prior else []
-    if known:
-        model.start_with_prior(known[-1])
     optim = optimiser.adamw(model, options.learning_rate, options.weight_decay)
     step, seconds, best = 0, 0.0, math.inf
     lines: list[dict[str, Any]] = []

@@ -6,9 +6,10 @@ the level above made of all events that are complete, and the lowest one says wh
 
     y[l] = level l(events of y[l - 1])
     z[l] = blocks(y[l] + linear(z[l + 1] of the last complete event)),  z[top] = y[top]
-    p(next symbol) = softmax(linear(z[0]) + log p of a simpler model, if any)
+    p(next symbol) = softmax(linear(z[0]) + trust(z[0]) log p of a simpler model, if any)
 
-A simpler model, such as n-grams, knows what is frequent; levels then learn what it misses.
+A simpler model, such as n-grams, knows what is frequent; levels then learn what it misses, and how
+far to trust it where.
 
 With one level, without units and events, of attention and feed-forward blocks, this is a plain
 transformer (C11).
@@ -45,6 +46,7 @@ class TextConfig:
     inputs: int = 64  # channels of a symbol
     down: int = 1  # repeats of a level's blocks after it has heard the level above
     dropout: float = 0.0  # share of the symbols' channels set to 0 in training
+    corrects: bool = False  # whether levels correct the predictions of a simpler model
 
     def __post_init__(self) -> None:
         if not self.levels:
@@ -92,8 +94,13 @@ class TextModel(nn.Module):
             blocks = replace(level, repeat=config.down).blocks()
             self.down.append(Stack([Block(block) for block in blocks]))
         self.head = nn.Linear(config.levels[0].width, symbols)
-        # from symbols (B, F) to log-probabilities (B, F, V) of the next ones; not saved with it
+        # the simpler model: from symbols (B, F) to log-probabilities (B, F, V); not saved with it
         self.prior: Callable[[Tensor], Tensor] | None = None
+        if config.corrects:  # before training, the net says what the simpler model says
+            self.trust = nn.Linear(config.levels[0].width, 1)
+            for map_ in (self.head, self.trust):
+                nn.init.zeros_(map_.weight)
+                nn.init.zeros_(map_.bias)
 
     def initialise(self, symbols: Tensor) -> None:
         """Set units and scales before training, from texts (B, F) of symbols."""
@@ -101,17 +108,18 @@ class TextModel(nn.Module):
         with torch.no_grad():
             self.hierarchy.initialise([(self.embed(symbols), lengths)])
 
-    def start_with_prior(self, prior: Callable[[Tensor], Tensor]) -> None:
-        """Predict as a simpler model does, from symbols (B, F) to (B, F, V), before training."""
-        self.prior = prior
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
-
     def forward(self, symbols: Tensor, lengths: Tensor | None = None) -> TextOutput:
         """Predict the symbol after each of (B, F) symbols from it and those before it.
 
         lengths: (B,) of the texts; default: F.
+
+        Raises `ConfigError` for levels that correct a model that is not there.
         """
+        if self.config.corrects != (self.prior is not None):
+            problem = "a model that is there is not corrected"
+            if self.config.corrects:
+                problem = "the simpler model that levels correct is missing"
+            raise ConfigError("prior", problem, "Set `prior` of the model if it corrects one")
         if lengths is None:
             lengths = torch.full((len(symbols),), symbols.shape[1], device=symbols.device)
         x = F.dropout(self.embed(symbols), self.config.dropout, self.training)
@@ -122,10 +130,10 @@ class TextModel(nn.Module):
         ):
             heard = last_complete(hear(z), cast("Events", level.events))
             z = down(level.y + heard, level.mask)
-        scores = self.head(F.rms_norm(z, z.shape[-1:], eps=1e-6))
-        scores = scores.float()
+        z = F.rms_norm(z, z.shape[-1:], eps=1e-6)
+        scores = self.head(z).float()
         if self.prior is not None:
-            scores = scores + self.prior(symbols)
+            scores = scores + self.trust(z).float().exp() * self.prior(symbols)
         return TextOutput(scores.log_softmax(-1), output.levels, output.losses)
 
 

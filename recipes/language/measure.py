@@ -43,7 +43,8 @@ WRITTEN = 400  # symbols of the text that a net writes
 def step_flops(model: TextModel, options: LanguageConfig, text: NDArray[np.uint8]) -> float:
     """Return the FLOPs of training for a symbol of a text, without the optimiser's."""
     torch.manual_seed(0)
-    x = torch.from_numpy(text[: 4 * options.length].astype(np.int64)).view(4, -1)
+    rows = max(1, min(4, len(text) // options.length))
+    x = torch.from_numpy(text[: rows * options.length].astype(np.int64)).view(rows, -1)
     model.train()
     with Flops() as flops:
         output = model(x)

@@ -37,7 +37,6 @@ from speechasym.training import checkpoints, optimiser
 
 SYSTEMS = Path(__file__).with_name("systems.yaml")
 NGRAMS = "ngrams.npz"
-PARTS = 4  # of the books
 CLIP = 1.0  # largest norm of a step's gradients
 
 
@@ -57,13 +56,14 @@ class LanguageConfig:
     context: int = 256  # symbols before each that is scored on dev, at least
     dev_symbols: int = 60_000  # of each dev book
     prior: int = 0  # order of the n-gram model of letters that the levels correct; 0: none
+    parts: int = 4  # of the books; levels correct, in each, an n-gram model of the others
 
     def __post_init__(self) -> None:
         config.check_count("prior", self.prior, 0)
         if bool(self.prior) != self.model.corrects:
             problem = f"is {self.prior}, but model.corrects is {self.model.corrects}"
             raise ConfigError("prior", problem, "Set both, such as prior=8, or none")
-        for name in ("steps", "batch", "validate_every", "context", "dev_symbols"):
+        for name in ("steps", "batch", "validate_every", "context", "dev_symbols", "parts"):
             config.check_count(name, getattr(self, name))
         config.check_count("length", self.length, 2)
 
@@ -93,13 +93,13 @@ def open_model(run: Path) -> tuple[TextModel, LanguageConfig]:
     return model.eval(), options
 
 
-def priors(books: Iterable[NDArray[np.uint8]], order: int) -> list[Prior]:
+def priors(books: Iterable[NDArray[np.uint8]], order: int, count: int) -> list[Prior]:
     """Return n-gram models: for each part of the books one of all others, and one of all parts.
 
     A model of what it is to predict would be surer than it is of unseen books.
     """
-    parts = np.array_split(np.concatenate(list(books)), PARTS)
-    others = [[p for other, p in enumerate(parts) if other != part] for part in range(PARTS)]
+    parts = np.array_split(np.concatenate(list(books)), count)
+    others = [[p for other, p in enumerate(parts) if other != part] for part in range(count)]
     return [Prior(fit(some, order)) for some in [*others, parts]]
 
 
@@ -111,7 +111,8 @@ def batches(
     They are drawn at random, from a step on for ever.
     """
     text = np.concatenate(list(books))
-    part = np.repeat(np.arange(PARTS), [len(p) for p in np.array_split(text, PARTS)])
+    sizes = [len(part) for part in np.array_split(text, options.parts)]
+    part = np.repeat(np.arange(options.parts), sizes)
     if len(text) <= options.length + 1:
         problem = f"have {len(text)} symbols, fewer than a text of length {options.length}"
         raise ConfigError("books", problem, "Train on more, or set length=64")
@@ -170,7 +171,9 @@ def train(system: str, books: data.Books, out: Path, seed: int, overrides: Seque
     model = TextModel(options.model, len(data.SYMBOLS))
     first, _ = next(iter(batches(books.train.values(), options, seed)))
     model.initialise(first[:, :-1])
-    known = priors(books.train.values(), options.prior) if options.prior else []
+    known = []
+    if options.prior:
+        known = priors(books.train.values(), options.prior, options.parts)
     optim = optimiser.adamw(model, options.learning_rate, options.weight_decay)
     step, seconds, best = 0, 0.0, math.inf
     lines: list[dict[str, Any]] = []

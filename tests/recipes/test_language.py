@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from recipes.language import data, library, measure, report, second_pass, train
+from recipes.language import data, library, measure, ngram, report, second_pass, train
 from speechasym.errors import ConfigError, TextError
 from speechasym.recognition.decoder import Hypothesis
 
@@ -80,6 +80,40 @@ def test_a_stopped_run_continues_to_the_same_model(books, run, tmp_path, monkeyp
         train.train("levels", data.load(books), out, 0, [*SMALL, "batch=3"])
     with pytest.raises(ConfigError, match="fewer than a text of length"):
         train.train("levels", data.load(books), tmp_path / "x", 0, [*SMALL, "length=9999"])
+
+
+def test_levels_correct_an_n_gram_model(books, tmp_path, monkeypatch):
+    loaded = data.load(books)
+    settings = [SMALL[0].replace("inputs", "corrects: true, inputs"), *SMALL[1:], "prior=3"]
+    parts = train.priors(loaded.train.values(), 3, 4)
+    text = torch.from_numpy(loaded.train["a"][None, :40].astype(np.int64))
+    said = [prior(text) for prior in parts]
+    total = said[-1].exp().sum(-1)[:, 1:]  # before, <unk> is as likely as some letters
+    torch.testing.assert_close(total, torch.ones(1, 39), atol=0.05, rtol=0)
+    four = [data.encode(word * 10 + data.END) for word in ("AB", "CD", "CE", "CF")]
+    after_a = torch.tensor([[data.SYMBOLS.index("A")]])
+    b = [float(p(after_a)[0, 0, data.SYMBOLS.index("B")]) for p in train.priors(four, 2, 4)]
+    assert b[0] < min(b[1:]) - 1  # the first part's model has not read it
+    rows = train._by_part(parts, [3, 0], text.expand(2, -1))
+    assert torch.equal(rows, torch.cat([said[3], said[0]]))
+
+    train.train("corrects", loaded, tmp_path / "run", 0, [*settings, "learning_rate=1e-9"])
+    model, _ = train.open_model(tmp_path / "run")
+    expected = said[-1].log_softmax(-1)
+    torch.testing.assert_close(model(text).log_probs, expected, atol=1e-5, rtol=0)
+    model.prior = None
+    with pytest.raises(ConfigError, match="simpler model that levels correct is missing"):
+        model(text)
+    with pytest.raises(ConfigError, match=r"prior: is 0, but model\.corrects is True"):
+        train.read_config("corrects", [*settings, "prior=0"])
+
+    monkeypatch.setattr(ngram, "ORDERS", (2, 3))
+    monkeypatch.setattr(measure, "CONTEXTS", (4, 8))
+    monkeypatch.setattr(measure, "STRETCH", 50)
+    command = ["--data", str(books), "--out", str(tmp_path / "measured.jsonl")]
+    assert ngram.main(command) == ngram.main(command) == 0
+    (line,) = (tmp_path / "measured.jsonl").read_text().splitlines()
+    assert 1 < np.mean(json.loads(line)["bits"]["c"]["8"]) < 5
 
 
 def test_windows_say_what_the_whole_text_says(books, run):

@@ -70,6 +70,7 @@ def write(model: TextModel, opening: str, count: int, context: int, seed: int = 
 @torch.no_grad()
 def events(model: TextModel, text: NDArray[np.uint8], context: int) -> list[dict[str, Any]]:
     """Return how long each level's events are, and how their beginnings lie to those of words."""
+    context = min(context, len(text) // 2)
     size = len(text) // (2 * context) * 2 * context
     rows = torch.from_numpy(text[:size].astype(np.int64)).view(-1, 2 * context)
     between = (rows == data.SYMBOLS.index(SPACE)) | (rows == 0)

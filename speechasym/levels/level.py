@@ -156,9 +156,8 @@ class Level(nn.Module):
         steps, passed = self._fed(y, x, feed_up)
         winner, grouped = self._events(activation, steps, losses)
         if grouped is not None:
-            passed = self._timed(
-                events.pool_steps(passed, self._weight(steps.y), grouped), grouped.size
-            )
+            pooled = events.pool_steps(passed, self._weight(steps.y), grouped)
+            passed = self._timed(pooled, grouped.size)
         return LevelOutput(**vars(steps), passed=passed, activation=activation, winner=winner,
                            error=error, events=grouped, losses=losses)  # fmt: skip
 

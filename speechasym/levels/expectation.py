@@ -64,8 +64,8 @@ class Expectation(nn.Module):
     ) -> tuple[Tensor, Tensor, Rise | None]:
         """Return the event (B, F) of each step, that of the step after it, and the state.
 
-        After a rise of the entropy the next event begins. Numbers begin at 0, or go on from the
-        state.
+        After a rise of the entropy the next event begins. Numbers begin at 0, or continue those of
+        the state.
         """
         if not y.shape[1]:
             none = y.new_zeros(y.shape[:2], dtype=torch.long)

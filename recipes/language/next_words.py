@@ -139,15 +139,17 @@ def by_speaker(speaker: NDArray[np.str_], *values: NDArray[Any]) -> dict[str, li
 
 
 def scores(words: Words, classes: NDArray[np.int64], table: NDArray[np.float32]) -> dict[str, Any]:
-    """Return sums by speaker, from log2 p (N, V): bits of words; common words that are guessed.
+    """Return sums by speaker, from log2 p (N, V): bits of words, also of those after a pause alone.
 
-    `other` is left out of the guesses, and of the words to guess.
+    And how many of the common words are guessed; `other` is not a guess.
     """
     common = classes < table.shape[1] - 1
     right = common & (table[:, :-1].argmax(1) == classes)
     bits = -np.take_along_axis(table, classes[:, None], 1)[:, 0]
+    after = after_pauses(words)
     return {
         "bits": by_speaker(words.speaker, bits, np.ones(len(bits))),
+        "bits after pauses": by_speaker(words.speaker, bits * after, after),
         "right": by_speaker(words.speaker, right, common),
     }
 

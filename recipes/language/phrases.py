@@ -62,10 +62,13 @@ SYSTEMS = (
     System(name="text: word + 16 components", sound="sound", components=16, text=True),
     System(name="text: word + how it differs", sound="sound", components=16, own=True, text=True),
     System(name="text: word + lowest level", sound="sound", level=0, text=True),
-    System(name="text: word + timing, utterances", timing=True, by="utterance", text=True),
-    System(name="text: word, utterances", by="utterance", text=True),
+    System(name="text: word + timing in utterances", timing=True, by="utterance", text=True),
+    System(name="text: word in utterances", by="utterance", text=True),
+    System(name="word + lowest level", sound="sound", level=0),
+    System(name="word + lowest level + timing", sound="sound", level=0, timing=True),
     System(name="word + sound that hears ahead", sound="ahead"),
 )
+FORMAT = 2  # of the lines of results
 Tables = dict[str, NDArray[np.float32]]  # of each set, log2 p (N, V)
 Events = dict[str, NDArray[np.bool_]]  # of each set, where they begin (N,)
 
@@ -158,6 +161,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         words |= {path.name: one for path, one in zip(options.test, read[count + 1 :], strict=True)}
         texts = [list(itertools.chain(*read_sentences(path))) for path in options.text]
         settings = [
+            FORMAT,
             keys,
             [files.sha256(path) for path in options.text],
             str(LEVEL),

@@ -40,11 +40,15 @@ def words_table(lines: Sequence[Mapping[str, Any]], of: str) -> str:
             f"{fmean(seeds):.3f} ({seeds.min():.3f} to {seeds.max():.3f}) [{low:.3f}, {high:.3f}]"
         )
         base = TEXT + BASE if name.startswith(TEXT) else BASE
-        less = "-"
+        less = ["-", "-"]
         if base in by and name != base:
-            less = _against(bits, counts(by[base], of, "bits"), 0.01)
-        body.append([name, str(len(bits)), cell, less, f"{100 * fmean(_mean(right)):.1f}"])
-    head = ("system", "seeds", "bits per word", f"against {BASE}", "common words guessed, %")
+            less = [
+                _against(counts(by[name], of, what), counts(by[base], of, what), 0.01)
+                for what in ("bits", "bits after pauses")
+            ]
+        body.append([name, str(len(bits)), cell, *less, f"{100 * fmean(_mean(right)):.1f}"])
+    head = ("system", "seeds", "bits per word", f"against {BASE}", "after pauses",
+            "common words guessed, %")  # fmt: skip
     return table(head, body)
 
 

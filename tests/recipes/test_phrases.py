@@ -74,7 +74,7 @@ def test_inputs_of_systems():
     table = {
         system.name: Inputs(said, vocabulary, system).stretches(said) for system in phrases.SYSTEMS
     }
-    assert [len(table[name]) for name in ("word", "text: word, utterances")] == [2, 4]
+    assert [len(table[name]) for name in ("word", "text: word in utterances")] == [2, 4]
     word, sound, timing = (torch.cat([s[n] for s in table["word"]]) for n in (1, 2, 3))
     assert not sound.any() and not timing.any() and word[0] == next_words.START
     assert set(table["sound"][0].word.tolist()) == {next_words.START, next_words.UNKNOWN}

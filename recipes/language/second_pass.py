@@ -5,17 +5,18 @@
 
 RUN is a finished run of speechasym, with its lexicon and its n-gram model of words, which the first
 pass uses as always. The weight of the letters' log-probabilities, and what a word adds, are chosen
-on the dev cuts.
+on the dev cuts. A model that corrects an n-gram model of letters is compared with that alone.
 """
 
 import argparse
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from recipes.claims.asymmetry.common import log
 from recipes.claims.learning.report import difference
@@ -25,7 +26,6 @@ from recipes.language.train import open_model
 from recipes.provenance import commit
 from speechasym import Recogniser, files
 from speechasym.corpora.manifests import read_cuts
-from speechasym.levels.text import TextModel
 from speechasym.recognition.decoder import Hypothesis
 from speechasym.scoring.error_rates import error_rate
 from speechasym.training.labels import words_of
@@ -33,6 +33,19 @@ from speechasym.training.labels import words_of
 WEIGHTS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8)
 WORD_SCORES = (-2.0, -1.0, 0.0, 1.0, 2.0)
 BEST = 100  # sequences of words that are scored again
+
+
+# symbols (B, F) and lengths (B,) -> log-probabilities (B, F, V) of the next symbols
+Scorer = Callable[[Tensor, Tensor], Tensor]
+
+
+def scorers(run: Path) -> dict[str, Scorer]:
+    """Return what a run's model says, and what the simpler model says that it corrects, if any."""
+    model, _ = open_model(run)
+    found: dict[str, Scorer] = {run.name: lambda x, lengths: model(x, lengths).log_probs}
+    if (prior := model.prior) is not None:
+        found[f"{run.name}, n-grams alone"] = lambda x, _: prior(x)
+    return found
 
 
 class Utterance(NamedTuple):
@@ -60,7 +73,7 @@ def first_pass(recogniser: Recogniser, cuts: Path) -> list[Utterance]:
 
 
 @torch.no_grad()
-def text_scores(model: TextModel, texts: Sequence[Sequence[str]]) -> np.ndarray:
+def text_scores(model: Scorer, texts: Sequence[Sequence[str]]) -> np.ndarray:
     """Return the log-probability of each sequence of words as a whole sentence."""
     rows = [
         torch.from_numpy(data.encode(f"{data.END}{' '.join(words)}{data.END}").astype(np.int64))
@@ -68,12 +81,12 @@ def text_scores(model: TextModel, texts: Sequence[Sequence[str]]) -> np.ndarray:
     ]
     lengths = torch.tensor([len(row) - 1 for row in rows])
     x = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
-    each = model(x[:, :-1], lengths).log_probs.gather(2, x[:, 1:, None])[..., 0]
+    each = model(x[:, :-1], lengths).gather(2, x[:, 1:, None])[..., 0]
     return each.masked_fill(torch.arange(each.shape[1]) >= lengths[:, None], 0).sum(1).numpy()
 
 
 def second_pass(
-    model: TextModel, utterances: Sequence[Utterance], options: Iterable[tuple[float, float]]
+    model: Scorer, utterances: Sequence[Utterance], options: Iterable[tuple[float, float]]
 ) -> dict[tuple[float, float], dict[str, list[int]]]:
     """Return {(weight, what a word adds): errors by speaker} of the best words by both passes."""
     scores = {u.name: text_scores(model, [h.words for h in u.best]) for u in utterances}
@@ -88,7 +101,7 @@ def second_pass(
     return table
 
 
-def chosen(model: TextModel, dev: Sequence[Utterance]) -> tuple[float, float]:
+def chosen(model: Scorer, dev: Sequence[Utterance]) -> tuple[float, float]:
     """Return the weight and what a word adds with the fewest errors on dev."""
     table = second_pass(model, dev, itertools.product(WEIGHTS, WORD_SCORES))
     return min(table, key=lambda option: rate(table[option]))
@@ -138,15 +151,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         oracle = errors(test, {name: h.words for name, h in nearest.items()})
         result: dict[str, object] = {"commit": commit(), "first pass": without, "oracle": oracle}
         print(f"first pass {rate(without):.1f} %, best of {BEST} {rate(oracle):.1f} %")
-        for path in options.models:
-            model, _ = open_model(path)
+        for name, model in [pair for run in options.models for pair in scorers(run).items()]:
             weight, word = chosen(model, sets["dev"])
             after = second_pass(model, test, [(weight, word)])[weight, word]
-            result[path.name] = {"weight": weight, "word": word, "errors": after}
+            result[name] = {"weight": weight, "word": word, "errors": after}
             both = (np.array([list(table.values())], float) for table in (after, without))
             points, low, high = difference(*both)
             interval = f"{points:+.1f} points ({low:+.1f} to {high:+.1f})"
-            print(f"{path.name}: {rate(after):.1f} %, {interval}, weight {weight}, word {word}")
+            print(f"{name}: {rate(after):.1f} %, {interval}, weight {weight}, word {word}")
         files.write_json(options.out, result)
         return 0
 

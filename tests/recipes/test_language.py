@@ -101,6 +101,10 @@ def test_levels_correct_an_n_gram_model(books, tmp_path, monkeypatch):
     model, _ = train.open_model(tmp_path / "run")
     expected = said[-1].log_softmax(-1)
     torch.testing.assert_close(model(text).log_probs, expected, atol=1e-5, rtol=0)
+    both = second_pass.scorers(tmp_path / "run")
+    assert list(both) == ["run", "run, n-grams alone"]
+    first, second = (scorer(text, torch.tensor([40])) for scorer in both.values())
+    torch.testing.assert_close(first, second.log_softmax(-1), atol=1e-5, rtol=0)
     model.prior = None
     with pytest.raises(ConfigError, match="simpler model that levels correct is missing"):
         model(text)
@@ -183,11 +187,10 @@ def test_a_second_pass_may_choose_other_words():
         )
     ]
 
-    class Model:
-        def __call__(self, x, lengths):
-            return type("Output", (), {"log_probs": torch.zeros(*x.shape, len(data.SYMBOLS))})
+    def model(x, lengths):
+        return torch.zeros(*x.shape, len(data.SYMBOLS))
 
-    table = second_pass.second_pass(Model(), utterances, [(0.0, 0.0), (1.0, 2.0)])
+    table = second_pass.second_pass(model, utterances, [(0.0, 0.0), (1.0, 2.0)])
     assert table == {(0.0, 0.0): {"s": [1, 2]}, (1.0, 2.0): {"s": [0, 2]}}
-    assert second_pass.chosen(Model(), utterances) == (0.6, 2.0)
+    assert second_pass.chosen(model, utterances) == (0.6, 2.0)
     assert second_pass.rate(table[0.0, 0.0]) == 50.0

@@ -34,7 +34,7 @@ from speechasym.training.rules.meter import Flops
 CONTEXTS = (16, 64, 256, 1024)  # at least so many characters before each, and fewer than twice
 WINDOW = 256  # symbols before each, at least, when it writes or finds events
 STRETCH = 2000  # characters whose sum is one of the values that intervals are drawn from
-SYMBOLS = 100_000  # of each book
+SYMBOLS = 40_000  # of each book
 OPENING = "IT WAS A FINE MORNING AND "
 TEMPERATURE = 0.7
 WRITTEN = 400  # symbols of the text that a net writes

@@ -3,13 +3,15 @@
     python -m recipes.language.report measured.jsonl --out report.md
 
 Bits per character, lower is better, of all test books together; their differences from `levels`,
-with 95 % intervals over stretches of 2000 characters and over seeds. The figure, of the same name
-as the report, .png, has the bits by the number of characters before each.
+with 95 % intervals over stretches of 2000 characters and over seeds. What corrects an n-gram model
+is compared with the levels that do, and these with the n-gram model alone. The figure, of the same
+name as the report, .png, has the bits by the number of characters before each.
 
 Shapes: K seeds, N stretches.
 """
 
 import argparse
+import itertools
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,10 +24,11 @@ from recipes.claims.block.depth_report import COLOURS
 from recipes.compare.intervals import drawn
 from recipes.compare.jobs import guarded, publish, read_lines, spread
 from recipes.language.measure import CONTEXTS
+from recipes.language.ngram import NAME
 from recipes.provenance import table
 from speechasym.errors import OutputError
 
-BASE = "levels"
+CORRECTS = "corrects"
 Lines = Mapping[str, list[dict[str, Any]]]  # {system: a line a seed}
 
 
@@ -51,15 +54,21 @@ def difference(ours: NDArray, base: NDArray) -> tuple[float, float, float]:
     return float(ours.mean() - base.mean()), float(low), float(high)
 
 
+def base_of(name: str) -> str:
+    """Return the system that one is compared with."""
+    if name == CORRECTS:
+        return NAME
+    return CORRECTS if name.startswith(CORRECTS) else "levels"
+
+
 def _compared(systems: Lines, books: Sequence[str]) -> str:
-    base = bits(systems[BASE], CONTEXTS[-1], books) if BASE in systems else None
     body = []
     for name, lines in systems.items():
         values = bits(lines, CONTEXTS[-1], books)
         cell = spread(list(values.mean(1)), 3)
-        if base is not None and name != BASE:
-            points, low, high = difference(values, base)
-            cell += f"; {points:+.3f} [{low:+.3f}, {high:+.3f}]"
+        if (base := base_of(name)) in systems and name != base:
+            points, low, high = difference(values, bits(systems[base], CONTEXTS[-1], books))
+            cell += f"; {points:+.3f} [{low:+.3f}, {high:+.3f}] from {base}"
         row = [
             f"{np.mean([bits([line], CONTEXTS[-1], [b]).mean() for line in lines]):.3f}"
             for b in books
@@ -101,16 +110,18 @@ def figure(systems: Lines, books: Sequence[str], path: Path) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    drawing, axis = plt.subplots(figsize=(6, 4), layout="constrained")
-    for (name, lines), colour in zip(systems.items(), COLOURS, strict=False):
+    drawing, axis = plt.subplots(figsize=(7.5, 4), layout="constrained")
+    for (name, lines), colour in zip(systems.items(), itertools.cycle(COLOURS), strict=False):
         values = np.array([bits(lines, c, books).mean(1) for c in CONTEXTS])
-        axis.plot(CONTEXTS, np.median(values, 1), "o-", color=colour, label=name, lw=1.5, ms=4)
+        style = "--" if name.startswith(CORRECTS) else "-"
+        median = np.median(values, 1)
+        axis.plot(CONTEXTS, median, style, marker="o", color=colour, label=name, lw=1.5, ms=4)
         axis.fill_between(CONTEXTS, values.min(1), values.max(1), color=colour, alpha=0.2, lw=0)
     axis.set_xscale("log", base=2)
     axis.set_xticks(CONTEXTS, [str(c) for c in CONTEXTS])
     axis.set(xlabel="least number of letters before", ylabel="bits per character")
     axis.spines[["top", "right"]].set_visible(False)
-    axis.legend(frameon=False)
+    drawing.legend(frameon=False, loc="outside right upper")
     drawing.savefig(path, dpi=130)
     plt.close(drawing)
 
@@ -132,6 +143,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         books = list(next(iter(systems.values()))[0]["bits"])
         parts = [_compared(systems, books), _by_context(systems, books), _events(systems)]
         for name, lines in systems.items():
+            if not lines[0]["text"]:
+                continue
             samples = [f"level {n}: `{e['sample']!r}`" for n, e in enumerate(lines[0]["events"])]
             parts.append("\n".join([f"{name} writes:\n\n> {lines[0]['text']}", *samples]))
         publish("\n\n".join(parts), options.out)

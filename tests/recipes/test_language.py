@@ -192,5 +192,9 @@ def test_a_second_pass_may_choose_other_words():
 
     table = second_pass.second_pass(model, utterances, [(0.0, 0.0), (1.0, 2.0)])
     assert table == {(0.0, 0.0): {"s": [1, 2]}, (1.0, 2.0): {"s": [0, 2]}}
-    assert second_pass.chosen(model, utterances) == (0.6, 2.0)
+    other = second_pass.Utterance("v", "t", ["CAT"], best((("CAT",), -1.0)))
+    crossed = second_pass.crosswise(model, [*utterances, other])
+    # for t what is best for s: words are to be added; for s any weight is as good for t
+    assert crossed.chosen == {"s": (0.0, -2.0), "t": (0.6, 2.0)}
+    assert crossed.errors == {"s": [1, 2], "t": [0, 1]}
     assert second_pass.rate(table[0.0, 0.0]) == 50.0

@@ -28,11 +28,12 @@ from torch import Tensor, nn
 
 from speechasym.config import check_count
 from speechasym.errors import ConfigError
+from speechasym.levels.base import frame_mask
 from speechasym.levels.block import Block, Stack
 from speechasym.levels.config import HierarchyConfig, LevelConfig
-from speechasym.levels.events import Events
+from speechasym.levels.events import Events, Steps
 from speechasym.levels.hierarchy import Hierarchy
-from speechasym.levels.level import LevelOutput
+from speechasym.levels.level import LevelOutput, ModelOutput
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +48,9 @@ class TextConfig:
     down: int = 1  # repeats of a level's blocks after it has heard the level above
     dropout: float = 0.0  # share of the symbols' channels set to 0 in training
     corrects: bool = False  # whether levels correct the predictions of a simpler model
+    # whether a level learns from its own errors and the answer's only, not from those of levels
+    # that read it, so that no gradient passes through events
+    local: bool = False
 
     def __post_init__(self) -> None:
         if not self.levels:
@@ -123,7 +127,7 @@ class TextModel(nn.Module):
         if lengths is None:
             lengths = torch.full((len(symbols),), symbols.shape[1], device=symbols.device)
         x = F.dropout(self.embed(symbols), self.config.dropout, self.training)
-        output = self.hierarchy(x, lengths)
+        output = self._read(x, lengths)
         z = output.levels[-1].y
         for level, hear, down in reversed(
             list(zip(output.levels[:-1], self.hear, self.down, strict=True))
@@ -135,6 +139,16 @@ class TextModel(nn.Module):
         if self.prior is not None:
             scores = scores + self.trust(z).float().exp() * self.prior(symbols)
         return TextOutput(scores.log_softmax(-1), output.levels, output.losses)
+
+    def _read(self, x: Tensor, lengths: Tensor) -> ModelOutput:
+        if not self.config.local:
+            return cast("ModelOutput", self.hierarchy(x, lengths))
+        steps, levels = Steps.of_frames(x, frame_mask(x, lengths, self.config.inputs)), []
+        for level in self.hierarchy.levels:
+            levels.append(level(steps))
+            steps = replace(levels[-1].passed, y=levels[-1].passed.y.detach())
+        losses = {f"{k}{n}": v for n, level in enumerate(levels) for k, v in level.losses.items()}
+        return ModelOutput({}, losses, {}, levels)
 
 
 def last_complete(y: Tensor, events: Events) -> Tensor:

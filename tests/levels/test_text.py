@@ -69,6 +69,22 @@ def test_it_says_a_distribution_and_learns_from_all_parts() -> None:
     assert all(".weigh." in n or "duration" in n or "law" in n for n in idle), idle
 
 
+def test_local_errors_do_not_pass_through_events() -> None:
+    torch.manual_seed(0)
+    x = torch.randint(5, (3, 40))
+    said, reach = [], []
+    for local in (False, True):
+        torch.manual_seed(1)
+        net = TextModel(TextConfig(levels=THREE, inputs=6, local=local), 5)
+        output = net(x)
+        said.append(output.log_probs)
+        parameter = net.hierarchy.levels[0].weigh.weight  # of steps in what is passed on
+        grad = torch.autograd.grad(output.log_probs[..., 0].sum(), parameter, allow_unused=True)[0]
+        reach.append(grad is not None and bool(grad.any()))
+        assert set(output.losses) == {"predict0", "predict1"}
+    assert torch.equal(*said) and reach == [True, False]
+
+
 def test_what_is_heard_is_the_last_complete_event() -> None:
     winner = torch.tensor([[1, 1, 2, 2, 2, 0], [3, 0, 3, 3, 1, 1]])
     mask = torch.ones(2, 6, dtype=torch.bool)

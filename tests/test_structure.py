@@ -39,7 +39,7 @@ NOT_IN_CORE = ("lhotse", "matplotlib", "rich")
 LONGEST = 400  # lines of a file
 MEDIAN = 145  # lines of a file
 TOTAL = 34900  # lines of the library
-CORE_TOTAL = 11170
+CORE_TOTAL = 11200
 TOP_LEVEL = {
     ".ci", ".gitignore", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "NOTICE",
     "README.md", "benchmarks", "constraints.txt", "data", "docs", "pyproject.toml", "recipes",

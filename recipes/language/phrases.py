@@ -42,7 +42,8 @@ from recipes.language.phrase_level import (
 from recipes.language.spoken_words import Words
 from recipes.provenance import commit, machine
 from speechasym import files
-from speechasym.errors import OutputError
+from speechasym.config import check_count
+from speechasym.errors import ConfigError, OutputError
 from speechasym.language.lexicon import read_lexicon
 from speechasym.language.texts import read_sentences
 from speechasym.recognition.pronounced_words import pronouncer
@@ -136,13 +137,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--out", type=Path, required=True, help="folder of results")
     add("--lexicon", type=Path, help="pronunciations (default: those of the run, or letters)")
     add("--text", type=Path, nargs="+", default=[], help="books to learn words from first")
-    add("--seeds", type=int, default=3)
+    add("--seeds", type=int, default=3, help="networks of each system")
     add("--only", help="comma-separated systems")
     options = parser.parse_args(arguments)
     interrupt_on_sigterm()
     torch.set_num_threads(1)
 
     def act() -> int:
+        check_count("--seeds", options.seeds)
+        if len({path.name for path in options.test} | {"train", "dev"}) < len(options.test) + 2:
+            raise ConfigError("--test", "two sets have the same name", "Rename the files")
         systems = select(
             SYSTEMS, options.only, f"Choose among {', '.join(s.name for s in SYSTEMS)}"
         )

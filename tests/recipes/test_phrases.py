@@ -150,6 +150,9 @@ def test_the_command_resumes_and_reports(toy, trained, tmp_path, monkeypatch, ca
     assert phrases.main([*command, "--train", cuts]) == 2
     assert "holds results of another run" in capsys.readouterr().err
     assert phrases.main([*command, "--only", "nothing"]) == 2
+    assert phrases.main([*command, "--test", cuts, cuts]) == 2
+    assert "two sets have the same name" in capsys.readouterr().err
+    assert phrases.main([*command, "--seeds", "0"]) == 2
 
 
 def test_bad_input_is_named(toy, trained, tmp_path):

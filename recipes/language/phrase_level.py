@@ -200,8 +200,9 @@ def evaluate(
         inputs = [x[None] for x in s[1:4]]
         log_probs, output = model(model.read(inputs, torch.ones_like(inputs[0], dtype=torch.bool)))
         table[s.number] = log_probs[0, :-1].numpy() / math.log(2)
-        assert output.winner is not None
-        new[s.number] = (output.winner[0, 1:] != output.winner[0, :-1]).numpy()
+        assert output.events is not None
+        event = output.events.of_step[0]
+        new[s.number] = (event[1:] != event[:-1]).numpy()
     return table, new
 
 

@@ -63,9 +63,10 @@ class LanguageConfig:
         if bool(self.prior) != self.model.corrects:
             problem = f"is {self.prior}, but model.corrects is {self.model.corrects}"
             raise ConfigError("prior", problem, "Set both, such as prior=8, or none")
-        for name in ("steps", "batch", "validate_every", "context", "dev_symbols", "parts"):
+        for name in ("steps", "batch", "validate_every", "context", "dev_symbols"):
             config.check_count(name, getattr(self, name))
-        config.check_count("length", self.length, 2)
+        for name in ("length", "parts"):
+            config.check_count(name, getattr(self, name), 2)
 
 
 def read_config(system: str, overrides: Iterable[str] = ()) -> LanguageConfig:

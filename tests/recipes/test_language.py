@@ -110,6 +110,8 @@ def test_levels_correct_an_n_gram_model(books, tmp_path, monkeypatch):
         model(text)
     with pytest.raises(ConfigError, match=r"prior: is 0, but model\.corrects is True"):
         train.read_config("corrects", [*settings, "prior=0"])
+    with pytest.raises(ConfigError, match="parts: must be an integer >= 2"):
+        train.read_config("corrects", [*settings, "parts=1"])
 
     monkeypatch.setattr(ngram, "ORDERS", (2, 3))
     monkeypatch.setattr(measure, "CONTEXTS", (4, 8))

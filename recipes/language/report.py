@@ -113,7 +113,7 @@ def figure(systems: Lines, books: Sequence[str], path: Path) -> None:
     drawing, axis = plt.subplots(figsize=(7.5, 4), layout="constrained")
     for (name, lines), colour in zip(systems.items(), itertools.cycle(COLOURS), strict=False):
         values = np.array([bits(lines, c, books).mean(1) for c in CONTEXTS])
-        style = "--" if name.startswith(CORRECTS) else "-"
+        style = ":" if name == NAME else "--" if name.startswith(CORRECTS) else "-"
         median = np.median(values, 1)
         axis.plot(CONTEXTS, median, style, marker="o", color=colour, label=name, lw=1.5, ms=4)
         axis.fill_between(CONTEXTS, values.min(1), values.max(1), color=colour, alpha=0.2, lw=0)

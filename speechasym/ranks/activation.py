@@ -13,7 +13,7 @@ from speechasym.config import check_choice, check_count, check_range
 from speechasym.errors import ConfigError
 from speechasym.ranks import laws
 
-_LEAST = 1.1  # lower bound of N: with one unit there is no competition, and log N = 0
+_LEAST = 1.1  # lower bound of N: a single unit competes with none, and log N = 0
 BETA = (0.01, 100.0)  # bounds of beta
 
 

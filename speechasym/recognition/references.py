@@ -58,7 +58,7 @@ def reference_phones(recogniser: Recogniser, cuts: "Iterable[Cut]") -> Reference
     """Return the pronunciations that the cuts need for their phones.
 
     Raises:
-        LabelError: a cut without phones where there is no lexicon, or without text.
+        LabelError: a cut without phones where no lexicon is given, or without text.
         LexiconError: a lexicon that cannot be read.
     """
     trained = recogniser.trained
@@ -69,7 +69,7 @@ def reference_phones(recogniser: Recogniser, cuts: "Iterable[Cut]") -> Reference
     for cut in cuts:
         own = [phone.label for phone in labels.timed_phones(cut, config)]
         if not own and not paths:
-            problem = "it has no phones, and there is no lexicon to read them from"
+            problem = "it has no phones, and no lexicon is given to read them from"
             if config.lexicon is not None:
                 problem = f"it has no phones, and the run's lexicon is not at {config.lexicon}"
             remedy = "Give a lexicon (--lexicon), or leave out the head phones"

@@ -142,7 +142,7 @@ class WordSearch:
         return float(cpu_search.likelihood(log_probs, *self._chain(words)[:4]))
 
     def spans(self, log_probs: NDArray[np.float32], words: Sequence[str]) -> list[WordSpan] | None:
-        """Return where each word is in the best alignment; None if there is no alignment."""
+        """Return where each word is in the best alignment; None if the words do not fit."""
         chain = self._chain(words)
         states = cpu_search.align(log_probs, *chain[:4])
         word_of_step = np.where(states >= 0, chain.word[states], -1)

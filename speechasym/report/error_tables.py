@@ -102,7 +102,7 @@ def errors(data: ReportData) -> Html:
             remark = f"{name} was evaluated on other cuts: its error rates are not comparable."
             parts.append(paragraph(remark, note=True))
     if max(len(s["speakers"]) for s in data.scores.values()) < 2:
-        remark = "There is no confidence interval: it needs at least two speakers."
+        remark = "A confidence interval needs at least two speakers."
         parts.append(paragraph(remark, note=True))
     else:
         parts.append(_by_speaker(data))

@@ -34,8 +34,10 @@ def test_a_process_may_have_no_share_of_a_batch(tmp_path, words):
     assert (tmp_path / "run" / "model.safetensors").exists()
 
 
-def test_a_process_says_that_another_has_ended():
-    in_two_processes(tiny.end_in_group)
+def test_a_process_says_that_another_has_ended(tmp_path):
+    in_two_processes(tiny.end_in_group, tmp_path / "said")
+    said = (tmp_path / "said").read_text()
+    assert said.startswith("process 0: another process of the run has ended")
 
 
 def test_two_processes_train_as_one(tmp_path, words):

@@ -160,7 +160,7 @@ def test_a_lexicon_beside_a_run(toy, tmp_path, capsys):
     cuts = write_cuts(tmp_path / "cuts.jsonl", [cut_of(path, "mass am")])
     call = ("evaluate", run, "--cuts", cuts, "--heads", "phones")
     code, _, err = called(capsys, *call)
-    assert code == 2 and "no lexicon to read them from. Give a lexicon (--lexicon)" in err
+    assert code == 2 and "no lexicon is given to read them from. Give a lexicon (--lexicon)" in err
     lines = [f"{word}  {' '.join(row)}\n" for word, rows in LEXICON.items() for row in rows]
     (tmp_path / "words.txt").write_text("".join(lines))
     code, given, _ = called(capsys, *call, "--lexicon", tmp_path / "words.txt")

@@ -6,17 +6,22 @@ Shapes: B utterances, S steps, V classes, L labels.
 
 [1] A. Graves et al., "Connectionist temporal classification: labelling unsegmented sequence data
     with recurrent neural networks", ICML, 2006.
+[2] D. Povey et al., "Purely sequence-trained neural networks for ASR based on lattice-free MMI",
+    Interspeech, 2016.
 """
 
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from speechasym.ops.cpu_any_sequence import any_sequence
 
 _ROWS = 64  # label rows scored at once by `log_likelihoods`, which bounds its memory
 
@@ -56,6 +61,39 @@ def loss(
     if not len(log_probs):
         return log_probs.sum() * 0, fits
     return F.ctc_loss(log_probs.transpose(0, 1), targets, lengths, counts, reduction="sum"), fits
+
+
+def rivals(log_probs: Tensor, lengths: Tensor, follow: NDArray[np.float64]) -> Tensor:
+    """Sum the log of `any_sequence` over utterances: of all symbols that could have been said.
+
+    `loss` plus this is the loss of maximum mutual information, without a lattice [2], up to a
+    constant: it makes what was said likely beside everything else, and not by itself.
+
+    Args:
+        log_probs: (B, S, V).
+        lengths: (B,) steps.
+        follow: (V, V) which symbols follow which, see `ops.ref.any_sequence`.
+    """
+    return cast("Tensor", _Rivals.apply(log_probs, lengths, follow))
+
+
+class _Rivals(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, log_probs: Tensor, lengths: Tensor, follow: NDArray[Any]) -> Tensor:
+        rows = log_probs.detach().float().cpu().numpy()
+        gradient, total = np.zeros_like(rows), 0.0
+        for row, found, length in zip(rows, gradient, lengths.tolist(), strict=True):
+            if length:
+                value, found[:length] = any_sequence(row[:length], follow)
+                total += value
+        ctx.save_for_backward(torch.from_numpy(gradient).to(log_probs))
+        return log_probs.new_tensor(total, dtype=torch.float32)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, weight: Tensor) -> tuple[Tensor, None, None]:
+        (gradient,) = ctx.saved_tensors
+        return weight * gradient, None, None
 
 
 def log_likelihoods(log_probs: Tensor, rows: Sequence[Sequence[int]]) -> list[float]:

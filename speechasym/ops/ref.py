@@ -340,6 +340,34 @@ def selective_scan(
     return y, now
 
 
+def any_sequence(log_probs: NDArray, follow: NDArray) -> float:
+    """Return the log of CTC's sum over all paths, each weighted by what a bigram gives its symbols.
+
+    A path has a class at each step; its symbols are what remains once repeats, and then blanks, are
+    left out. Two equal symbols in sequence need a blank between.
+
+    Args:
+        log_probs: (S, V) natural logarithms; class 0 is the blank.
+        follow: (V, V) probability that the second symbol follows the first. Row 0 is the beginning,
+            column 0 the end.
+    """
+    many = log_probs.shape[1]
+    sums = {(0, False): 1.0}  # by the last symbol, and whether the path ends with it
+    for row in np.exp(log_probs.astype(float)):
+        after: dict[tuple[int, bool], float] = {}
+        for (last, written), value in sums.items():
+            moves = [((last, False), row[0])]
+            if written:
+                moves.append(((last, True), row[last]))
+            for k in range(1, many):
+                if k != last or not written:
+                    moves.append(((k, True), row[k] * follow[last, k]))
+            for state, weight in moves:
+                after[state] = after.get(state, 0.0) + value * weight
+        sums = after
+    return float(np.log(sum(value * follow[last, 0] for (last, _), value in sums.items())))
+
+
 def attention_weights(
     scores: NDArray, visible: NDArray, law: str, beta: float, growth: float = 0.0, soft: float = 0.3
 ) -> NDArray:

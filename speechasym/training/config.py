@@ -242,6 +242,8 @@ class TrainConfig:
     model: ModelSettings = field(default_factory=lambda: presets.model_config({}))
     heads: HeadWeights = HeadWeights()
     framewise: float = 0.0  # weight of the framewise loss of phones; needs phones with times
+    # weight of what else phones and letters could have been, beside CTC's loss, see `ctc.rivals`
+    mmi: float = 0.0
     learning: LearningConfig = LearningConfig()
     grow: GrowConfig = field(default_factory=GrowConfig)
     # how the model is set before training, see docs/hierarchy.md; drawn: weights by torch's
@@ -280,6 +282,7 @@ class TrainConfig:
         check_range("averaging", self.averaging, "0.998", high=1, below=True)
         check_range("weight_decay", self.weight_decay, "0.01")
         check_range("framewise", self.framewise, "0 or 1")
+        check_range("mmi", self.mmi, "0 or 1")
         check_range("seed", self.seed, "0, 1, 2 ...", high=2**31, below=True)
         if self.initialise != "drawn" and not isinstance(self.model, HierarchyConfig):
             problem = f"{self.initialise} needs a model of levels, got {self.model.kind}"

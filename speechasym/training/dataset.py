@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
@@ -43,7 +44,7 @@ from speechasym.training.cut_index import BLOCK, CutIndex, IndexBuilder
 from speechasym.training.feature_store import FeatureStore, half
 from speechasym.training.labels import Inventory
 from speechasym.training.on_device import Batch, Samples
-from speechasym.training.symbols import Symbols, SymbolsBuilder, labelled
+from speechasym.training.symbols import Symbols, SymbolsBuilder, follow, labelled
 
 if TYPE_CHECKING:
     from lhotse.cut import Cut
@@ -91,6 +92,12 @@ class Dataset:
     def columns(self) -> int:
         """The number of columns of the features."""
         return len(self.config.features.columns())
+
+    @cached_property
+    def follow(self) -> dict[str, NDArray[np.float64]]:
+        """Which phones and letters follow which, see `symbols.follow`."""
+        heads = [head for head in ("phones", "letters") if head in self.symbols]
+        return {h: follow(self.symbols[h], len(self.inventories[h]) + 1) for h in heads}
 
     def reference(self, head: str, number: int) -> list[str]:
         """Return a cut's symbols for a head, unknown words included."""

@@ -261,7 +261,8 @@ def _step(
     signs = part.signs or signs_of_now()  # the lowest part decides for all
     if part.signs and stopped and group.watch is not None:
         group.watch.ask_to_stop()
-    task = Task(batch, totals, share, number, part.carry, signs, part.skipped)
+    follow = run.train.follow if config.mmi else {}
+    task = Task(batch, totals, share, number, part.carry, signs, part.skipped, follow)
     measured = None
     if learner.rule.meter and state.batch == 0 and group.is_first:
         measured = meter.measure(learner, task)

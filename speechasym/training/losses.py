@@ -6,14 +6,18 @@ Shapes: B utterances, F frames, F' steps of a head's output, V classes.
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as nnf
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from speechasym.levels import ctc
 from speechasym.training.config import TrainConfig
 from speechasym.training.on_device import Batch
 
+Follow = Mapping[str, NDArray[np.float64]]  # {head: (V, V) as `symbols.follow` returns it}
+NOTHING_FOLLOWS: Follow = {}
 SMOOTHING = 0.1  # of the framewise loss; without it the loss learns the training speakers by heart
 
 
@@ -53,6 +57,7 @@ def head_losses(
     config: TrainConfig,
     totals: Mapping[str, int],
     share: float,
+    follow: Follow = NOTHING_FOLLOWS,
 ) -> tuple[Tensor, dict[str, Tensor], dict[str, list[str]]]:
     """Compute the weighted losses of heads (log-probabilities and lengths), as `batch_loss`."""
     loss = torch.zeros((), device=batch.features.device)
@@ -65,6 +70,9 @@ def head_losses(
     steps = torch.stack([heads[head][1] for head in weights]).cpu()
     for (head, weight), lengths in zip(weights.items(), steps, strict=True):
         value, fits = ctc.loss(heads[head][0], lengths, *batch.targets[head])
+        if head in follow:
+            steps_ = torch.where(fits, lengths, 0)
+            value = value + config.mmi * ctc.rivals(heads[head][0], steps_, follow[head])
         value = value / totals[head]
         loss = loss + weight * value
         parts[head] = value.detach()
@@ -85,6 +93,7 @@ def batch_loss(
     totals: Mapping[str, int],
     share: float,
     device: torch.device,
+    follow: Follow = NOTHING_FOLLOWS,
     **options: Any,
 ) -> tuple[Tensor, dict[str, Tensor], dict[str, list[str]]]:
     """Compute the loss of this process's share of a batch, if any.
@@ -92,6 +101,7 @@ def batch_loss(
     Args:
         totals: {head: labels} of the whole batch.
         share: of the whole batch's seconds.
+        follow: {head: which symbols follow which} in the training set, if the loss needs it.
         options: for the model.
 
     Returns:
@@ -106,7 +116,7 @@ def batch_loss(
     with autocast(device, config.precision):
         output = model(batch.features, batch.lengths, **options)
     spans = output.spans if config.framewise else {}  # other models need not have any
-    value, found, left_out = head_losses(output.heads, spans, batch, config, totals, share)
+    value, found, left_out = head_losses(output.heads, spans, batch, config, totals, share, follow)
     loss, parts = loss + value, parts | found
     for value in output.losses.values():
         loss = loss + share * value

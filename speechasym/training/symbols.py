@@ -6,7 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import count
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from speechasym.language.ngrams import UNKNOWN
@@ -51,3 +53,19 @@ def labelled(rows: Rows, counts: Mapping[str, int], inventory: Sequence[str], wh
         log.warning("%s %s not in the model's inventory: each counts as an error", what, names)
     other = known.get(UNKNOWN, 0)
     return Symbols(list(counts), rows, torch.tensor([known.get(s, other) for s in counts]))
+
+
+def follow(symbols: Symbols, classes: int) -> NDArray[np.float64]:
+    """Return how probable it is that a symbol follows another (classes, classes), by Witten-Bell.
+
+    Row 0 is the beginning of a cut, column 0 its end.
+    """
+    counts = np.zeros((classes, classes))
+    known = symbols.labels.numpy()
+    for number in range(len(symbols.rows)):
+        row = known[symbols.rows[number]]
+        edged = np.concatenate([[0], row[row > 0], [0]])
+        np.add.at(counts, (edged[:-1], edged[1:]), 1)
+    alone = (counts.sum(0) + 1) / (counts.sum() + classes)
+    kinds = (counts > 0).sum(1, keepdims=True) + 1
+    return (counts + kinds * alone) / (counts.sum(1, keepdims=True) + kinds)

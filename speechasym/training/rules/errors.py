@@ -25,7 +25,7 @@ from speechasym.levels.events import Steps
 from speechasym.levels.hierarchy import HeadOutput
 from speechasym.training.checkpoints import with_prefix
 from speechasym.training.config import TrainConfig
-from speechasym.training.losses import framewise, head_losses
+from speechasym.training.losses import NOTHING_FOLLOWS, Follow, framewise, head_losses
 from speechasym.training.on_device import Batch
 from speechasym.training.rules.nets import StageNets
 
@@ -44,6 +44,7 @@ class Task(NamedTuple):
     carry: Carry | None = None  # that the lowest stage of this process receives, if not features
     signs: tuple[float, float] = (0.0, 0.0)  # whether to stop; s of training so far
     skipped: Mapping[str, str] = {}  # {cut: why it cannot be read}
+    follow: Follow = NOTHING_FOLLOWS  # of the training set, if `mmi` needs it
 
 
 Found = tuple[Tensor, dict[str, Tensor], dict[str, list[str]]]  # as `batch_loss` returns them
@@ -53,7 +54,7 @@ def model_errors(output: StageOutput, task: Task, config: TrainConfig) -> Found:
     """Return the losses of the model's own heads and levels at a stage: those of backprop."""
     assert task.batch is not None
     loss, parts, left_out = head_losses(
-        output.heads, output.spans, task.batch, config, task.totals, task.share
+        output.heads, output.spans, task.batch, config, task.totals, task.share, task.follow
     )
     for value in output.losses.values():
         loss = loss + task.share * value
@@ -73,18 +74,22 @@ def stage_errors(output: StageOutput, nets: StageNets, task: Task, config: Train
     local = torch.zeros_like(loss)
     steps, weight = output.steps, learning.inter or 1
 
+    def read(heads: Mapping[str, HeadOutput], spans: Mapping[str, HeadOutput]) -> Tensor:
+        totals, follow = task.totals, task.follow
+        return head_losses(heads, spans, batch, config, totals, share, follow)[0]
+
     def own_head(y: Tensor) -> Tensor:
         heads, spans = nets.heads(replace(steps, y=y))
         value = torch.zeros_like(loss)
         if "ctc" in learning.local or "phones" not in heads:
-            value = value + head_losses(heads, spans, batch, config, task.totals, share)[0]
+            value = value + read(heads, spans)
         if "framewise" in learning.local and "phones" in heads:
             value = value + share * _framewise(heads, spans, batch)
         return weight * value
 
     def imitated(y: Tensor) -> Tensor:
         heads, spans = nets.imitation(replace(output.carry.steps, y=y))
-        value = head_losses(heads, spans, batch, config, task.totals, share)[0]
+        value = read(heads, spans)
         parts["global"] = value.detach()
         return learning.weight * value
 

@@ -154,7 +154,14 @@ class Learner:
             torch.manual_seed((config.seed * 1_000_003 + task.number) * 4096 + self.group.rank)
             options = {"probes": self.probes} if self.probes else {}
             return losses.batch_loss(
-                self.model, task.batch, config, task.totals, task.share, self.device, **options
+                self.model,
+                task.batch,
+                config,
+                task.totals,
+                task.share,
+                self.device,
+                task.follow,
+                **options,
             )
         total, parts, left_out = self._nothing()
         if task.batch is None:

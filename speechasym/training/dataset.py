@@ -95,8 +95,8 @@ class Dataset:
 
     @cached_property
     def follow(self) -> dict[str, NDArray[np.float64]]:
-        """Which phones and letters follow which, see `symbols.follow`."""
-        heads = [head for head in ("phones", "letters") if head in self.symbols]
+        """Which phones follow which, see `symbols.follow`."""
+        heads = [head for head in ("phones",) if head in self.symbols]
         return {h: follow(self.symbols[h], len(self.inventories[h]) + 1) for h in heads}
 
     def reference(self, head: str, number: int) -> list[str]:

@@ -75,7 +75,9 @@ def first_pass(recogniser: Recogniser, cuts: Path) -> list[Utterance]:
         samples = cut.resample(recogniser.trained.feature_config.sample_rate).load_audio()[0]
         output = recogniser.trained.output(recogniser.trained.features(samples))
         heads = decoder.config.heads
-        posteriors = {h: recogniser.trained.posteriors(output, h).log_probs for h in heads}
+        posteriors = {
+            h: recogniser.trained.posteriors(output, h, alone=True).log_probs for h in heads
+        }
         speaker = cut.supervisions[0].speaker
         result.append(Utterance(cut.id, speaker, words_of(cut), decoder.decode(posteriors)))
     return result

@@ -23,6 +23,7 @@ from torch.autograd.function import once_differentiable
 
 from speechasym.ops.cpu_any_sequence import any_sequence
 
+LEAST = 1e-10  # posterior in sequence
 _ROWS = 64  # label rows scored at once by `log_likelihoods`, which bounds its memory
 
 
@@ -199,18 +200,33 @@ def _forward(log_probs: NDArray[Any], labels: NDArray[Any]) -> NDArray[np.float6
     return sums
 
 
-def greedy(log_probs: Tensor, lengths: Tensor) -> list[list[int]]:
+def in_sequence(log_probs: Tensor, follow: NDArray[np.float64]) -> Tensor:
+    """Return log p (S, V) of each class at each step, given all steps and what follows what.
+
+    They are shares of the sum of `ops.ref.any_sequence`: the posteriors by which a head trained
+    beside its `rivals` is read. Args: log_probs (S, V), follow (V, V).
+    """
+    if not len(log_probs):
+        return log_probs
+    _, shares = any_sequence(log_probs.detach().float().cpu().numpy(), follow)
+    return torch.from_numpy(shares).clamp(min=LEAST).log().to(log_probs)
+
+
+def greedy(
+    log_probs: Tensor, lengths: Tensor, follow: NDArray[np.float64] | None = None
+) -> list[list[int]]:
     """Return the labels of each utterance's best path.
 
     Args:
         log_probs: (B, S, V).
         lengths: (B,) steps.
+        follow: (V, V) to read steps `in_sequence`; None: each by itself.
     """
-    best = log_probs.argmax(-1).cpu()  # (B, S)
-    return [
-        [label for _, _, label in runs(path[:length])]
-        for path, length in zip(best, lengths.tolist(), strict=True)
-    ]
+    labels = []
+    for row, length in zip(log_probs, lengths.tolist(), strict=True):
+        known = row[:length] if follow is None else in_sequence(row[:length], follow)
+        labels.append([label for _, _, label in runs(known.argmax(-1).cpu())])
+    return labels
 
 
 def runs(path: Tensor) -> list[tuple[int, int, int]]:

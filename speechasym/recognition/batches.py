@@ -132,11 +132,13 @@ def _recognise(
         too_much = ConfigError("batch_seconds", problem, "Lower it")
         with torch.no_grad(), environment.memory_errors_as(too_much):
             output = recogniser.trained.model(batch.features.to(place), batch.lengths.to(place))
-        inventories = recogniser.trained.inventories
+        inventories, follow = recogniser.trained.inventories, recogniser.trained.follow
         rows: dict[str, Rows] = {
             head: {
                 name: ctc.symbols(row, inventories[head])
-                for name, row in zip(batch.ids, ctc.greedy(*output.heads[head]), strict=True)
+                for name, row in zip(
+                    batch.ids, ctc.greedy(*output.heads[head], follow.get(head)), strict=True
+                )
             }
             for head in of_run
         }

@@ -33,6 +33,10 @@ def open_runs(runs: Runs) -> TrainedModel:
     first, *others = members
     if not others:
         return first
+    for member in members:
+        if member.follow:
+            problem = "was trained beside rivals, and several runs weigh what CTC alone says"
+            raise ConfigError(member.folder, problem, "Give runs trained with mmi=0")
     for number, member in enumerate(members):
         if any(member.fingerprint == other.fingerprint for other in members[:number]):
             problem = "is given twice, and would be heard twice"

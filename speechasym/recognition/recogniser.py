@@ -100,7 +100,10 @@ class Recogniser:
         if self.lm is None:
             return None
         heads = self.trained.inventories
-        return open_decoder(heads, self.lexicon, self.lm, self._config, spelling=self.spelling)
+        return open_decoder(
+            heads, self.lexicon, self.lm, self._config, spelling=self.spelling,
+            mmi=self.trained.follow,
+        )  # fmt: skip
 
     @property
     def heads(self) -> list[str]:

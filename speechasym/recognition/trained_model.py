@@ -6,7 +6,7 @@ units, K slots of a head, V classes (0 is CTC's blank).
 
 import json
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import is_dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from speechasym.errors import CheckpointError, ConfigError
 from speechasym.feature_extraction.sets import FeatureConfig, FilterbankFeatures
-from speechasym.levels import hierarchy
+from speechasym.levels import ctc, hierarchy
 from speechasym.levels.events import shared_frames
 from speechasym.levels.level import ModelOutput
 from speechasym.levels.streaming import StreamState
@@ -67,6 +67,7 @@ class TrainedModel(NamedTuple):
     inventories: Inventory  # {head: symbols}
     fingerprint: str  # sha256 of the model's tensors
     members: tuple["TrainedModel", ...] = ()  # runs that read together; the first has the folder
+    follow: Mapping[str, NDArray[np.float64]] = {}  # {head: as `symbols.follow`}, if by MMI
 
     @property
     def name(self) -> str:
@@ -146,11 +147,23 @@ class TrainedModel(NamedTuple):
         output, state = self.model.stream(features.to(device), state, last)
         return output if device.type == "cpu" else _moved(output, "cpu"), state
 
-    def posteriors(self, output: ModelOutput, head: str, offset: float = 0.0) -> Posteriors:
-        """Return what a head reads, from the output for features that begin at `offset` s."""
+    def posteriors(
+        self, output: ModelOutput, head: str, offset: float = 0.0, alone: bool = False
+    ) -> Posteriors:
+        """Return what a head reads, from the output for features that begin at `offset` s.
+
+        alone: without what the run knows of which symbols follow which, as a search needs it.
+        """
         log_probs, frames = step_frames(output, head)
+        if not alone:
+            log_probs = self.in_sequence(head, log_probs)
         times = np.maximum(0.0, frames / self.feature_config.rate + (offset - self.delay))
         return Posteriors(log_probs, times, ("", *self.inventories[head]))
+
+    def in_sequence(self, head: str, log_probs: Tensor) -> Tensor:
+        """Return log_probs (S, V) as posteriors given all steps, if the head learned by MMI."""
+        follow = self.follow.get(head)
+        return log_probs if follow is None else ctc.in_sequence(log_probs, follow)
 
     def activations(self, rows: NDArray[np.float32]) -> list[LevelActivations]:
         """Return what each level computes for features (F, D), lowest first.
@@ -167,7 +180,7 @@ class TrainedModel(NamedTuple):
             for name, (log_probs, _) in output.heads.items():
                 head = getattr(self.model.config.heads, name)
                 if head.level == number:
-                    row = log_probs[0, : steps * head.slots]
+                    row = self.in_sequence(name, log_probs[0, : steps * head.slots])
                     posteriors[name] = row.unflatten(0, (steps, head.slots))
             units = None if level.activation is None else level.activation[0, :steps]
             frames = torch.stack([level.start[0, :steps], level.end[0, :steps]], 1)
@@ -202,7 +215,8 @@ def open_run(run: str | Path | TrainedModel | None) -> TrainedModel:
     model, config, inventories = models.open_model(folder)
     meta = json.loads((folder / checkpoints.MODEL_META).read_text("utf-8"))
     heads = {head: inventories[head] for head in HEADS if head in inventories}
-    return TrainedModel(folder, model, config, heads, meta["sha256"])
+    follow = {head: np.array(rows) for head, rows in meta.get("follow", {}).items()}
+    return TrainedModel(folder, model, config, heads, meta["sha256"], follow=follow)
 
 
 def check_head(head: str, known: Collection[str], option: str, run: object = "the run") -> None:

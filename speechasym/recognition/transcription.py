@@ -144,7 +144,7 @@ def transcribe_blocks(
                 read[head] = best_path(trained.posteriors(output, head, offset))
             if decoder is not None:
                 needed = decoder.config.heads
-                posteriors = {h: trained.posteriors(output, h, offset) for h in needed}
+                posteriors = {h: trained.posteriors(output, h, offset, alone=True) for h in needed}
                 read[BY_LEXICON] = words_by_lexicon(posteriors, decoder)
         for head in names:
             reach = 0.0 if after_silence or segment.silent else MARGIN_S / 2

@@ -365,7 +365,13 @@ def _validate(
             monitor = Monitor(run.model, run.dev)
         with run.average.applied(run.model):
             result = validation.evaluate(
-                run.model, run.dev, seconds, run.to_device, config.precision, monitor
+                run.model,
+                run.dev,
+                seconds,
+                run.to_device,
+                config.precision,
+                monitor,
+                run.train.follow if config.mmi else {},
             )
             watched = monitor.line() if monitor else {}
         numbers = [part[head] for part in result for head in heads]

@@ -137,7 +137,9 @@ def _differences(old: Any, new: Any) -> Iterator[tuple[str, Any, Any]]:
 
 def _meta(run: Run) -> dict[str, Any]:
     """Return what describes the tensors of a checkpoint, and of the model."""
-    return {
+    follow = run.train.follow if run.config.mmi else {}
+    known = {"follow": {head: table.tolist() for head, table in follow.items()}} if follow else {}
+    return known | {
         "config": to_dict(run.config),
         "inventories": {head: list(symbols) for head, symbols in run.train.inventories.items()},
         "columns": run.train.columns,

@@ -10,7 +10,7 @@ from torch import nn
 from speechasym.errors import ConfigError, TrainingError
 from speechasym.levels import ctc
 from speechasym.training.dataset import Dataset
-from speechasym.training.losses import autocast
+from speechasym.training.losses import NOTHING_FOLLOWS, Follow, autocast
 from speechasym.training.monitor import Monitor
 from speechasym.training.on_device import ON_CPU, Batch, DeviceBatches
 from speechasym.training.streaming import in_order
@@ -24,10 +24,11 @@ def evaluate(
     device: DeviceBatches = ON_CPU,
     precision: str = "float32",
     monitor: Monitor | None = None,
+    follow: Follow = NOTHING_FOLLOWS,
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Return {head: CTC loss, nats per label}, {head: error rate of greedy decoding}.
 
-    The monitor, if any, watches.
+    The monitor, if any, watches. `follow`: of the heads that are read in sequence.
 
     Unknown words stay in the reference, so that <unk> is always an error. The model's mode is
     restored.
@@ -50,7 +51,8 @@ def evaluate(
                 loss, fits = ctc.loss(log_probs, steps, *batch.targets[head])
                 losses[head] += float(loss)
                 labels[head] += int(batch.targets[head][1][fits].sum())
-                for name, row in zip(batch.ids, ctc.greedy(log_probs, steps), strict=True):
+                rows = ctc.greedy(log_probs, steps, follow.get(head))
+                for name, row in zip(batch.ids, rows, strict=True):
                     symbols, known = (
                         ctc.symbols(row, inventory),
                         data.reference(head, numbers[name]),

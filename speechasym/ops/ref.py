@@ -341,30 +341,21 @@ def selective_scan(
 
 
 def any_sequence(log_probs: NDArray, follow: NDArray) -> float:
-    """Return the log of CTC's sum over all paths, each weighted by what a bigram gives its symbols.
+    """Return the log of CTC's sum over all paths, each weighted by a bigram of its symbols.
 
-    A path has a class at each step; its symbols are what remains once repeats, and then blanks, are
-    left out. Two equal symbols in sequence need a blank between.
-
-    Args:
-        log_probs: (S, V) natural logarithms; class 0 is the blank.
-        follow: (V, V) probability that the second symbol follows the first. Row 0 is the beginning,
-            column 0 the end.
+    Args: log_probs (S, V) natural logarithms; follow (V, V) how probable the second symbol is after
+    the first, or at the beginning (row 0), and the end (column 0). Class 0 is the blank.
     """
-    many = log_probs.shape[1]
     sums = {(0, False): 1.0}  # by the last symbol, and whether the path ends with it
     for row in np.exp(log_probs.astype(float)):
-        after: dict[tuple[int, bool], float] = {}
-        for (last, written), value in sums.items():
-            moves = [((last, False), row[0])]
-            if written:
-                moves.append(((last, True), row[last]))
-            for k in range(1, many):
-                if k != last or not written:
-                    moves.append(((k, True), row[k] * follow[last, k]))
-            for state, weight in moves:
-                after[state] = after.get(state, 0.0) + value * weight
-        sums = after
+        before, sums = sums, {}
+        for (last, written), value in before.items():
+            moves = {(last, False): row[0]} | ({(last, True): row[last]} if written else {})
+            new = [k for k in range(1, len(row)) if k != last or not written]
+            for state, weight in (
+                moves | {(k, True): row[k] * follow[last, k] for k in new}
+            ).items():
+                sums[state] = sums.get(state, 0.0) + value * weight
     return float(np.log(sum(value * follow[last, 0] for (last, _), value in sums.items())))
 
 
@@ -393,10 +384,8 @@ def attention_weights(
         low, high = -1.0, 0.0
         for _ in range(100):
             middle = (low + high) / 2
-            if sum(max(0.0, -d / (2 * beta) - middle) ** 2 for d in x) >= 1:
-                low = middle
-            else:
-                high = middle
+            enough = sum(max(0.0, -d / (2 * beta) - middle) ** 2 for d in x) >= 1
+            low, high = (middle, high) if enough else (low, middle)
         weight = [max(0.0, -d / (2 * beta) - low) ** 2 for d in x]
     elif law == "power":
         weight = []

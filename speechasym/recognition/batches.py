@@ -132,16 +132,13 @@ def _recognise(
         too_much = ConfigError("batch_seconds", problem, "Lower it")
         with torch.no_grad(), environment.memory_errors_as(too_much):
             output = recogniser.trained.model(batch.features.to(place), batch.lengths.to(place))
-        inventories, follow = recogniser.trained.inventories, recogniser.trained.follow
-        rows: dict[str, Rows] = {
-            head: {
-                name: ctc.symbols(row, inventories[head])
-                for name, row in zip(
-                    batch.ids, ctc.greedy(*output.heads[head], follow.get(head)), strict=True
-                )
-            }
-            for head in of_run
-        }
+        trained = recogniser.trained
+        rows: dict[str, Rows] = {}
+        for head in of_run:
+            log_probs, counts = output.heads[head]
+            labels = ctc.greedy(log_probs, counts, trained.follow.get(head))
+            symbols = [ctc.symbols(row, trained.inventories[head]) for row in labels]
+            rows[head] = dict(zip(batch.ids, symbols, strict=True))
         sums, modelled = _level_sums(output.levels), time.monotonic()
         if decoder is not None:
             rows[BY_LEXICON] = _words(decoder, batch.ids, output)

@@ -208,9 +208,8 @@ class Decoder:
 
     def as_json(self) -> dict[str, Any]:
         """Return settings, files with their checksums, and numbers of words."""
-        content: dict[str, Any] = {
-            "settings": asdict(self.config) | {"blank_penalty": self.penalties}
-        }
+        settings = asdict(self.config) | {"blank_penalty": self.penalties}
+        content: dict[str, Any] = {"settings": settings}
         for name, path in zip(("lexicon", "lm"), self.paths, strict=True):
             content[name] = None if path is None else str(path)
             content[f"{name}_sha256"] = None if path is None else files.sha256(path)

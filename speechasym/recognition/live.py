@@ -315,10 +315,12 @@ def check(trained: TrainedModel) -> None:
     if model.kind == "levels" and not all(level.block.causal for level in model.levels):
         problems.append("its levels need later frames")
         remedies.append("model.every.block.causal=true")
+    if trained.follow:
+        problems.append("it reads phones by what follows them")
+        remedies.append("mmi=0")
     if problems:
-        problem = f"cannot read live: {' and '.join(problems)}"
         remedy = f"Give a run trained with --set {' '.join(remedies)} (docs/live.md)"
-        raise ConfigError(trained.name, problem, remedy)
+        raise ConfigError(trained.name, f"cannot read live: {' and '.join(problems)}", remedy)
     if model.kind == "custom":
         raise ConfigError(trained.name, "its model cannot read live", "Train a hierarchy")
     streaming.check(model)

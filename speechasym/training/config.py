@@ -242,8 +242,7 @@ class TrainConfig:
     model: ModelSettings = field(default_factory=lambda: presets.model_config({}))
     heads: HeadWeights = HeadWeights()
     framewise: float = 0.0  # weight of the framewise loss of phones; needs phones with times
-    # weight of what else phones and letters could have been, beside CTC's loss, see `ctc.rivals`
-    mmi: float = 0.0
+    mmi: float = 0.0  # weight of what else phones could have been, beside CTC, see `ctc.rivals`
     learning: LearningConfig = LearningConfig()
     grow: GrowConfig = field(default_factory=GrowConfig)
     # how the model is set before training, see docs/hierarchy.md; drawn: weights by torch's

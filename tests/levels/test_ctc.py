@@ -2,13 +2,15 @@
 
 import math
 import random
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
 import torch
 
 from speechasym.levels import ctc
+from speechasym.ops import ref
+from speechasym.ops.cpu_any_sequence import any_sequence
 
 
 def paths(log_probs, labels):
@@ -108,3 +110,52 @@ def test_edits_of_an_answer_have_the_likelihood_of_the_whole_new_one(seed):
     values = ctc.Edits(readings, labels)(parts)
     for log_probs, column in zip(readings, values.T, strict=True):
         np.testing.assert_allclose(column, ctc.log_likelihoods(log_probs, rows), rtol=1e-9)
+
+
+def bigram(classes, seed=0):
+    return np.random.default_rng(seed).dirichlet(np.ones(classes), classes)
+
+
+def test_any_sequence_is_the_sum_over_all_sequences():
+    log_probs = torch.randn(5, 4, generator=torch.Generator().manual_seed(2)).log_softmax(-1)
+    follow, total = bigram(4), 0.0
+    for length in range(6):
+        for labels in product((1, 2, 3), repeat=length):
+            edged = (0, *labels, 0)
+            weight = math.prod(follow[a, b] for a, b in pairwise(edged))
+            total += weight * sum(math.exp(score) for score, _ in paths(log_probs, labels))
+    want = ref.any_sequence(log_probs.numpy(), follow)
+    assert want == pytest.approx(math.log(total), rel=1e-9)
+    assert any_sequence(log_probs.numpy(), follow)[0] == pytest.approx(want, rel=1e-6)
+
+
+def test_rivals_and_their_gradient():
+    generator = torch.Generator().manual_seed(3)
+    log_probs = torch.randn(2, 9, 6, generator=generator).log_softmax(-1).double()
+    lengths, follow = torch.tensor([9, 0]), bigram(6, 1)
+    log_probs.requires_grad_()
+    total = ctc.rivals(log_probs, lengths, follow)
+    want = ref.any_sequence(log_probs[0].detach().numpy(), follow)
+    assert float(total.detach()) == pytest.approx(want, rel=1e-5)
+    (gradient,) = torch.autograd.grad(2 * total, log_probs)
+    assert not gradient[1].any()
+    for step, k in ((0, 0), (4, 2), (8, 5)):
+        sides = []
+        for sign in (1, -1):
+            moved = log_probs[0].detach().numpy().copy()
+            moved[step, k] += sign * 1e-5
+            sides.append(ref.any_sequence(moved, follow))
+        assert float(gradient[0, step, k]) == pytest.approx((sides[0] - sides[1]) / 1e-5, abs=1e-4)
+
+
+def test_read_in_sequence():
+    """What nothing may follow is not read, however loud it is by itself."""
+    loud = torch.tensor([[0.1, 0.8, 0.1], [0.5, 0.1, 0.4], [0.1, 0.5, 0.4]]).log()
+    never_twice = np.array([[0.2, 0.4, 0.4], [0.5, 0.0, 0.5], [0.5, 0.5, 0.0]])
+    shares = ctc.in_sequence(loud, never_twice).exp()
+    torch.testing.assert_close(shares.sum(-1), torch.ones(3))
+    batch = loud.expand(2, -1, -1)
+    assert ctc.greedy(batch, torch.tensor([3, 0])) == [[1, 1], []]
+    assert ctc.greedy(batch, torch.tensor([3, 1]), never_twice)[1] == [1]
+    assert ctc.greedy(batch, torch.tensor([3, 0]), never_twice)[0] != [1, 1]
+    assert len(ctc.in_sequence(loud[:0], never_twice)) == 0

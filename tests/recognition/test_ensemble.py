@@ -100,3 +100,6 @@ def test_what_several_runs_cannot_do(trained, other):
         both.align(x, "mass")
     with pytest.raises(ConfigError, match="has no levels"):
         both.activations(x)
+    by_mmi = other._replace(follow={"phones": np.eye(3)})
+    with pytest.raises(ConfigError, match=r"beside rivals.* mmi=0"):
+        Recogniser([trained, by_mmi])

@@ -194,6 +194,8 @@ def test_what_cannot_read_live(trained, toy):
     remedy = r".*--set data.features.normalise=running model.every.block.causal=true"
     with pytest.raises(ConfigError, match=both + remedy):
         transcribe_live("x.wav", toy / "run")
+    with pytest.raises(ConfigError, match=r"phones by what follows them.* mmi=0"):
+        transcribe_live("x.wav", Recogniser(trained._replace(follow={"phones": np.eye(3)})))
     with pytest.raises(ConfigError, match="pretrained model: cannot read live"):
         transcribe_live("x.wav")
     with pytest.raises(ConfigError, match="several runs cannot read live together"):

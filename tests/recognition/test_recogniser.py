@@ -65,6 +65,23 @@ def test_confidence_is_the_mean_posterior_of_the_steps(recogniser, samples):
     )
 
 
+def test_phones_in_sequence(recogniser, samples):
+    """A run by MMI reads phones by which follow which; its search takes them by themselves."""
+    trained, symbols = recogniser.trained, recogniser.trained.inventories["phones"]
+    first = recogniser.transcribe(samples, RATE).phones[0].label
+    follow = np.full((len(symbols) + 1, len(symbols) + 1), 0.1)
+    follow[0, symbols.index(first) + 1] = 0
+    by_mmi = trained._replace(follow={"phones": follow})
+    assert Recogniser(by_mmi).transcribe(samples, RATE).phones[0].label != first
+    output = trained.output(trained.features(samples))
+    alone = by_mmi.posteriors(output, "phones", alone=True).log_probs
+    assert torch.equal(alone, trained.posteriors(output, "phones").log_probs)
+    in_sequence = by_mmi.posteriors(output, "phones").log_probs
+    assert not torch.equal(alone, in_sequence)
+    level = by_mmi.activations(trained.features(samples))[0]
+    assert torch.equal(level.log_posteriors["phones"].flatten(0, 1), in_sequence)
+
+
 def test_posteriors_have_times_and_symbols(recogniser, samples):
     for head in ("phones", "letters", "words"):
         log_probs, times, symbols = recogniser.posteriors(samples, RATE, head)

@@ -6,7 +6,9 @@ import multiprocessing
 import random
 import signal
 import time
+from itertools import pairwise
 
+import numpy as np
 import pytest
 import tiny
 import torch
@@ -81,6 +83,24 @@ def test_stopped_and_resumed_is_the_same_run(tmp_path, words, monkeypatch, numbe
     tiny.same(tmp_path / "whole", tmp_path / "cut")
     again = tiny.run(words, tmp_path / "cut", *SPEEDS, resume=True)  # over: nothing happens
     assert again == end
+
+
+def test_it_learns_beside_rivals(tmp_path, words):
+    """The run keeps which phones follow which, and is read by it."""
+    config = tiny.config(words, "epochs=12", "learning_rate=0.02", "mmi=1")
+    result = loop.train(config, tmp_path, build=tiny.build)
+    assert result["best"] < 0.1
+    meta = json.loads((tmp_path / checkpoints.MODEL_META).read_text())
+    follow = np.array(meta["follow"]["phones"])
+    np.testing.assert_allclose(follow.sum(1), 1)
+    data = dataset.load(config.data, config.data.train, ["phones"])
+    np.testing.assert_array_equal(follow, data.follow["phones"])
+    rows = [["", *data.reference("phones", n), ""] for n in range(len(data))]
+    pairs = {pair for row in rows for pair in pairwise(row)}
+    names = ["", *data.inventories["phones"]]
+    known = [[(a, b) in pairs for b in names] for a in names]
+    for row, seen in zip(follow, known, strict=True):
+        assert row[np.array(seen)].min() > row[~np.array(seen)].max(initial=0)
 
 
 def test_killed_and_resumed_is_the_same_run(tmp_path, words):

@@ -153,16 +153,8 @@ class Learner:
         if not self.rule.divides:
             torch.manual_seed((config.seed * 1_000_003 + task.number) * 4096 + self.group.rank)
             options = {"probes": self.probes} if self.probes else {}
-            return losses.batch_loss(
-                self.model,
-                task.batch,
-                config,
-                task.totals,
-                task.share,
-                self.device,
-                task.follow,
-                **options,
-            )
+            given = (task.totals, task.share, self.device, task.follow)
+            return losses.batch_loss(self.model, task.batch, config, *given, **options)
         total, parts, left_out = self._nothing()
         if task.batch is None:
             return total, parts, left_out

@@ -286,8 +286,7 @@ def hold(a: NDArray, width: float, state: int = -1) -> tuple[NDArray[np.int64], 
         width: margin that another unit needs, >= 0, in the unit of `a`.
         state: winner before the first step; -1: none.
 
-    Returns:
-        winners (F,), and the last of them.
+    Returns winners (F,), and the last of them.
     """
     winner = np.empty(len(a), np.int64)
     for t in range(len(a)):
@@ -352,9 +351,8 @@ def any_sequence(log_probs: NDArray, follow: NDArray) -> float:
         for (last, written), value in before.items():
             moves = {(last, False): row[0]} | ({(last, True): row[last]} if written else {})
             new = [k for k in range(1, len(row)) if k != last or not written]
-            for state, weight in (
-                moves | {(k, True): row[k] * follow[last, k] for k in new}
-            ).items():
+            moves |= {(k, True): row[k] * follow[last, k] for k in new}
+            for state, weight in moves.items():
                 sums[state] = sums.get(state, 0.0) + value * weight
     return float(np.log(sum(value * follow[last, 0] for (last, _), value in sums.items())))
 
@@ -368,12 +366,10 @@ def attention_weights(
         scores: (M,), larger is stronger.
         visible: (M,) bool, at least one True; N is their number.
         law: geometric, pareto, power or entmax (1.5).
-        beta: > 0, of one key; it is divided by 1 + growth log N.
-        growth: >= 0.
+        beta: > 0, of one key; it is divided by 1 + growth log N, growth >= 0.
         soft: width of the ranks of the power law, in the unit of scores.
 
-    Returns:
-        (M,) weights that sum to 1, 0 where nothing is visible.
+    Returns weights (M,) that sum to 1, 0 where nothing is visible.
     """
     keys = [k for k in range(len(scores)) if visible[k]]
     beta = beta / (1 + growth * np.log(len(keys)))
@@ -396,10 +392,9 @@ def attention_weights(
                 if j != i:
                     rank += np.exp(u) / 2 if u < 0 else 1 - np.exp(-u) / 2
             weight.append(rank ** (-1 / beta))
-        weight = [w / sum(weight) for w in weight]
     else:
         weight = [np.exp(-(np.log1p(d) if law == "pareto" else d) / beta) for d in x]
-        weight = [w / sum(weight) for w in weight]
+    weight = weight if law == "entmax" else [w / sum(weight) for w in weight]
     out = np.zeros(len(scores))
     out[keys] = weight
     return out

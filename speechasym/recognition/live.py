@@ -39,7 +39,7 @@ from speechasym.recognition.transcription import (
     best_path,
     spread,
     words_by_lexicon,
-)
+)  # fmt: skip
 
 FRAMES = 12  # read at once: 120 ms; fewer take more computing, most of which is by call
 PAUSE_S = 0.6  # an utterance ends after so much time without a symbol,
@@ -154,7 +154,7 @@ class LiveTranscription:
         for x in self.source:
             if self._stopped:
                 return
-            # short blocks, so that files read at once are no less live
+            # in short blocks, so that files read at once are no less live
             yield from (x[i : i + self._block] for i in range(0, len(x), self._block))
 
     def _read(self, rows: NDArray, before: NDArray, frame: int) -> Iterator[LiveResult]:
@@ -329,8 +329,7 @@ def check(trained: TrainedModel) -> None:
         raise ConfigError("data.features.features", problem, "Train with asymmetry or logmel")
     for number, level in enumerate(getattr(model, "levels", ())):
         if "attention" in level.functions and level.block.window is None:
-            problem = "attention to everything before needs ever more memory"
-            place = f"model.levels.{number}.block.window"
+            place, problem = f"model.levels.{number}.block.window", "needs ever more memory"
             raise ConfigError(place, problem, "Train with model.every.block.window=100")
 
 

@@ -153,8 +153,10 @@ class Learner:
         if not self.rule.divides:
             torch.manual_seed((config.seed * 1_000_003 + task.number) * 4096 + self.group.rank)
             options = {"probes": self.probes} if self.probes else {}
-            given = (task.totals, task.share, self.device, task.follow)
-            return losses.batch_loss(self.model, task.batch, config, *given, **options)
+            return losses.batch_loss(
+                self.model, task.batch, config, task.totals, task.share, self.device, task.follow,
+                **options,
+            )  # fmt: skip
         total, parts, left_out = self._nothing()
         if task.batch is None:
             return total, parts, left_out
@@ -236,8 +238,7 @@ class Learner:
     def stage_gradients(self, compute: Callable[[], object]) -> list[dict[str, Tensor]]:
         """Return the gradients that `compute` adds to the model's parameters, by stage.
 
-        Parameters of the nets are left out; gradients, buffers and late errors are as before
-        afterwards.
+        Those of the nets are left out; gradients, buffers and late errors stay as they were.
         """
         before, kept = [self._kept_buffers(stage) for stage in self.stages], self.late.copy()
         self.trial = True

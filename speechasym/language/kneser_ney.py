@@ -62,6 +62,7 @@ def estimate(
     *,
     vocabulary: Collection[str] | None = None,
     least: int = 1,
+    least_bigram: int = 1,
 ) -> NgramModel:
     """Estimate an n-gram model.
 
@@ -81,6 +82,7 @@ def estimate(
         vocabulary: the words to know, seen or not; all others count as <unk>. None: all seen.
         least: n-grams of three words and more that occur less often are pruned: their mass goes to
             the back-off. Discounts are computed before.
+        least_bigram: likewise for two words; at most `least`, as three words need their first two.
 
     Raises:
         ConfigError: no sentences, an option out of range, an empty vocabulary, or a word that
@@ -89,12 +91,16 @@ def estimate(
     if not 1 <= order <= MAX_ORDER:
         raise ConfigError("order", f"must be from 1 to {MAX_ORDER}, got {order}", "3 is usual")
     check_count("least", least)
+    check_count("least_bigram", least_bigram)
+    if order > 2 and least_bigram > least:
+        problem = f"{least_bigram} prunes words that n-grams seen {least} times begin with"
+        raise ConfigError("least_bigram", problem, f"Use at most {least}, or a larger least")
     text = sentences if isinstance(sentences, NumberedText) else number_words(sentences)
     if not len(text.numbers):
         raise ConfigError("sentences", "expected at least one", "Give a text that has words")
     words = _vocabulary(text.words, vocabulary)
     tokens, ends = _tokens(text, words)
-    return _smooth(words, _count(tokens, ends, order, len(words)), least)
+    return _smooth(words, _count(tokens, ends, order, len(words)), (1, least_bigram, least))
 
 
 def _vocabulary(seen: tuple[str, ...], known: Collection[str] | None) -> tuple[str, ...]:
@@ -176,7 +182,7 @@ def discounts_of(counts: NDArray[np.int64], order: int) -> tuple[float, float, f
     return FALLBACK
 
 
-def _smooth(words: tuple[str, ...], counted: list[_Counts], least: int) -> NgramModel:
+def _smooth(words: tuple[str, ...], counted: list[_Counts], least: Sequence[int]) -> NgramModel:
     discounts = tuple(discounts_of(c.adjusted, n) for n, c in enumerate(counted, 1))
     predicted = len(words) - 1  # all but <s>
     lower = np.full(1, 1 / predicted)  # probabilities of the order below, here the uniform one
@@ -184,7 +190,8 @@ def _smooth(words: tuple[str, ...], counted: list[_Counts], least: int) -> Ngram
     orders: list[Order] = []
     begin, begin_below = 1, 0  # first nodes of this order, and of the order below
     for n, (counts, discount) in enumerate(zip(counted, discounts, strict=True), 1):
-        kept = counts.raw >= least if n > 2 else np.ones(len(counts.raw), bool)
+        # words of the vocabulary that were never seen are kept
+        kept = counts.raw >= least[min(n, 3) - 1] if n > 1 else np.ones(len(counts.raw), bool)
         c = counts.adjusted
         # what an n-gram gives to the back-off
         discounted = np.array([0.0, *discount])[np.minimum(c, 3)]

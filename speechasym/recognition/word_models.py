@@ -50,6 +50,7 @@ def estimate_lm(
     lexicon: str | Path | None = None,
     least: int = 1,
     least_ngram: int = 1,
+    least_bigram: int = 1,
     test: Sequence[str | Path] = (),
     show_progress: bool = False,
 ) -> LanguageModelSummary:
@@ -65,6 +66,7 @@ def estimate_lm(
         lexicon: keep only words that it pronounces.
         least: keep only words seen so many times.
         least_ngram: prune n-grams of three words and more seen fewer times.
+        least_bigram: prune pairs of words seen fewer times.
         test: texts, folders or manifests to compute the perplexity of.
         show_progress: show progress on stderr.
 
@@ -84,7 +86,9 @@ def estimate_lm(
     counts = dict(zip(text.words, times, strict=True))
     known = _vocabulary(counts, vocabulary, lexicon, least)
     with progress(2, "n-grams", show_progress) as step:
-        model = kneser_ney.estimate(text, order, vocabulary=known, least=least_ngram)
+        model = kneser_ney.estimate(
+            text, order, vocabulary=known, least=least_ngram, least_bigram=least_bigram
+        )
         step()
         write_model(out, model)
         step()

@@ -11,7 +11,7 @@ from speechasym.language import kneser_ney, ngrams
 from speechasym.language.kneser_ney import estimate
 
 
-def oracle(sentences, order, vocabulary=None, least=1):
+def oracle(sentences, order, vocabulary=None, least=1, pairs=1):
     """p(word, history) by the formulas, one n-gram after the other."""
     known = {w for s in sentences for w in s} if vocabulary is None else set(vocabulary)
     raw = [Counter() for _ in range(order + 1)]
@@ -56,7 +56,7 @@ def oracle(sentences, order, vocabulary=None, least=1):
             return lower
         own = given = 0
         for other, c in followers.items():
-            pruned = n > 2 and raw[n][(*history, other)] < least
+            pruned = raw[n][(*history, other)] < {1: 0, 2: pairs}.get(n, least)
             discount = c if pruned else discounts[n][min(c, 3)]
             given += discount
             if other == word:
@@ -111,15 +111,15 @@ def test_a_bigram_model_by_hand(caplog):
 
 
 @pytest.mark.parametrize(
-    ("order", "seed", "cut", "least"),
-    [(1, 0, False, 1), (2, 0, False, 1), (3, 0, False, 1), (4, 1, True, 1), (4, 1, True, 2),
-     (3, 2, False, 3)],
+    ("order", "seed", "cut", "least", "pairs"),
+    [(1, 0, False, 1, 1), (2, 0, False, 1, 3), (3, 0, False, 1, 1), (4, 1, True, 1, 1),
+     (4, 1, True, 2, 2), (3, 2, False, 3, 2)],
 )  # fmt: skip
-def test_estimates_equal_the_formulas(order, seed, cut, least):
+def test_estimates_equal_the_formulas(order, seed, cut, least, pairs):
     sentences = zipfian_sentences(seed)
     vocabulary = [*(f"W{n}" for n in range(20)), "UNSEEN"] if cut else None
-    model = estimate(sentences, order, vocabulary=vocabulary, least=least)
-    p, discounts, predicted = oracle(sentences, order, vocabulary, least)
+    model = estimate(sentences, order, vocabulary=vocabulary, least=least, least_bigram=pairs)
+    p, discounts, predicted = oracle(sentences, order, vocabulary, least, pairs)
     np.testing.assert_allclose(model.discounts, [d[1:] for d in discounts], rtol=1e-12)
     if order < 4:
         assert kneser_ney.FALLBACK not in model.discounts  # else this would test less
@@ -168,6 +168,7 @@ def test_an_empty_sentence_counts():
         ([["A"]], {"order": 0}, "order: must be from 1 to 9, got 0"),
         ([["A"]], {"order": 10}, "order: must be from 1 to 9, got 10"),
         ([["A"]], {"least": 0}, "least: must be an integer >= 1, got 0"),
+        ([["A"]], {"least": 2, "least_bigram": 3}, "least_bigram: 3 prunes words that n-grams"),
         ([["A B"]], {}, "'A B' is empty or contains spaces"),
         ([[""]], {}, "'' is empty"),
         ([["<s>", "A"]], {}, "contains <s>"),

@@ -3,7 +3,8 @@
     python scripts/ship_model.py RUN --lexicon lexicon.txt --lm lm.arpa.gz
 
 Writes speechasym/recognition/pretrained/: the model without paths of this machine, names of its
-units, lexicon, language model, and the sha256 of each. Update docs/model-card.md by hand.
+units, calibration (from evaluate --calibrate), lexicon, language model, and the sha256 of each.
+Update docs/model-card.md by hand.
 """
 
 import argparse
@@ -15,7 +16,7 @@ from pathlib import Path
 from speechasym import files
 from speechasym.errors import SpeechAsymError
 from speechasym.language.model_files import read_model, write_model
-from speechasym.recognition import pretrained
+from speechasym.recognition import confidence, pretrained
 from speechasym.training import checkpoints, unit_names
 
 MOST = 2_000_000  # bytes of the model
@@ -44,10 +45,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     shutil.copyfile(options.lexicon, options.out / pretrained.LEXICON)
     write_model(options.out / pretrained.LM, read_model(options.lm))
     names = [checkpoints.MODEL, checkpoints.MODEL_META, pretrained.LEXICON, pretrained.LM]
-    (options.out / unit_names.FILE).unlink(missing_ok=True)
-    if (options.run / unit_names.FILE).exists():  # runs of version 0.1 have none
-        shutil.copyfile(options.run / unit_names.FILE, options.out / unit_names.FILE)
-        names.append(unit_names.FILE)
+    for name in (unit_names.FILE, confidence.FILE):
+        (options.out / name).unlink(missing_ok=True)
+        if (options.run / name).exists():  # names: since version 0.1; confidence: if calibrated
+            shutil.copyfile(options.run / name, options.out / name)
+            names.append(name)
     sums = {}
     for name in names:
         content = (options.out / name).read_bytes()

@@ -49,6 +49,11 @@ def add_parser(commands: Any) -> None:
     add("--batch-seconds", type=float, default=120.0, metavar="S", help="audio per batch, in s")
     add("--device", default="auto", help="auto, cpu or cuda")
     add("--seed", type=int, default=0, help="random seed of the intervals")
+    text = (
+        "fit confidences to what is correct in these cuts, of readers whom the run has not heard,"
+    )
+    text += " and write confidence.json to its folder"
+    add("--calibrate", action="store_true", help=text)
     text = "recognise on a dask cluster: tcp://HOST:PORT, or local:N for N processes"
     add("--scheduler", metavar="ADDRESS", help=text)
     add_decoder(parser)
@@ -94,6 +99,7 @@ def run(options: Namespace) -> int:
     """Evaluate, print tables, and write the files asked for."""
     heads = options.heads
     recorded = ["run", "cuts", "heads", "out", "hypotheses", "batch_seconds", "device", "seed"]
+    recorded += ["calibrate"]
     recorded += ["lexicon", "lm", *(["from"] if options.lm else []), *WEIGHTS, "spelling"]
     if options.lm is not None:
         heads = None if heads is None else (*heads, BY_LEXICON)
@@ -102,13 +108,13 @@ def run(options: Namespace) -> int:
             options.run or None, options.cuts, heads=heads,
             batch_seconds=options.batch_seconds, device=options.device, seed=options.seed,
             scheduler=options.scheduler, out=options.out, hypotheses_dir=options.hypotheses,
-            command=command_line(options, recorded),
+            command=command_line(options, recorded), calibrate=options.calibrate,
             **decoder_options(options, options.run, aside="lexicon"),
         )  # fmt: skip
     print_evaluation(result)
     if options.lexicon and result.decoding is None and not (result.spelled and result.spelled.cuts):
         warn("--lexicon had no effect: it needs a language model, or cuts without phones")
-    for path in (options.out, options.hypotheses):
+    for path in (options.out, options.hypotheses, result.calibration):
         if path is not None:
             print(path)
     return 0
@@ -156,6 +162,12 @@ def print_evaluation(result: Any) -> None:
         shares = {"language model": unknown["lm"], "lexicon": unknown["lexicon"]}
         parts = [f"{name} {share:.2%}" for name, share in shares.items() if share is not None]
         print(f"Words in the references but unknown: {', '.join(parts)}")
+    for text, errors in (
+        ("Calibration error of confidences", result.confidence),
+        ("Calibrated on the other speakers", result.crossed),
+    ):
+        if errors:
+            print(f"{text}: " + ", ".join(f"{head} {e:.3f}" for head, e in errors.items()))
     if result.spelled is not None and str(result.spelled):
         print(result.spelled)
     if speakers == 1:

@@ -42,6 +42,8 @@ def add_parser(commands: Any) -> None:
     add("--pace", type=optional(float), metavar="X", help=text)
     text = "also write STEM.TextGrid with one tier for each head to this folder"
     add("--textgrid", type=optional(str), metavar="DIR", help=text)
+    text = "also write STEM.json with times, confidences and where there is speech to this folder"
+    add("--json", type=optional(str), metavar="DIR", help=text)
     add_overwrite(add)
     text = "phones, letters or words only (default: all)"
     add("--heads", "--level", dest="heads", type=optional(str), metavar="HEAD", help=text)
@@ -70,7 +72,8 @@ def run(options: Namespace) -> int:
         raise ConfigError("FILE", problem, "Give recordings")
     failed = 0
     for result in speechasym.transcribe_files(
-        inputs, runs or None, textgrids=options.textgrid, overwrite=options.overwrite, heads=heads,
+        inputs, runs or None, textgrids=options.textgrid, jsons=options.json,
+        overwrite=options.overwrite, heads=heads,
         longest=options.longest, channel=options.channel,
         **decoder_options(options, runs),
     ):  # fmt: skip
@@ -80,8 +83,9 @@ def run(options: Namespace) -> int:
             continue
         print(f"{result.path}  ({result.transcript.seconds:.2f} s)")
         print(textwrap.indent(result.transcript.lines(options.unsure), "  "), flush=True)
-        if result.textgrid is not None:
-            print(f"  -> {result.textgrid}", flush=True)
+        for written in (result.textgrid, result.json):
+            if written is not None:
+                print(f"  -> {written}", flush=True)
     return 1 if failed else 0
 
 
@@ -92,8 +96,9 @@ def _run_live(
     if len(inputs) > 1:
         problem = f"reads one file at a time, got {len(inputs)}"
         raise ConfigError("--live", problem, "Give one, or leave out --live")
-    if options.textgrid is not None:
-        raise ConfigError("--textgrid", "has no effect with --live", "Leave one of them out")
+    for name in ("textgrid", "json"):
+        if getattr(options, name) is not None:
+            raise ConfigError(f"--{name}", "has no effect with --live", "Leave one of them out")
     if inputs and options.device is not None:
         raise ConfigError("--device", "has no effect with a file", "Leave one of them out")
     if not inputs and options.pace is not None:

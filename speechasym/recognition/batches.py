@@ -16,14 +16,17 @@ from speechasym.cluster import run_on_cluster
 from speechasym.errors import ConfigError
 from speechasym.levels import ctc
 from speechasym.levels.level import LevelOutput, ModelOutput
+from speechasym.recognition.confidence import aligned_heads, symbol_evidence, word_evidence
 from speechasym.recognition.decoder import BY_LEXICON, Decoder
 from speechasym.recognition.recogniser import Recogniser
+from speechasym.recognition.trained_model import TrainedModel
 from speechasym.training import dataset, environment
 from speechasym.training.batches import group_by_length
 from speechasym.training.dataset import Dataset
 from speechasym.training.streaming import steps
 
 Rows = dict[str, list[str]]  # {utterance: tokens}
+Evidence = dict[str, NDArray[np.float64]]  # {utterance: (N, K) of its tokens}
 log = logging.getLogger(__name__)
 
 
@@ -35,6 +38,7 @@ class RecognisedBatch(NamedTuple):
     sums: NDArray[np.float64]  # steps, events and summed selectivity of each level
     seconds: NDArray[np.float64]  # spent on features, model, words by lexicon
     loops: list[tuple[int, bool]]  # passes of each utterance, and whether it settled (`settle`)
+    evidence: dict[str, Evidence]  # by head
 
 
 class _Request(NamedTuple):
@@ -133,27 +137,45 @@ def _recognise(
         with torch.no_grad(), environment.memory_errors_as(too_much):
             output = recogniser.trained.model(batch.features.to(place), batch.lengths.to(place))
         trained = recogniser.trained
-        rows: dict[str, Rows] = {}
+        rows: dict[str, Rows] = {head: {} for head in of_run}
+        evidence: dict[str, Evidence] = {head: {} for head in of_run}
         for head in of_run:
-            log_probs, counts = output.heads[head]
-            labels = ctc.greedy(log_probs, counts, trained.follow.get(head))
-            symbols = [ctc.symbols(row, trained.inventories[head]) for row in labels]
-            rows[head] = dict(zip(batch.ids, symbols, strict=True))
+            for name, log_probs in _posteriors(batch.ids, output, head, trained).items():
+                runs = ctc.runs(torch.from_numpy(log_probs.argmax(-1)))
+                symbols = ctc.symbols((k for _, _, k in runs), trained.inventories[head])
+                rows[head][name], evidence[head][name] = symbols, symbol_evidence(log_probs, runs)
         sums, modelled = _level_sums(output.levels), time.monotonic()
         if decoder is not None:
-            rows[BY_LEXICON] = _words(decoder, batch.ids, output)
+            rows[BY_LEXICON], evidence[BY_LEXICON] = _words(decoder, batch.ids, output, trained)
         spent = np.diff([start, ready, modelled, time.monotonic()])
-        yield RecognisedBatch(batch.ids, rows, sums, spent, _loops(output))
+        yield RecognisedBatch(batch.ids, rows, sums, spent, _loops(output), evidence)
 
 
-def _words(decoder: Decoder, ids: Sequence[str], output: ModelOutput) -> Rows:
-    """{utterance: words by lexicon} of a batch."""
-    heads = [(head, *output.heads[head]) for head in decoder.config.heads]
-    rows = {}
-    for number, name in enumerate(ids):
-        posteriors = {head: p[number, : int(steps[number])].cpu() for head, p, steps in heads}
-        rows[name] = list(decoder.decode(posteriors)[0].words)
-    return rows
+def _posteriors(
+    ids: Sequence[str], output: ModelOutput, head: str, trained: TrainedModel | None = None
+) -> dict[str, NDArray[np.float32]]:
+    """{utterance: log p (S, V)} of a batch: in sequence if the run has learned that, or alone."""
+    log_probs, counts = output.heads[head]
+    steps = {name: log_probs[n, : int(counts[n])].float().cpu() for n, name in enumerate(ids)}
+    if trained is not None:
+        steps = {name: trained.in_sequence(head, rows) for name, rows in steps.items()}
+    return {name: rows.numpy() for name, rows in steps.items()}
+
+
+def _words(
+    decoder: Decoder, ids: Sequence[str], output: ModelOutput, trained: TrainedModel
+) -> tuple[Rows, Evidence]:
+    """{utterance: words by lexicon}, and {utterance: their evidence}, of a batch."""
+    searched = {head: _posteriors(ids, output, head) for head in decoder.config.heads}
+    aligned = {head: _posteriors(ids, output, head, trained) for head in aligned_heads(decoder)}
+    rows, evidence = {}, {}
+    for name in ids:
+        posteriors = {head: by_name[name] for head, by_name in searched.items()}
+        words = decoder.decode(posteriors)[0].words
+        _, spans = decoder.spans(posteriors, words)
+        witnesses = {head: by_name[name] for head, by_name in aligned.items()}
+        rows[name], evidence[name] = list(words), word_evidence(witnesses, decoder, words, spans)
+    return rows, evidence
 
 
 def _loops(output: ModelOutput) -> list[tuple[int, bool]]:

@@ -21,7 +21,13 @@ from speechasym.corpora.manifests import stream_cuts
 from speechasym.errors import ConfigError
 from speechasym.language.letters import spell
 from speechasym.progress import progress
-from speechasym.recognition.batches import Rows, recognise_cuts, recognise_cuts_on_cluster
+from speechasym.recognition import confidence_fit
+from speechasym.recognition.batches import (
+    Evidence,
+    Rows,
+    recognise_cuts,
+    recognise_cuts_on_cluster,
+)
 from speechasym.recognition.decoder import BY_LEXICON
 from speechasym.recognition.ensemble import Runs
 from speechasym.recognition.recogniser import Recogniser, recogniser_of
@@ -66,6 +72,11 @@ class Evaluation:
     device: str
     decoding: dict[str, Any] | None = None  # of `BY_LEXICON`: settings, files, unknown words, time
     spelled: ReferencePhones | None = None  # None: no phones are scored
+    # expected calibration error of confidences by head: as they are; with `calibrate` also as
+    # fitted on the other speakers, and the file that was written
+    confidence: dict[str, float]
+    crossed: dict[str, float] | None = None
+    calibration: Path | None = None
     # of a model whose loop may settle: mean passes, most passes, utterances that settled
     feedback: dict[str, float] | None = None
 
@@ -97,8 +108,14 @@ class Evaluation:
             "levels": [level._asdict() for level in self.levels],
             "feedback": self.feedback,
             "decoding": self.decoding,
+            "confidence": self._confidence(),
             "scores": {name: self._score(name) for name in self.scores},
         }
+
+    def _confidence(self) -> dict[str, Any]:
+        calibrated = self.calibration and str(self.calibration)
+        errors = {head: _defined(value) for head, value in self.confidence.items()}
+        return {"error": errors, "error_crossed": self.crossed, "calibration": calibrated}
 
     def _score(self, name: str) -> dict[str, Any]:
         result = self.scores[name]
@@ -131,6 +148,7 @@ def evaluate(
     out: str | Path | None = None,
     hypotheses_dir: str | Path | None = None,
     command: str | None = None,
+    calibrate: bool = False,
     show_progress: bool = True,
     **options: Any,
 ) -> Evaluation:
@@ -153,6 +171,8 @@ def evaluate(
         out: JSON file to write all results to; default: none.
         hypotheses_dir: folder for `write_hypotheses`; default: none.
         command: command line, to be recorded in `out`.
+        calibrate: fit confidences to what is correct here, and write them to the run's folder
+            (`confidence_fit`). The cuts must be of readers that the run did not learn from.
         show_progress: show progress on stderr.
         options: of `Recogniser`: a lexicon and a language model, to find words by them too. The
             search uses one thread, and its time is not counted as that of the model.
@@ -168,6 +188,8 @@ def evaluate(
     trained = recogniser.trained
     if not heads and decoder is None:
         raise ConfigError("heads", "none is given", f"Use {', '.join(trained.inventories)}")
+    if calibrate:
+        confidence_fit.check(recogniser)
     check_range("batch_seconds", batch_seconds, "120", above=True)
     check_count("seed", seed, 0)
     place = environment.select_device(device)
@@ -189,6 +211,7 @@ def evaluate(
             run, options, str(cuts), data, of_all, batch_seconds, device, scheduler
         )
     rows: dict[str, Rows] = {head: {} for head in of_all}
+    evidence: dict[str, Evidence] = {head: {} for head in of_all}
     recognised: set[str] = set()  # all but those that cannot be read
     sums, spent = np.zeros((1, 3)), np.zeros(3)
     loops: list[tuple[int, bool]] = []
@@ -197,6 +220,7 @@ def evaluate(
             recognised.update(batch.ids)
             for head, found in batch.rows.items():
                 rows[head] |= found
+                evidence[head] |= batch.evidence[head]
             sums, spent = sums + batch.sums, spent + batch.seconds
             loops += batch.loops
             for _ in batch.ids:
@@ -212,6 +236,17 @@ def evaluate(
     if decoder is not None:
         spoken[BY_LEXICON] = {u: labels.words_of(data.index.cut(n)) for u, n in numbers.items()}
     references, hypotheses, scores = _scored(spoken, rows, speakers, seed)
+    judged = {
+        head: confidence_fit.judge(evidence[head], found, spoken[head], speakers, vocabulary)
+        for head, found in rows.items()
+        for vocabulary in [trained.inventories["words"] if head == "words" else None]
+    }
+    calibration = recogniser.confidence
+    known = {} if calibration is None else calibration.calibrated(decoder)
+    errors = {head: symbols.error(known.get(head)) for head, symbols in judged.items()}
+    path, crossed = None, None
+    if calibrate:
+        path, crossed = confidence_fit.fit(recogniser, judged, data, list(numbers.values()))
     seconds, decoding = float(data.seconds[list(numbers.values())].sum()), None
     if decoder is not None:
         decoding = decoder.as_json() | {
@@ -224,6 +259,7 @@ def evaluate(
         levels=_summaries(trained, sums, seconds),
         feature_seconds=None if config.cache else feature_seconds, model_seconds=model_seconds,
         device=str(place), decoding=decoding, spelled=spelled, feedback=_looped(loops),
+        confidence=errors, crossed=crossed, calibration=path,
     )  # fmt: skip
     if hypotheses_dir is not None:
         write_hypotheses(hypotheses_dir, evaluation)

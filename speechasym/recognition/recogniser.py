@@ -22,6 +22,7 @@ from speechasym.feature_extraction import extraction
 from speechasym.language.lexicon import read_lexicon
 from speechasym.recognition import alignment
 from speechasym.recognition.alignment import Alignment, AlignmentHead
+from speechasym.recognition.confidence import Confidence, read_confidence
 from speechasym.recognition.decoder import BY_LEXICON, Decoder, open_decoder
 from speechasym.recognition.ensemble import Runs, open_runs
 from speechasym.recognition.pronounced_words import Pronounce, pronouncer
@@ -57,7 +58,7 @@ class Recogniser:
         decoding: other fields of `DecodingConfig`: lm_weight, word_score, beam, ...
 
     Raises:
-        CheckpointError: see `open_run`.
+        CheckpointError: see `open_run` and `read_confidence`.
         ConfigError: runs that cannot read together; decoding options without a language model, or
             out of range.
         LexiconError, ArpaError, DecodingError: see `open_decoder`.
@@ -83,12 +84,13 @@ class Recogniser:
         self.trained = open_runs(run)
         self.lexicon, self.lm = lexicon or self.trained.lexicon, lm or self.trained.lm
         self.spelling, self._guesses = spelling, spelling or lexicon is None
+        self.confidence: Confidence | None = read_confidence(self.trained)
         self.trained.model.to(environment.select_device(device))
         if self.lm is None and (spelling or decoding):
             name = "spelling" if spelling else next(iter(decoding))
             raise ConfigError(name, "needs a language model", "Give lm too")
         if self.lm is not None:
-            self._config = config_of(words_from, **decoding)
+            self.decoding = config_of(words_from, **decoding)
         if lm is not None:
             _ = self.decoder  # find errors in files now; the run's own are read when needed
         elif lexicon is not None:
@@ -101,7 +103,7 @@ class Recogniser:
             return None
         heads = self.trained.inventories
         return open_decoder(
-            heads, self.lexicon, self.lm, self._config, spelling=self.spelling,
+            heads, self.lexicon, self.lm, self.decoding, spelling=self.spelling,
             mmi=self.trained.follow,
         )  # fmt: skip
 
@@ -143,7 +145,7 @@ class Recogniser:
         """
         chosen, decoder = self.choose(heads)
         blocks = self._blocks(source, sample_rate, channel)
-        return transcribe_blocks(self.trained, blocks, chosen, longest, decoder)
+        return transcribe_blocks(self.trained, blocks, chosen, longest, decoder, self.confidence)
 
     def posteriors(
         self, source: Source, sample_rate: int | None = None, head: str = "phones"
@@ -228,6 +230,7 @@ class FileTranscript(NamedTuple):
     transcript: Transcript | None  # None if it failed
     error: AudioError | None
     textgrid: Path | None  # where it was written
+    json: Path | None = None  # the same
 
 
 def recogniser_of(run: "Runs | Recogniser", **options: Any) -> Recogniser:
@@ -266,31 +269,37 @@ def transcribe_files(
     run: Runs | Recogniser = None,
     *,
     textgrids: str | Path | None = None,
+    jsons: str | Path | None = None,
     overwrite: bool = False,
     heads: Sequence[str] | None = None,
     longest: float = LONGEST_S,
     channel: str | int | None = None,
     **options: Any,
 ) -> Iterator[FileTranscript]:
-    """Transcribe files one after another, and write a TextGrid of each.
+    """Transcribe files one after another, and write a TextGrid, or JSON, of each.
 
     Of several files, one that cannot be read is reported in its result, and the others continue.
 
     Args:
         inputs: files, folders or glob patterns.
         textgrids: folder for STEM.TextGrid; default: none are written.
-        overwrite: replace TextGrids that were not written here, or were changed since.
+        jsons: folder for STEM.json, see `Transcript.as_json`; default: none are written.
+        overwrite: replace files that were not written here, or were changed since.
         run, options, heads, longest, channel: see `Recogniser` and `Recogniser.transcribe`.
 
     Raises:
         AudioError: nothing was found, or the only file cannot be read.
-        OutputError: a TextGrid cannot be written, or must not be replaced; and the errors of
+        OutputError: a file cannot be written, or must not be replaced; and the errors of
             `Recogniser`.
     """
     paths = extraction.find(inputs)
-    folder = None if textgrids is None else Path(textgrids)
-    if folder is not None and not overwrite:
-        files.check_replaceable(folder / f"{stem}.TextGrid" for stem in paths)
+    targets = [
+        (None if folder is None else Path(folder), ending)
+        for folder, ending in ((textgrids, "TextGrid"), (jsons, "json"))
+    ]
+    for folder, ending in targets:
+        if folder is not None and not overwrite:
+            files.check_replaceable(folder / f"{stem}.{ending}" for stem in paths)
     recogniser = recogniser_of(run, **options)
     recogniser.choose(heads)
     for stem, path in paths.items():
@@ -301,11 +310,14 @@ def transcribe_files(
                 raise
             yield FileTranscript(path, None, error, None)
             continue
-        written = None if folder is None else folder / f"{stem}.TextGrid"
-        if written is not None:
-            write_textgrid(written, transcript.tiers(), transcript.seconds)
-            files.record_written(written)
-        yield FileTranscript(path, transcript, None, written)
+        grid, table = (f and f / f"{stem}.{ending}" for f, ending in targets)
+        if grid is not None:
+            write_textgrid(grid, transcript.tiers(), transcript.seconds)
+            files.record_written(grid)
+        if table is not None:
+            files.write_json(table, {"file": str(path), **transcript.as_json()})
+            files.record_written(table)
+        yield FileTranscript(path, transcript, None, grid, table)
 
 
 def activations(

@@ -5,7 +5,7 @@ Shapes: T samples, S steps of a head, V classes.
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise, takewhile
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +13,15 @@ from numpy.typing import NDArray
 from speechasym.annotations.intervals import Interval
 from speechasym.levels import ctc
 from speechasym.levels.level import ModelOutput
+from speechasym.recognition.confidence import (
+    Confidence,
+    aligned_heads,
+    symbol_evidence,
+    word_evidence,
+)
 from speechasym.recognition.decoder import BY_LEXICON, Decoder
 from speechasym.recognition.segments import LONGEST_S, MARGIN_S, normalised, segments
+from speechasym.recognition.speech import Logistic
 from speechasym.recognition.trained_model import Posteriors, TrainedModel
 
 # How far a symbol reaches beyond its steps where no other is near, s: CTC marks a point within a
@@ -39,26 +46,42 @@ class ScoredInterval(NamedTuple):
 class Transcript(NamedTuple):
     """What was recognised in a recording.
 
-    The confidence of a symbol is the mean posterior probability that its head gives it over the
-    steps in which CTC's best path writes it. The confidence of a word by lexicon is the mean, over
-    the steps in which the best alignment of the word writes a phone (or letter), of that phone's
-    posterior. Both ignore blanks and the language model.
+    The confidence of a symbol is the probability that it is correct, if the model has a
+    calibration (`confidence`). Otherwise it is the mean posterior that its head gives it over the
+    steps in which CTC's best path writes it; for a word by lexicon, the mean posterior of its
+    phones (or letters) over the steps in which its best alignment writes them.
     """
 
     seconds: float  # length of the recording
     symbols: dict[str, list[ScoredInterval]]  # {head: in order of time}; letters include spaces
     segments: int  # in which the recording was read
+    # start and end in s of the stretches with speech; None: the model has no calibration
+    speech: list[tuple[float, float]] | None = None
+    calibrated: tuple[str, ...] = ()  # heads whose confidences are probabilities of being correct
 
     def __str__(self) -> str:
         return self.lines()
 
     def lines(self, unsure: float = 0.0) -> str:
-        """One line for each head, with its name, as `text_of`."""
+        """One line for each head, with its name, as `text_of`.
+
+        A head without symbols has `(nothing)`, or `(no speech)` if all heads are without.
+        """
         width = 2 + max(7, *map(len, self.symbols))
+        empty = "(nothing)" if any(self.symbols.values()) else "(no speech)"
         return "\n".join(
-            f"{head + ':':<{width}}{self.text_of(head, unsure) or '(nothing)'}"
-            for head in self.symbols
+            f"{head + ':':<{width}}{self.text_of(head, unsure) or empty}" for head in self.symbols
         )
+
+    def as_json(self) -> dict[str, Any]:
+        """Return everything: times in s, labels, confidences, where there is speech."""
+        return {
+            "seconds": self.seconds,
+            "speech": self.speech,
+            "no_speech": not any(self.symbols.values()),
+            "calibrated": list(self.calibrated),
+            "symbols": {head: [i._asdict() for i in rows] for head, rows in self.symbols.items()},
+        }
 
     @property
     def text(self) -> str:
@@ -98,11 +121,18 @@ class Transcript(NamedTuple):
         return " ".join("".join(labels).split() if head == "letters" else labels)
 
     def tiers(self) -> dict[str, list[Interval]]:
-        """The tiers of a TextGrid: a tier for each head, without the spaces between words."""
-        return {
+        """The tiers of a TextGrid: a tier for each head, without the spaces between words.
+
+        If words by lexicon have a calibrated confidence, a last tier has it, as 0.87.
+        """
+        tiers = {
             head: [Interval(*i[:3]) for i in symbols if i.label.strip()]
             for head, symbols in self.symbols.items()
         }
+        if BY_LEXICON in self.calibrated:
+            words = self.words_by_lexicon
+            tiers["confidence"] = [Interval(i.start, i.end, f"{i.confidence:.2f}") for i in words]
+        return tiers
 
 
 def transcribe_blocks(
@@ -111,6 +141,7 @@ def transcribe_blocks(
     heads: Sequence[str],
     longest: float = LONGEST_S,
     decoder: Decoder | None = None,
+    confidence: Confidence | None = None,
 ) -> Transcript:
     """Recognise what is said in blocks of samples (T,) at the model's rate.
 
@@ -119,13 +150,15 @@ def transcribe_blocks(
     equally; otherwise each is extended by its reach. So times are accurate to some tens of ms for
     phones, and for words tell where they are rather than how long.
 
-    A segment of digital silence has no symbols. Music and noise are read as if they were speech.
+    A segment of digital silence has no symbols, nor has what a calibrated model takes for music or
+    noise. Without a calibration both are read as if they were speech.
 
     Args:
         heads: the heads to read.
         longest: s that are read at once, with `MARGIN_S` on either side; longer recordings are
             cut at the quietest 0.1 s in the second half of a segment.
         decoder: finds `BY_LEXICON` in each segment too.
+        confidence: the model's calibration.
 
     Raises:
         ConfigError: `longest` is below 1 s.
@@ -133,6 +166,9 @@ def transcribe_blocks(
     config = trained.feature_config
     names = [*heads, *([] if decoder is None else [BY_LEXICON])]
     symbols: dict[str, list[ScoredInterval]] = {name: [] for name in names}
+    detector = None if confidence is None else confidence.speech
+    calibrated = {} if confidence is None else confidence.calibrated(decoder)
+    speech: list[tuple[float, float]] = []
     count, seconds, after_silence = 0, 0.0, True
     for segment in segments(blocks, config, longest):
         read: dict[str, list[ScoredInterval]] = {}
@@ -140,12 +176,21 @@ def transcribe_blocks(
         if not segment.silent:
             output = trained.output(normalised(segment.rows, config))
             offset = segment.first / config.rate
+            of_all = {h: trained.posteriors(output, h, offset) for h in trained.inventories}
             for head in heads:
-                read[head] = best_path(trained.posteriors(output, head, offset))
+                read[head] = best_path(of_all[head], calibrated.get(head))
             if decoder is not None:
-                needed = decoder.config.heads
-                posteriors = {h: trained.posteriors(output, h, offset, alone=True) for h in needed}
-                read[BY_LEXICON] = words_by_lexicon(posteriors, decoder)
+                alone = {
+                    h: trained.posteriors(output, h, offset, alone=True)
+                    for h in decoder.config.heads
+                }
+                read[BY_LEXICON] = words_by_lexicon(
+                    alone, decoder, calibrated.get(BY_LEXICON), of_all
+                )
+            if detector is not None:
+                spans = detector.spans(trained, output, offset)
+                read = {head: _within(spans, rows, head) for head, rows in read.items()}
+                _extend(speech, spans, begin, segment.until)
         for head in names:
             reach = 0.0 if after_silence or segment.silent else MARGIN_S / 2
             join(symbols[head], read.get(head, []), begin, reach)
@@ -154,32 +199,82 @@ def transcribe_blocks(
                 symbols[head].append(ScoredInterval(begin, begin, " ", 1.0))
         count, seconds, after_silence = count + 1, segment.until, segment.silent
     timed = {head: spread(symbols[head], REACH_S[head], seconds) for head in names}
-    return Transcript(seconds, timed, count)
+    known = tuple(head for head in names if head in calibrated)
+    return Transcript(seconds, timed, count, None if detector is None else speech, known)
 
 
-def best_path(posteriors: Posteriors) -> list[ScoredInterval]:
-    """Return the symbols of CTC's best path, each from its first to its last step."""
+def best_path(posteriors: Posteriors, calibration: Logistic | None = None) -> list[ScoredInterval]:
+    """Return the symbols of CTC's best path, each from its first to its last step.
+
+    Args:
+        calibration: what `symbol_evidence` is worth; default: a confidence is a mean posterior.
+    """
     log_probs, times, symbols = posteriors
+    runs = ctc.runs(log_probs.argmax(-1))
     rows = []
-    for a, b, k in ctc.runs(log_probs.argmax(-1)):
-        confidence = min(1.0, float(log_probs[a:b, k].exp().mean()))
+    for a, b, k in runs:
+        posterior = min(1.0, float(log_probs[a:b, k].exp().mean()))
         start, end = float(times[a, 0]), float(times[b - 1, 1])
-        rows.append(ScoredInterval(start, end, symbols[k], confidence))
-    return rows
+        rows.append(ScoredInterval(start, end, symbols[k], posterior))
+    if calibration is None:
+        return rows
+    values = calibration(symbol_evidence(log_probs.numpy(), runs)).tolist()
+    return [row._replace(confidence=p) for row, p in zip(rows, values, strict=True)]
 
 
 def words_by_lexicon(
-    posteriors: Mapping[str, Posteriors], decoder: Decoder
+    posteriors: Mapping[str, Posteriors],
+    decoder: Decoder,
+    calibration: Logistic | None = None,
+    witnesses: Mapping[str, Posteriors] | None = None,
 ) -> list[ScoredInterval]:
-    """Return the best words of the decoder, each from its first to its last step."""
+    """Return the best words of the decoder, each from its first to its last step.
+
+    Args:
+        posteriors: of the decoder's heads, alone.
+        calibration: what `word_evidence` is worth; default: a confidence is a mean posterior.
+        witnesses: with a calibration, those of `aligned_heads`, in sequence.
+    """
     log_probs = {head: p.log_probs for head, p in posteriors.items()}
     words = decoder.decode(log_probs)[0].words
     head, spans = decoder.spans(log_probs, words)
     times = posteriors[head].times
+    values = [span.score for span in spans]
+    if calibration is not None and witnesses is not None:
+        rows = {head: witnesses[head].log_probs.numpy() for head in aligned_heads(decoder)}
+        values = calibration(word_evidence(rows, decoder, words, spans)).tolist()
     return [
-        ScoredInterval(float(times[span.first, 0]), float(times[span.last, 1]), word, span.score)
-        for word, span in zip(words, spans, strict=True)
+        ScoredInterval(float(times[span.first, 0]), float(times[span.last, 1]), word, value)
+        for word, span, value in zip(words, spans, values, strict=True)
     ]
+
+
+def _within(
+    spans: Sequence[tuple[float, float]], rows: Sequence[ScoredInterval], head: str
+) -> list[ScoredInterval]:
+    """Return the symbols whose middle is in a span; letters left out leave a space."""
+    kept: list[ScoredInterval] = []
+    for row in rows:
+        if any(start <= row.middle <= end for start, end in spans):
+            kept.append(row)
+        elif head == "letters" and kept and kept[-1].label.strip():
+            kept.append(row._replace(label=" ", confidence=1.0))
+    return kept
+
+
+def _extend(
+    speech: list[tuple[float, float]],
+    spans: Sequence[tuple[float, float]],
+    begin: float,
+    end: float,
+) -> None:
+    """Append spans, as far as they are between `begin` and `end` s, joined where they touch."""
+    for start, stop in spans:
+        start, stop = max(start, begin), min(stop, end)
+        if speech and start <= speech[-1][1] < stop:
+            speech[-1] = speech[-1][0], stop
+        elif start < stop:
+            speech.append((start, stop))
 
 
 def join(

@@ -215,7 +215,7 @@ def test_transcribe_with_lexicon(toy, files, tmp_path, capsys):
         assert abs(interval.start - start) < 0.1 and abs(interval.end - end) < 0.1
     silent = tone(tmp_path / "silent.wav", np.zeros(RATE), RATE)
     code, said, _ = called(capsys, "transcribe", toy / "run", silent, *words)
-    assert code == 0 and f"{BY_LEXICON}: (nothing)" in said
+    assert code == 0 and f"{BY_LEXICON}: (no speech)" in said
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def test_tiers_are_what_is_printed(tmp_path, capsys):
     code, out, _ = called(capsys, "transcribe", path, "--textgrid", tmp_path)
     assert code == 0
     tiers = read_tiers(tmp_path / f"{path.stem}.TextGrid")
-    assert list(tiers) == ["phones", "letters", "words", "words by lexicon"]
+    assert list(tiers) == ["phones", "letters", "words", "words by lexicon", "confidence"]
     labels = [interval.label for interval in tiers["words by lexicon"] if interval.label]
     assert f"words by lexicon: {' '.join(labels)}\n" in out
     assert labels and set(labels) <= set(lexicon.read_lexicon(pretrained.lexicon()))
@@ -45,7 +45,7 @@ def test_silence_has_no_words(tmp_path, capsys):
 
     path = tone(tmp_path / "silence.wav", np.zeros(16000), 16000)
     code, out, _ = called(capsys, "transcribe", path, "--textgrid", tmp_path)
-    assert code == 0 and out.count("(nothing)") == 4
+    assert code == 0 and out.count("(no speech)") == 4
 
 
 @pytest.mark.parametrize("level", ["phones", "letters", "words"])

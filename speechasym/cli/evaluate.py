@@ -68,12 +68,12 @@ def add_decoder(parser: Any) -> None:
     add("--lm", metavar="LM", help=text)
     add("--from", default="phones", metavar="HEAD", help="phones, letters or both")
     for name, kind, text in (
-        ("--lm-weight", float, "weight of the language model's log probability (default: 0.7)"),
+        ("--lm-weight", float, "weight of the language model (default: 0.7; 1 if trained by mmi)"),
         ("--word-score", float, "score added for each word (default: 0)"),
         ("--letters-weight", float, "weight of the letters head (default: 1 if used)"),
         ("--words-weight", float, "weight of the words head (default: 0)"),
-        ("--blank-penalty", float, "factor of the blank's log probability (default: 1)"),
-        ("--beam", int, "number of hypotheses kept (default: 150)"),
+        ("--blank-penalty", float, "subtracted from the blank's log p (default: 1; -0.7 by mmi)"),
+        ("--beam", int, "number of hypotheses kept (default: 150; 300 by mmi)"),
     ):
         add(name, type=optional(kind), help=text)
     text = "guess from the spelling how words sound that --lexicon lacks"

@@ -15,7 +15,7 @@ Shapes: S steps of a head, V classes (0 is CTC's blank).
 
 import gc
 import logging
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from operator import or_
@@ -47,7 +47,6 @@ log = logging.getLogger(__name__)
 BY_LEXICON = "words by lexicon"
 # Share of the smaller vocabulary that lexicon and language model must have in common
 LEAST_COMMON = 0.1
-BLANK_PENALTY, MMI_PENALTY = 1.0, -0.7  # see `DecodingConfig.blank_penalty`
 FLOOR = 20.0  # log p below the worst for a sequence that a head cannot have written
 Scores = dict[tuple[str, ...], dict[str, float]]  # {words: {head: log p}}
 
@@ -78,7 +77,6 @@ class Decoder:
         entries: pronunciations; None if only letters are searched.
         guessed: how many of the pronunciations are guessed, for the report.
         paths: of lexicon and language model, for the report.
-        mmi: heads that were trained beside their rivals.
 
     Raises:
         ConfigError: a head that is needed but missing.
@@ -94,13 +92,7 @@ class Decoder:
         *,
         guessed: int = 0,
         paths: tuple[Path | None, Path | None] = (None, None),
-        mmi: Collection[str] = (),
     ) -> None:
-        given = config.blank_penalty
-        self.penalties = {
-            head: given if given is not None else MMI_PENALTY if head in mmi else BLANK_PENALTY
-            for head in config.heads
-        }
         self.inventories, self.entries, self.lm, self.config = inventories, entries, lm, config
         self.paths = paths
         for head in config.heads:
@@ -141,7 +133,7 @@ class Decoder:
             posteriors: {head: (S, V) natural log p} of an utterance.
         """
         config = self.config
-        arrays = {head: _array(posteriors[head], self.penalties[head]) for head in config.heads}
+        arrays = {head: _array(posteriors[head], config.blank_penalty) for head in config.heads}
         scores: Scores = {}
         lm_scores: dict[tuple[str, ...], float] = {}
         for head in config.searched:
@@ -185,7 +177,7 @@ class Decoder:
     ) -> tuple[str, list[WordSpan]]:
         """Return the head that aligns the words, and where each word is in its steps."""
         for head in self.config.searched:
-            log_probs = _array(posteriors[head], self.penalties[head])
+            log_probs = _array(posteriors[head], self.config.blank_penalty)
             spans = self.searches[head].spans(log_probs, words)
             if spans is not None:
                 return head, spans
@@ -208,8 +200,7 @@ class Decoder:
 
     def as_json(self) -> dict[str, Any]:
         """Return settings, files with their checksums, and numbers of words."""
-        settings = asdict(self.config) | {"blank_penalty": self.penalties}
-        content: dict[str, Any] = {"settings": settings}
+        content: dict[str, Any] = {"settings": asdict(self.config)}
         for name, path in zip(("lexicon", "lm"), self.paths, strict=True):
             content[name] = None if path is None else str(path)
             content[f"{name}_sha256"] = None if path is None else files.sha256(path)
@@ -239,7 +230,6 @@ def open_decoder(
     config: DecodingConfig,
     *,
     spelling: bool = False,
-    mmi: Collection[str] = (),
 ) -> Decoder:
     """Read lexicon and language model, and return a decoder for a run.
 
@@ -249,7 +239,6 @@ def open_decoder(
         lexicon_file: pronunciations; None to search letters only.
         lm_file: language model, ARPA (may be compressed) or binary.
         spelling: guess the pronunciation of words that only the language model has.
-        mmi: see `Decoder`.
 
     Raises:
         LexiconError, ArpaError: a file that cannot be read.
@@ -269,7 +258,7 @@ def open_decoder(
         entries, _ = completion.complete(entries, wanted, letter_to_sound.learn(entries))
         guessed = len(entries) - before
     paths = (None if lexicon_file is None else Path(lexicon_file), Path(lm_file))
-    decoder = Decoder(inventories, entries, lm, config, guessed=guessed, paths=paths, mmi=mmi)
+    decoder = Decoder(inventories, entries, lm, config, guessed=guessed, paths=paths)
     if only_lm := decoder.vocabulary.only_lm:
         log.warning(
             f"{len(only_lm):,} words of the language model are not in the lexicon and cannot be"

@@ -35,6 +35,12 @@ from speechasym.recognition.trained_model import (
 from speechasym.recognition.transcription import Transcript, transcribe_blocks
 from speechasym.training import environment
 
+# Defaults of the search if phones were trained beside their rivals: they know by heart less of what
+# follows what, so that more words stay possible. Chosen on held-out readers, see
+# recipes/librispeech/RESULTS.md
+MMI_SEARCH: dict[str, Any] = {
+    "blank_penalty": -0.7, "lm_weight": 1.0, "beam": 300, "width": 20.0, "histories": 6,
+}  # fmt: skip
 Source = str | Path | ArrayLike | Tensor
 
 
@@ -55,7 +61,8 @@ class Recogniser:
         spelling: guess the pronunciation of words that the lexicon lacks from their spelling; to
             align with the default lexicon, that is always done.
         device: cpu, cuda, or auto (CUDA if available).
-        decoding: other fields of `DecodingConfig`: lm_weight, word_score, beam, ...
+        decoding: other fields of `DecodingConfig`: lm_weight, word_score, beam, ... A run trained
+            with `mmi` has other defaults of some (`MMI_SEARCH`).
 
     Raises:
         CheckpointError: see `open_run` and `read_confidence`.
@@ -90,7 +97,8 @@ class Recogniser:
             name = "spelling" if spelling else next(iter(decoding))
             raise ConfigError(name, "needs a language model", "Give lm too")
         if self.lm is not None:
-            self.decoding = config_of(words_from, **decoding)
+            usual = MMI_SEARCH if self.trained.follow else {}
+            self.decoding = config_of(words_from, **usual | decoding)
         if lm is not None:
             _ = self.decoder  # find errors in files now; the run's own are read when needed
         elif lexicon is not None:
@@ -102,10 +110,7 @@ class Recogniser:
         if self.lm is None:
             return None
         heads = self.trained.inventories
-        return open_decoder(
-            heads, self.lexicon, self.lm, self.decoding, spelling=self.spelling,
-            mmi=self.trained.follow,
-        )  # fmt: skip
+        return open_decoder(heads, self.lexicon, self.lm, self.decoding, spelling=self.spelling)
 
     @property
     def heads(self) -> list[str]:

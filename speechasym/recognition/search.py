@@ -35,9 +35,8 @@ class DecodingConfig:
     letters_weight: float = 0.0
     words_weight: float = 0.0
     # Subtracted from the blank's log p at each step: CTC is overconfident of blanks, and what its
-    # posteriors all but exclude is often what the words need. Default: 1, but -0.7 for heads
-    # trained beside their rivals (`mmi`), which know this
-    blank_penalty: float | None = None
+    # posteriors all but exclude is often what the words need
+    blank_penalty: float = 1.0
     beam: int = 150  # hypotheses kept
     width: float = 18.0  # how far below the best a hypothesis may be, log p
     symbol_width: float = 9.0  # how far below a step's best a symbol may be to be tried, log p
@@ -49,8 +48,7 @@ class DecodingConfig:
         for name in ("lm_weight", "phones_weight", "letters_weight", "words_weight"):
             check_range(name, getattr(self, name), "0.5 to 1")
         for name in ("word_score", "blank_penalty"):
-            value = getattr(self, name)
-            if value is not None and not math.isfinite(value):
+            if not math.isfinite(value := getattr(self, name)):
                 raise ConfigError(name, f"must be finite, got {value}", "Use 0")
         for name in ("beam", "histories", "nbest"):
             check_count(name, getattr(self, name))

@@ -19,7 +19,7 @@ from speechasym.recognition.search import DecodingConfig
 LM_WEIGHTS = (0.2, 0.3, 0.45, 0.6, 0.8, 1.0, 1.3)
 WORD_SCORES = (-1.5, -0.75, 0.0, 0.75, 1.5, 2.5)
 HEAD_WEIGHTS = (0.0, 0.25, 0.5, 1.0)
-BLANK_PENALTIES = (-1.4, -0.7, 0.0, 1.0, 2.0)
+BLANK_PENALTIES = (-0.7, 0.0, 1.0, 2.0)
 
 
 class Tuned(NamedTuple):
@@ -56,8 +56,6 @@ def tune(
         """The n-best list of each utterance, and the errors of each hypothesis."""
         trial = copy(decoder)
         trial.config = config
-        if (penalty := config.blank_penalty) is not None:
-            trial.penalties = dict.fromkeys(config.heads, penalty)
         lists = [trial.decode(posteriors) for posteriors in utterances]
         errors = [
             [Levenshtein.distance(list(row), list(h.words)) for h in hypotheses]

@@ -65,7 +65,7 @@ def test_confidence_is_the_mean_posterior_of_the_steps(recogniser, samples):
     )
 
 
-def test_phones_in_sequence(recogniser, samples):
+def test_phones_in_sequence(recogniser, samples, files):
     """A run by MMI reads phones by which follow which; its search takes them by themselves."""
     trained, symbols = recogniser.trained, recogniser.trained.inventories["phones"]
     first = recogniser.transcribe(samples, RATE).phones[0].label
@@ -73,6 +73,8 @@ def test_phones_in_sequence(recogniser, samples):
     follow[0, symbols.index(first) + 1] = 0
     by_mmi = trained._replace(follow={"phones": follow})
     assert Recogniser(by_mmi).transcribe(samples, RATE).phones[0].label != first
+    searching = Recogniser(by_mmi, **files, word_score=-1.0).decoding
+    assert (searching.lm_weight, searching.word_score, searching.beam) == (1.0, -1.0, 300)
     output = trained.output(trained.features(samples))
     alone = by_mmi.posteriors(output, "phones", alone=True).log_probs
     assert torch.equal(alone, trained.posteriors(output, "phones").log_probs)

@@ -20,6 +20,7 @@ from speechasym.config import check_count, check_range
 from speechasym.corpora.manifests import stream_cuts
 from speechasym.errors import ConfigError
 from speechasym.language.letters import spell
+from speechasym.language.ngrams import UNKNOWN
 from speechasym.progress import progress
 from speechasym.recognition import confidence_fit
 from speechasym.recognition.batches import (
@@ -236,17 +237,22 @@ def evaluate(
     if decoder is not None:
         spoken[BY_LEXICON] = {u: labels.words_of(data.index.cut(n)) for u, n in numbers.items()}
     references, hypotheses, scores = _scored(spoken, rows, speakers, seed)
+    if "words" in spoken:  # <unk> is correct where an unknown word was said
+        vocabulary = set(trained.inventories["words"])
+        spoken["words"] = {
+            name: [word if word in vocabulary else UNKNOWN for word in row]
+            for name, row in spoken["words"].items()
+        }
     judged = {
-        head: confidence_fit.judge(evidence[head], found, spoken[head], speakers, vocabulary)
+        head: confidence_fit.judge(evidence[head], found, spoken[head], speakers)
         for head, found in rows.items()
-        for vocabulary in [trained.inventories["words"] if head == "words" else None]
     }
     calibration = recogniser.confidence
     known = {} if calibration is None else calibration.calibrated(decoder)
     errors = {head: symbols.error(known.get(head)) for head, symbols in judged.items()}
     path, crossed = None, None
     if calibrate:
-        path, crossed = confidence_fit.fit(recogniser, judged, data, list(numbers.values()))
+        path, crossed = confidence_fit.fit(recogniser, judged, spoken, speakers, data)
     seconds, decoding = float(data.seconds[list(numbers.values())].sum()), None
     if decoder is not None:
         decoding = decoder.as_json() | {

@@ -75,13 +75,21 @@ class Transcript(NamedTuple):
 
     def as_json(self) -> dict[str, Any]:
         """Return everything: times in s, labels, confidences, where there is speech."""
+        speech = self.speech and [(round(a, 3), round(b, 3)) for a, b in self.speech]
+        symbols = {
+            head: [
+                {
+                    "start": round(i.start, 3), "end": round(i.end, 3), "label": i.label,
+                    "confidence": round(i.confidence, 3),
+                }
+                for i in rows
+            ]
+            for head, rows in self.symbols.items()
+        }  # fmt: skip
         return {
-            "seconds": self.seconds,
-            "speech": self.speech,
-            "no_speech": not any(self.symbols.values()),
-            "calibrated": list(self.calibrated),
-            "symbols": {head: [i._asdict() for i in rows] for head, rows in self.symbols.items()},
-        }
+            "seconds": self.seconds, "speech": speech, "no_speech": not any(symbols.values()),
+            "calibrated": list(self.calibrated), "symbols": symbols,
+        }  # fmt: skip
 
     @property
     def text(self) -> str:

@@ -280,8 +280,10 @@ class TrainConfig:
         check_range("warm_up", self.warm_up, "0.1", high=1, below=True)
         check_range("averaging", self.averaging, "0.998", high=1, below=True)
         check_range("weight_decay", self.weight_decay, "0.01")
-        check_range("framewise", self.framewise, "0 or 1")
-        check_range("mmi", self.mmi, "0 or 1")
+        for name in ("framewise", "mmi"):
+            check_range(name, getattr(self, name), "0 or 1")
+            if getattr(self, name) and not self.heads.phones:
+                raise ConfigError(name, "needs a head phones", "Set heads.phones to 1")
         check_range("seed", self.seed, "0, 1, 2 ...", high=2**31, below=True)
         if self.initialise != "drawn" and not isinstance(self.model, HierarchyConfig):
             problem = f"{self.initialise} needs a model of levels, got {self.model.kind}"
@@ -307,8 +309,6 @@ class TrainConfig:
         ):
             remedy = "Set heads.phones to 1"
             raise ConfigError("learning.local", "framewise needs a head phones", remedy)
-        if self.framewise and not self.heads.phones:
-            raise ConfigError("framewise", "needs a head phones", "Set heads.phones to 1")
         if self.data.augment.splice and list(self.heads.used) != ["phones"]:
             problem = f"only phones have times, but the heads are {', '.join(self.heads.used)}"
             remedy = "Set it to 0, or heads.letters and heads.words to 0"

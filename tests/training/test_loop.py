@@ -103,6 +103,12 @@ def test_it_learns_beside_rivals(tmp_path, words):
         assert row[np.array(seen)].min() > row[~np.array(seen)].max(initial=0)
 
 
+@pytest.mark.parametrize("key", ["framewise", "mmi"])
+def test_losses_of_phones_need_their_head(words, key):
+    with pytest.raises(ConfigError, match=f"{key}: needs a head phones"):
+        tiny.config(words, f"{key}=1", "heads.phones=0", "heads.letters=1")
+
+
 def test_killed_and_resumed_is_the_same_run(tmp_path, words):
     more = [*SPEEDS, "epochs=4", "save_every=2"]
     whole = tiny.run(words, tmp_path / "whole", *more, "model.options.pause=0.001")

@@ -93,8 +93,8 @@ def estimate(
     check_count("least", least)
     check_count("least_bigram", least_bigram)
     if order > 2 and least_bigram > least:
-        problem = f"{least_bigram} prunes words that n-grams seen {least} times begin with"
-        raise ConfigError("least_bigram", problem, f"Use at most {least}, or a larger least")
+        problem = f"must be at most least, {least}, or three words lose their first two"
+        raise ConfigError("least_bigram", problem, f"Use {least}, or a larger least")
     text = sentences if isinstance(sentences, NumberedText) else number_words(sentences)
     if not len(text.numbers):
         raise ConfigError("sentences", "expected at least one", "Give a text that has words")

@@ -168,7 +168,7 @@ def test_an_empty_sentence_counts():
         ([["A"]], {"order": 0}, "order: must be from 1 to 9, got 0"),
         ([["A"]], {"order": 10}, "order: must be from 1 to 9, got 10"),
         ([["A"]], {"least": 0}, "least: must be an integer >= 1, got 0"),
-        ([["A"]], {"least": 2, "least_bigram": 3}, "least_bigram: must be at most least, 2, or three words"),
+        ([["A"]], {"least": 2, "least_bigram": 3}, "least_bigram: must be at most least, 2"),
         ([["A B"]], {}, "'A B' is empty or contains spaces"),
         ([[""]], {}, "'' is empty"),
         ([["<s>", "A"]], {}, "contains <s>"),

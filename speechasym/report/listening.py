@@ -25,7 +25,7 @@ MOST_UNITS = 24  # drawn of a level
 def recordings(data: ReportData) -> Html:
     """Show all recordings, one below the other."""
     if not data.recordings:
-        return paragraph(f"There is no recording to show. {data.problem}")
+        return paragraph(f"No recordings to show. {data.problem}")
     intro = paragraph(
         "From top to bottom: the sound; its gammatone spectrogram; the asymmetry of its tracks, "
         "scale by scale, red where a track rises and blue where it falls; the units of each level, "

@@ -108,7 +108,7 @@ class DataConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class HeadWeights:
-    """Weight of each head's CTC loss; there is no head for weight 0."""
+    """Weight of each head's CTC loss; a head with weight 0 is not built."""
 
     phones: float = 1.0
     letters: float = 0.0

@@ -95,9 +95,10 @@ class Dataset:
 
     @cached_property
     def follow(self) -> dict[str, NDArray[np.float64]]:
-        """Which phones follow which, see `symbols.follow`."""
-        heads = [head for head in ("phones",) if head in self.symbols]
-        return {h: follow(self.symbols[h], len(self.inventories[h]) + 1) for h in heads}
+        """{"phones": (V, V) which phones follow which, see `symbols.follow`}; {} without phones."""
+        if "phones" not in self.symbols:
+            return {}
+        return {"phones": follow(self.symbols["phones"], len(self.inventories["phones"]) + 1)}
 
     def reference(self, head: str, number: int) -> list[str]:
         """Return a cut's symbols for a head, unknown words included."""

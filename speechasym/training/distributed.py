@@ -45,7 +45,7 @@ class ProcessGroup(NamedTuple):
 
     @property
     def alone(self) -> bool:
-        """Whether there is no other process."""
+        """Whether this is the only process."""
         return self.size * self.parts == 1
 
     @property

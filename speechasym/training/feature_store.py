@@ -82,7 +82,7 @@ class FeatureStore:
         Processes of torchrun start at different files, and leave out those that another has
         written meanwhile.
 
-        Raises `AudioError` naming the cut, and `OutputError` if there is no space.
+        Raises `AudioError` naming the cut, and `OutputError` if the disk is full.
         """
         wanted = []
         for shard in shards:

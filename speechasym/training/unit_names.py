@@ -53,7 +53,7 @@ class Favourites:
         self.frames: dict[str, int] = {}
 
     def add(self, activation: NDArray, intervals: Iterable[Interval], frame_rate: float) -> None:
-        """Add activations (F, U), NaN where there is no step; what has no symbol is silence."""
+        """Add activations (F, U), NaN between steps; frames without a symbol count as silence."""
         symbols = frame_symbols(intervals, len(activation), frame_rate)
         filled = np.nan_to_num(activation)
         for symbol in dict.fromkeys(symbols):
@@ -87,7 +87,7 @@ def head_of_level(number: int, levels: int, known: Iterable[str]) -> str | None:
 def held(
     values: NDArray, start: Sequence[int] | NDArray, end: Sequence[int] | NDArray, frames: int
 ) -> NDArray[np.float64]:
-    """Hold values (S, U) of steps over their frames -> (F, U); NaN where there is no step."""
+    """Hold values (S, U) of steps over their frames -> (F, U); NaN between steps."""
     out = np.full((frames, values.shape[1]), np.nan)
     for value, first, last in zip(values, start, end, strict=True):
         out[first:last] = value

@@ -166,7 +166,7 @@ def read_confidence(trained: TrainedModel) -> Confidence | None:
     path = trained.folder / FILE
     if trained.members or not path.is_file():
         return None
-    remedy = f"Fit it again (evaluate RUN --cuts CUTS --calibrate), or remove {FILE}"
+    remedy = "Remove it; evaluate RUN --cuts CUTS --calibrate fits a new one"
     text = files.read_text(path, CheckpointError)
     try:
         content = json.loads(text)

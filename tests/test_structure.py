@@ -38,7 +38,7 @@ NOT_IN_CORE = ("lhotse", "matplotlib", "rich")
 # ratchets: lowered when that is possible, raised only with a reason in docs/log.md
 LONGEST = 400  # lines of a file
 MEDIAN = 145  # lines of a file
-TOTAL = 36700  # lines of the library
+TOTAL = 39500  # lines of the library
 CORE_TOTAL = 11500
 TOP_LEVEL = {
     ".ci", ".gitignore", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "NOTICE",

@@ -27,6 +27,10 @@ _HEADING = re.compile(
     r"|(\s*[IVXLC]+\.[ \t].{0,60})+|[IVXLC\d]+\.?|\W*(?i:the\s+end|finis)\W*"
 )
 _DIGIT = re.compile(r"\d")
+# two letters and more, capitals or not, but no names such as Li
+_ROMAN = re.compile(
+    r"\b(?=[IVXLC]{2,}\b|[ivxlc]{2,}\b)(?i:C{0,3}(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3}))\b(?<=\w)"
+)
 _START = re.compile(r"^\*+\s*START OF TH.*$|^\*+END.*SMALL PRINT.*$", re.MULTILINE)
 _END = re.compile(r"^[*\s]*END OF (?:THE |THIS )?PROJECT GUTENBERG.*", re.I | re.M | re.S)
 _REPLACEMENTS = str.maketrans(
@@ -45,7 +49,8 @@ def sentences_of(text: str) -> list[list[str]]:
     - Abbreviations of titles are written out; initials do not end a sentence.
     - Punctuation is dropped; dashes and hyphens separate words. Apostrophes are kept only inside
       words: quotes, and those of JAMES' and 'TIS, are dropped. So are accents; & becomes AND.
-    - A sentence with digits is left out: how they were spoken is unknown.
+    - A sentence with digits or Roman numerals (of two letters and more: not I, V) is left out: how
+      they were spoken is unknown.
     - A text without lower case is a transcript or a list of words: each line is a sentence.
     """
     if text == text.upper():
@@ -63,11 +68,11 @@ def sentences_of(text: str) -> list[list[str]]:
             continue
         simple = _SHORT.sub(lambda match: ABBREVIATIONS[match[1].upper()].capitalize(), simple)
         for sentence in _SENTENCE.split(_INITIAL.sub(r"\1", simple)):
-            if _DIGIT.search(sentence):
+            if _DIGIT.search(sentence) or _ROMAN.search(sentence):
                 left_out += 1
             elif words := _WORD.findall(sentence.upper()):
                 sentences.append(words)
-    _log.info("%d sentences, %d left out for their digits", len(sentences), left_out)
+    _log.info("%d sentences, %d left out for their numerals", len(sentences), left_out)
     return sentences
 
 

@@ -15,13 +15,14 @@ import numpy as np
 
 from speechasym.config import check_count
 from speechasym.errors import ConfigError
-from speechasym.training.config import AugmentConfig
+from speechasym.training.augment_config import AugmentConfig
 
 if TYPE_CHECKING:
     from lhotse import CutSet
     from torch import Tensor
 
 SHORTEST = 6  # phones in a stretch that is spliced
+LOWEST_HZ, HIGHEST_HZ = (200.0, 400.0), (3000.0, 3800.0)  # ranges of the ends of a telephone's band
 
 
 class Variant(NamedTuple):
@@ -32,6 +33,7 @@ class Variant(NamedTuple):
     place: float = 0.0  # where in the noise the stretch starts, as a share of what is possible
     snr_db: float = 0.0
     room: tuple[int, float, float] | None = None  # seed, reverberation in s, direct sound in dB
+    telephone: tuple[float, float] | None = None  # ends of its band, Hz
 
 
 class Excerpt(NamedTuple):
@@ -43,7 +45,7 @@ class Excerpt(NamedTuple):
 
 
 def draw_variant(augment: AugmentConfig, noises: int, name: str, number: int, seed: int) -> Variant:
-    """Draw variant `number` of cut `name`: speeds in turn; noise and room at random.
+    """Draw variant `number` of cut `name`: speeds in turn; noise, room and telephone at random.
 
     The result depends on the seed, the cut's id and the variant's number only.
     """
@@ -61,6 +63,12 @@ def draw_variant(augment: AugmentConfig, noises: int, name: str, number: int, se
         if share < augment.room_share:
             times = _between(augment.reverberation_s, time), _between(augment.direct_db, direct)
             variant = variant._replace(room=(int(rng.integers(1 << 31)), *times))
+    if augment.telephone_share:
+        rng = np.random.default_rng(hashed_seed(seed, name, number, "telephone"))
+        share, low, high = rng.random(3).tolist()
+        if share < augment.telephone_share:
+            band = _between(LOWEST_HZ, low), _between(HIGHEST_HZ, high)
+            variant = variant._replace(telephone=band)
     return variant
 
 

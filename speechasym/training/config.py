@@ -17,55 +17,11 @@ from speechasym.errors import ConfigError
 from speechasym.feature_extraction.sets import AsymmetryFeatures, FeatureConfig
 from speechasym.levels import presets
 from speechasym.levels.config import HierarchyConfig, RecurrentConfig
+from speechasym.training.augment_config import AugmentConfig
 from speechasym.training.grow_config import GrowConfig
 
 HEADS = ("phones", "letters", "words")
 IGNORED = ("function", "width", "depth", "dilation")  # keys of `block` in runs of version 0.1
-
-
-@dataclass(frozen=True, kw_only=True)
-class AugmentConfig:
-    """How training recordings are varied; by default not at all.
-
-    All is drawn from the seed, the epoch and the cut's id alone; each epoch uses the next speed.
-    """
-
-    copies: int = 0  # variants of each cut, in turn; 0: speeds in turn, other noise in each epoch
-    speeds: tuple[float, ...] = (1.0,)  # factors of speed; 1.1 is faster and higher
-    noise: str | None = None  # folder of recordings, or manifest of cuts, to add as noise
-    noise_share: float = 0.5  # share of the variants with noise
-    snr_db: tuple[float, float] = (5.0, 30.0)  # range of the signal-to-noise ratio
-    room_share: float = 0.0  # share of the variants in a simulated room
-    reverberation_s: tuple[float, float] = (0.1, 0.6)  # range of its reverberation time
-    direct_db: tuple[float, float] = (0.0, 15.0)  # range of direct sound over reverberation
-    time_masks: int = 0  # number of stretches of frames set to 0
-    time_mask_s: float = 0.1  # longest masked stretch, s
-    column_masks: int = 0  # number of ranges of neighbouring columns set to 0
-    column_mask_share: float = 0.15  # widest masked range, as a share of the columns
-    gain: float = 0.0  # standard deviation of log gain, by utterance and column
-    shift: float = 0.0  # standard deviation of an offset, by utterance and column
-    jitter: float = 0.0  # standard deviation of white normal noise on each value
-    splice: float = 0.0  # share of cuts replaced by joined stretches of two or three
-
-    def __post_init__(self) -> None:
-        for name in ("copies", "time_masks", "column_masks"):
-            check_range(name, getattr(self, name), "0, 1, 2 ...")
-        if not self.speeds or len(set(self.speeds)) < len(self.speeds):
-            problem = f"must be different values, got {self.speeds}"
-            raise ConfigError("speeds", problem, "Use 0.9, 1.0, 1.1")
-        for speed in self.speeds:
-            check_range("speeds", speed, "0.9, 1.0, 1.1", 0.5, 2)
-        ranges = {"snr_db": "5, 30", "reverberation_s": "0.1, 0.6", "direct_db": "0, 15"}
-        for name, example in ranges.items():
-            low, high = getattr(self, name)
-            if not (math.isfinite(low) and math.isfinite(high) and low <= high):
-                raise ConfigError(name, f"must be a range, got {(low, high)}", f"Use {example}")
-        check_range("reverberation_s", self.reverberation_s[0], "0.1, 0.6", 0.01)
-        for name in ("noise_share", "room_share", "column_mask_share", "splice"):
-            check_range(name, getattr(self, name), "0.1", high=1)
-        check_range("time_mask_s", self.time_mask_s, "0.1", above=True)
-        for name in ("gain", "shift", "jitter"):
-            check_range(name, getattr(self, name), "0 or 0.1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +50,7 @@ class DataConfig:
         default_factory=lambda: AsymmetryFeatures(compact=True, normalise="utterance")
     )
     labels: LabelConfig = LabelConfig()
-    augment: AugmentConfig = AugmentConfig()
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
     # folder that stores the features of recurring variants; default: compute them in each epoch
     cache: str | None = None
     workers: int = 0  # processes that read audio and compute features; 0: the training process

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from speechasym.audio import reading
 from speechasym.audio.rooms import in_room
+from speechasym.audio.telephone import by_telephone
 from speechasym.errors import AudioError, SpeechAsymError
 from speechasym.feature_extraction.sets import FeatureConfig
 from speechasym.training.augment import Variant
@@ -43,6 +44,8 @@ def samples_of(task: FeatureTask) -> NDArray[np.float32]:
         noise = load_samples(task.noise.truncate(offset=offset, duration=seconds), rate)
         if noise.any() and x.any():  # silence has no ratio
             x = reading.add_noise(x, noise, variant.snr_db)
+    if variant.telephone is not None:
+        x = by_telephone(x, rate, *variant.telephone).astype(np.float32)
     return x
 
 

@@ -38,7 +38,8 @@ from speechasym.training.augment import (
     perturb,
     recurring_variants,
 )
-from speechasym.training.config import AugmentConfig, DataConfig
+from speechasym.training.augment_config import AugmentConfig
+from speechasym.training.config import DataConfig
 from speechasym.training.cut_features import FeatureTask, features_of, samples_of
 from speechasym.training.cut_index import BLOCK, CutIndex, IndexBuilder
 from speechasym.training.feature_store import FeatureStore, half
@@ -108,8 +109,7 @@ class Dataset:
     @property
     def workers(self) -> int:
         """How many processes are worth while: none to read what is stored."""
-        fresh = (self.noises or self.augment.room_share) and not self.augment.copies
-        return self.config.workers if fresh or self.store is None else 0
+        return self.config.workers if self.augment.fresh or self.store is None else 0
 
     def batch(
         self,

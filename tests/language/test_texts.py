@@ -50,7 +50,8 @@ def test_words_of_transcripts():
     ("text", "count"),
     [("He said: \u201cGo!\u201d \u201cNo.\u201d", 2), ("Mr. A. B. Cook left.", 1),
      ("Yes... no.", 1), ("What?! Me.", 2), ("Wait... They did.", 2), ("1801", 0),
-     ("Chapter the Last\nin which", 0), ("Of Louis XIV, vol. iii.", 0), ("Li is ill, I'll mix.", 1)],
+     ("Chapter the Last\nin which", 0), ("Of Louis XIV, vol. iii.", 0),
+     ("Li is ill, I'll mix.", 1)],
 )  # fmt: skip
 def test_sentences(text, count):
     assert len(sentences_of(text)) == count

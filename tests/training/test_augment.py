@@ -8,6 +8,7 @@ import pytest
 import soundfile as sf
 import torch
 
+from speechasym.audio.telephone import by_telephone
 from speechasym.errors import ConfigError
 from speechasym.feature_extraction.sets import LogMelFeatures
 from speechasym.training.augment import (
@@ -18,7 +19,7 @@ from speechasym.training.augment import (
     recurring_variants,
     with_noise,
 )
-from speechasym.training.config import AugmentConfig
+from speechasym.training.augment_config import AugmentConfig
 from speechasym.training.cut_features import FeatureTask, samples_of
 
 RATE = 16000
@@ -70,6 +71,22 @@ def test_rooms_are_drawn_in_each_epoch(cuts):
     ratio = 10 * np.log10(np.mean(x.astype(float) ** 2) / np.mean(reverberation**2))
     assert ratio == pytest.approx(6, abs=1)
     assert abs(reverberation[: round(0.003 * RATE)]).max() < 1e-6  # nothing before 3 ms
+
+
+def test_telephones_are_drawn_in_each_epoch(cuts):
+    wide = AugmentConfig(room_share=0.5)
+    augment = replace(wide, telephone_share=0.5)
+    drawn = [draw_variant(augment, 0, "cut", number, 7) for number in range(200)]
+    assert [v._replace(telephone=None) for v in drawn] == [
+        draw_variant(wide, 0, "cut", number, 7) for number in range(200)
+    ]
+    bands = [v.telephone for v in drawn if v.telephone is not None]
+    assert 70 < len(bands) == len(set(bands)) < 130
+    assert all(200 <= low <= 400 and 3000 <= high <= 3800 for low, high in bands)
+    assert augment.fresh and not AugmentConfig().fresh and not replace(augment, copies=2).fresh
+    task = FeatureTask(next(iter(cuts)), LogMelFeatures(), Variant(telephone=(300.0, 3400.0)))
+    expected = by_telephone(samples_of(task._replace(variant=Variant())), RATE)
+    np.testing.assert_array_equal(samples_of(task), expected.astype(np.float32))
 
 
 def perturbed(x, augment, rate, seed):

@@ -18,7 +18,7 @@ from speechasym.language.letters import LETTERS
 from speechasym.levels import ctc
 from speechasym.training import batches, dataset, labels, streaming
 from speechasym.training.augment import SHORTEST, Variant, draw_variant
-from speechasym.training.config import AugmentConfig
+from speechasym.training.augment_config import AugmentConfig
 from speechasym.training.cut_features import FeatureTask, features_of
 from speechasym.training.cuts import read_noises
 

@@ -16,7 +16,7 @@ from speechasym.errors import AudioError, ConfigError, OutputError
 from speechasym.feature_extraction import sets
 from speechasym.training import cut_index, dataset, feature_store
 from speechasym.training.augment import Variant
-from speechasym.training.config import AugmentConfig
+from speechasym.training.augment_config import AugmentConfig
 from speechasym.training.cut_features import FeatureTask, features_of
 from speechasym.training.cuts import read_noises
 

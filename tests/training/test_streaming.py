@@ -11,7 +11,7 @@ from helpers import tone
 
 from speechasym.errors import AudioError, OutputError
 from speechasym.training import batches, dataset, streaming
-from speechasym.training.config import AugmentConfig
+from speechasym.training.augment_config import AugmentConfig
 from speechasym.training.distributed import ProcessGroup
 
 AUGMENT = AugmentConfig(speeds=(0.9, 1.0, 1.1), time_masks=1, splice=0.5)

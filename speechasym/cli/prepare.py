@@ -4,7 +4,7 @@ from argparse import Namespace
 from typing import Any
 
 import speechasym
-from speechasym.cli.options import optional
+from speechasym.cli.options import numbers, optional
 from speechasym.config import names
 
 
@@ -38,6 +38,22 @@ def add_parser(commands: Any) -> None:
     add("root", metavar="ROOT", help="folder that holds the subsets")
     _add_duplicates(librispeech)
     add("--subsets", type=names, metavar="LIST", help="comma-separated (default: all)")
+    folder = _add_corpus(
+        corpora, "folder", "your own recordings", "folder recordings --out corpora/own",
+        "your own recordings, with texts beside them or a table",
+    )  # fmt: skip
+    add = folder.add_argument
+    text = "folder with NAME.txt, NAME.lab or NAME.TextGrid beside each NAME.wav, or with a table"
+    add("root", metavar="DIR|TABLE", help=f"{text} (.csv, .tsv: path, text, speaker, start, end)")
+    _add_duplicates(folder)
+    text = "a file's speaker is the first N characters of its name (default: its first sub-folder)"
+    add("--speaker-characters", type=optional(int), metavar="N", help=text)
+    add("--seed", type=int, default=0, help="random seed of the split")
+    text = "shares of train, dev and test; 0 leaves a set out (default: 0.8,0.1,0.1)"
+    add("--shares", type=numbers, metavar="LIST", default=(0.8, 0.1, 0.1), help=text)
+    text = "speakers, or recordings: sets then share speakers"
+    add("--split-by", choices=("speakers", "recordings"), default="speakers", help=text)
+    add("--lexicon", metavar="FILE", help="report words that this lexicon lacks")
     mini = _add_corpus(
         corpora, "mini", "the mini corpus", "mini --out corpora/mini",
         "speech synthesised here by espeak-ng, with exact times",

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from speechasym.corpora import librispeech, manifests, timit
+from speechasym.corpora import folder, librispeech, manifests, timit
 from speechasym.corpora.manifests import Corpus
 from speechasym.corpora.mini import preparation
 from speechasym.errors import ConfigError, CorpusError
@@ -18,6 +18,7 @@ __all__ = ["CORPORA", "Corpus", "CorpusError", "Prepared", "prepare"]
 CORPORA: dict[str, Callable[..., Corpus]] = {
     "timit": timit.prepare,
     "librispeech": librispeech.prepare,
+    "folder": folder.prepare,
     "mini": preparation.prepare,
 }
 

@@ -7,6 +7,7 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import cache
 from itertools import combinations
 from pathlib import Path
 
@@ -72,26 +73,35 @@ def usable_frames(path: Path, place: str, sample_rate: int, problems: Problems) 
         sample_rate: expected sample rate, Hz.
         problems: the list that its faults are added to.
     """
-    try:
-        str(path).encode()
-        info = reading.info(path)
-    except UnicodeEncodeError:
-        problems.add("error", "path not UTF-8, which lhotse cannot open", place)
-        return 0
-    except AudioError as error:
-        problems.add("error", "audio that cannot be read", place, error.args[1])
+    info = usable_header(path, place, problems)
+    if info is None:
         return 0
     faults = Problems()
     if info.sample_rate != sample_rate:
         faults.add("error", "wrong sample rate", place, f"{info.sample_rate} Hz, not {sample_rate}")
     if info.channels != 1:
         faults.add("error", "more than one channel", place, f"{info.channels} channels, not 1")
-    if not info.frames:
-        faults.add("error", "audio without samples", place, "0 samples")
     problems += faults
+    return 0 if faults else info.frames
+
+
+def usable_header(path: Path, place: str, problems: Problems) -> reading.AudioInfo | None:
+    """Return a recording's header, or None if it cannot be used; see `usable_frames`."""
+    try:
+        str(path).encode()
+        info = reading.info(path)
+    except UnicodeEncodeError:
+        problems.add("error", "path not UTF-8, which lhotse cannot open", place)
+        return None
+    except AudioError as error:
+        problems.add("error", "audio that cannot be read", place, error.args[1])
+        return None
     if info.warning:
         problems.add("warning", "damaged audio", place, info.warning)
-    return 0 if faults else info.frames
+    if not info.frames:
+        problems.add("error", "audio without samples", place, "0 samples")
+        return None
+    return info
 
 
 def read_bytes(
@@ -127,14 +137,15 @@ def read_text(
 
 
 def check_sets(
-    sets: Sets, problems: Problems, keep_duplicates: bool = False
+    sets: Sets, problems: Problems, keep_duplicates: bool = False, shared_speakers: bool = False
 ) -> dict[str, list[Utterance]]:
     """Check {set: utterances} against each other; return those that are kept.
 
     Of several utterances with one id, or with identical samples unless `keep_duplicates`, the first
-    is kept. Problems of speakers, ids, samples and texts are added to the list.
+    is kept. Problems of speakers (unless sets may share them), ids, samples and texts are added to
+    the list.
     """
-    _check_overlaps(sets, problems)
+    _check_overlaps(sets, problems, shared_speakers)
     first: dict[str, Utterance] = {}  # of each id
     for utterances in sets.values():
         for utterance in utterances:
@@ -152,11 +163,12 @@ def check_sets(
     return kept
 
 
-def _check_overlaps(sets: Sets, problems: Problems) -> None:
+def _check_overlaps(sets: Sets, problems: Problems, shared_speakers: bool) -> None:
     """Add an error for each speaker in two sets, and a warning for sentences in two sets."""
     for one, other in combinations(sets, 2):
         pair = f"{one} and {other}"
-        for speaker in sorted({u.speaker for u in sets[one]} & {u.speaker for u in sets[other]}):
+        shared = {u.speaker for u in sets[one]} & {u.speaker for u in sets[other]}
+        for speaker in () if shared_speakers else sorted(shared):
             problems.add("error", "speaker in two sets", pair, speaker)
         if texts := {u.text.lower() for u in sets[one]} & {u.text.lower() for u in sets[other]}:
             detail = f"{len(texts)} different ones, such as: {'; '.join(sorted(texts)[:2])}"
@@ -168,11 +180,12 @@ def _same_audio(utterances: list[Utterance]) -> Iterator[tuple[Utterance, Uttera
 
     Only recordings of equal length are compared, so that few have to be decoded.
     """
-    lengths = Counter(utterance.frames for utterance in utterances)
-    first: dict[bytes, Utterance] = {}
+    lengths = Counter((utterance.frames, utterance.start) for utterance in utterances)
+    first: dict[tuple[bytes, int, int], Utterance] = {}
+    digest = cache(_digest)  # of a recording with several utterances
     for utterance in utterances:
-        if lengths[utterance.frames] > 1:
-            earlier = first.setdefault(_digest(utterance.path), utterance)
+        if lengths[place := (utterance.frames, utterance.start)] > 1:
+            earlier = first.setdefault((digest(utterance.path), *place), utterance)
             if earlier is not utterance:
                 yield utterance, earlier
 

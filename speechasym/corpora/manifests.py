@@ -40,6 +40,10 @@ class Utterance:
     words: Tier = ()
     phones: Tier = ()
     custom: Mapping[str, str] = field(default_factory=dict)  # for example the dialect
+    start: int = 0  # sample of the recording with which it begins
+    recording: str = ""  # id of the recording that it is a part of; "": it is the whole
+    recording_frames: int = 0  # samples of that recording
+    channels: int = 1
 
     @property
     def seconds(self) -> float:
@@ -86,36 +90,46 @@ def corpus_of(
 
 
 def manifests_of(utterances: list[Utterance]) -> Manifests:
-    """Return a recording, a supervision and a cut for each utterance, all with its id."""
+    """Return a supervision and a cut for each utterance, with its id, and their recordings.
+
+    A recording that is one utterance has its id too.
+    """
     from lhotse import CutSet, Recording, RecordingSet, SupervisionSegment, SupervisionSet
     from lhotse.audio import AudioSource
     from lhotse.supervision import AlignmentItem
+    from lhotse.utils import fastcopy
 
-    recordings, supervisions, cuts = [], [], []
+    recordings: dict[str, Recording] = {}
+    supervisions, cuts = [], []
     for utterance in utterances:
-        rate = utterance.sample_rate
-        recording = Recording(
-            id=utterance.id, sources=[AudioSource("file", [0], str(utterance.path))],
-            sampling_rate=rate, num_samples=utterance.frames, duration=utterance.seconds,
-        )  # fmt: skip
+        rate, name = utterance.sample_rate, utterance.recording or utterance.id
+        channels, start = list(range(utterance.channels)), utterance.start / utterance.sample_rate
+        if name not in recordings:
+            frames = utterance.recording_frames or utterance.frames
+            recordings[name] = Recording(
+                id=name, sources=[AudioSource("file", channels, str(utterance.path))],
+                sampling_rate=rate, num_samples=frames, duration=frames / rate,
+            )  # fmt: skip
         alignment = {
             tier: [AlignmentItem(label, at / rate, (end - at) / rate) for at, end, label in items]
             for tier, items in (("word", utterance.words), ("phone", utterance.phones))
             if items
         }
         supervision = SupervisionSegment(
-            id=utterance.id, recording_id=utterance.id, start=0.0, duration=utterance.seconds,
+            id=utterance.id, recording_id=name, start=start, duration=utterance.seconds,
+            channel=0 if len(channels) == 1 else channels,
             text=utterance.text, language="English", speaker=utterance.speaker,
             gender=utterance.gender, alignment=alignment or None,
             custom=dict(utterance.custom) or None,
         )  # fmt: skip
-        cut = recording.to_cut()
-        cut.supervisions.append(supervision)
-        recordings.append(recording)
+        cut = recordings[name].to_cut()
+        if utterance.recording:
+            cut = fastcopy(cut, id=utterance.id, start=start, duration=utterance.seconds)
+        cut.supervisions = [supervision.with_offset(-start) if start else supervision]
         supervisions.append(supervision)
         cuts.append(cut)
     return Manifests(
-        RecordingSet.from_recordings(recordings),
+        RecordingSet.from_recordings(recordings.values()),
         SupervisionSet.from_segments(supervisions),
         CutSet.from_cuts(cuts),
     )

@@ -12,7 +12,7 @@ import numpy as np
 from llvmlite.binding import get_host_cpu_features
 from numpy.typing import NDArray
 
-from speechasym.audio import reading
+from speechasym.audio import sources
 
 ROOT = Path(__file__).resolve().parent.parent
 RATE = 16000  # Hz
@@ -66,7 +66,7 @@ def recordings() -> list[Path]:
 
 def speech(seconds: float) -> NDArray[np.float32]:
     """Return the recordings of data/ at 16 kHz, concatenated and repeated to `seconds`: (T,)."""
-    whole = np.concatenate([reading.load(path, RATE)[0] for path in recordings()])
+    whole = np.concatenate([sources.load(path, RATE)[0] for path in recordings()])
     return np.resize(whole, round(seconds * RATE))
 
 

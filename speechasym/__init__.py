@@ -7,7 +7,8 @@ if TYPE_CHECKING:
     from speechasym.asymmetry import hysteresis
     from speechasym.asymmetry.extractor import Asymmetry
     from speechasym.asymmetry.surrogates import noise_test
-    from speechasym.audio.reading import add_noise, load
+    from speechasym.audio.reading import add_noise
+    from speechasym.audio.sources import load
     from speechasym.auditory.gammatone import Gammatone
     from speechasym.cli.doctor import check_installation
     from speechasym.corpora import prepare
@@ -50,7 +51,7 @@ _HOME = {  # public name -> module, or module:name where the names differ; error
     "evaluate": "recognition.evaluation",
     "extract": "feature_extraction.extraction",
     "features": "feature_extraction.sets",
-    "load": "audio.reading",
+    "load": "audio.sources",
     "make_lexicon": "recognition.word_models",
     "noise_test": "asymmetry.surrogates",
     "plot": "plots.recordings",

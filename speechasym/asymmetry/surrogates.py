@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from speechasym.asymmetry import tracks
 from speechasym.asymmetry.tracks import TRACKS, AsymmetryConfig
-from speechasym.audio.reading import check_samples
+from speechasym.audio.sources import mono
 from speechasym.auditory.filterbank import FilterbankConfig
 from speechasym.config import check_count
 
@@ -59,7 +59,7 @@ def noise_test(
     """
     if isinstance(config, int):
         config = AsymmetryConfig(bank=FilterbankConfig(sample_rate=config))
-    x = check_samples(np.asarray(x, np.float32), "x")
+    x = mono(x, name="x")
     check_count("noises", noises)
     d = tracks.design(config)
     x = x[: int(LONGEST_S * d.sample_rate)]

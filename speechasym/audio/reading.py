@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from speechasym.audio import containers
 from speechasym.audio.parts import Layout, opened
@@ -93,7 +93,7 @@ def blocks(
     check_range("sample_rate", sample_rate, "16000", above=True)
     layout = containers.check(path)
     header = _info(path, layout)
-    number = _channel(path, channel, header.channels)
+    number = channel_number(path, channel, header.channels)
     rate = header.sample_rate
     resample = None
     if sample_rate is not None and sample_rate != rate:
@@ -123,41 +123,6 @@ def blocks(
         raise AudioError(path, problem, "Leave it out, or keep its sample rate")
     if clipped:
         log.info("%s: %d samples at or above full scale (clipped?)", path, clipped)
-
-
-def load(
-    path: str | Path, sample_rate: int | None = None, channel: str | int = "mean"
-) -> tuple[NDArray[np.float32], int]:
-    """Read a whole recording, mono: samples (T,) and their sample rate in Hz.
-
-    Args and errors as `blocks`, which needs less memory for long recordings.
-
-    Example:
-        >>> x, rate = speechasym.load("speech.flac", sample_rate=16000)
-    """
-    header = info(path)
-    if header.warning:
-        log.warning("%s: %s", path, header.warning)
-    rate = header.sample_rate if sample_rate is None else sample_rate
-    return np.concatenate(list(blocks(path, sample_rate, channel))), rate
-
-
-def check_samples(samples: ArrayLike, name: str = "source") -> NDArray[np.float32]:
-    """Return samples (T,) as float32, full scale 1.
-
-    Raises `ConfigError`, which calls them `name`, unless they are floating point, mono, and finite.
-    """
-    x = np.asarray(samples)
-    if x.dtype.kind != "f":
-        problem = f"must be floating-point samples, got {x.dtype}"
-        raise ConfigError(name, problem, "Scale to full scale 1: x = x / 32768 for 16 bits")
-    if x.ndim != 1 or not x.size:
-        raise ConfigError(name, f"must be mono samples (T,), got shape {x.shape}", "Mix down")
-    x = x.astype(np.float32)
-    if not np.isfinite(x).all():
-        first = int(np.isfinite(x).argmin())
-        raise ConfigError(name, f"sample {first} is {x[first]}", "Give finite samples")
-    return x
 
 
 def add_noise(
@@ -190,7 +155,7 @@ def add_noise(
     return (x + gain * take).astype(np.float32)
 
 
-def _channel(path: Path, channel: str | int, count: int) -> int | None:
+def channel_number(path: str | Path, channel: str | int, count: int) -> int | None:
     """Return the number of the channel, None for the mean of all. Raises `ConfigError`."""
     if channel == "mean":
         if count > 1:

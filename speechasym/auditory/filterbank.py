@@ -6,6 +6,7 @@ runs the filterbank on the CPU; `speechasym.Gammatone` is the same filterbank as
 Shapes: B batch, T samples, C channels, F frames, N order.
 """
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
@@ -18,6 +19,10 @@ from speechasym.errors import ConfigError
 
 if TYPE_CHECKING:
     from speechasym.ops import cpu_gammatone
+
+log = logging.getLogger("speechasym")
+
+MOST_OFF = 0.01  # relative change of a frame rate by rounding a frame to whole samples
 
 Array = TypeVar("Array")  # of numpy or torch
 
@@ -38,7 +43,7 @@ class FilterbankConfig(FilterbankOptions):
     """The options of a filterbank. Raises `ConfigError` for values out of range."""
 
     sample_rate: int  # Hz
-    frame_rate: float = 100.0  # frames per second; must divide the sample rate
+    frame_rate: float = 100.0  # frames per second; made exact, see `exact_rate`
     order: int = 4  # equal poles per channel; 4 is the ear's
     bandwidth_factor: float = 1.0  # 1: each filter's ERB is the ear's at its centre frequency
 
@@ -56,7 +61,7 @@ class FilterbankConfig(FilterbankOptions):
         check_count("channels", self.channels)
         check_count("order", self.order)
         check_range("bandwidth_factor", self.bandwidth_factor, "1, as in the ear", above=True)
-        hop(self.sample_rate, self.frame_rate)
+        object.__setattr__(self, "frame_rate", exact_rate(self.sample_rate, self.frame_rate))
 
     @property
     def highest(self) -> float:
@@ -65,17 +70,33 @@ class FilterbankConfig(FilterbankOptions):
 
 
 def hop(sample_rate: int, frame_rate: float) -> int:
-    """Return the samples per frame. Raises `ConfigError` unless that is a whole number >= 1."""
+    """Return the samples per frame, rounded half up.
+
+    Raises `ConfigError` where rounding changes the rate by more than 1 %.
+    """
     check_range("rate", frame_rate, "for example 100 frames per second", 1e-3)
-    samples = round(sample_rate / frame_rate)
-    # 33.3333 stands for 100 / 3; the difference is at most 15 ms per hour
-    if samples < 1 or abs(samples * frame_rate - sample_rate) > 4e-6 * sample_rate:
+    samples = int(sample_rate / frame_rate + 0.5)
+    if samples < 1 or abs(samples * frame_rate / sample_rate - 1) > MOST_OFF:
         below = int(sample_rate / frame_rate)
         near = " or ".join(f"{sample_rate / n:.7g}" for n in (below, below + 1) if n > 0)
         problem = f"{frame_rate:g} frames per second do not divide {sample_rate} samples per second"
         remedy = f"Use a rate that does, such as {near}, or another sample rate"
         raise ConfigError("rate", problem, remedy)
     return samples
+
+
+def exact_rate(sample_rate: int, frame_rate: float) -> float:
+    """Return the frames per second of frames that are a whole number of samples long.
+
+    22050 Hz and 100 frames per second give frames of 221 samples, 99.7738 per second. Raises as
+    `hop`.
+    """
+    samples = hop(sample_rate, frame_rate)
+    exact = sample_rate / samples
+    if abs(frame_rate / exact - 1) > 4e-6:  # 33.3333 stands for 100 / 3
+        text = "rate: %g frames per second do not divide %d Hz: used %.7g, frames of %d samples"
+        log.warning(text, frame_rate, sample_rate, exact, samples)
+    return frame_rate if frame_rate == exact else exact
 
 
 @dataclass(frozen=True)

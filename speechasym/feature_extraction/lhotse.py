@@ -11,7 +11,7 @@ import numpy as np
 from lhotse.features.base import FeatureExtractor, register_extractor
 from numpy.typing import NDArray
 
-from speechasym.audio.reading import check_samples
+from speechasym.audio.sources import mono
 from speechasym.config import build, to_dict
 from speechasym.errors import ConfigError
 from speechasym.feature_extraction.sets import AsymmetryFeatures
@@ -67,20 +67,18 @@ class AsymmetryExtractor(FeatureExtractor):
     @property
     def frame_shift(self) -> float:
         """Seconds from frame to frame."""
-        return 1 / float(self.config.frame_rate)
+        return 1 / self._features().rate
 
     def feature_dim(self, sampling_rate: int) -> int:
         """Return the number of columns."""
         return len(self._features().columns())
 
     def extract(self, samples: Any, sampling_rate: int) -> NDArray[np.float32]:
-        """Samples (T,) or (1, T) -> (F, D)."""
+        """Samples (T,) or (channels, T), of which the mean is used -> (F, D)."""
         features = self._features()
         if sampling_rate != features.sample_rate:
             problem = f"must be {features.sample_rate} Hz, as configured, got {sampling_rate} Hz"
             remedy = f"Use cuts.resample({features.sample_rate}), or set sampling_rate"
             raise ConfigError("sampling_rate", problem, remedy)
-        x = np.asarray(samples, np.float32)
-        if x.ndim == 2 and len(x) == 1:
-            x = x[0]
-        return np.concatenate(list(features.frames([check_samples(x, "samples")])))
+        x = mono(samples, name="samples", channels_first=True)
+        return np.concatenate(list(features.frames([x])))

@@ -12,15 +12,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from speechasym.asymmetry import cepstra, columns, tracks
 from speechasym.asymmetry.tracks import SCALES, AsymmetryConfig, Scale
-from speechasym.audio import reading
+from speechasym.audio import sources
+from speechasym.audio.sources import Source
 from speechasym.auditory import filterbank
 from speechasym.auditory.filterbank import FilterbankConfig, FilterbankOptions
 from speechasym.config import check_choice, check_choices, check_count, check_rising
@@ -46,7 +46,7 @@ class FeatureConfig(ABC):
     """
 
     features: str  # feature set: gammatone, asymmetry, logmel or mfcc
-    rate: float = 100.0  # frames per second
+    rate: float = 100.0  # frames per second; made exact: a frame is a whole number of samples
     sample_rate: int = 16000  # Hz; recordings are resampled to it
     channel: str | int = "mean"  # channel of multichannel recordings: mean, or a number from 0
     normalise: str = "none"  # normalise columns: none, over the utterance, or running
@@ -60,7 +60,7 @@ class FeatureConfig(ABC):
             problem = f"must be mean or a number from 0, got {self.channel!r}"
             raise ConfigError("channel", problem, "Use mean or 0")
         object.__setattr__(self, "channel", int(channel) if channel != "mean" else channel)
-        self.bank()
+        object.__setattr__(self, "rate", self.bank().frame_rate)
 
     def bank(self) -> FilterbankConfig:
         """Return the filterbank's options; sets without one use their check of the rates only."""
@@ -280,30 +280,27 @@ def _whole_frames(
         done += len(part)
 
 
-def features(
-    source: str | Path | ArrayLike, sample_rate: int | None = None, **options: Any
-) -> NDArray[np.float32]:
+def features(source: Source, sample_rate: int | None = None, **options: Any) -> NDArray[np.float32]:
     """Compute the features of one recording, in memory: (F, D).
 
     Args:
-        source: a file, or samples (T,) at `sample_rate` Hz.
-        sample_rate: of the samples; for a file, the rate it is resampled to (default: 16000).
+        source: a file, samples (T,) at `sample_rate` Hz, or a recording in memory that knows its
+            rate, see `speechasym.load`.
+        sample_rate: of samples; for a recording that knows its rate, the one it is resampled to
+            (default: 16000).
         options: of the feature set: features="gammatone", rate=100, tracks=("level",), ...
 
     Raises:
-        AudioError: the file cannot be read.
+        AudioError: the recording cannot be read.
         ConfigError: samples or options out of range.
 
     Example:
         >>> level = speechasym.features("speech.wav", rate=100)   # (frames, 64) in dB
+        >>> level = speechasym.features(dataset[0]["audio"])      # the same
     """
     if sample_rate is not None:
         options["sample_rate"] = sample_rate
     config = feature_config(**options)
-    if isinstance(source, str | Path):
-        blocks = reading.blocks(source, config.sample_rate, config.channel)
-    elif sample_rate is None:
-        raise ConfigError("sample_rate", "is required with samples", "Use sample_rate=16000")
-    else:
-        blocks = iter([reading.check_samples(source)])
+    own_rate = None if sources.is_recording(source) else sample_rate
+    blocks = sources.blocks(source, config.sample_rate, config.channel, own_rate)
     return np.concatenate(list(config.frames(blocks)))

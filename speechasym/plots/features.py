@@ -17,7 +17,6 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from speechasym.annotations.intervals import Interval
-from speechasym.auditory import filterbank
 from speechasym.errors import ConfigError, OutputError
 from speechasym.feature_extraction.features_json import INDEX
 from speechasym.feature_extraction.sets import Columns, FeatureConfig, feature_config
@@ -92,7 +91,7 @@ def read_features(path: Path, start: float, duration: float | None) -> FeatureEx
         raise ConfigError(path, f"cannot be read ({error})", "Extract it again") from error
     if values.ndim != 2 or values.shape[1] != len(config.columns()):
         raise ConfigError(path, f"shape {values.shape} does not match {index}", "Extract it again")
-    rate = frame_rate(config)
+    rate = config.rate
     length = LONGEST_S if duration is None else duration
     part = np.asarray(values[round(start * rate) : round((start + length) * rate)], np.float32)
     if not len(part):
@@ -100,11 +99,6 @@ def read_features(path: Path, start: float, duration: float | None) -> FeatureEx
     seconds = len(part) / rate
     title = f"{path.name}, {rate:g} frames/s" + stretch_title(start, seconds, len(values) / rate)
     return FeatureExcerpt(title, part, config, round(start * rate) / rate, seconds)
-
-
-def frame_rate(config: FeatureConfig) -> float:
-    """Return the exact frames per second: a rate of 33.3333 stands for 100 / 3."""
-    return config.sample_rate / filterbank.hop(config.sample_rate, config.rate)
 
 
 def select_groups(
@@ -197,7 +191,7 @@ def features_figure(
             tiers(column[0], rows, data.start, data.duration)
         for axes, group in zip(panels, stack, strict=False):
             values = data.values[:, group.part]
-            group_panel(axes, group, values, frame_rate(data.config), data.start, normalised)
+            group_panel(axes, group, values, data.config.rate, data.start, normalised)
         for axes in panels[len(stack) :]:
             axes.set_visible(False)
         mark_boundaries(panels[: len(stack)], rows, axes_in)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from speechasym.annotations.intervals import Interval
 from speechasym.annotations.tiers import tiers_beside
-from speechasym.audio import reading
+from speechasym.audio import sources
 from speechasym.corpora import manifests
 from speechasym.errors import ConfigError
 from speechasym.levels.level import ModelOutput
@@ -101,7 +101,7 @@ def recognise(
 
 def _from_file(trained: TrainedModel, path: Path) -> RecognisedRecording:
     config = trained.config.data.features
-    x, rate = reading.load(path, config.sample_rate, config.channel)
+    x, rate = sources.load(path, config.sample_rate, config.channel)
     part = x[: round(LONGEST_S * rate)]
     title = path.name + (f", its first {LONGEST_S:g} s" if len(part) < len(x) else "")
     return _recognised(trained, title, part, rate, trained.features(part), tiers_beside(path))

@@ -8,6 +8,8 @@ from matplotlib.figure import Figure
 
 from speechasym.annotations.intervals import Interval
 from speechasym.annotations.tiers import read_tiers, tiers_beside
+from speechasym.audio import sources
+from speechasym.audio.sources import Source
 from speechasym.errors import ConfigError
 from speechasym.feature_extraction.sets import GammatoneFeatures
 from speechasym.plots import asymmetry, signal
@@ -19,7 +21,7 @@ FIGURES = ("levels", "hysteresis", "summary")
 
 
 def plot(
-    file: str | Path,
+    file: Source,
     out: str | Path,
     what: str | Sequence[str] | None = None,
     start: float = 0.0,
@@ -31,7 +33,8 @@ def plot(
     """Draw a recording, or a feature file written by `extract`, into a picture file.
 
     Args:
-        file: an audio file, or a .npy beside (or below) its features.json.
+        file: an audio file, or a .npy beside (or below) its features.json; or a recording in
+            memory that knows its rate, see `speechasym.load`.
         out: the picture; its suffix gives the format: .png, .pdf or .svg.
         what: panels, from top to bottom: waveform, gammatone, frequency, phase; of features other
             than gammatone, names of columns without their numbers. None: all that `file` has. Or
@@ -50,9 +53,11 @@ def plot(
     Example:
         >>> plot("speech.wav", "speech.png", ["waveform", "gammatone"])
     """
-    file, out = Path(file), picture_path(out)
+    file, out = Path(file) if isinstance(file, str) else file, picture_path(out)
     names = [what] if isinstance(what, str) else None if what is None else list(what)
-    features = file.suffix == ".npy"  # whose columns have names of their own
+    features = (
+        isinstance(file, Path) and file.suffix == ".npy"
+    )  # whose columns have names of their own
     known = {*PANELS, *FIGURES, *(names or () if features else ())}
     if names is not None and (not names or set(names) - known):
         remedy = f"Use any of {','.join(PANELS)}, or one of {', '.join(FIGURES)}"
@@ -95,7 +100,7 @@ def plot(
 
 
 def _panels(
-    data: signal.SignalTracks, file: Path, names: list[str] | None, tiers: str | Path | None
+    data: signal.SignalTracks, file: Source, names: list[str] | None, tiers: str | Path | None
 ) -> Figure:
     available = [name for name, track in PANELS.items() if track in data.tracks]
     panels = available if names is None else names
@@ -103,7 +108,7 @@ def _panels(
         has = ", ".join(available) or "nothing"
         problem = f"has no data for {', '.join(missing)}; it has {has}"
         remedy = "Extract with --tracks level,frequency,phase, or plot the recording itself"
-        raise ConfigError(file, problem, remedy)
+        raise ConfigError(sources.name_of(file), problem, remedy)
     return signal.signal_figure(data, panels, _annotation(file, tiers, "waveform" in panels))
 
 
@@ -120,9 +125,11 @@ def _features(
 
 
 def _annotation(
-    file: Path, tiers: str | Path | None, by_default: bool
+    file: Source, tiers: str | Path | None, by_default: bool
 ) -> dict[str, list[Interval]]:
     """Read the tiers to draw; without a file, those beside the recording or, by default, none."""
     if str(tiers) == "none" or (tiers is None and not by_default):
         return {}
-    return tiers_beside(file) if tiers is None else read_tiers(tiers)
+    if tiers is not None:
+        return read_tiers(tiers)
+    return tiers_beside(file) if isinstance(file, Path) else {}

@@ -15,7 +15,8 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from speechasym.annotations.intervals import Interval
-from speechasym.audio import reading
+from speechasym.audio import reading, sources
+from speechasym.audio.sources import Source
 from speechasym.auditory import filterbank
 from speechasym.errors import AudioError
 from speechasym.feature_extraction.sets import GammatoneFeatures
@@ -69,21 +70,28 @@ def frame_hop(sample_rate: int) -> int:
     return max(1, round(sample_rate / FRAME_RATE))
 
 
-def read_excerpt(path: Path, start: float, duration: float | None, channel: str | int) -> Excerpt:
+def read_excerpt(
+    source: Source, start: float, duration: float | None, channel: str | int
+) -> Excerpt:
     """Read part of a recording from the frame that holds `start`, and up to 600 s before it.
 
     Raises `AudioError` for a recording that cannot be read or ends before `start`.
     """
-    header = reading.info(path)
-    if header.warning:
-        reading.log.warning("%s: %s", path, header.warning)
-    rate = header.sample_rate
+    path = Path(sources.name_of(source))
+    if isinstance(source, Path):
+        header = reading.info(path)
+        if header.warning:
+            reading.log.warning("%s: %s", path, header.warning)
+        rate, blocks = header.sample_rate, reading.blocks(path, None, channel)
+    else:
+        x, rate = sources.load(source, None, channel)
+        blocks = iter([x])
     length = LONGEST_S if duration is None else duration
     hop = frame_hop(rate)
     begin, end = round(start * rate) // hop * hop, round((start + length) * rate)
     first, last = max(0, begin - round(RUN_IN_S * rate) // hop * hop), -(-end // hop) * hop
     parts, count = [], 0
-    for block in reading.blocks(path, None, channel):
+    for block in blocks:
         parts.append(block[max(0, first - count) : max(0, last - count)])
         count += len(block)
     if min(end, count) <= begin:

@@ -18,8 +18,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from speechasym.audio import reading
+from speechasym.audio import reading, sources
 from speechasym.audio.microphone import Microphone
+from speechasym.audio.sources import Source
 from speechasym.auditory import filterbank
 from speechasym.config import check_range
 from speechasym.errors import AudioError, ConfigError
@@ -32,13 +33,9 @@ from speechasym.recognition.ensemble import Runs
 from speechasym.recognition.recogniser import Recogniser, recogniser_of
 from speechasym.recognition.segments import LONGEST_S, Onset, Power
 from speechasym.recognition.trained_model import Posteriors, TrainedModel
-from speechasym.recognition.transcription import (
-    REACH_S,
-    ScoredInterval,
-    Transcript,
-    best_path,
-    spread,
-    words_by_lexicon,
+
+from speechasym.recognition.transcription import (  # isort: skip
+    REACH_S, ScoredInterval, Transcript, best_path, spread, words_by_lexicon,
 )  # fmt: skip
 
 FRAMES = 12  # read at once: 120 ms; fewer take more computing, most of which is by call
@@ -334,7 +331,7 @@ def check(trained: TrainedModel) -> None:
 
 
 def transcribe_live(
-    source: str | Path | Iterable[NDArray[np.float32]] | None = None,
+    source: Source = None,
     run: Runs | Recogniser = None,
     *,
     microphone: int | str | None = None,
@@ -350,14 +347,14 @@ def transcribe_live(
     Then its `report` has latencies.
 
     Args:
-        source: a file, read at `pace` times real time; or blocks of samples (T,) at the rate of the
-            model; default: the microphone.
+        source: a recording (see `load`), read at `pace` times real time; or blocks of samples (T,)
+            at the rate of the model; default: the microphone.
         run, options: of `Recogniser`.
         microphone: number or part of the name of an input device; default: the system's.
         pace: speed at which a file is read; `inf`: as fast as possible.
         heads: which of the run's heads to read; default: all.
         longest: s of an utterance without a pause.
-        channel: of a file, "mean" or a number from 0; default: as in training.
+        channel: "mean" or a number from 0; default: as in training.
 
     Raises:
         AudioError: a file that cannot be read; a device that does not exist, or stops: what was
@@ -379,15 +376,16 @@ def transcribe_live(
     blocks: Iterable[NDArray[np.float32]]
     if source is None:
         blocks = Microphone(microphone, config.sample_rate, seconds)
-    elif isinstance(source, str | Path):
+    elif sources.is_recording(source):
         if pace != np.inf:
             check_range("pace", pace, "1", above=True)
         chosen = config.channel if channel is None else channel
-        reading.info(source)
-        blocks = reading.blocks(source, config.sample_rate, chosen, seconds)
+        if isinstance(source, str | Path):
+            reading.info(source)
+        blocks = sources.blocks(source, config.sample_rate, chosen, seconds=seconds)
         blocks = _paced(blocks, pace * config.sample_rate)
     else:
-        blocks = map(reading.check_samples, source)
+        blocks = map(sources.mono, source)
     return LiveTranscription(recogniser, blocks, heads, longest)
 
 

@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import soxr
-from numpy.typing import ArrayLike, NDArray
-from torch import Tensor
+from numpy.typing import NDArray
 
 from speechasym import files
 from speechasym.annotations.textgrid import write_textgrid
-from speechasym.audio import reading
-from speechasym.config import check_range
+from speechasym.audio import sources
+from speechasym.audio.sources import Source
 from speechasym.errors import AudioError, ConfigError
 from speechasym.feature_extraction import extraction
 from speechasym.language.lexicon import read_lexicon
@@ -41,14 +39,14 @@ from speechasym.training import environment
 MMI_SEARCH: dict[str, Any] = {
     "blank_penalty": -0.7, "lm_weight": 1.0, "beam": 300, "width": 20.0, "histories": 6,
 }  # fmt: skip
-Source = str | Path | ArrayLike | Tensor
 
 
 class Recogniser:
     """Recognise phones, letters and words with a trained run or the pretrained model.
 
-    A `source` is a file of any sample rate, length and number of channels, or mono samples (T,) at
-    full scale 1.
+    A `source` is a file of any sample rate, length and number of channels, samples, or a recording
+    in memory that knows its rate, such as a dict of `datasets` or a lhotse cut: see
+    `speechasym.load`.
 
     Args:
         run: folder of a finished run, or what `open_run` returned; several in a list read together
@@ -139,14 +137,14 @@ class Recogniser:
         """Recognise what is said in a recording of any length; see `transcribe_blocks`.
 
         Args:
-            sample_rate: of samples, Hz; default: that of the model.
+            sample_rate: of samples that do not tell it, Hz; default: that of the model.
             heads: which of `heads` to read; default: all.
             longest: s that are read at once; longer recordings are cut where they are quietest.
-            channel: of a file, "mean" or a number from 0; default: as in training.
+            channel: "mean" or a number from 0; default: as in training.
 
         Raises:
             AudioError: a recording that cannot be read or used.
-            ConfigError: samples that are not mono and finite, or an unknown head.
+            ConfigError: samples that cannot be used, another rate than theirs, an unknown head.
         """
         chosen, decoder = self.choose(heads)
         blocks = self._blocks(source, sample_rate, channel)
@@ -192,7 +190,7 @@ class Recogniser:
                 pronunciations are known.
         """
         x = self.samples(source, sample_rate)
-        name = str(source) if isinstance(source, str | Path) else "samples"
+        name = sources.name_of(source)
         pronounce = self._pronounce
         return alignment.align(self.trained, x, text, pronounce=pronounce, head=head, name=name)
 
@@ -211,18 +209,10 @@ class Recogniser:
     ) -> Iterator[NDArray[np.float32]]:
         """Blocks of samples (T,) at the rate of the model."""
         config = self.trained.feature_config
-        if isinstance(source, str | Path):
-            chosen = config.channel if channel is None else channel
-            return reading.blocks(source, config.sample_rate, chosen)
-        if isinstance(source, Tensor):
-            source = source.detach().cpu().numpy()
-        x = reading.check_samples(source)
-        if sample_rate not in (None, config.sample_rate):
-            check_range("sample_rate", sample_rate, "16000", above=True)
-            x = soxr.resample(x, sample_rate, config.sample_rate, quality="HQ")
-        if not len(x):
-            raise ConfigError("source", "too short at the rate of the model", "Give more samples")
-        return iter([x])
+        chosen = config.channel if channel is None else channel
+        if sample_rate is None and not sources.is_recording(source):
+            sample_rate = config.sample_rate
+        return sources.blocks(source, config.sample_rate, chosen, sample_rate)
 
     def _features(self, source: Source, sample_rate: int | None) -> NDArray[np.float32]:
         return self.trained.features(self.samples(source, sample_rate))

@@ -274,7 +274,7 @@ def test_double_precision():
         (dict(sample_rate=RATE, channels=0), "channels"),
         (dict(sample_rate=RATE, order=0), "order"),
         (dict(sample_rate=RATE, bandwidth_factor=0), "bandwidth_factor"),
-        (dict(sample_rate=RATE, frame_rate=300), "do not divide"),
+        (dict(sample_rate=RATE, frame_rate=1300), "do not divide"),
         (dict(sample_rate=RATE, frame_rate=0), "must be >= 0.001, got 0"),
     ],
 )

@@ -133,7 +133,7 @@ def test_normalisation(features):
         ({"level_ms": (5, float("nan"), 100, 500)}, "positive"),
         ({"level_ms": (5, 25)}, "2, 4, 4, 4 values"),
         ({"channels": 1}, "no neighbour"),
-        ({"rate": 70}, "do not divide"),
+        ({"rate": 1300}, "do not divide"),
         ({"kinds": ("loudness",)}, "must be one or more of"),
         ({"kinds": ()}, "must be one or more of"),
         ({"outputs": ("stop", "stop")}, "at most once"),

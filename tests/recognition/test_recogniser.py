@@ -106,13 +106,16 @@ def test_sources(recogniser, samples, tmp_path):
             expected.text_of(head) for head in expected.symbols
         ]
     assert recogniser.transcribe(torch.from_numpy(samples).double()).symbols == expected.symbols
-    for bad, message in (
-        ((samples * 3e4).astype(np.int16), "floating-point"),
-        (np.stack([samples, samples]), "mono samples"),
-        (np.full(100, np.nan), "finite"),
+    example = {"array": np.stack([samples, samples]), "sampling_rate": RATE, "path": "x.mp3"}
+    assert recogniser.transcribe(example).symbols == expected.symbols
+    for bad, rate, message in (
+        ((samples * 3e4).astype(np.int64), None, "floating-point"),
+        (np.stack([samples] * 3), None, "one row of a batch"),
+        (np.full(100, np.nan), None, "finite"),
+        (example, 8000, "8000 Hz was given, but x.mp3 has"),
     ):
         with pytest.raises(ConfigError, match=message):
-            recogniser.transcribe(bad)
+            recogniser.transcribe(bad, rate)
 
 
 def test_align(recogniser, run, samples, tmp_path):

@@ -24,7 +24,7 @@ from recipes.claims.asymmetry.common import COLOURS, Interval, axes, formatted, 
 from recipes.provenance import commit, machine, table
 from speechasym.asymmetry import loops, tracks
 from speechasym.asymmetry.hysteresis import Play, Relay
-from speechasym.audio import reading
+from speechasym.audio import sources
 from speechasym.auditory.filterbank import FilterbankConfig
 from speechasym.config import check_count
 from speechasym.errors import ConfigError
@@ -108,7 +108,7 @@ def speech_tracks(files: list[Path]) -> list[Tensor]:
     d = tracks.design(tracks.AsymmetryConfig(bank=bank))
     out = []
     for file in files:
-        x, _ = reading.load(file, SAMPLE_RATE)
+        x, _ = sources.load(file, SAMPLE_RATE)
         own = []
         for channel in CHANNELS:
             y, audible = loops.inner_tracks(x, d, channel)

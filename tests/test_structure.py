@@ -37,7 +37,7 @@ CORE = ("errors", "files", "progress", "workers", "cluster", "config", "ops", "a
 NOT_IN_CORE = ("lhotse", "matplotlib", "rich")
 # ratchets: lowered when that is possible, raised only with a reason in docs/log.md
 LONGEST = 400  # lines of a file
-MEDIAN = 145  # lines of a file
+MEDIAN = 150  # lines of a file
 TOTAL = 39500  # lines of the library
 CORE_TOTAL = 11500
 TOP_LEVEL = {

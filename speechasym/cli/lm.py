@@ -34,6 +34,8 @@ def add_parser(commands: Any) -> None:
     add("--least-ngram", type=int, default=1, metavar="N", help=text)
     text = "prune pairs of words seen fewer than N times"
     add("--least-bigram", type=int, default=1, metavar="N", help=text)
+    text = "round the logarithms to N bits, 2 to 8: a smaller .npz (default: exact)"
+    add("--bits", type=int, metavar="N", help=text)
     text = "report perplexity and unknown words on these"
     add("--test", **SEVERAL, metavar="CUTS|TEXT", help=text)
 
@@ -45,7 +47,8 @@ def run(options: Namespace) -> int:
             options.texts, options.out, order=options.order,
             transcripts=split_all(options.transcripts), vocabulary=options.vocabulary,
             lexicon=options.lexicon, least=options.least, least_ngram=options.least_ngram,
-            least_bigram=options.least_bigram, test=split_all(options.test), show_progress=True,
+            least_bigram=options.least_bigram, bits=options.bits,
+            test=split_all(options.test), show_progress=True,
         )  # fmt: skip
     rows = [
         ("sentences", f"{result.sentences:,}"),

@@ -9,7 +9,7 @@ Shapes: M nodes (1 + all n-grams), V words with <unk>, <s> and </s>.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -57,6 +57,10 @@ class NgramModel:
     def order(self) -> int:
         """Length of the longest n-grams."""
         return len(self.sizes)
+
+    def by_order(self, values: NDArray) -> list[NDArray]:
+        """Split values (M,) of the nodes by the orders of their n-grams; node 0 is left out."""
+        return np.split(values[1:], np.cumsum(self.sizes)[:-1])
 
     @cached_property
     def numbers(self) -> dict[str, int]:
@@ -190,3 +194,27 @@ def build_model(
         backoff=backoff.astype(np.float32),
         discounts=discounts,
     )
+
+
+def rounded(model: NgramModel, values: int = 256) -> NgramModel:
+    """Return a model whose logarithms have at most some number of values in each order above 1.
+
+    The values are the means of equally many neighbours; back-off weights of 0 stay 0. Unigrams
+    keep theirs. Distributions then sum to 1 within a few thousandths.
+    """
+    probability, backoff = model.probability.copy(), model.backoff.copy()
+    for array, exact in ((probability, None), (backoff, 0.0)):
+        for part in model.by_order(array)[1:]:  # views
+            chosen = slice(None) if exact is None else part != exact
+            part[chosen] = _neighbours_joined(part[chosen], values - (exact is not None))
+    return replace(model, probability=probability, backoff=backoff)
+
+
+def _neighbours_joined(x: NDArray[np.float32], values: int) -> NDArray[np.float32]:
+    """Replace numbers (M,) by the means of equally many neighbours in order."""
+    order = np.argsort(x, kind="stable")
+    means = [part.mean(dtype=np.float64) for part in np.array_split(x[order], values) if len(part)]
+    sizes = [len(part) for part in np.array_split(order, values) if len(part)]
+    out = np.empty_like(x)
+    out[order] = np.repeat(np.array(means, np.float32), sizes)
+    return out

@@ -38,6 +38,21 @@ def next_state(word, first, suffix, probability, backoff, state, number):  # typ
 
 
 @njit()
+def longest_suffixes(word, first):  # type: ignore[no-untyped-def]
+    """Return the node of each n-gram's longest proper suffix in the model; -1 at node 0."""
+    suffix = np.zeros(len(word), np.int32)
+    suffix[0] = -1
+    for parent in range(1, len(word)):  # a suffix has the smaller number
+        for node in range(first[parent], first[parent + 1]):
+            state, child = parent, -1
+            while child < 0:
+                state = suffix[state]
+                child = _child(word, first, state, word[node])
+            suffix[node] = child
+    return suffix
+
+
+@njit()
 def sentence_scores(word, first, suffix, probability, backoff, start, numbers):  # type: ignore[no-untyped-def]
     """Return log10 p of each word of concatenated sentences, each of which ends with </s>."""
     scores = np.empty(len(numbers))

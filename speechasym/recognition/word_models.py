@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from speechasym import files
-from speechasym.config import check_count
+from speechasym.config import check_count, check_range
 from speechasym.corpora import checks, manifests
 from speechasym.errors import ConfigError, LexiconError, TextError
 from speechasym.language import completion, kneser_ney, letter_to_sound, ngrams, texts
@@ -51,6 +51,7 @@ def estimate_lm(
     least: int = 1,
     least_ngram: int = 1,
     least_bigram: int = 1,
+    bits: int | None = None,
     test: Sequence[str | Path] = (),
     show_progress: bool = False,
 ) -> LanguageModelSummary:
@@ -67,11 +68,13 @@ def estimate_lm(
         least: keep only words seen so many times.
         least_ngram: prune n-grams of three words and more seen fewer times.
         least_bigram: prune pairs of words seen fewer times.
+        bits: round the logarithms of n-grams to so many bits, 2 to 8; default: exact. An .npz file
+            becomes three to four times smaller.
         test: texts, folders or manifests to compute the perplexity of.
         show_progress: show progress on stderr.
 
     Raises:
-        ConfigError: no texts, or no word left in the vocabulary.
+        ConfigError: no texts, no word left in the vocabulary, or a number out of range.
         TextError, LexiconError, OutputError: a file that cannot be read or written.
 
     Example:
@@ -80,6 +83,7 @@ def estimate_lm(
     paths = [*([sources] if isinstance(sources, str | Path) else sources), *transcripts]
     if not paths:
         raise ConfigError("texts", "no texts to learn from", "Give texts or transcripts")
+    check_range("bits", bits, "4, or 8", 2, 8)
     tests = {str(path): list(read_sentences([path])) for path in test}
     text = kneser_ney.number_words(read_sentences(paths, show_progress))
     sentences, *times = np.bincount(text.numbers + 1, minlength=1).tolist()  # -1 ends a sentence
@@ -89,6 +93,8 @@ def estimate_lm(
         model = kneser_ney.estimate(
             text, order, vocabulary=known, least=least_ngram, least_bigram=least_bigram
         )
+        if bits is not None:
+            model = ngrams.rounded(model, 1 << bits)
         step()
         write_model(out, model)
         step()

@@ -7,6 +7,7 @@ from helpers import zipfian_sentences
 from speechasym.errors import ArpaError, OutputError
 from speechasym.language.kneser_ney import estimate
 from speechasym.language.model_files import read_model, write_model
+from speechasym.language.ngrams import rounded
 
 ARRAYS = ("word", "first", "suffix", "probability", "backoff")
 
@@ -30,6 +31,40 @@ def test_every_form_holds_the_same_bits(tmp_path, model, name):
     assert read_model(tmp_path / "model").words == model.words
 
 
+def test_rounded_models(tmp_path, model):
+    for values in (4, 16, 256):
+        coarse = rounded(model, values)
+        write_model(tmp_path / f"{values}.npz", coarse)
+        again = read_model(tmp_path / f"{values}.npz")
+        for field in ARRAYS:
+            np.testing.assert_array_equal(getattr(again, field), getattr(coarse, field))
+        for name in ("probability", "backoff"):
+            unigrams, *others = model.by_order(getattr(coarse, name))
+            np.testing.assert_array_equal(unigrams, model.by_order(getattr(model, name))[0])
+            for found, exact in zip(others, model.by_order(getattr(model, name))[1:], strict=True):
+                assert len(np.unique(found)) <= values
+                assert found.mean() == pytest.approx(exact.mean(), rel=1e-5)
+                if name == "backoff":
+                    np.testing.assert_array_equal(found == 0, exact == 0)
+    texts = zipfian_sentences()
+    assert coarse.perplexity(texts).perplexity == pytest.approx(
+        model.perplexity(texts).perplexity, rel=2e-3
+    )
+    sizes = [(tmp_path / f"{values}.npz").stat().st_size for values in (4, 16, 256)]
+    assert sizes == sorted(sizes)
+
+
+def test_files_of_version_0_1_open(tmp_path, model):
+    arrays = {name: getattr(model, name) for name in ARRAYS}
+    words = np.frombuffer("\n".join(model.words).encode(), np.uint8)
+    path = tmp_path / "old.npz"
+    np.savez_compressed(path, format=1, words=words, sizes=np.array(model.sizes), **arrays)
+    again = read_model(path)
+    assert (again.words, again.sizes) == (model.words, model.sizes)
+    for field in ARRAYS:
+        np.testing.assert_array_equal(getattr(again, field), getattr(model, field), strict=True)
+
+
 def test_damage_is_named(tmp_path, model):
     path = tmp_path / "lm.npz"
     write_model(path, model)
@@ -50,17 +85,19 @@ def test_damage_is_named(tmp_path, model):
         ("sizes", lambda x: x + 1),
         ("word", lambda x: x + 1),
         ("word", lambda x: x.astype(np.int64)),
-        ("first", lambda x: x[::-1]),
-        ("first", lambda x: x + 1),
-        ("suffix", lambda x: np.abs(x) + 5),
-        ("probability", lambda x: x * np.nan),
-        ("backoff", lambda x: x[:-1]),
-        ("suffix", None),
+        ("word", lambda x: np.minimum(x, len(x) // 100)),
+        ("children", lambda x: x[::-1].copy()),
+        ("children", lambda x: x - 1),
+        ("probability1", lambda x: x * np.nan),
+        ("probability2", lambda x: x | 255),
+        ("backoff1", lambda x: x[:-1]),
+        ("probability2_values", lambda x: x.astype(np.float64)),
+        ("backoff2", None),
     ],
 )
 def test_arrays_that_a_kernel_could_not_trust_are_refused(tmp_path, model, name, change):
     path = tmp_path / "lm.npz"
-    write_model(path, model)
+    write_model(path, rounded(model, 16))
     with np.load(path) as archive:
         arrays = dict(archive)
     if change is None:
@@ -68,7 +105,7 @@ def test_arrays_that_a_kernel_could_not_trust_are_refused(tmp_path, model, name,
     else:
         arrays[name] = change(arrays[name])
     np.savez(path, **arrays)
-    with pytest.raises(ArpaError, match="got format 2" if name == "format" else "undamaged"):
+    with pytest.raises(ArpaError, match="got format 3" if name == "format" else "undamaged"):
         read_model(path)
 
 

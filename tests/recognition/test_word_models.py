@@ -7,7 +7,7 @@ import pytest
 import tiny
 from lhotse.cut import MonoCut
 
-from speechasym.errors import TextError
+from speechasym.errors import ConfigError, TextError
 from speechasym.language.arpa import read_arpa
 from speechasym.language.lexicon import read_lexicon
 from speechasym.recognition.word_models import estimate_lm, make_lexicon, read_sentences
@@ -50,6 +50,15 @@ def test_lexicon_of_a_folder(folder, capsys):
     assert (found.words, found.tokens) == (10, 18) and found.missing[0] == "THE"
     assert set(read_lexicon(folder / "l.txt")) == {"CAT", "DOG", "RAN"}
     assert "2/2" in capsys.readouterr().err
+
+
+def test_bits(folder):
+    exact = estimate_lm(folder / "books", folder / "a.npz")
+    coarse = estimate_lm(folder / "books", folder / "b.npz", bits=2)
+    pairs = slice(1 + exact.model.sizes[0], 1 + sum(exact.model.sizes[:2]))
+    assert len(set(exact.model.probability[pairs])) > len(set(coarse.model.probability[pairs])) == 4
+    with pytest.raises(ConfigError, match=r"bits: must be .* 2 .* 8, got 1"):
+        estimate_lm(folder / "books", folder / "c.npz", bits=1)
 
 
 def test_folder_without_texts(tmp_path):

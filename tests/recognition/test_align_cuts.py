@@ -9,8 +9,9 @@ from toy import LEXICON
 from speechasym.annotations.ctm import read_ctm
 from speechasym.annotations.tiers import read_tiers
 from speechasym.errors import ConfigError, OutputError
-from speechasym.recognition import align_cuts as align_cuts_module
-from speechasym.recognition.align_cuts import AlignedCuts, align_cuts
+from speechasym.recognition import alignment_results
+from speechasym.recognition.align_cuts import align_cuts
+from speechasym.recognition.alignment_results import AlignedCuts
 
 
 def test_command(toy, tmp_path, capsys, monkeypatch):
@@ -31,7 +32,7 @@ def test_command(toy, tmp_path, capsys, monkeypatch):
     # what is there is kept, what a kill left half is toy again
     before = (tmp_path / "out" / "phones.ctm").read_bytes()
     (tmp_path / "out" / "test-03.TextGrid").write_text("File type")
-    log = tmp_path / "out" / align_cuts_module.LOG
+    log = tmp_path / "out" / alignment_results.LOG
     log.write_bytes(log.read_bytes()[:-20])
     code, said, _ = called(capsys, *call)
     assert code == 0 and "kept from before" in said and " 5 " in said
@@ -101,7 +102,7 @@ def test_bad_calls(toy, trained, tmp_path, capsys):
     with pytest.raises(ConfigError, match="must be one of phones, letters"):
         align_cuts(trained, cuts, tmp_path / "out", head="words")
     (tmp_path / "odd").mkdir()
-    (tmp_path / "odd" / align_cuts_module.LOG).write_text("no json\n")
+    (tmp_path / "odd" / alignment_results.LOG).write_text("no json\n")
     with pytest.raises(ConfigError, match="not a list of alignments"):
         align_cuts(trained, cuts, tmp_path / "odd")
     code, _, err = called(capsys, "align", tmp_path / "no", cuts, "--out", tmp_path / "out")

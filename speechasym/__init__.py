@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from speechasym.ranks.activation import RankActivation
     from speechasym.recognition.align_cuts import align_cuts as align
     from speechasym.recognition.evaluation import evaluate
+    from speechasym.recognition.installed import install_model
     from speechasym.recognition.live import transcribe_live
+    from speechasym.recognition.model_list import models
     from speechasym.recognition.recogniser import (  # isort: skip
         Recogniser, activations, transcribe, transcribe_files,
     )  # fmt: skip
@@ -51,8 +53,10 @@ _HOME = {  # public name -> module, or module:name where the names differ; error
     "evaluate": "recognition.evaluation",
     "extract": "feature_extraction.extraction",
     "features": "feature_extraction.sets",
+    "install_model": "recognition.installed",
     "load": "audio.sources",
     "make_lexicon": "recognition.word_models",
+    "models": "recognition.model_list",
     "noise_test": "asymmetry.surrogates",
     "plot": "plots.recordings",
     "plot_run": "plots.runs",
@@ -71,9 +75,9 @@ __all__ = [
     "LabelError", "LexiconError", "MissingWordError", "OutputError", "RankActivation", "Recogniser",
     "ScoringError", "SpeechAsymError", "SynthesisError", "TextError", "TrainingError", "abx",
     "activations", "add_noise", "align", "check_installation", "estimate_lm", "evaluate", "extract",
-    "features", "hysteresis", "load", "make_lexicon", "noise_test", "plot", "plot_run", "prepare",
-    "read_config", "score", "train", "transcribe", "transcribe_files", "transcribe_live",
-    "write_report",
+    "features", "hysteresis", "install_model", "load", "make_lexicon", "models", "noise_test",
+    "plot", "plot_run", "prepare", "read_config", "score", "train", "transcribe",
+    "transcribe_files", "transcribe_live", "write_report",
 ]  # fmt: skip
 __version__ = "0.1.0"
 

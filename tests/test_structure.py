@@ -59,6 +59,7 @@ TWINS = {
     "report": {"write_report"},
     "lm": {"estimate_lm"},
     "lexicon": {"make_lexicon"},
+    "models": {"install_model", "models"},
     "doctor": {"check_installation"},
 }
 

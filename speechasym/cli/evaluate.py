@@ -2,7 +2,6 @@
 
 from argparse import Namespace
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import speechasym
@@ -82,13 +81,14 @@ def add_decoder(parser: Any) -> None:
 
 def decoder_options(options: Namespace, runs: Sequence[str], *, aside: str = "") -> dict[str, Any]:
     """Return the options of `Recogniser` that are set; `aside` needs no language model."""
+    from speechasym.recognition.installed import run_folder
     from speechasym.recognition.trained_model import LANGUAGE_MODELS
 
     values = vars(options)
     chosen = {k: values[k] for k in ("lexicon", "lm", *WEIGHTS) if values[k] is not None}
     chosen |= {"spelling": True} if options.spelling else {}
     has_lm = options.lm is not None
-    has_lm |= not runs or any(Path(runs[0], name).is_file() for name in LANGUAGE_MODELS)
+    has_lm |= not runs or any((run_folder(runs[0]) / name).is_file() for name in LANGUAGE_MODELS)
     if not has_lm and (idle := [name for name in chosen if name != aside]):
         option = f"--{idle[0].replace('_', '-')}"
         raise ConfigError(option, "has no effect without a language model", "Give --lm too")

@@ -25,13 +25,14 @@ def add_parser(commands: Any) -> None:
         " that end where it is quietest.",
         epilog="Examples:\n"
         "  speechasym transcribe talk.flac\n"
+        "  speechasym transcribe small talk.flac    # an installed model\n"
         "  speechasym transcribe runs/seed0 runs/seed1 runs/seed2 talk.flac\n"
         "  speechasym transcribe runs/mini talk.flac --textgrid out\n"
         "  speechasym transcribe runs/live --live",
     )
     add = parser.add_argument
-    text = "folder of a finished run, or of several that read together, if any; then recordings,"
-    text += " folders or globs"
+    text = "folder of a finished run, or of several that read together, or an installed model, if"
+    text += " any; then recordings, folders or globs"
     add("inputs", nargs="*", metavar="[RUN ...] FILE ...", help=text)
     text = "read while it is heard: the microphone, or a file in real time; needs a run trained for"
     text += " that (docs/live.md)"

@@ -23,6 +23,7 @@ from speechasym.recognition.alignment import Alignment, AlignmentHead
 from speechasym.recognition.confidence import Confidence, read_confidence
 from speechasym.recognition.decoder import BY_LEXICON, Decoder, open_decoder
 from speechasym.recognition.ensemble import Runs, open_runs
+from speechasym.recognition.installed import folder_of
 from speechasym.recognition.pronounced_words import Pronounce, pronouncer
 from speechasym.recognition.search import config_of
 from speechasym.recognition.segments import LONGEST_S
@@ -51,6 +52,8 @@ class Recogniser:
     Args:
         run: folder of a finished run, or what `open_run` returned; several in a list read together
             (see `ensemble.open_runs`); default: the pretrained model for English read aloud.
+        size: name of an installed model instead, such as small (see `models`); tiny: the pretrained
+            one.
         lexicon: file of pronunciations, to find words by them and `lm`, and to align; default: the
             one that the run was trained with, or else lexicon.txt in its folder, if any.
         lm: n-gram language model of words, ARPA (may be compressed) or binary; default: lm.npz or
@@ -64,8 +67,8 @@ class Recogniser:
 
     Raises:
         CheckpointError: see `open_run` and `read_confidence`.
-        ConfigError: runs that cannot read together; decoding options without a language model, or
-            out of range.
+        ConfigError: a size that is not installed; runs that cannot read together; decoding options
+            without a language model, or out of range.
         LexiconError, ArpaError, DecodingError: see `open_decoder`.
 
     Example:
@@ -79,6 +82,7 @@ class Recogniser:
         self,
         run: Runs = None,
         *,
+        size: str | None = None,
         lexicon: str | Path | None = None,
         lm: str | Path | None = None,
         words_from: str = "phones",
@@ -86,6 +90,10 @@ class Recogniser:
         device: str = "cpu",
         **decoding: Any,
     ) -> None:
+        if size is not None:
+            if run is not None:
+                raise ConfigError("size", "names a model, but a run is given too", "Give one")
+            run = folder_of(size)
         self.trained = open_runs(run)
         self.lexicon, self.lm = lexicon or self.trained.lexicon, lm or self.trained.lm
         self.spelling, self._guesses = spelling, spelling or lexicon is None

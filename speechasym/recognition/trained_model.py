@@ -22,7 +22,7 @@ from speechasym.levels import ctc, hierarchy
 from speechasym.levels.events import shared_frames
 from speechasym.levels.level import ModelOutput
 from speechasym.levels.streaming import StreamState
-from speechasym.recognition import pretrained
+from speechasym.recognition import installed, pretrained
 from speechasym.training import checkpoints, models, run_folder, unit_names
 from speechasym.training.config import HEADS, TrainConfig
 from speechasym.training.labels import Inventory
@@ -190,7 +190,8 @@ class TrainedModel(NamedTuple):
 
 
 def is_run(path: str | Path) -> bool:
-    """Return whether this is a folder that `train` wrote, finished or not."""
+    """Return whether this is a folder that `train` wrote, finished or not, or a model's name."""
+    path = installed.run_folder(path)
     files = (checkpoints.MODEL, checkpoints.MODEL_META, run_folder.CONFIG)
     return any(os.path.isfile(os.path.join(path, name)) for name in files)  # False for long names
 
@@ -198,13 +199,15 @@ def is_run(path: str | Path) -> bool:
 def open_run(run: str | Path | TrainedModel | None) -> TrainedModel:
     """Open the model of a finished run, None: the pretrained one; an open one is left unchanged.
 
+    Where no folder has that name, an installed model may have it (`models`).
+
     Raises:
         CheckpointError: the run does not exist or is not finished, or its model is damaged or comes
             from an incompatible version of this package.
     """
     if isinstance(run, TrainedModel):
         return run
-    folder = pretrained.folder() if run is None else Path(run)
+    folder = pretrained.folder() if run is None else installed.run_folder(run)
     if not (folder / checkpoints.MODEL).is_file():
         problem, remedy = f"holds no {checkpoints.MODEL}", "Give the folder of a finished run"
         if not folder.is_dir():

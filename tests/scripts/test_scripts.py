@@ -18,7 +18,10 @@ from speechasym.errors import CheckpointError
 from speechasym.language import kneser_ney
 from speechasym.language.model_files import write_model
 from speechasym.recognition import pretrained
-from speechasym.recognition.trained_model import open_run
+from speechasym.recognition.installed import install_model
+from speechasym.recognition.model_list import models
+from speechasym.recognition.recogniser import Recogniser
+from speechasym.recognition.trained_model import is_run, open_run
 from speechasym.training import checkpoints
 
 
@@ -76,6 +79,18 @@ def test_a_run_is_put_into_the_package(tmp_path, monkeypatch, capsys):
     assert (
         str(tmp_path) not in text and json.loads(text)["config"]["data"]["train"] == "train.jsonl"
     )
+    file = tmp_path / "speechasym-little.zip"
+    ship_model.main([str(tmp_path / "run"), *options[:-2], "--zip", str(file)])
+    monkeypatch.setenv("SPEECHASYM_MODELS", str(tmp_path / "models"))
+    assert not is_run("little")
+    assert install_model(file) == tmp_path / "models" / "little"
+    assert (
+        is_run("little") and open_run("little").parameters == open_run(tmp_path / "run").parameters
+    )
+    assert Recogniser(size="little").heads == Recogniser("little").heads
+    assert [model.name for model in models(tmp_path / "models")] == [
+        "tiny", "little", str(tmp_path / "models" / "little"),
+    ]  # fmt: skip
     monkeypatch.setattr(pretrained, "FOLDER", out)
     assert open_run(pretrained.folder()).parameters == open_run(tmp_path / "run").parameters
     lexicon = pretrained.lexicon()

@@ -16,17 +16,24 @@ LEXICON, LM, SUMS = "lexicon.txt", "lm.npz", "SHA256SUMS.json"
 
 def folder() -> Path:
     """Return the run's folder after checking its files. Raises `CheckpointError`."""
+    return checked(FOLDER)
+
+
+def checked(folder: Path) -> Path:
+    """Return the folder of a shipped or installed model after checking its files.
+
+    Raises `CheckpointError` for a file that is missing or was changed.
+    """
     try:
-        sums = json.loads((FOLDER / SUMS).read_text("utf-8"))
+        sums = json.loads((folder / SUMS).read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise CheckpointError(
-            FOLDER, "has no pretrained model; this installation lacks it", "Give a RUN of your own"
+            folder, "has no pretrained model; this installation lacks it", "Give a RUN of your own"
         ) from error
     for name, expected in sums.items():
-        path = FOLDER / name
-        if files.sha256(path, CheckpointError, "Install the package again") != expected:
-            raise CheckpointError(path, "has been changed", "Install the package again")
-    return FOLDER
+        if files.sha256(folder / name, CheckpointError, "Install it again") != expected:
+            raise CheckpointError(folder / name, "has been changed", "Install it again")
+    return folder
 
 
 def lexicon() -> Path:

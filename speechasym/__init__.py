@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     )  # fmt: skip
     from speechasym.feature_extraction.extraction import extract
     from speechasym.feature_extraction.sets import features
+    from speechasym.feature_extraction.spectrograms import spectrogram
     from speechasym.levels.hierarchy import Hierarchy
     from speechasym.plots.recordings import plot
     from speechasym.plots.runs import plot_run
+    from speechasym.plots.several import plot_files
     from speechasym.ranks.activation import RankActivation
     from speechasym.recognition.align_cuts import align_cuts as align
     from speechasym.recognition.evaluation import evaluate
@@ -59,10 +61,12 @@ _HOME = {  # public name -> module, or module:name where the names differ; error
     "models": "recognition.model_list",
     "noise_test": "asymmetry.surrogates",
     "plot": "plots.recordings",
+    "plot_files": "plots.several",
     "plot_run": "plots.runs",
     "prepare": "corpora",
     "read_config": "training.config",
     "score": "scoring.tables",
+    "spectrogram": "feature_extraction.spectrograms",
     "train": "training.loop",
     "transcribe": "recognition.recogniser",
     "transcribe_files": "recognition.recogniser",
@@ -76,7 +80,8 @@ __all__ = [
     "ScoringError", "SpeechAsymError", "SynthesisError", "TextError", "TrainingError", "abx",
     "activations", "add_noise", "align", "check_installation", "estimate_lm", "evaluate", "extract",
     "features", "hysteresis", "install_model", "load", "make_lexicon", "models", "noise_test",
-    "plot", "plot_run", "prepare", "read_config", "score", "train", "transcribe",
+    "plot", "plot_files", "plot_run", "prepare", "read_config", "score", "spectrogram", "train",
+    "transcribe",
     "transcribe_files", "transcribe_live", "write_report",
 ]  # fmt: skip
 __version__ = "0.1.0"

@@ -49,7 +49,7 @@ TOP_LEVEL = {
 # command -> the public functions that its module may call: one of them in each call
 TWINS = {
     "extract": {"extract"},
-    "plot": {"plot", "plot_run"},
+    "plot": {"plot", "plot_files", "plot_run"},
     "score": {"score", "abx"},
     "prepare": {"prepare"},
     "train": {"read_config", "train"},

@@ -135,8 +135,8 @@ def find(inputs: str | Path | Iterable[str | Path]) -> dict[str, Path]:
         for stem, path in _expand(Path(item)):
             other = recordings.setdefault(stem, path)
             if other != path and not (other.exists() and path.exists() and other.samefile(path)):
-                problem = f"would be written to the same {stem}.npy as {other}"
-                raise ConfigError(path, problem, "Rename one, or extract them into two folders")
+                problem = f"its results would have the same name, {stem}, as those of {other}"
+                raise ConfigError(path, problem, "Rename one, or write them into two folders")
     if not recordings:
         raise ConfigError("inputs", "no recordings given", "Give files, folders or globs")
     return recordings

@@ -22,7 +22,7 @@ from speechasym.asymmetry.tracks import TRACKS, AsymmetryConfig, Design, Scale
 from speechasym.auditory import erb
 from speechasym.auditory.filterbank import FilterbankConfig
 from speechasym.errors import ConfigError
-from speechasym.plots.axes import DPI, FALL, RISE, SIGNED, STILL, channel_image, hz_ticks, set_title
+from speechasym.plots.axes import FALL, RISE, SIGNED, STILL, channel_image, hz_ticks, set_title
 from speechasym.plots.signal import Excerpt, frame_hop, waveform
 from speechasym.plots.tiers import arrange, mark_boundaries, tiers
 
@@ -141,7 +141,7 @@ def scales_figure(excerpt: Excerpt, annotation: Mapping[str, Sequence[Interval]]
     heights = [0.6 * panel_in] + [sum(row.height for row in rows)] * bool(rows)
     heights += [panel_in] * (len(d.config.scales) * len(columns[0]))
     size = (18, 1.2 + sum(heights))
-    figure = Figure(figsize=size, dpi=DPI, layout="constrained")
+    figure = Figure(figsize=size, layout="constrained")
     grid = figure.subplots(
         len(heights), len(columns), sharex=True, squeeze=False, height_ratios=heights
     )
@@ -193,7 +193,7 @@ def hysteresis_figure(excerpt: Excerpt, at: float) -> Figure:
     part = slice(frames.start * d.per_frame, frames.stop * d.per_frame)
     inputs, audible = loops.inner_tracks(excerpt.x, d, channel)
     scales = d.config.scales
-    figure = Figure(figsize=(3.1 * len(scales) + 0.5, 10.2), dpi=DPI, layout="compressed")
+    figure = Figure(figsize=(3.1 * len(scales) + 0.5, 10.2), layout="compressed")
     grid = figure.subplots(len(inputs), len(scales), squeeze=False, sharex="row", sharey="row")
     for row, (track, y) in zip(grid, inputs.items(), strict=True):
         outputs = loops.play(y, d.width[track], track == "amplitude")[:, part]
@@ -220,7 +220,7 @@ def summary_figure(excerpt: Excerpt) -> Figure:
     part = excerpt.frames(d.hop)
     before = min(1, part.start)  # a frame whose work the first one still remembers
     frames = loops.all_frames(excerpt.x, d, slice(part.start - before, part.stop))
-    figure = Figure(figsize=(15, 4.6), dpi=DPI, layout="constrained")
+    figure = Figure(figsize=(15, 4.6), layout="constrained")
     panels = figure.subplots(1, len(loops.DRAWN_TRACKS))
     for axes, track in zip(panels, loops.DRAWN_TRACKS, strict=True):
         rise, fall = loops.work_rates(frames, d, track, slice(before, None))

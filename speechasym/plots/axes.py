@@ -1,8 +1,8 @@
 """What all plots share: colours, picture files, and the helpers for axes, images and titles.
 
 In this package, functions that take an `Axes` return the artists they drew and neither show nor
-save; functions named `*_figure` return a whole figure. What they draw comes from functions that
-return plain arrays, which the report uses as well.
+save; functions named `*_figure` return a whole figure, which `PictureStyle` completes. What they
+draw comes from functions that return plain arrays, which the report uses as well.
 
 Shapes: F frames, C channels, K rows.
 """
@@ -10,11 +10,14 @@ Shapes: F frames, C channels, K rows.
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colorbar import Colorbar
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.image import AxesImage
+from matplotlib.textpath import text_to_path
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import NDArray
 
@@ -29,6 +32,17 @@ TICKS_HZ = (50, 200, 500, 1000, 2000, 5000, 10000, 20000)
 DPI = 150
 
 
+def font_scale() -> float:
+    """Return the font size relative to matplotlib's 10 points: for sizes given in points."""
+    return float(mpl.rcParams["font.size"]) / 10
+
+
+def text_width(text: str, size: float) -> float:
+    """Return the width of a line of text in points."""
+    font = FontProperties(size=size)
+    return float(text_to_path.get_text_width_height_descent(text, font, ismath=False)[0])
+
+
 def picture_path(out: str | Path) -> Path:
     """Return `out` as a path. Raises `ConfigError` unless it ends in one of `FORMATS`."""
     out = Path(out)
@@ -38,9 +52,9 @@ def picture_path(out: str | Path) -> Path:
 
 
 def save(figure: Figure, out: Path) -> None:
-    """Write a figure in the format of the file's suffix, all or nothing."""
+    """Write a figure in the format of the file's suffix, at its own dpi, all or nothing."""
     with files.atomic(out) as file:
-        figure.savefig(file, format=out.suffix[1:].lower(), dpi=DPI)
+        figure.savefig(file, format=out.suffix[1:].lower(), dpi=figure.dpi)
 
 
 def set_title(figure: Figure, text: str) -> None:
@@ -51,6 +65,13 @@ def set_title(figure: Figure, text: str) -> None:
 def hz_ticks(centre_hz: NDArray) -> list[int]:
     """Return the tick frequencies, Hz, that lie within channels of these centres (C,)."""
     return [hz for hz in TICKS_HZ if centre_hz[0] * 0.98 <= hz <= centre_hz[-1] * 1.02]
+
+
+def channel_rows(hz: Any, centre_hz: NDArray) -> NDArray[np.float64]:
+    """Return where frequencies in Hz, of any shape, lie among channels of these centres (C,)."""
+    cams = erb.hz_to_cam(centre_hz)
+    rows = np.interp(erb.hz_to_cam(hz), cams, np.arange(len(cams)), np.nan, np.nan)
+    return np.asarray(rows, np.float64)
 
 
 def channel_image(
@@ -67,8 +88,7 @@ def channel_image(
     options = {"interpolation": "nearest"} | options
     image = axes.imshow(values, origin="lower", aspect="auto", extent=extent, **options)
     ticks = hz_ticks(centre_hz)
-    rows = np.interp(erb.hz_to_cam(ticks), erb.hz_to_cam(centre_hz), np.arange(len(centre_hz)))
-    axes.set_yticks(rows, [f"{hz:g}" for hz in ticks])
+    axes.set_yticks(channel_rows(ticks, centre_hz), [f"{hz:g}" for hz in ticks])
     axes.set_ylabel("centre\nfrequency (Hz)")
     return image
 

@@ -14,7 +14,7 @@ from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 
 from speechasym.language import phones
-from speechasym.plots.axes import DPI, set_title
+from speechasym.plots.axes import set_title
 from speechasym.scoring import tables
 from speechasym.scoring.error_rates import ErrorRate
 
@@ -110,7 +110,7 @@ def confusion_figure(result: ErrorRate, name: str) -> Figure:
     """Return the confusion matrix of phones with its colour scale."""
     matrix = confusion_matrix(result)
     side = max(5.0, 1.8 + 0.2 * len(matrix.tokens))
-    figure = Figure(figsize=(side + 1.3, side - 0.5), dpi=DPI, layout="compressed")
+    figure = Figure(figsize=(side + 1.3, side - 0.5), layout="compressed")
     axes = figure.subplots()
     image = confusion(axes, matrix)
     bar = figure.colorbar(image, ax=axes, fraction=0.025, pad=0.1, aspect=40)

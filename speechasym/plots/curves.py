@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from speechasym.errors import ConfigError
-from speechasym.plots.axes import DPI, open_grid, plain_log_ticks, set_title
+from speechasym.plots.axes import open_grid, plain_log_ticks, set_title
 from speechasym.training.config import HEADS
 from speechasym.training.run_folder import METRICS
 
@@ -205,7 +205,7 @@ def mark_growths(axes: Axes, metrics: Metrics) -> None:
 
 def curves_figure(metrics: Metrics, name: str) -> Figure:
     """Return losses, error rates and learning rate over the epochs."""
-    figure = Figure(figsize=(8, 7), dpi=DPI, layout="constrained")
+    figure = Figure(figsize=(8, 7), layout="constrained")
     grid = figure.subplots(3, 1, sharex=True, height_ratios=[1, 1, 0.25])
     lines = losses(grid[0], metrics)
     errors(grid[1], metrics)

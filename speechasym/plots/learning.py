@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from speechasym.errors import ConfigError
-from speechasym.plots.axes import DPI, open_grid, set_title
+from speechasym.plots.axes import open_grid, set_title
 from speechasym.plots.curves import Metrics
 from speechasym.training.run_folder import METRICS
 
@@ -130,7 +130,7 @@ def learning_figure(metrics: Metrics, name: str) -> Figure:
     columns = min(ACROSS, len(curves))
     rows = math.ceil(len(curves) / columns)
     size = (max(6.0, 1.9 * columns + 1), 3.4 * rows + 2.8)
-    figure = Figure(figsize=size, dpi=DPI, layout="constrained")
+    figure = Figure(figsize=size, layout="constrained")
     parts: Any = figure.subfigures(2, 1, height_ratios=[3.4 * rows, 2.4])
     upper, lower = parts
     grid: Any = upper.subplots(2 * rows, columns, sharex=True, squeeze=False, sharey="row")

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from speechasym.errors import ConfigError
 from speechasym.levels.level import ModelOutput
-from speechasym.plots.axes import DPI, FALL, RISE, open_grid, set_title
+from speechasym.plots.axes import FALL, RISE, open_grid, set_title
 from speechasym.ranks import fits
 from speechasym.recognition import evaluation
 from speechasym.recognition.trained_model import TrainedModel
@@ -140,7 +140,7 @@ def ranks(axes: Axes, data: RankShares) -> list[Line2D]:
 
 def ranks_figure(uses: Sequence[UnitUse], name: str) -> Figure:
     """Return, by level, mean activations above and wins below."""
-    figure = Figure(figsize=(1 + 3.5 * len(uses), 7), dpi=DPI, layout="constrained")
+    figure = Figure(figsize=(1 + 3.5 * len(uses), 7), layout="constrained")
     grid = figure.subplots(2, len(uses), squeeze=False, sharex="col")
     for column, use in zip(grid.T, uses, strict=True):
         ranks(column[0], rank_shares(use.mean, max(2.0, float(use.wins.sum()))))

@@ -18,7 +18,7 @@ from speechasym.audio import sources
 from speechasym.corpora import manifests
 from speechasym.errors import ConfigError
 from speechasym.levels.level import ModelOutput
-from speechasym.plots.axes import DPI, set_title
+from speechasym.plots.axes import set_title
 from speechasym.plots.signal import waveform
 from speechasym.plots.tiers import arrange, mark_boundaries, tiers
 from speechasym.recognition import transcription
@@ -141,7 +141,7 @@ def stacked_panels(
     }
     sizes = [0.55, *(sum(row.height for row in rows) for rows in arranged.values())]
     sizes += [1.25 * height for height in heights]
-    figure = Figure(figsize=(width, 0.9 + sum(sizes)), dpi=DPI, layout="constrained")
+    figure = Figure(figsize=(width, 0.9 + sum(sizes)), layout="constrained")
     grid: Any = figure.subplots(len(sizes), 1, sharex=True, height_ratios=sizes, squeeze=False)
     panels = list(grid[:, 0])
     waveform(panels[0], recording.samples, recording.sample_rate)

@@ -1,4 +1,4 @@
-"""Plots of a recording's signal: waveform, gammatone levels, frequency and phase.
+"""Plots of a recording's signal: waveform, spectrograms, frequency, phase and pitch.
 
 Shapes: T samples, F frames, C channels.
 """
@@ -19,8 +19,12 @@ from speechasym.audio import reading, sources
 from speechasym.audio.sources import Source
 from speechasym.auditory import filterbank
 from speechasym.errors import AudioError
+from speechasym.feature_extraction.pitch import pitch
+from speechasym.feature_extraction.praat import PraatTrack
 from speechasym.feature_extraction.sets import GammatoneFeatures
-from speechasym.plots.axes import SIGNED, channel_image, colour_bar, set_title
+from speechasym.feature_extraction.spectrograms import Kind, spectrogram
+from speechasym.plots.axes import SIGNED, channel_image, colour_bar, font_scale, set_title
+from speechasym.plots.spectrograms import overlay, pitch_panel, praat_tracks, spectrogram_panel
 from speechasym.plots.tiers import arrange, mark_boundaries, tiers
 
 LONGEST_S = 60.0  # drawn by default: more in 1200 pixels shows nothing
@@ -28,11 +32,19 @@ FRAME_RATE = 100.0  # approximate frames a second, as in feature extraction
 RUN_IN_S = 600.0  # read before an excerpt: the noise estimate forgets in 5 s, hysteresis later
 MOST_POINTS = 4000  # drawn of a waveform; longer ones are drawn as minima and maxima
 RANGE_DB = 60.0  # drawn below the loudest point
-PANEL_IN, AXES_IN = 1.75, 5.8  # inches: height of a panel; width of the axes, at least
-PANELS = {"waveform": "waveform", "gammatone": "level", "frequency": "frequency", "phase": "phase"}
-_EXTEND = {"gammatone": "min", "frequency": "both", "phase": "neither"}  # beyond the colours' ends
+PANEL_IN, LOWEST_IN = 1.75, 0.3  # inches: height of a panel, and the least where it may shrink
+WIDTH_IN, MARGIN_IN = 8.0, 2.2  # inches: width of the figure, and what of it is not axes, at most
+# panel -> its track; the last three are computed where they are asked for
+PANELS = {
+    "waveform": "waveform", "gammatone": "level", "frequency": "frequency", "phase": "phase",
+    "spectrogram": "fft", "constant-q": "constant-q", "pitch": "pitch",
+}  # fmt: skip
+USUAL = tuple(PANELS)[:4]  # panels that are drawn by default
+SPECTROGRAMS = ("gammatone", "spectrogram", "constant-q")  # panels that take tracks of Praat
+MOST_FRAMES = 5000  # of an FFT spectrogram: a picture has fewer pixels
+_EXTEND = {"frequency": "both", "phase": "neither"}  # beyond the colours' ends; others: min
 _LABELS = {
-    "gammatone": "level\n(dB re full-scale sine)",
+    **dict.fromkeys(SPECTROGRAMS, "level\n(dB re full-scale sine)"),
     "frequency": "frequency re\ncentre (ERB)",
     "phase": "phase lead over\nlower channel (cycles)",
 }
@@ -113,16 +125,31 @@ class SignalTracks(NamedTuple):
     """What `signal_figure` draws, from samples or from a feature file."""
 
     title: str
-    tracks: dict[str, NDArray]  # waveform (T,); level, frequency, phase: (C, F)
+    # waveform (T,); level, frequency, phase: (C, F); a Spectrogram or Pitch
+    tracks: dict[str, Any]
     centre_hz: NDArray[np.float64]  # (C,)
     sample_rate: int
     frame_rate: float
     start: float  # s
     duration: float  # s
+    praat: Mapping[str, PraatTrack] = {}  # tracks to draw over spectrograms
 
 
-def from_audio(excerpt: Excerpt) -> SignalTracks:
-    """Compute the tracks of an excerpt as `extract` does, but at the recording's sample rate."""
+def from_audio(
+    excerpt: Excerpt,
+    names: Sequence[str] = (),
+    overlays: Sequence[str] = (),
+    window_ms: float = 10.0,
+) -> SignalTracks:
+    """Compute the tracks of an excerpt as `extract` does, but at the recording's sample rate.
+
+    Args:
+        names: panels to draw; those beyond `USUAL` are computed only if they are among them.
+        overlays: tracks of Praat.
+        window_ms: window of an FFT spectrogram.
+
+    Raises `AudioError` for an excerpt that Praat cannot analyse, `ConfigError` without Praat.
+    """
     rate, hop = excerpt.sample_rate, frame_hop(excerpt.sample_rate)
     config = GammatoneFeatures(
         sample_rate=rate, rate=rate / hop, tracks=("level", "frequency", "phase")
@@ -133,7 +160,17 @@ def from_audio(excerpt: Excerpt) -> SignalTracks:
         count += len(frames)
     values = np.concatenate(parts).T
     data = gammatone_tracks(excerpt.title, values, config, excerpt.start, excerpt.duration)
-    return data._replace(tracks={"waveform": excerpt.samples} | data.tracks)
+    x = excerpt.samples
+    more = praat_tracks(x, rate, overlays, excerpt.title)
+    tracks: dict[str, Any] = {"waveform": x} | data.tracks
+    kinds: dict[str, Kind] = {"spectrogram": "fft", "constant-q": "constant-q"}
+    for name, kind in kinds.items():
+        if name in names:
+            fast = min(500.0, MOST_FRAMES / excerpt.duration) if kind == "fft" else None
+            tracks[kind] = spectrogram(x, rate, kind=kind, frame_rate=fast, window_ms=window_ms)
+    if "pitch" in names:
+        tracks["pitch"] = pitch(x, rate)
+    return data._replace(tracks=tracks, praat=more)
 
 
 def gammatone_tracks(
@@ -200,32 +237,59 @@ def channel_panel(axes: Axes, data: SignalTracks, name: str) -> AxesImage:
 
 
 def signal_figure(
-    data: SignalTracks, panels: Sequence[str], annotation: Mapping[str, Sequence[Interval]]
-) -> Figure:
-    """Return the `PANELS` asked for, and tiers below the waveform, or on top without one."""
+    data: SignalTracks, panels: Sequence[str], annotation: Mapping[str, Sequence[Interval]],
+    size: tuple[float, float] | None = None,
+) -> Figure:  # fmt: skip
+    """Return the `PANELS` asked for, and tiers below the waveform, or on top without one.
+
+    Args:
+        size: inches that the whole will have; the tiers keep their height, the panels share the
+            rest. None: all have the height they need.
+    """
     names = list(panels)
-    rows = arrange(annotation, data.start, data.duration, AXES_IN)
+    width = size[0] if size else WIDTH_IN
+    axes_in = max(1.0, width - MARGIN_IN * font_scale())
+    rows = arrange(annotation, data.start, data.duration, axes_in)
     if rows:
         names.insert(names.index("waveform") + 1 if "waveform" in names else 0, "tiers")
-    sizes = {"waveform": 0.6 * PANEL_IN, "tiers": sum(row.height for row in rows)}
-    heights = [sizes.get(name, PANEL_IN) for name in names]
-    figure = Figure(figsize=(8, 1.0 + sum(heights)), layout="constrained")
+    shares = {"waveform": 0.6, "tiers": 0.0, "pitch": 0.7}
+    share = sum(shares.get(name, 1.0) for name in names)
+    tiers_in = sum(row.height for row in rows)
+    panel_in = max(LOWEST_IN, (size[1] - 1.0 - tiers_in) / share) if size and share else PANEL_IN
+    heights = [tiers_in if n == "tiers" else shares.get(n, 1.0) * panel_in for n in names]
+    figure = Figure(figsize=(width, 1.0 + sum(heights)), layout="constrained")
     grid = figure.subplots(len(names), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
     for axes, name in zip(grid, names, strict=True):
         if name == "waveform":
             waveform(axes, data.tracks["waveform"], data.sample_rate, data.start)
         elif name == "tiers":
             tiers(axes, rows, data.start, data.duration)
+        elif name == "pitch":
+            pitch_panel(axes, data.tracks["pitch"], data.start)
         else:
-            image = channel_panel(axes, data, name)
-            bar = colour_bar(axes, image, _LABELS[name], extend=_EXTEND[name])
-            bar.ax.tick_params(labelsize="small")
-            if bar.solids is not None:
-                bar.solids.set_alpha(1)  # the panel may fade; its scale must not
+            first = next((n for n in names if n in SPECTROGRAMS), name)
+            _colour_panel(axes, data, name, legend=name == first)
     drawn = [axes for axes, name in zip(grid, names, strict=True) if name != "tiers"]
-    mark_boundaries(drawn, rows, AXES_IN)
+    mark_boundaries(drawn, rows, axes_in)
     grid[-1].set_xlabel("time (s)")
     grid[-1].set_xlim(data.start, data.start + data.duration)
     set_title(figure, data.title)
     figure.align_ylabels(grid)
     return figure
+
+
+def _colour_panel(axes: Axes, data: SignalTracks, name: str, legend: bool) -> None:
+    """Draw a panel whose colours have a scale, with tracks of Praat, if any, and their legend."""
+    centre_hz: NDArray | None = data.centre_hz
+    if name in ("spectrogram", "constant-q"):
+        track = data.tracks[PANELS[name]]
+        centre_hz = None if name == "spectrogram" else track.frequencies
+        image = spectrogram_panel(axes, track, level_limits(track.level_db), data.start)
+    else:
+        image = channel_panel(axes, data, name)
+    if data.praat and name in SPECTROGRAMS:
+        overlay(axes, data.praat, centre_hz, data.start, legend)
+    bar = colour_bar(axes, image, _LABELS[name], extend=_EXTEND.get(name, "min"))
+    bar.ax.tick_params(labelsize="small")
+    if bar.solids is not None:
+        bar.solids.set_alpha(1)  # the panel may fade; its scale must not

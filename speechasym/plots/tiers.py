@@ -10,11 +10,10 @@ from typing import NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
-from matplotlib.font_manager import FontProperties
 from matplotlib.text import Text
-from matplotlib.textpath import text_to_path
 
 from speechasym.annotations.intervals import Interval
+from speechasym.plots.axes import font_scale, text_width
 
 FONT_SIZE = 6.5  # points, of the labels
 GAP = 2.5  # points between labels of a line
@@ -43,13 +42,7 @@ class TierRow(NamedTuple):
     @property
     def height(self) -> float:
         """Height in inches."""
-        return self.lines * LINE_IN + PADDING_IN
-
-
-def _points(text: str, size: float = FONT_SIZE) -> float:
-    """Return the width of a line of text in points."""
-    font = FontProperties(size=size)
-    return float(text_to_path.get_text_width_height_descent(text, font, ismath=False)[0])
+        return (self.lines * LINE_IN + PADDING_IN) * font_scale()
 
 
 def arrange(
@@ -66,7 +59,7 @@ def arrange(
         >>> rows = arrange({"phones": [Interval(0, 0.1, "sil"), Interval(0.1, 0.2, "s")]}, 0, 1, 6)
     """
     names = [n if len(n) <= LONGEST_NAME else n[: LONGEST_NAME - 1] + "…" for n in annotation]
-    room = 72 * inches - max([0.0, *(_points(name, 8.5) - 30 for name in names)])
+    room = 72 * inches - max([0.0, *(text_width(name, 8.5 * font_scale()) - 30 for name in names)])
     rows = []
     for name, tier in zip(names, annotation.values(), strict=True):
         seen = [i for i in tier if i.end >= start and i.start <= start + duration]
@@ -81,16 +74,16 @@ def _place(
     tier: Iterable[Interval], start: float, duration: float, room: float
 ) -> list[PlacedLabel]:
     """Give each label the first lines that are free at its place, `room` points being the width."""
-    scale = room / duration  # points per second
+    scale, size = room / duration, FONT_SIZE * font_scale()  # points per second, points
     wanted = []
     for i in tier:
         text = " ".join(i.label.split())
         if not text:
             continue
-        width = _points(text)
+        width = text_width(text, size)
         if width > room:
             text = textwrap.fill(text, max(1, int(0.9 * len(text) * room / width)))
-            width = max(map(_points, text.split("\n")))
+            width = max(text_width(line, size) for line in text.split("\n"))
         first, last = max(start, i.start) - start, min(start + duration, i.end) - start
         left = min(max(0.0, (first + last) * scale / 2 - width / 2), max(0.0, room - width))
         wanted.append((left, width, text, width <= (last - first) * scale))
@@ -113,7 +106,7 @@ def tiers(
     Returns:
         the boundaries of each tier, and the labels of all.
     """
-    boundaries, labels, ticks, top = [], [], [], 0.0
+    boundaries, labels, ticks, top, scale = [], [], [], 0.0, font_scale()
     for row in rows:
         lines = LineCollection(
             [[(time, top), (time, top + row.height)] for time in row.times],
@@ -124,8 +117,9 @@ def tiers(
         for label in row.labels:
             middle = label.line + (label.text.count("\n") + 1) / 2
             text = axes.text(
-                label.time, top + PADDING_IN / 2 + LINE_IN * middle, label.text, ha="center",
-                va="center_baseline", fontsize=FONT_SIZE, parse_math=False, clip_on=True,
+                label.time, top + (PADDING_IN / 2 + LINE_IN * middle) * scale, label.text,
+                ha="center", va="center_baseline", fontsize=FONT_SIZE * scale, parse_math=False,
+                clip_on=True,
             )  # fmt: skip
             if not label.fits:  # readable across the boundaries of its neighbours
                 text.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.3, "alpha": 0.8})

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from speechasym.errors import ConfigError
-from speechasym.plots.axes import DPI, open_grid, plain_log_ticks, set_title
+from speechasym.plots.axes import open_grid, plain_log_ticks, set_title
 from speechasym.plots.curves import Metrics
 from speechasym.plots.ranks import LAWS
 from speechasym.training.run_folder import METRICS
@@ -210,7 +210,7 @@ def watched_figure(metrics: Metrics, name: str) -> Figure:
     rows: list[Any] = [*level_histories(metrics), *block_histories(metrics)]
     rows = rows[:MOST_ROWS]
     size = (13, 2.5 * len(rows) + 0.7)
-    figure = Figure(figsize=size, dpi=DPI, layout="constrained")
+    figure = Figure(figsize=size, layout="constrained")
     grid: Any = figure.subplots(len(rows), 4, squeeze=False)
     for row, data in zip(grid, rows, strict=True):
         draw: Any = _level_row if isinstance(data, LevelHistory) else _block_row

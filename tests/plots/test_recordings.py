@@ -15,7 +15,7 @@ from speechasym.plots.recordings import plot
 
 
 def size(panels: int, waveform: bool) -> tuple[int, int, int]:
-    """Size of a picture in pixels: 8 inches wide at 150 pixels per inch."""
+    """Size of a picture without caption in pixels: 8 inches wide at 150 pixels per inch."""
     inches = 1 + 1.75 * (panels - 0.4 * waveform)
     return int(inches * 150), 1200, 4
 
@@ -35,7 +35,7 @@ def colours(path) -> int:
 )
 def test_picture_of_a_recording(tmp_path, capsys, what, height):
     path, picture = tone(tmp_path / "x.wav", rate=8000), tmp_path / "deep" / "x.png"
-    arguments = ["plot", path, "--out", picture, "--what", what]
+    arguments = ["plot", path, "--out", picture, "--what", what, "--no-caption"]
     assert called(capsys, *arguments) == (0, f"{picture}\n", "")
     assert imread(picture).shape == height
     assert colours(picture) > (10 if what == "waveform" else 100)
@@ -46,7 +46,7 @@ def test_picture_of_features(tmp_path, capsys):
     tone(tmp_path / "in" / "a" / "x.wav")
     out, picture = tmp_path / "out", tmp_path / "x.png"
     speechasym.extract(tmp_path / "in", out, tracks=("level", "frequency"))
-    assert called(capsys, "plot", out / "a" / "x.npy", "--out", picture)[0] == 0
+    assert called(capsys, "plot", out / "a" / "x.npy", "--out", picture, "--no-caption")[0] == 0
     assert imread(picture).shape == size(2, False)
     code, _, err = called(capsys, "plot", out / "a" / "x.npy", "--out", picture, "--what=phase")
     assert code == 2
@@ -63,7 +63,7 @@ def test_picture_formats(tmp_path, capsys, ending):
 
 def test_picture_by_the_command_in_a_process_of_its_own(tmp_path):
     picture = tmp_path / "x.png"
-    done = run_cli("plot", ROOT / "data" / "cards-001.wav", "--out", picture)
+    done = run_cli("plot", ROOT / "data" / "cards-001.wav", "--out", picture, "--no-caption")
     assert done == (0, f"{picture}\n", "")
     assert imread(picture).shape == size(4, True)
 
@@ -74,12 +74,13 @@ def test_picture_by_the_command_in_a_process_of_its_own(tmp_path):
 )
 def test_picture_of_odd_lengths_and_rates(tmp_path, samples, rate):
     path = tone(tmp_path / "x.wav", np.full(samples, 0.25), rate)
-    plot(path, tmp_path / "x.png", ("waveform", "frequency"))
+    plot(path, tmp_path / "x.png", ("waveform", "frequency"), caption=False)
     assert imread(tmp_path / "x.png").shape == size(2, True)
 
 
 def test_picture_of_silence(tmp_path):
-    plot(tone(tmp_path / "x.wav", np.zeros(800)), tmp_path / "x.png", ("waveform", "gammatone"))
+    path = tone(tmp_path / "x.wav", np.zeros(800))
+    plot(path, tmp_path / "x.png", ("waveform", "gammatone"), caption=False)
     assert imread(tmp_path / "x.png").shape == size(2, True)
 
 
@@ -97,14 +98,14 @@ def test_picture_of_a_stretch(tmp_path, capsys):
 
 @pytest.mark.parametrize("name", ["a $x^$ b.wav", r"$\nothing$.wav", "[i].wav", "übung.wav"])
 def test_picture_of_any_name(tmp_path, name):
-    plot(tone(tmp_path / name), tmp_path / "x.png", ("waveform",))
+    plot(tone(tmp_path / name), tmp_path / "x.png", ("waveform",), caption=False)
     assert imread(tmp_path / "x.png").shape == size(1, True)
 
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["x.wav", "--what=spectrogram"], "what: 'spectrogram' is not known. Use any of wave"),
+        (["x.wav", "--what=cochleagram"], "what: 'cochleagram' is not known. Use any of wave"),
         (["x.wav", "--what=waveform,colour"], "what: 'waveform,colour' is not known"),
         (["x.wav", "--what=,"], "what: '' is not known"),
         (["x.wav", "--start=-1"], "start must be >= 0 and duration > 0, got -1.0 s"),
@@ -125,7 +126,10 @@ def test_picture_of_any_name(tmp_path, name):
         (["out/wrong.npy"], r"wrong.npy: shape \(3, 5\) does not match"),
         (["broken/x.npy"], "x.npy: cannot be read"),
         (["x.txt"], "x.txt: unknown audio format"),
-        (["x.wav", "--what=level"], "Use any of waveform,gammatone,frequency,phase, or one of lev"),
+        (
+            ["x.wav", "--what=level"],
+            "Use any of waveform,gammatone,frequency,phase,spectrogram,.* or one of lev",
+        ),
         (["x.wav", "--what=levels,waveform"], "is a whole figure and cannot be combined, got lev"),
         (["x.wav", "--what=summary,levels"], "what: summary is a whole figure"),
         (["x.wav", "--what=levels", "--start=9"], "x.wav: ends after 0.300 s, before 9 s"),

@@ -48,7 +48,7 @@ test: $(TESTED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # The recipes on stand-ins of whole corpora; see CONTRIBUTING.md for what it needs.
 test-scale: $(TESTED)

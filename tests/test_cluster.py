@@ -106,7 +106,7 @@ def test_a_scheduler_without_workers(monkeypatch):
 
 def test_extraction_gives_the_same_folder(scheduler, tmp_path, monkeypatch):
     for n in range(5):
-        tone(tmp_path / "in" / f"{n}.wav", sine(300 + 50 * n))
+        tone(tmp_path / "in" / f"{n}.wav", sine(1.0 + 0.5 * n))
     (tmp_path / "in" / "bad.wav").write_bytes(b"RIFF")
     monkeypatch.chdir(tmp_path)
     for out, address in (("one", None), ("many", scheduler), ("local", "local:2")):

@@ -10,6 +10,7 @@ from toy import LEXICON
 
 import speechasym
 from speechasym.annotations.tiers import read_tiers
+from speechasym.language import letter_to_sound
 from speechasym.recognition.decoder import BY_LEXICON
 from speechasym.recognition.trained_model import open_run
 
@@ -30,6 +31,22 @@ def cut_of(path: Path, text: str | None, phones=()):
     cut = recording.to_cut()
     cut.supervisions = [segment]
     return cut
+
+
+@pytest.fixture(autouse=True, scope="module")
+def learned_once():
+    """To learn from the pretrained lexicon how words are pronounced takes seconds each time."""
+    learn, learned = letter_to_sound.learn, {}
+
+    def recall(lexicon, **options):
+        key = repr((list(lexicon.items()), options))
+        if key not in learned:
+            learned[key] = learn(lexicon, **options)
+        return learned[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(letter_to_sound, "learn", recall)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -27,13 +27,24 @@ def kill_once(step: int, mark: Path) -> None:
     loop._step = step_or_die
 
 
+def train(words, out: Path) -> None:
+    """Train the run, or resume it."""
+    tiny.run(words, out, "save_every=3", "model.options.drop=0.1", resume=True)
+
+
+def train_whole(rank: int, size: int, port: int, words, out: Path) -> None:
+    """Train the same run in a process of a group without torchrun."""
+    tiny.join_group(rank, size, port)
+    train(words, out)
+
+
 if __name__ == "__main__":
     out, folder = Path(sys.argv[1]), Path(sys.argv[2])
     if len(sys.argv) > 3:
         kill_once(int(sys.argv[3]), out.with_name("killed"))
     words = [f"data.{part}={folder / f'{part}.jsonl'}" for part in ("train", "dev")]
     try:
-        tiny.run(words, out, "save_every=3", "model.options.drop=0.1", resume=True)
+        train(words, out)
     except SpeechAsymError as error:
         sys.exit(f"speechasym: {error}")
     if threads := tiny.threads_of_groups():

@@ -63,7 +63,7 @@ def test_every_variant_is_a_model_with_steps_enough(base, tmp_path):
     assert len(seen) == len(names) == len(set(names))  # no two are the same
 
 
-def test_a_cut_run_goes_on_and_a_done_one_is_left(base, tmp_path, capsys):
+def test_a_cut_run_goes_on_and_a_done_one_is_left(base, tmp_path, capsys, forked_jobs):
     out = tmp_path / "out"
     words = [str(base), "--out", str(out), "--test", str(tmp_path / "dev.jsonl")]
     words += ["--seeds", "1", "--epochs", "12", "--only", "stride"]

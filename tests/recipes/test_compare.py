@@ -46,7 +46,7 @@ def given(tmp_path):
     return [*words, "--out", names["out"], "--seeds", "1"]
 
 
-def test_from_configuration_to_table(given, tmp_path, capsys):
+def test_from_configuration_to_table(given, tmp_path, capsys, forked_jobs):
     words = [*given, "--lexicon", str(tmp_path / "lexicon.txt"), "--lm", str(tmp_path / "lm.arpa")]
     words += ["--decode", "beam=20", "--set", "seed=7"]
     assert main(words) == 0, [p.read_text() for p in (tmp_path / "out").glob("*.log")]

@@ -5,6 +5,7 @@ import os
 import socket
 from pathlib import Path
 
+import elastic
 import pytest
 import tiny
 import torch
@@ -68,8 +69,8 @@ def torchrun(*arguments):
 
 
 def test_torchrun_restarts_a_killed_process_from_the_last_checkpoint(tmp_path):
-    tiny.corpus(tmp_path / "data")
-    torchrun(tmp_path / "whole", tmp_path / "data")
+    words = tiny.corpus(tmp_path / "data")
+    in_two_processes(elastic.train_whole, words, tmp_path / "whole")
     torchrun(tmp_path / "restarted", tmp_path / "data", "8")
     assert (tmp_path / "killed").exists()
     steps = [

@@ -10,11 +10,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # read by torch: threads only wai
 # One server forks the processes of all tests. What it has not imported when the first of them
 # starts, each imports by itself, for seconds. torch._inductor: for deterministic algorithms.
 PRELOAD = [
-    "lhotse", "pytest", "soxr", "torch._inductor", "torchaudio", "speechasym.ops.preloaded",
-    "speechasym.training.loop", "recipes.claims.learning.costs", "recipes.compare.jobs",
+    "distributed", "lhotse", "pytest", "soxr", "torch._inductor", "torchaudio",
+    "speechasym.ops.preloaded", "speechasym.training.loop", "recipes.claims.learning.costs",
+    "recipes.compare.jobs",
 ]  # fmt: skip
 multiprocessing.get_context("forkserver").set_forkserver_preload(PRELOAD)
 BaseContext.set_forkserver_preload = lambda *_: None
+# It forks dask's workers, too; those of commands are spawned as usual, see helpers.environment
+os.environ.setdefault("DASK_DISTRIBUTED__WORKER__MULTIPROCESSING_METHOD", "forkserver")
 CORPORA = ("TIMIT_ROOT", "LIBRISPEECH_ROOT", "NOISE_ROOT")
 
 

@@ -25,7 +25,8 @@ class Done(NamedTuple):
 
 def environment() -> dict[str, str]:
     """For subprocesses: this checkout is importable, tables are wide enough not to fold paths."""
-    return os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "400", "PYTHONIOENCODING": "utf-8"}
+    inherited = {name: value for name, value in os.environ.items() if name[:5] != "DASK_"}
+    return inherited | {"PYTHONPATH": str(ROOT), "COLUMNS": "400", "PYTHONIOENCODING": "utf-8"}
 
 
 def run_python(*args, timeout=60, **options) -> Done:

@@ -1,5 +1,8 @@
 """The lhotse extractor gives what `features` gives."""
 
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+
 import numpy as np
 import pytest
 from asymmetry_signals import RATE, swell
@@ -15,10 +18,11 @@ def test_lhotse_extractor_in_two_jobs(tmp_path):
     paths = [tone(tmp_path / f"{i}.wav", swell(9000 + 777 * i, i)) for i in range(4)]
     recordings = RecordingSet.from_recordings(Recording.from_file(path) for path in paths)
     cuts = CutSet.from_manifests(recordings=recordings)
-    stored = cuts.compute_and_store_features(
-        AsymmetryExtractor(), tmp_path / "feats", num_jobs=2, storage_type=NumpyFilesWriter
-    )
-    stored = stored.to_eager()
+    with ProcessPoolExecutor(2, multiprocessing.get_context("forkserver")) as executor:
+        stored = cuts.compute_and_store_features(
+            AsymmetryExtractor(), tmp_path / "feats", num_jobs=2, storage_type=NumpyFilesWriter,
+            executor=executor,
+        ).to_eager()  # fmt: skip
     assert len(stored) == 4
     for cut in stored:
         own = speechasym.features(

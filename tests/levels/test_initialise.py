@@ -120,11 +120,11 @@ def test_centres_are_those_of_clusters():
 
 @pytest.mark.parametrize("method", METHODS)
 def test_the_seed_decides(method):
-    one, two = (initialised(method, model()).state_dict() for _ in range(2))
+    one, two = (initialised(method, model(), FEW, FEW_LENGTHS).state_dict() for _ in range(2))
     for name, value in one.items():
         assert torch.equal(value, two[name]), name
     if method in ("drawn", "kaiming", "lsuv"):
-        other = initialised(method, model(), seed=1).state_dict()
+        other = initialised(method, model(), FEW, FEW_LENGTHS, seed=1).state_dict()
         assert any(not torch.equal(value, other[name]) for name, value in one.items())
 
 
@@ -261,8 +261,8 @@ def test_the_law_is_set_from_the_rivals_that_win_next(law):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_levels_without_units_are_initialised(method):
-    made = initialised(method, model(units=0, events="stride"))
-    assert made(X, LENGTHS).heads["phones"][0].isfinite().all()
+    made = initialised(method, model(units=0, events="stride"), FEW, FEW_LENGTHS)
+    assert made(FEW, FEW_LENGTHS).heads["phones"][0].isfinite().all()
 
 
 @pytest.mark.parametrize("method", [m for m in METHODS if m not in ("drawn", "kaiming", "lsuv")])

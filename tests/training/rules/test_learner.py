@@ -232,7 +232,7 @@ def test_each_function_learns_by_stages(function):
     learner = learner_of(config)
     optimiser = torch.optim.Adam(learner.model.parameters(), 1e-2)
     found = []
-    for number in range(30):
+    for number in range(10):
         optimiser.zero_grad()
         found.append(float(learner.backward(task(number))[0]))
         optimiser.step()

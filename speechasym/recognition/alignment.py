@@ -4,26 +4,30 @@ CTC's best path through the known symbols tells in which steps each is written [
 point within a symbol, not where it begins and ends, and a step lasts 30 ms in the presets. So
 - the model reads the features `SHIFTS` times, each time from one frame later on, and a symbol's
   point is the mean over these;
-- a boundary is put where the features change most between two points: the split into two parts
-  with the least squared distance to the parts' means, kept near the middle by a weak prior.
-docs/decoding.md shows what each of these contributes.
+- a boundary is put where the spectrum changes most between two points: the split of the levels of
+  auditory channels, 200 times a second, into two parts with the least squared distance to the
+  parts' means, kept near the middle by a weak prior.
+docs/alignment.md shows what each of these contributes.
 
-Shapes: T samples, F frames, D columns, S steps of a head, V classes, L symbols.
+Shapes: T samples, F frames, D columns, C channels, S steps of a head, V classes, L symbols.
 
 [1] L. Kürzinger et al., "CTC-segmentation of large corpora for German end-to-end speech
     recognition", SPECOM 2020: known text on CTC's posteriors.
 """
 
 from collections.abc import Sequence
+from functools import cache
 from itertools import groupby, pairwise
 from operator import itemgetter
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from speechasym.annotations.intervals import Interval
+from speechasym.auditory.gammatone import Gammatone
 from speechasym.errors import AlignmentError, ConfigError
 from speechasym.language.letters import SPACE, spell
 from speechasym.levels import ctc
@@ -36,10 +40,14 @@ if TYPE_CHECKING:
     from lhotse.cut import Cut
 
 SHIFTS = 3  # frames by which the features are shifted: 0, 1, 2, as the presets' stride is 3
-PRIOR = 1.0  # on a boundary at a symbol's point, in mean squared distance a column
-PAUSE_S = 0.25  # words whose nearest symbols' points are further apart have a pause between them
+CHANNELS, LOW_HZ = 32, 100.0  # of the levels that boundaries are found in,
+LEVEL_RATE = 200.0  # their frames per second,
+LEVEL_RANGE_DB = 60.0  # and how far below the loudest they are told apart
+LEVEL_DELAY_S = 0.005  # by which they are late
+PRIOR = 0.1  # on a boundary half-way between points, in mean squared distance a column
+PAUSE_S = 0.15  # words whose nearest symbols' points are further apart have a pause between them
 EDGE_S = 0.25  # a symbol extends at most so far into a pause,
-USUAL_S, USUAL_SPREAD_S = 0.06, 0.2  # and usually so far
+USUAL_S, USUAL_SPREAD_S, USUAL_PRIOR = 0.02, 0.2, 2.0  # and usually so far
 ADJACENT_S = 1e-3  # phones that are so near are neighbours
 MOST = 1 << 28  # steps times symbols that can be aligned at once: 30 min of speech
 
@@ -92,10 +100,12 @@ def align(
     if isinstance(source, np.ndarray):
         if words is None:
             raise ConfigError("words", "needed with samples", "Give the words")
-        seconds, rows = len(source) / config.sample_rate, trained.features(source)
+        seconds, x, rows = len(source) / config.sample_rate, source, trained.features(source)
     else:
         name, seconds = f"cut {source.id}", source.duration
-        rows = cut_features.features_of(cut_features.FeatureTask(source, config))
+        task = cut_features.FeatureTask(source, config)
+        x = cut_features.samples_of(task)
+        rows = cut_features.features_of(task, x)
     if words is not None:
         known_words = pronounced_words.words_of_text(trained, words, pronounce, head, name)
     else:
@@ -108,7 +118,7 @@ def align(
     if "letters" in trained.inventories and main != "letters" and texts:
         heads.append("letters")
     shifted = _shifted_posteriors(trained, rows, heads)
-    rate = config.rate
+    level = levels_of(x, config.sample_rate)
     tiers: dict[str, list[Interval]] = {}
     score = 0.0
     for which in heads:
@@ -126,9 +136,10 @@ def align(
             if which == main:
                 raise
             continue  # letters are optional: too few steps for them are not an error
-        points = np.clip(points - trained.delay * rate, 0, len(rows))
-        spans = boundaries(rows, points, numbers, rate)
-        limited = np.minimum(np.array(spans) / rate, seconds).tolist()
+        heard = points / config.rate - trained.delay + LEVEL_DELAY_S
+        points = np.clip(heard * LEVEL_RATE, 0, len(level))
+        spans = boundaries(level, points, numbers, LEVEL_RATE)
+        limited = np.minimum(np.array(spans) / LEVEL_RATE, seconds).tolist()
         timed = [Interval(a, b, s) for (a, b), s in zip(limited, symbols, strict=True)]
         tiers[which] = [i for i in timed if i.label != SPACE]
         if which == main:
@@ -227,18 +238,39 @@ def _points(
     return np.mean(points, 0), float(np.mean(scores))
 
 
+def levels_of(x: NDArray[np.float32], sample_rate: int) -> NDArray[np.float32]:
+    """Return the levels (F, C) of auditory channels, `LEVEL_RATE` frames a second, normalised.
+
+    Mean 0 and mean square 1 over channels and frames, so that a loud channel counts for more.
+
+    Args:
+        x: (T,) samples.
+    """
+    with torch.no_grad():
+        bank = _filterbank(sample_rate)
+        level = bank.level_db(bank(torch.from_numpy(x))[0]).numpy().T.astype(np.float32)
+    level = np.maximum(level, level.max(initial=-np.inf) - LEVEL_RANGE_DB)
+    level -= level.mean()
+    return level / (level.std() or 1.0)
+
+
+@cache
+def _filterbank(sample_rate: int) -> Gammatone:
+    return Gammatone(sample_rate, channels=CHANNELS, low_hz=LOW_HZ, frame_rate=LEVEL_RATE)
+
+
 def boundaries(
     x: NDArray[np.float32], points: Sequence[float] | NDArray, words: Sequence[int], rate: float
 ) -> list[tuple[float, float]]:
     """Return where each symbol begins and ends, in frames.
 
-    Neighbours share a boundary where the features change most between their points. Between words
+    Neighbours share a boundary where the levels change most between their points. Between words
     whose points are more than `PAUSE_S` apart there is a pause, and each extends into it up to the
     greatest change within `EDGE_S`, as at the beginning and the end.
 
     Args:
-        x: features (F, D), columns of mean square about 1.
-        points: (L,) frames, in order, less the features' delay.
+        x: (F, C), see `levels_of`.
+        points: (L,) frames, in order.
         words: (L,) number of the word that each symbol belongs to.
         rate: frames per second.
     """
@@ -246,10 +278,12 @@ def boundaries(
     edge, usual, spread = EDGE_S * rate, USUAL_S * rate, USUAL_SPREAD_S * rate
 
     def begins(point: float, least: float) -> float:
-        return _change(x, max(least, point - edge), point, max(least, point - usual), spread)
+        expected = max(least, point - usual)
+        return _change(x, max(least, point - edge), point, expected, spread, USUAL_PRIOR)
 
     def ends(point: float, most: float) -> float:
-        return _change(x, point, min(most, point + edge), min(most, point + usual), spread)
+        expected = min(most, point + usual)
+        return _change(x, point, min(most, point + edge), expected, spread, USUAL_PRIOR)
 
     starts, stops = [begins(at[0], 0.0)], []
     for (a, b), (left, right) in zip(pairwise(at), pairwise(words), strict=True):
@@ -264,11 +298,13 @@ def boundaries(
     return [(float(a), float(b)) for a, b in zip(starts, stops, strict=True)]
 
 
-def _change(x: NDArray, first: float, last: float, expected: float, spread: float) -> float:
+def _change(
+    x: NDArray, first: float, last: float, expected: float, spread: float, prior: float = PRIOR
+) -> float:
     """The frame from `first` to `last` at which the rows on either side differ most.
 
     Minimises the sum of squared distances to the means of both sides, as mean square a column,
-    plus `PRIOR` times the squared distance from `expected`, in units of `spread`.
+    plus `prior` times the squared distance from `expected`, in units of `spread`.
     """
     low, high = max(0, int(np.floor(first))), min(len(x), int(np.ceil(last)) + 1)
     frames = np.arange(max(low + 1, int(np.ceil(first))), min(high, int(np.floor(last)) + 1))
@@ -280,7 +316,7 @@ def _change(x: NDArray, first: float, last: float, expected: float, spread: floa
     left = sums[frames - low - 1]
     right = sums[-1] - left
     between = (left**2 / n + right**2 / (len(part) - n)).sum(1)
-    cost = (squares - between) / x.shape[1] + PRIOR * ((frames - expected) / spread) ** 2
+    cost = (squares - between) / x.shape[1] + prior * ((frames - expected) / spread) ** 2
     return float(frames[cost.argmin()])
 
 

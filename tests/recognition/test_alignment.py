@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from helpers import sine
 from toy import LEXICON, utterance
 
 from speechasym.annotations.intervals import Interval
@@ -151,3 +152,12 @@ def manifest(path, cuts):
 
     CutSet.from_cuts(cuts).to_file(path)
     return path
+
+
+def test_levels_are_normalised_even_in_silence():
+    x = sine(0.5, 16000, 1000).astype(np.float32)
+    level = alignment.levels_of(np.r_[0 * x, x], 16000)
+    assert level.shape == (200, alignment.CHANNELS)
+    assert abs(level.mean()) < 1e-5 and abs((level**2).mean() - 1) < 1e-4
+    assert level[110:].max() > level[:90].max()
+    assert not alignment.levels_of(0 * x, 16000).any()

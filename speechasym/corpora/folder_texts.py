@@ -1,6 +1,7 @@
 """What is said in the recordings of a folder: texts beside them, TextGrids, and tables.
 
-A text is in NAME.txt, NAME.lab or NAME.TextGrid beside NAME.wav, or in a row of a table.
+A text is in NAME.txt, NAME.lab or NAME.TextGrid beside NAME.wav, in a row of a table, or in a line
+`NAME text` of a .txt in the same folder.
 """
 
 import os
@@ -71,12 +72,15 @@ def find_parts(source: str | Path, problems: Problems) -> tuple[Path, list[Part]
         problem = f"{count} recordings, but no texts beside them (.txt .lab .TextGrid)"
         remedy = "Write NAME.txt for each NAME.wav, or a table with the columns path and text"
         raise CorpusError(root, problem, remedy)
+    for key in [key for key in texts if key not in audio]:
+        if lines := _lines(root, texts[key][0], audio, problems):
+            rows += lines
+            del texts[key]
     candidates = _of_rows(root, rows, problems)
-    chosen = {}
     for key, paths in sorted(audio.items()):
         best = sorted(paths, key=lambda p: (PurePosixPath(p).suffix.lower() not in _LOSSLESS, p))
         listed = [place for place in best if place in candidates]
-        chosen[key] = place = (listed or best)[0]
+        place = (listed or best)[0]
         if len(paths) > 1 and len(listed) < len(paths):
             problems.add("note", "several copies of one recording", place, f"{place} is used")
         beside = texts.pop(key, [])
@@ -115,6 +119,35 @@ def _sorted_places(
             text = _decoded(root / place, place, problems)
             rows += tables.read_rows(text, place, problems) if text else []
     return audio, texts, rows
+
+
+def _lines(
+    root: Path, place: str, audio: dict[str, list[str]], problems: Problems
+) -> list[tables.Row]:
+    """Return the lines `NAME text` of a list of recordings in its folder, as in Kaldi's `text`.
+
+    It is one if at least half of its lines begin with names of recordings, with or without suffix.
+    """
+    folder = PurePosixPath(place).parent
+    names: dict[str, str] = {}
+    for key, paths in audio.items():
+        if PurePosixPath(key).parent == folder:
+            names |= {PurePosixPath(name).name: name for name in (key, *paths)}
+            names[PurePosixPath(key).name] = sorted(paths)[0]
+    faults = Problems()
+    lines = [line.split(None, 1) for line in _decoded(root / place, place, faults).split("\n")]
+    rows = []
+    for number, words in enumerate(lines, 1):
+        if words:
+            path = names.get(words[0], str(folder / words[0]))
+            rows.append(tables.Row(path, " ".join(words[1:]), f"{place}:{number}"))
+    if 2 * sum(row.path in names.values() for row in rows) < max(1, len(rows)):
+        return []
+    problems += faults
+    for row in rows:
+        if not row.text:
+            problems.add("error", "text empty", row.where, row.path)
+    return [row for row in rows if row.text]
 
 
 def _of_rows(

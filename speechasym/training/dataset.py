@@ -276,6 +276,7 @@ def load(
     timed: bool = False,
     pronunciations: Lexicon | None = None,
     as_samples: bool = False,
+    start_phones: Sequence[str] = (),
 ) -> Dataset:
     """Read a manifest of cuts once, and store features if there is a folder for them.
 
@@ -288,6 +289,7 @@ def load(
         timed: find the phone of each frame, too.
         pronunciations: default: the configured lexicon.
         as_samples: batches carry samples instead of features.
+        start_phones: of a run to start from; the inventory, if all phones of the cuts are there.
 
     Raises:
         ConfigError: no manifest or lexicon.
@@ -324,6 +326,8 @@ def load(
     built = {head: texts[head].build() for head in heads}
     if inventories is None:
         inventories = {h: labels.inventory(h, built[h][1], config.labels) for h in heads}
+        if "phones" in heads and set(start_phones).issuperset(inventories["phones"]):
+            inventories["phones"] = tuple(start_phones)
     name = Path(path).name
     data = Dataset(
         index=builder.index(),

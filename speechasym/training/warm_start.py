@@ -14,6 +14,21 @@ from speechasym.training.labels import Inventory
 log = logging.getLogger(__name__)
 
 
+def phones_of(folder: str | Path) -> tuple[str, ...]:
+    """Return the phones that a finished run writes. Raises `CheckpointError` as `start_from`."""
+    return _opened(folder)[1].get("phones", ())
+
+
+def _opened(folder: str | Path) -> tuple[dict[str, Tensor], Inventory, int]:
+    """Return the tensors of a run, its inventories, and the columns of its features."""
+    tensors, meta = checkpoints.load_model(folder)
+    try:
+        known = {head: tuple(symbols) for head, symbols in meta["inventories"].items()}
+        return tensors, known, int(meta["columns"])
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(folder, "was written by another version", "Train again") from error
+
+
 @torch.no_grad()
 def start_from(
     model: nn.Module, columns: int, inventories: Inventory, folder: str | Path
@@ -28,12 +43,7 @@ def start_from(
         CheckpointError: the run is missing or incomplete.
         ConfigError: nothing of it fits, or its features have other columns.
     """
-    tensors, meta = checkpoints.load_model(folder)
-    try:
-        known = {head: tuple(symbols) for head, symbols in meta["inventories"].items()}
-        expected = int(meta["columns"])
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise CheckpointError(folder, "was written by another version", "Train again") from error
+    tensors, known, expected = _opened(folder)
     if expected != columns:
         problem = f"{folder} has features of {expected} columns, and this run of {columns}"
         raise ConfigError("start", problem, "Use the features that it was trained on")

@@ -206,6 +206,25 @@ def test_tables(folder, tmp_path):
     assert list(utterances(prepare("folder", tabs, tmp_path / "t")).values()) == ["QUOTED SHE SAID"]
 
 
+def test_a_list_of_names_and_texts(folder, tmp_path):
+    for path in [*folder.rglob("*.txt"), *folder.rglob("*.lab")]:
+        path.unlink()
+    for path in folder.rglob("take *.wav"):
+        path.rename(path.with_name(path.name.replace(" ", "")))
+    say(folder / "anna" / "text.txt", "take0 she had\ntake1.wav  your dark suit\n")
+    say(folder / "ben" / "list.txt", "take0 he had\ntake1\n\ntake2 nothing\n")
+    say(folder / "carl" / "notes.txt", "nothing of take0\n")
+    prepared = prepare("folder", folder, tmp_path / "out", shares=(1, 0, 0))
+    assert utterances(prepared) == {
+        "anna/take0": "SHE HAD", "anna/take1": "YOUR DARK SUIT", "ben/take0": "HE HAD",
+    }  # fmt: skip
+    errors = places(prepared, "error")
+    assert errors["text empty"] == ["ben/list.txt:2"]
+    assert errors["recording of a table not found"] == ["ben/list.txt:4"]
+    assert errors["text without audio"] == ["carl/notes.txt"]
+    assert "ben/take1.wav" in errors["audio without text"]
+
+
 def test_nothing_to_prepare(folder, tmp_path):
     out = tmp_path / "out"
     say(folder / "bad.csv", "name,words\na,b\n")

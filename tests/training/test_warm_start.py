@@ -48,6 +48,17 @@ def test_a_run_that_starts_from_another_begins_better(before, tmp_path):
     assert lost["started"] < lost["anew"]
 
 
+def test_phones_that_the_cuts_lack_are_kept(before, tmp_path):
+    words = tiny.corpus(tmp_path, 8)
+    tiny.manifest(tmp_path / "train.jsonl", {"s0-00": "sea", "s1-01": "sea sea"})
+    for name, more, phones in (
+        ("started", [f"start={before}"], ["aa", "b", "iy", "s"]),
+        ("anew", [], ["iy", "s"]),
+    ):
+        tiny.run(words, tmp_path / name, "epochs=1", *more)
+        assert checkpoints.load_model(tmp_path / name)[1]["inventories"]["phones"] == phones
+
+
 def test_what_cannot_be_started_from(before, tmp_path):
     model = tiny.Tiny(5, {"phones": 3})
     with pytest.raises(ConfigError, match="columns"):

@@ -41,6 +41,11 @@ def test_transcription_example_runs(tmp_path, monkeypatch, capsys):
     assert printed.startswith("HE MIGHT EVEN HAVE BEEN")
 
 
+def test_own_recordings_example_runs(tmp_path, monkeypatch, capsys):
+    names, printed = run_example('prepare("folder"', tmp_path, monkeypatch, capsys)
+    assert "0 errors, 1 warning" in printed and names["own"].out == tmp_path / "out" / "own"
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text()):

@@ -30,7 +30,7 @@ $(READY): pyproject.toml constraints.txt
 
 # What only tests need. A headless Chromium is installed only by root, only with apt, and said first.
 $(TESTED): $(READY)
-	@$(PIP) --editable '.[test,synth,cluster]'
+	@$(PIP) --editable '.[test,synth,cluster,tables]'
 	@$(PIP) praat-parselmouth \
 	  || echo "praat-parselmouth does not install here: tests against Praat will be skipped"
 	@{ command -v chromium-headless-shell || command -v chromium || command -v google-chrome; } \

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
         CorpusError, DecodingError, ItemError, LabelError, LexiconError, MissingWordError,
         OutputError, ScoringError, SpeechAsymError, SynthesisError, TextError, TrainingError,
     )  # fmt: skip
+    from speechasym.feature_extraction.dataframes import read_features
     from speechasym.feature_extraction.extraction import extract
+    from speechasym.feature_extraction.functionals import functionals
     from speechasym.feature_extraction.sets import features
     from speechasym.feature_extraction.spectrograms import spectrogram
     from speechasym.levels.hierarchy import Hierarchy
@@ -56,6 +58,7 @@ _HOME = {  # public name -> module, or module:name where the names differ; error
     "extract": "feature_extraction.extraction",
     "features": "feature_extraction.sets",
     "install_model": "recognition.installed",
+    "functionals": "feature_extraction.functionals",
     "load": "audio.sources",
     "make_lexicon": "recognition.word_models",
     "models": "recognition.model_list",
@@ -65,6 +68,7 @@ _HOME = {  # public name -> module, or module:name where the names differ; error
     "plot_run": "plots.runs",
     "prepare": "corpora",
     "read_config": "training.config",
+    "read_features": "feature_extraction.dataframes",
     "score": "scoring.tables",
     "spectrogram": "feature_extraction.spectrograms",
     "train": "training.loop",
@@ -79,9 +83,9 @@ __all__ = [
     "LabelError", "LexiconError", "MissingWordError", "OutputError", "RankActivation", "Recogniser",
     "ScoringError", "SpeechAsymError", "SynthesisError", "TextError", "TrainingError", "abx",
     "activations", "add_noise", "align", "check_installation", "estimate_lm", "evaluate", "extract",
-    "features", "hysteresis", "install_model", "load", "make_lexicon", "models", "noise_test",
-    "plot", "plot_files", "plot_run", "prepare", "read_config", "score", "spectrogram", "train",
-    "transcribe",
+    "features", "functionals", "hysteresis", "install_model", "load", "make_lexicon", "models",
+    "noise_test", "plot", "plot_files", "plot_run", "prepare", "read_config", "read_features",
+    "score", "spectrogram", "train", "transcribe",
     "transcribe_files", "transcribe_live", "write_report",
 ]  # fmt: skip
 __version__ = "0.1.0"

@@ -14,12 +14,13 @@ def add_parser(commands: Any) -> None:
         "extract",
         help="recordings -> feature files",
         description="Extract features: for each recording one STEM.npy, float32 (frames, columns),"
-        " and one features.json that describes the columns. An interrupted run resumes when the"
-        " same command is called again.",
+        " or a table of another format, and one features.json that describes the columns. An"
+        " interrupted run resumes when the same command is called again.",
         argument_default=SUPPRESS,  # of the options without a default: the library's, as in help
         epilog="Examples:\n"
         "  speechasym extract corpus/ --out features --tracks level,frequency\n"
-        "  speechasym extract 'a/**/*.flac' --out mel --features logmel --workers 2",
+        "  speechasym extract 'a/**/*.flac' --out mel --features logmel --workers 2\n"
+        "  speechasym extract corpus/ --out features --functionals functionals.csv",
     )
     add = parser.add_argument
     add("inputs", nargs="+", metavar="INPUT", help="file, folder (searched recursively) or glob")
@@ -73,11 +74,22 @@ def add_parser(commands: Any) -> None:
         help="compare each recording with N noises of its own spectrum (39 give a 5%% level)"
         " (default: 0)",
     )  # fmt: skip
+    add = parser.add_argument_group("files").add_argument
+    add(
+        "--format", default="npy", choices=("npy", "csv", "parquet", "hdf5", "praat"),
+        help="of the feature files: npy; csv, parquet or hdf5 with a column of times (the last two"
+        " need speechasym[tables]); praat: a Matrix for each short recording (default: npy)",
+    )  # fmt: skip
+    add(
+        "--functionals", metavar="FILE",
+        help="also write a .csv or .parquet with a row for each recording: mean, standard"
+        " deviation, slope, percentiles and range of each column",
+    )  # fmt: skip
     add = parser.add_argument_group("running").add_argument
     add("--workers", type=int, default=1, metavar="N", help="number of processes")
     text = "compute on a dask cluster: tcp://HOST:PORT, or local:N for N processes"
     add("--scheduler", metavar="ADDRESS", help=text)
-    text = "replace features of another configuration"
+    text = "replace features of another configuration, and files of other origin"
     add("--overwrite", action="store_true", default=False, help=text)
     add("--verbose", action="store_true", default=False, help="log each recording")
     parser.add_config()
@@ -92,6 +104,8 @@ def run(options: Namespace) -> int:
     failed = f", {len(result.failed)} failed" if result.failed else ""
     plural = "" if len(result.written) == 1 else "s"
     print(f"{len(result.written)} recording{plural} -> {options.out}{kept}{failed}")
+    if chosen.get("functionals") and result.written + result.kept:
+        print(f"functionals -> {chosen['functionals']}")
     if result.multichannel:
         channel = chosen.get("channel", "mean")
         print(f"{len(result.multichannel)} had several channels: used {channel} (--channel)")

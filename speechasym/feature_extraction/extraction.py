@@ -1,9 +1,9 @@
 """Many recordings -> one folder of feature files: in parallel, resumable, with typed errors.
 
-The folder holds STEM.npy, float32 (frames, columns), for each recording, in the tree of the input;
-and features.json: the meaning of the columns, the configuration, the versions, each input's sha256.
-During a run, a journal beside them lists what is finished, so that the same call can resume an
-interrupted run and ends with the same bytes.
+The folder holds STEM.npy, float32 (frames, columns), or a table of another format, for each
+recording, in the tree of the input; and features.json: the meaning of the columns, the
+configuration, the versions, each input's sha256. During a run, a journal beside them lists what is
+finished, so that the same call can resume an interrupted run and ends with the same bytes.
 """
 
 import glob
@@ -24,7 +24,8 @@ from speechasym.audio import reading
 from speechasym.cluster import run_on_cluster
 from speechasym.config import check_count, to_dict
 from speechasym.errors import AudioError, ConfigError, OutputError, SpeechAsymError
-from speechasym.feature_extraction import features_json
+from speechasym.feature_extraction import features_json, tables
+from speechasym.feature_extraction.functionals import check_path, write_functionals
 from speechasym.feature_extraction.sets import AsymmetryFeatures, FeatureConfig, feature_config
 from speechasym.progress import progress
 from speechasym.workers import run_tasks, stop_if_ended
@@ -50,7 +51,7 @@ class Extracted:
 def extract(
     inputs: str | Path | Iterable[str | Path], out: str | Path, *, workers: int = 1,
     scheduler: str | None = None, overwrite: bool = False, show_progress: bool = False,
-    **options: Any,
+    format: str = "npy", functionals: str | Path | None = None, **options: Any,
 ) -> Extracted:  # fmt: skip
     """Extract features from recordings into a folder.
 
@@ -61,17 +62,22 @@ def extract(
         workers: processes.
         scheduler: of a dask cluster that computes instead, tcp://HOST:PORT, or local:N; its workers
             must share the file system. The result is the same.
-        overwrite: replace features of another configuration.
+        overwrite: replace features of another configuration, and files of other origin.
         show_progress: show a bar, or lines, on stderr.
+        format: of the files: npy; csv (7 digits), parquet and hdf5 with a column of times; or
+            praat, a Matrix for short recordings. `read_features` reads all of them.
+        functionals: .csv or .parquet to write with a row of statistics for each recording in the
+            folder, see `speechasym.functionals`.
         options: of the feature set: features="gammatone", rate=100, tracks=("level",), ...
 
     Returns:
         The stems computed, kept from before, and failed. A bad recording does not stop the others.
 
     Raises:
-        ConfigError: no recordings, two for one output, options out of range, or a cluster that
-            cannot be used (see `cluster.run_on_cluster`).
-        OutputError: the folder cannot be written, is in use, or holds something else.
+        ConfigError: no recordings, two for one output, options out of range, a missing optional
+            package, or a cluster that cannot be used (see `cluster.run_on_cluster`).
+        OutputError: the folder or the table of functionals cannot be written, is in use, or holds
+            something else.
 
     Example:
         >>> speechasym.extract("corpus/", "features/", features="gammatone", workers=2)
@@ -80,16 +86,24 @@ def extract(
     recordings = find(inputs)
     out = Path(out)
     check_count("workers", workers)
+    ending = tables.ending(format)
+    summary = None if functionals is None else check_path(Path(functionals))
+    if summary is not None and not overwrite:
+        files.check_replaceable([summary])
     with files.locked_folder(out):
         head = {
             "format": 1,
             "config": to_dict(config),
             "columns": config.columns(),
             "versions": {"python": platform.python_version()} | files.package_versions(PACKAGES),
-        }
+        } | ({} if format == "npy" else {"table": format})
         known = features_json.known_records(out, head, overwrite)
+        if not overwrite:
+            features_json.check_unknown(out, recordings, ending)
         result = Extracted()
-        tasks = [(stem, path, out, config, known.get(stem)) for stem, path in recordings.items()]
+        tasks = [
+            (stem, path, out, config, format, known.get(stem)) for stem, path in recordings.items()
+        ]
         with (
             features_json.journal(out, head, known) as write,
             progress(len(tasks), "extract", show_progress) as step,
@@ -108,6 +122,8 @@ def extract(
         index = head | {"recordings": known, "failed": result.failed}
         files.write_json(out / features_json.INDEX, index)
         (out / features_json.JOURNAL).unlink(missing_ok=True)
+        if summary is not None and known:
+            write_functionals(out, summary, overwrite)
     result.written.sort()
     result.kept.sort()
     for stem in sorted(result.written + result.kept):
@@ -162,7 +178,7 @@ def _expand(item: Path) -> Iterator[tuple[str, Path]]:
         yield item.stem, item
 
 
-Task = tuple[str, Path, Path, FeatureConfig, dict[str, Any] | None]
+Task = tuple[str, Path, Path, FeatureConfig, str, dict[str, Any] | None]
 Outcome = tuple[str, dict[str, Any] | None, str, bool]  # stem, record, why it failed, kept
 
 
@@ -178,9 +194,9 @@ def _run(tasks: list[Task], workers: int, scheduler: str | None) -> Iterator[Out
 
 
 def _extract_one(task: Task) -> Outcome:
-    """One recording -> its .npy; bad input becomes a reason, trouble with the output is raised."""
-    stem, source, out, config, known = task
-    target = out / f"{stem}.npy"
+    """One recording -> its file; bad input becomes a reason, trouble with the output is raised."""
+    stem, source, out, config, kind, known = task
+    target = out / f"{stem}.{tables.ENDINGS[kind]}"
     noises = config.noise_test if isinstance(config, AsymmetryFeatures) else 0
     try:
         header = reading.info(source)  # first, for the better error
@@ -199,7 +215,7 @@ def _extract_one(task: Task) -> Outcome:
                 samples += len(block)
                 yield block
 
-        frames = files.write_rows(target, config.frames(blocks()), len(config.columns()))
+        frames = tables.write(target, config.frames(blocks()), config, kind)
     except OutputError:
         raise
     except SpeechAsymError as error:

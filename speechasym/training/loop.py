@@ -102,7 +102,7 @@ def train(
     out = Path(os.path.abspath(out))
     if build is None:  # report the model's faults before features are computed for hours
         models.build_model(config, 1, {head: ("",) for head in config.heads.used})
-    phones = () if config.start is None else warm_start.phones_of(config.start)  # likewise
+    start = None if config.start is None else warm_start.phones_of(config.start)  # likewise
     if config.learning.parts > 1 and isinstance(config.model, HierarchyConfig):
         stages = chain.stages(config.model, config.learning.blocks)
         parallel.divide([1.0] * len(stages), config.learning.parts)  # likewise
@@ -132,7 +132,7 @@ def train(
         train_set = dataset.load(
             data, data.train, heads, augment=data.augment, seed=config.seed,
             show_progress=show, timed=config.timed,
-            as_samples=as_samples, start_phones=phones,
+            as_samples=as_samples, start=start,
         )  # fmt: skip
         inventories = train_set.inventories
         dev_set = dataset.load(

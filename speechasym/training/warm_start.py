@@ -3,8 +3,11 @@
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from speechasym.errors import CheckpointError, ConfigError
@@ -14,9 +17,18 @@ from speechasym.training.labels import Inventory
 log = logging.getLogger(__name__)
 
 
-def phones_of(folder: str | Path) -> tuple[str, ...]:
-    """Return the phones that a finished run writes. Raises `CheckpointError` as `start_from`."""
-    return _opened(folder)[1].get("phones", ())
+class StartPhones(NamedTuple):
+    """The phones that a run writes, and which follow which, if it was trained with `mmi`."""
+
+    inventory: tuple[str, ...] = ()
+    follow: NDArray[np.float64] | None = None  # (V, V), see `symbols.follow`
+
+
+def phones_of(folder: str | Path) -> StartPhones:
+    """Return the phones of a finished run. Raises `CheckpointError` as `start_from`."""
+    follow = checkpoints.load_model(folder)[1].get("follow", {}).get("phones")
+    table = None if follow is None else np.array(follow)
+    return StartPhones(_opened(folder)[1].get("phones", ()), table)
 
 
 def _opened(folder: str | Path) -> tuple[dict[str, Tensor], Inventory, int]:

@@ -59,6 +59,22 @@ def test_phones_that_the_cuts_lack_are_kept(before, tmp_path):
         assert checkpoints.load_model(tmp_path / name)[1]["inventories"]["phones"] == phones
 
 
+def test_which_phones_follow_which_is_taken_over(tmp_path):
+    (tmp_path / "first").mkdir()
+    words = tiny.corpus(tmp_path / "first", 8)
+    tiny.run(words, tmp_path / "run", "epochs=1", "mmi=1")
+    (tmp_path / "second").mkdir()
+    other = tiny.corpus(tmp_path / "second", 8)
+    tiny.manifest(tmp_path / "second" / "train.jsonl", {"s0-00": "sea", "s1-01": "sea sea"})
+    tiny.run(other, tmp_path / "started", "epochs=1", "mmi=1", f"start={tmp_path / 'run'}")
+    tiny.run(other, tmp_path / "anew", "epochs=1", "mmi=1")
+    tables = [
+        checkpoints.load_model(tmp_path / name)[1]["follow"]["phones"]
+        for name in ("run", "started", "anew")
+    ]
+    assert tables[0] == tables[1] != tables[2]
+
+
 def test_what_cannot_be_started_from(before, tmp_path):
     model = tiny.Tiny(5, {"phones": 3})
     with pytest.raises(ConfigError, match="columns"):

@@ -6,6 +6,8 @@ by word, so that a model is a handful of flat arrays. Probabilities are float32 
 base 10. `kneser_ney` estimates models, `arpa` reads and writes them.
 
 Shapes: M nodes (1 + all n-grams), V words with <unk>, <s> and </s>.
+
+[1] S. P. Lloyd, "Least squares quantization in PCM", IEEE Transactions on Information Theory, 1982.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,6 +25,7 @@ UNKNOWN, START, END = "<unk>", "<s>", "</s>"
 SPECIAL = (UNKNOWN, START, END)  # numbers 0, 1, 2 in every model
 NEVER = -99.0  # log10 of what is not predicted, by convention of the ARPA format
 MAX_ORDER = 9
+LLOYD_STEPS = 50
 _BLOCK = 100_000  # n-grams turned into words at once
 
 
@@ -197,24 +200,31 @@ def build_model(
 
 
 def rounded(model: NgramModel, values: int = 256) -> NgramModel:
-    """Return a model whose logarithms have at most some number of values in each order above 1.
+    """Return a model with at most some number of probabilities in each order above 1.
 
-    The values are the means of equally many neighbours; back-off weights of 0 stay 0. Unigrams
-    keep theirs. Distributions then sum to 1 within a few thousandths.
+    The values are where the logarithms move least [1]; unigrams keep theirs. Back-off weights are
+    found again, so that distributions sum to 1, and above order 1 rounded to 256 values.
     """
     probability, backoff = model.probability.copy(), model.backoff.copy()
-    for array, exact in ((probability, None), (backoff, 0.0)):
-        for part in model.by_order(array)[1:]:  # views
-            chosen = slice(None) if exact is None else part != exact
-            part[chosen] = _neighbours_joined(part[chosen], values - (exact is not None))
+    for part in model.by_order(probability)[1:]:  # views
+        part[:] = _nearest_values(part, values)
+    cpu_ngrams.normalise(model.word, model.first, model.suffix, probability, backoff)
+    for part in model.by_order(backoff)[1:]:
+        part[part != 0] = _nearest_values(part[part != 0], 255)  # 0: nothing follows
     return replace(model, probability=probability, backoff=backoff)
 
 
-def _neighbours_joined(x: NDArray[np.float32], values: int) -> NDArray[np.float32]:
-    """Replace numbers (M,) by the means of equally many neighbours in order."""
-    order = np.argsort(x, kind="stable")
-    means = [part.mean(dtype=np.float64) for part in np.array_split(x[order], values) if len(part)]
-    sizes = [len(part) for part in np.array_split(order, values) if len(part)]
-    out = np.empty_like(x)
-    out[order] = np.repeat(np.array(means, np.float32), sizes)
-    return out
+def _nearest_values(x: NDArray[np.float32], values: int) -> NDArray[np.float32]:
+    """Round numbers (M,) to values that are each the mean of the numbers nearest to it [1]."""
+    order = np.sort(x).astype(np.float64)
+    if not len(x):
+        return x
+    sums = np.concatenate([[0.0], np.cumsum(order)])
+    centres = np.linspace(order[0], order[-1], values)
+    for _ in range(LLOYD_STEPS):
+        ends = np.searchsorted(order, (centres[1:] + centres[:-1]) / 2)
+        ends = np.concatenate([[0], ends, [len(x)]])
+        counts = np.diff(ends)
+        centres = np.where(counts > 0, np.diff(sums[ends]) / np.maximum(counts, 1), centres)
+    nearest = np.searchsorted((centres[1:] + centres[:-1]) / 2, x)
+    return centres.astype(np.float32)[nearest]

@@ -53,6 +53,25 @@ def longest_suffixes(word, first):  # type: ignore[no-untyped-def]
 
 
 @njit()
+def normalise(word, first, suffix, probability, backoff):  # type: ignore[no-untyped-def]
+    """Set the back-off weights (log10) of nodes with children so that each distribution sums to 1.
+
+    Where the children alone have more than 0.9999, the weight is as if they had that.
+    """
+    for node in range(1, len(word)):  # shorter histories first, whose weights longer ones need
+        if first[node] == first[node + 1]:
+            continue
+        rest, lower = 1.0, 1.0
+        for child in range(first[node], first[node + 1]):
+            rest -= 10.0 ** probability[child]
+            state = suffix[node]
+            lower -= (
+                10.0 ** next_state(word, first, suffix, probability, backoff, state, word[child])[0]
+            )
+        backoff[node] = np.log10(max(rest, 1e-4) / max(lower, 1e-4))
+
+
+@njit()
 def sentence_scores(word, first, suffix, probability, backoff, start, numbers):  # type: ignore[no-untyped-def]
     """Return log10 p of each word of concatenated sentences, each of which ends with </s>."""
     scores = np.empty(len(numbers))

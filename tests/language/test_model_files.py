@@ -32,24 +32,24 @@ def test_every_form_holds_the_same_bits(tmp_path, model, name):
 
 
 def test_rounded_models(tmp_path, model):
-    for values in (4, 16, 256):
+    texts, histories = zipfian_sentences(), {model.start, 0, *range(1, 60, 7)}
+    for values, near in ((256, 0.001), (16, 0.01), (4, 0.2)):
         coarse = rounded(model, values)
         write_model(tmp_path / f"{values}.npz", coarse)
         again = read_model(tmp_path / f"{values}.npz")
         for field in ARRAYS:
             np.testing.assert_array_equal(getattr(again, field), getattr(coarse, field))
-        for name in ("probability", "backoff"):
-            unigrams, *others = model.by_order(getattr(coarse, name))
-            np.testing.assert_array_equal(unigrams, model.by_order(getattr(model, name))[0])
-            for found, exact in zip(others, model.by_order(getattr(model, name))[1:], strict=True):
-                assert len(np.unique(found)) <= values
-                assert found.mean() == pytest.approx(exact.mean(), rel=1e-5)
-                if name == "backoff":
-                    np.testing.assert_array_equal(found == 0, exact == 0)
-    texts = zipfian_sentences()
-    assert coarse.perplexity(texts).perplexity == pytest.approx(
-        model.perplexity(texts).perplexity, rel=2e-3
-    )
+        unigrams, *others = model.by_order(coarse.probability)
+        np.testing.assert_array_equal(unigrams, model.by_order(model.probability)[0])
+        for found, exact in zip(others, model.by_order(model.probability)[1:], strict=True):
+            assert len(np.unique(found)) <= values
+            assert found.mean() == pytest.approx(exact.mean(), rel=2e-3)
+        for history in histories:
+            numbers = [number for number in range(len(model.words)) if number != 1]  # not <s>
+            total = sum(10 ** coarse.step(history, number)[0] for number in numbers)
+            assert total == pytest.approx(1, abs=2 * near + 0.02)
+        perplexity = coarse.perplexity(texts).perplexity
+        assert perplexity == pytest.approx(model.perplexity(texts).perplexity, rel=near)
     sizes = [(tmp_path / f"{values}.npz").stat().st_size for values in (4, 16, 256)]
     assert sizes == sorted(sizes)
 

@@ -70,7 +70,7 @@ def test_commands_are_valid(page, capsys):
 
 COMMANDS = (
     "extract", "plot", "score", "prepare", "train", "evaluate", "transcribe", "align", "report",
-    "lm", "lexicon", "doctor",
+    "lm", "lexicon", "models", "doctor",
 )  # fmt: skip
 
 

@@ -27,6 +27,7 @@ from speechasym.recognition.trained_model import Posteriors, TrainedModel
 # How far a symbol reaches beyond its steps where no other is near, s: CTC marks a point within a
 # symbol, not its extent
 REACH_S = {"phones": 0.08, "letters": 0.08, "words": 0.25, BY_LEXICON: 0.08}
+DOUBTFUL = 0.4  # expected share of right words below which the text is marked
 
 
 class ScoredInterval(NamedTuple):
@@ -65,13 +66,28 @@ class Transcript(NamedTuple):
     def lines(self, unsure: float = 0.0) -> str:
         """One line for each head, with its name, as `text_of`.
 
-        A head without symbols has `(nothing)`, or `(no speech)` if all heads are without.
+        A head without symbols has `(nothing)`, or `(no speech)` if all heads are without. A last
+        line warns where most words are likely wrong (`confidence`).
         """
         width = 2 + max(7, *map(len, self.symbols))
         empty = "(nothing)" if any(self.symbols.values()) else "(no speech)"
-        return "\n".join(
+        lines = [
             f"{head + ':':<{width}}{self.text_of(head, unsure) or empty}" for head in self.symbols
-        )
+        ]
+        if self.confidence is not None and self.confidence < DOUBTFUL:
+            share = f"about {self.confidence:.0%} of the words by lexicon"
+            lines.append(
+                f"({share} are likely right: another language, noise, or an unusual voice?)"
+            )
+        return "\n".join(lines)
+
+    @property
+    def confidence(self) -> float | None:
+        """The share of the words by lexicon that are likely right; None if not calibrated."""
+        words = self.words_by_lexicon
+        if not words or BY_LEXICON not in self.calibrated:
+            return None
+        return sum(word.confidence for word in words) / len(words)
 
     def as_json(self) -> dict[str, Any]:
         """Return everything: times in s, labels, confidences, where there is speech."""
@@ -88,7 +104,7 @@ class Transcript(NamedTuple):
         }  # fmt: skip
         return {
             "seconds": self.seconds, "speech": speech, "no_speech": not any(symbols.values()),
-            "calibrated": list(self.calibrated), "symbols": symbols,
+            "calibrated": list(self.calibrated), "confidence": self.confidence, "symbols": symbols,
         }  # fmt: skip
 
     @property

@@ -15,7 +15,7 @@ from speechasym.levels.events import shared_frames
 from speechasym.recognition import segments as segments_module
 from speechasym.recognition import transcription
 from speechasym.recognition.recogniser import Recogniser
-from speechasym.recognition.transcription import ScoredInterval
+from speechasym.recognition.transcription import BY_LEXICON, ScoredInterval, Transcript
 
 
 @pytest.fixture(scope="module")
@@ -184,3 +184,16 @@ def test_times_of_steps_that_share_their_frames():
     start, end = shared_frames(first, last).T
     np.testing.assert_allclose(start, [0, 1.5, 3, 6, 7, 8])
     np.testing.assert_allclose(end, [1.5, 3, 6, 7, 8, 9])
+
+
+def test_texts_that_are_likely_wrong_are_marked():
+    def read(*confidences, calibrated=(BY_LEXICON,)):
+        words = [ScoredInterval(n, n + 1, "A", p) for n, p in enumerate(confidences)]
+        return Transcript(9.0, {BY_LEXICON: words}, 1, None, calibrated)
+
+    likely, unlikely = read(0.9, 0.7), read(0.1, 0.2)
+    assert likely.confidence == pytest.approx(0.8) and likely.lines().endswith("A A")
+    assert unlikely.as_json()["confidence"] == pytest.approx(0.15)
+    assert "(about 15% of the words by lexicon are likely right: another" in unlikely.lines()
+    for silent in (read(), read(0.1, calibrated=())):
+        assert silent.confidence is None and "likely" not in silent.lines()

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from speechasym.plots.runs import plot_run
     from speechasym.plots.several import plot_files
     from speechasym.ranks.activation import RankActivation
+    from speechasym.recognition.activity import segments
+    from speechasym.recognition.activity_files import segment_files
     from speechasym.recognition.align_cuts import align_cuts as align
     from speechasym.recognition.evaluation import evaluate
     from speechasym.recognition.installed import install_model
@@ -70,6 +72,8 @@ _HOME = {  # public name -> module, or module:name where the names differ; error
     "read_config": "training.config",
     "read_features": "feature_extraction.dataframes",
     "score": "scoring.tables",
+    "segment_files": "recognition.activity_files",
+    "segments": "recognition.activity",
     "spectrogram": "feature_extraction.spectrograms",
     "train": "training.loop",
     "transcribe": "recognition.recogniser",
@@ -85,7 +89,7 @@ __all__ = [
     "activations", "add_noise", "align", "check_installation", "estimate_lm", "evaluate", "extract",
     "features", "functionals", "hysteresis", "install_model", "load", "make_lexicon", "models",
     "noise_test", "plot", "plot_files", "plot_run", "prepare", "read_config", "read_features",
-    "score", "spectrogram", "train", "transcribe",
+    "score", "segment_files", "segments", "spectrogram", "train", "transcribe",
     "transcribe_files", "transcribe_live", "write_report",
 ]  # fmt: skip
 __version__ = "0.1.0"

@@ -56,6 +56,7 @@ TWINS = {
     "evaluate": {"evaluate"},
     "transcribe": {"transcribe_files", "transcribe_live"},
     "align": {"align"},
+    "segments": {"segment_files"},
     "report": {"write_report"},
     "lm": {"estimate_lm"},
     "lexicon": {"make_lexicon"},

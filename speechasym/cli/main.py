@@ -16,7 +16,7 @@ from speechasym.progress import announce_compiling
 
 COMMANDS = (
     *("extract", "plot", "score", "prepare", "train", "evaluate", "transcribe", "align"),
-    *("report", "lm", "lexicon", "models", "doctor"),
+    *("segments", "report", "lm", "lexicon", "models", "doctor"),
 )
 
 

@@ -140,7 +140,7 @@ def decided(row: Scored, name: str, at: Operating) -> NDArray[np.bool_]:
 def classes_of(row: Scored, name: str, at: Operating) -> tuple[NDArray, NDArray]:
     """Where there is speech, and silence, by two thresholds around the one that was chosen."""
     margin = max(at.margin, LEAST_MARGIN)  # equal scores must not fall between
-    shifted = row.scores[name].astype(np.float64) - at.f1 - margin / 2 + LEAST_MARGIN / 4
+    shifted = row.scores[name].astype(np.float64) - at.f1 - margin / 2 + LEAST_MARGIN / 2
     return activity.classes(shifted, row.level_db, ActivityConfig(threshold=0.5, margin=margin))
 
 

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     )  # fmt: skip
     from speechasym.recognition.word_models import estimate_lm, make_lexicon
     from speechasym.report.page import write_report
+    from speechasym.report.recording import write_recording_report
     from speechasym.scoring.abx import abx
     from speechasym.scoring.tables import score
     from speechasym.training.config import read_config
@@ -79,6 +80,7 @@ _HOME = {  # public name -> module, or module:name where the names differ; error
     "transcribe": "recognition.recogniser",
     "transcribe_files": "recognition.recogniser",
     "transcribe_live": "recognition.live",
+    "write_recording_report": "report.recording",
     "write_report": "report.page",
 }
 __all__ = [
@@ -90,7 +92,7 @@ __all__ = [
     "features", "functionals", "hysteresis", "install_model", "load", "make_lexicon", "models",
     "noise_test", "plot", "plot_files", "plot_run", "prepare", "read_config", "read_features",
     "score", "segment_files", "segments", "spectrogram", "train", "transcribe",
-    "transcribe_files", "transcribe_live", "write_report",
+    "transcribe_files", "transcribe_live", "write_recording_report", "write_report",
 ]  # fmt: skip
 __version__ = "0.1.0"
 

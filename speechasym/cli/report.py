@@ -1,10 +1,11 @@
-"""`speechasym report`: a run -> one HTML page."""
+"""`speechasym report`: a run, or a recording -> one HTML page."""
 
+import os
 from argparse import Namespace
 from typing import Any
 
 import speechasym
-from speechasym.cli.options import SEVERAL, add_overwrite, add_run, command_line, replacing
+from speechasym.cli.options import SEVERAL, add_overwrite, command_line, replacing, split_runs
 from speechasym.config import names
 from speechasym.errors import ConfigError
 
@@ -13,18 +14,22 @@ def add_parser(commands: Any) -> None:
     """Add the command's parser."""
     parser = commands.add_parser(
         "report",
-        help="a run -> a page to look at and listen to",
+        help="a run, or a recording -> a page to look at and listen to",
         description="Write one page that shows what a run has learned: error rates, training"
         " curves, confusions, ranks of units, and recordings to listen to, level by level. The"
         " page is a single file and loads nothing from elsewhere. Without a run it shows the model"
-        " that comes with the package.",
+        " that comes with the package. With a recording, the page shows that one: spectrograms,"
+        " asymmetry, units, transcription and tiers over time, as read by the run.",
         epilog="Examples:\n"
         "  speechasym report --cuts librispeech/dev-clean_cuts.jsonl.gz --out report.html\n"
         "  speechasym report runs/mini --cuts mini/test_cuts.jsonl.gz --out report.html\n"
-        "      --baseline recurrent=other.json",
+        "      --baseline recurrent=other.json\n"
+        "  speechasym report speech.wav --textgrid speech.TextGrid --out speech.html",
     )
     add = parser.add_argument
-    add_run(add)
+    text = "folder of a finished run (default: the pretrained model, for English read aloud); a"
+    text += " recording to show"
+    add("inputs", nargs="*", metavar="RUN|FILE", help=text)
     add("--out", required=True, metavar="HTML", help="page to write")
     add_overwrite(add)
     text = "manifest to evaluate on (default: that of --evaluation, else the run's dev cuts)"
@@ -38,10 +43,36 @@ def add_parser(commands: Any) -> None:
         help="comma-separated recordings to show (default: three cuts at the quartiles of the"
         " error rate)",
     )  # fmt: skip
+    add = parser.add_argument_group("one recording").add_argument
+    text = ".TextGrid, .PHN or .WRD whose tiers to show, or none (default: the file of the same"
+    text += " name beside the recording, if any)"
+    add("--textgrid", metavar="FILE", help=text)
+    text = "start in s of the part to show (default: 0)"
+    add("--from", "--start", dest="start", type=float, metavar="S", help=text)
+    text = "end in s, at most 120 s later (default: 60 s later)"
+    add("--to", dest="end", type=float, metavar="S", help=text)
+    text = "channel of multichannel audio: mean, or a number from 0 (default: as in training)"
+    add("--channel", metavar="N", help=text)
+
+
+OF_RUN = ("cuts", "evaluation", "recordings", "baseline")
+OF_RECORDING = ("textgrid", "start", "end", "channel")
 
 
 def run(options: Namespace) -> int:
     """Write the page, and print its path."""
+    runs, recordings = split_runs(options.inputs)
+    if len(runs) > 1 or len(recordings) > 1:
+        problem = f"must be at most one run and one recording, got {' '.join(options.inputs)}"
+        raise ConfigError("RUN|FILE", problem, "Write one page each")
+    options.run = runs[0] if runs else None
+    if recordings and os.path.isfile(recordings[0]):
+        return _of_recording(options, recordings[0])
+    if wrong := [name for name in OF_RECORDING if getattr(options, name) is not None]:
+        name = {"start": "from", "end": "to"}.get(wrong[0], wrong[0])
+        raise ConfigError(f"--{name}", "applies to one recording", "Give a recording")
+    if recordings:
+        options.run = recordings[0]  # not the folder of a run, as will be said
     baselines = {}
     for word in options.baseline:
         name, equals, path = word.partition("=")
@@ -54,6 +85,27 @@ def run(options: Namespace) -> int:
             options.run, options.out, cuts=options.cuts, evaluation=options.evaluation,
             baselines=baselines, recordings=options.recordings or (),
             command=command_line(options, recorded),
+        )  # fmt: skip
+    print(options.out)
+    return 0
+
+
+def _of_recording(options: Namespace, recording: str) -> int:
+    """Write the page of a recording."""
+    if wrong := [name for name in OF_RUN if getattr(options, name)]:
+        remedy = "Leave it out, or give the folder of a run alone"
+        raise ConfigError(f"--{wrong[0]}", "applies to the page of a run", remedy)
+    words = [options.run] * bool(options.run) + [recording]
+    options.run = words
+    line = command_line(options, ("run", "out", *OF_RECORDING[:1], *OF_RECORDING[3:]))
+    for name, option in (("start", "--from"), ("end", "--to")):
+        if (value := getattr(options, name)) is not None:
+            line += f" {option} {value:g}"
+    with replacing(options, "out"):
+        speechasym.write_recording_report(
+            recording, options.out, run=words[0] if len(words) > 1 else None,
+            textgrid=options.textgrid, start=options.start or 0.0, end=options.end,
+            channel=options.channel, command=line,
         )  # fmt: skip
     print(options.out)
     return 0

@@ -50,7 +50,7 @@ for (const scene of document.querySelectorAll(".hear")) {
       return;
     }
     const lane = event.target.closest(".lane");
-    if (!lane) return;
+    if (!lane || lane.closest(".about")) return;
     const { left, width } = lane.getBoundingClientRect();
     play(Math.max(0, Math.min(1, (event.clientX - left) / width)) * seconds, Infinity);
   });

@@ -42,7 +42,7 @@ def _shades(colour: tuple[int, int, int], count: int) -> list[tuple[int, int, in
 def spectrogram(power: NDArray) -> str:
     """Draw power (F, C) in black on transparent, by dB below the loudest point."""
     level_db = 10 * np.log10(np.maximum(power, 1e-12))
-    top = float(np.quantile(level_db, 0.999))
+    top = max(float(np.quantile(level_db, 0.999)), RANGE_DB - 120)  # silence is not drawn loud
     share = np.clip((level_db - top + RANGE_DB) / RANGE_DB, 0, 1)
     return png(np.rint(15 * share).T[::-1], _shades((0, 0, 0), 15))
 

@@ -1,6 +1,6 @@
 """What was said and what was recognised, aligned, as rows of buttons on a recording's time axis."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from speechasym.annotations.intervals import Interval
@@ -142,14 +142,35 @@ def _annotated_times(
     return [i._replace(label=token) for i, token in zip(timed, tokens, strict=True)]
 
 
-def _tier(row: Sequence[TimedSymbol], head: str, what: str, seconds: float) -> Html:
+def plain_rows(
+    tiers: Mapping[str, Sequence[Interval]], what: str, seconds: float, start: float = 0.0
+) -> list[Html]:
+    """Return a row for each tier, as it is.
+
+    Args:
+        tiers: {name: intervals in s from the beginning of the row}.
+        what: where they come from, such as recognised.
+        start: time in s of the beginning of the row.
+    """
+    rows = []
+    for name, intervals in tiers.items():
+        plain = [TimedSymbol(*i[:3], "", what) for i in intervals if i.label.strip()]
+        kind = next((head for head in HEADS if name.lower().startswith(head[:-1])), "other")
+        rows.append(_tier(plain, kind, what, seconds, title=name, start=start))
+    return rows
+
+
+def _tier(
+    row: Sequence[TimedSymbol], head: str, what: str, seconds: float, title: str = "",
+    start: float = 0.0,
+) -> Html:  # fmt: skip
     buttons: list[Html] = []
     for item in row:
         if item.label == " " and not item.kind:
             continue
         label = symbol(item.label)
         left, width = 100 * item.start / seconds, 100 * (item.end - item.start) / seconds
-        about = f"{label}: {item.about}, {item.start:.2f} to {item.end:.2f} s"
+        about = f"{label}: {item.about}, {start + item.start:.2f} to {start + item.end:.2f} s"
         sign = tag("sup", SIGNS[item.kind], aria_hidden="true") if item.kind else None
         buttons.append(
             tag(
@@ -158,5 +179,7 @@ def _tier(row: Sequence[TimedSymbol], head: str, what: str, seconds: float) -> H
                 style=f"--a:{left:.3f};--w:{width:.3f}",
             )
         )  # fmt: skip
-    name = joined([tag("b", head) if what == "said" else None, tag("small", what)])
-    return lane_row(name, *buttons, kind=f"tier {head} {what}")
+    bold = title or (head if what == "said" else "")
+    name = joined([tag("b", bold) if bold else None, tag("small", what)])
+    kind = "alone" if title else what
+    return lane_row(name, *buttons, kind=f"tier {head} {kind}")

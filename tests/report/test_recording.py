@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pytest
 from helpers import called, tone
-from test_page import Parsed
+from pages import Parsed
 from toy import RATE, utterance
 
 from speechasym.annotations.intervals import Interval

@@ -48,15 +48,15 @@ def add_parser(commands: Any) -> None:
     text += " name beside the recording, if any)"
     add("--textgrid", metavar="FILE", help=text)
     text = "start in s of the part to show (default: 0)"
-    add("--from", "--start", dest="start", type=float, metavar="S", help=text)
+    add("--from", type=float, metavar="S", help=text)
     text = "end in s, at most 120 s later (default: 60 s later)"
-    add("--to", dest="end", type=float, metavar="S", help=text)
+    add("--to", type=float, metavar="S", help=text)
     text = "channel of multichannel audio: mean, or a number from 0 (default: as in training)"
     add("--channel", metavar="N", help=text)
 
 
 OF_RUN = ("cuts", "evaluation", "recordings", "baseline")
-OF_RECORDING = ("textgrid", "start", "end", "channel")
+OF_RECORDING = ("textgrid", "from", "to", "channel")
 
 
 def run(options: Namespace) -> int:
@@ -69,8 +69,7 @@ def run(options: Namespace) -> int:
     if recordings and os.path.isfile(recordings[0]):
         return _of_recording(options, recordings[0])
     if wrong := [name for name in OF_RECORDING if getattr(options, name) is not None]:
-        name = {"start": "from", "end": "to"}.get(wrong[0], wrong[0])
-        raise ConfigError(f"--{name}", "applies to one recording", "Give a recording")
+        raise ConfigError(f"--{wrong[0]}", "applies to one recording", "Give a recording")
     if recordings:
         options.run = recordings[0]  # not the folder of a run, as will be said
     baselines = {}
@@ -95,16 +94,12 @@ def _of_recording(options: Namespace, recording: str) -> int:
     if wrong := [name for name in OF_RUN if getattr(options, name)]:
         remedy = "Leave it out, or give the folder of a run alone"
         raise ConfigError(f"--{wrong[0]}", "applies to the page of a run", remedy)
-    words = [options.run] * bool(options.run) + [recording]
-    options.run = words
-    line = command_line(options, ("run", "out", *OF_RECORDING[:1], *OF_RECORDING[3:]))
-    for name, option in (("start", "--from"), ("end", "--to")):
-        if (value := getattr(options, name)) is not None:
-            line += f" {option} {value:g}"
+    run, options.run = options.run, [options.run] * bool(options.run) + [recording]
+    line = command_line(options, ("run", "out", "textgrid", "from", "to", "channel"))
     with replacing(options, "out"):
         speechasym.write_recording_report(
-            recording, options.out, run=words[0] if len(words) > 1 else None,
-            textgrid=options.textgrid, start=options.start or 0.0, end=options.end,
+            recording, options.out, run=run, textgrid=options.textgrid,
+            start=getattr(options, "from") or 0.0, end=options.to,
             channel=options.channel, command=line,
         )  # fmt: skip
     print(options.out)

@@ -13,7 +13,6 @@ class Pitch(NamedTuple):
 
     times: NDArray[np.float64]  # (F,) s
     hz: NDArray[np.float64]  # (F,) NaN where unvoiced
-    probability: NDArray[np.float64]  # (F,) of being voiced
 
 
 def pitch(x: NDArray[np.float32], rate: int) -> Pitch:
@@ -25,8 +24,8 @@ def pitch(x: NDArray[np.float32], rate: int) -> Pitch:
     frame = 2 ** int(np.ceil(np.log2(3.5 * rate / low)))
     if not np.any(x):  # pyin would take the rounding of zeros for a voice
         times = np.arange(1 + len(x) // hop) * hop / rate
-        return Pitch(times, np.full(len(times), np.nan), np.zeros(len(times)))
-    hz, _, probability = librosa.pyin(
+        return Pitch(times, np.full(len(times), np.nan))
+    hz, _, _ = librosa.pyin(
         x, fmin=low, fmax=min(high, 0.45 * rate), sr=rate, frame_length=frame, hop_length=hop
     )
-    return Pitch(np.arange(len(hz)) * hop / rate, hz, probability)
+    return Pitch(np.arange(len(hz)) * hop / rate, hz)

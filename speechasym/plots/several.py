@@ -43,10 +43,6 @@ def plot_files(
         AudioError: nothing was found.
         AnnotationError, ConfigError: bad options.
         OutputError: a picture cannot be written, or must not be replaced.
-
-    Example:
-        >>> for result in plot_files(["corpus/"], "pictures", ["waveform", "spectrogram"]):
-        ...     print(result.picture or result.error)
     """
     if f".{picture_format.lower()}" not in FORMATS:
         problem = f"must be png, pdf or svg, got {picture_format!r}"

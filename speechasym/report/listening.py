@@ -41,9 +41,7 @@ def recordings(data: ReportData) -> Html:
     """Show all recordings, one below the other."""
     if not data.recordings:
         return paragraph(f"No recordings to show. {data.problem}")
-    intro = paragraph(
-        f"{HOW_TO_READ} and what was said and recognised. {HOW_TO_HEAR}",
-    )
+    intro = paragraph(f"{HOW_TO_READ} and what was said and recognised. {HOW_TO_HEAR}")
     signs = [joined([html.error_sign(kind), "  "]) for kind in html.SIGNS]
     items = []
     for number, item in enumerate(data.recordings):
@@ -97,11 +95,11 @@ def flac(recording: RecognisedRecording) -> str:
 
 def _ticks(places: Iterable[tuple[float, float]]) -> Html:
     """Return an axis of frequencies, each with its height from 0 at the bottom to 1."""
-    ticks = []
-    for hz, place in places:
-        if 0.04 < place < 0.96:
-            text = f"{hz:g} Hz" if hz >= 5000 else f"{hz:g}"
-            ticks.append(tag("span", text, style=f"top:{100 * (1 - place):.1f}%"))
+    ticks = (
+        tag("span", f"{hz:g}{' Hz' * (hz >= 5000)}", style=f"top:{100 * (1 - place):.1f}%")
+        for hz, place in places
+        if 0.04 < place < 0.96
+    )
     return tag("span", *ticks, class_="hz")
 
 
@@ -137,9 +135,8 @@ def _signal(recording: RecognisedRecording, fft: bool) -> list[Html]:
     if fft:
         rows.append(_fft_row(recording))
     key = colour_key("signed", f"{html.MINUS}1 falls", "rises 1")
-    rows.append(
-        _heading("asymmetry", "(rise ", html.MINUS, " fall) / (rise + fall + width): ", key)
-    )
+    formula = f"(rise {html.MINUS} fall) / (rise + fall + width): "
+    rows.append(_heading("asymmetry", formula, key))
     for track in loops.DRAWN_TRACKS:
         places = (cam[1:] + cam[:-1]) / 2 if track == "lead" else cam
         axis = _cam_ticks(places, (200, 1000, 5000))
@@ -155,18 +152,16 @@ def _signal(recording: RecognisedRecording, fft: bool) -> list[Html]:
 
 def _fft_row(recording: RecognisedRecording) -> Html:
     """Return the row of the short-time Fourier transform, over linear frequency."""
-    s = spectrogram(
-        recording.samples, recording.sample_rate, kind="fft", frame_rate=FFT_RATE
-    )  # fmt: skip
+    x, rate = recording.samples, recording.sample_rate
+    s = spectrogram(x, rate, kind="fft", frame_rate=FFT_RATE)
     shown = s.frequencies <= FFT_HZ
     top = float(s.frequencies[shown][-1])
     axis = _ticks((hz, hz / top) for hz in (1000, 2000, 3000, 4000, 5000, 6000, 7000))
     name = joined([tag("b", "Fourier"), axis])
     uri = strips.spectrogram(10 ** (s.level_db[shown].T / 10))
     text = f"Short-time Fourier transform, 0 to {top:g} Hz, window 10 ms"
-    return lane_row(
-        name, tag("img", src=uri, alt=text, class_="ink smooth"), kind="tall", height=160
-    )  # fmt: skip
+    picture = tag("img", src=uri, alt=text, class_="ink smooth")
+    return lane_row(name, picture, kind="tall", height=160)
 
 
 def _levels(trained: TrainedModel, recording: RecognisedRecording) -> list[Html]:

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from speechasym import files
 from speechasym.annotations.intervals import Interval
 from speechasym.annotations.tiers import read_tiers, tiers_beside
-from speechasym.audio import reading
-from speechasym.errors import AudioError, ConfigError
+from speechasym.audio import reading, sources
+from speechasym.errors import ConfigError
 from speechasym.plots.recognised import RecognisedRecording
+from speechasym.plots.signal import read_excerpt
 from speechasym.recognition.decoder import BY_LEXICON
 from speechasym.recognition.recogniser import Recogniser
 from speechasym.recognition.trained_model import TrainedModel
@@ -32,16 +33,10 @@ class Part(NamedTuple):
 
     path: Path
     samples: NDArray[np.float32]  # (T,) at the rate of the model
-    sample_rate: int
     start: float  # s
+    end: float  # s
     total: float  # s, of the whole recording
     own_rate: int  # Hz, of the file
-    channels: int
-
-    @property
-    def seconds(self) -> float:
-        """Duration of the part in s."""
-        return len(self.samples) / self.sample_rate
 
 
 def write_recording_report(
@@ -83,34 +78,26 @@ def write_recording_report(
     chosen = config.channel if channel is None else channel
     part = _read(path, config.sample_rate, chosen, start, end)
     by_hand, problem = _by_hand(path, textgrid, part)
-    transcript = recogniser.transcribe((part.samples, part.sample_rate))
-    recognised = {
-        head: [Interval(*i[:3]) for i in transcript.symbols[head] if i.label.strip()]
-        for head in ORDER
-        if head in transcript.symbols
-    }
+    transcript = recogniser.transcribe((part.samples, config.sample_rate))
+    tiers = transcript.tiers()
+    recognised = {head: tiers[head] for head in ORDER if head in tiers}
     features = trained.features(part.samples)
     whole = RecognisedRecording(
-        path.name, part.samples, part.sample_rate, features, config.rate, trained.output(features),
-        by_hand, recognised,
+        path.name, part.samples, config.sample_rate, features, config.rate,
+        trained.output(features), by_hand, recognised,
     )  # fmt: skip
-    rows = [
-        *plain_rows(by_hand, "by hand", whole.seconds, part.start),
-        *plain_rows(recognised, "recognised", whole.seconds, part.start),
-    ]
+    rows = plain_rows(by_hand, "by hand", whole.seconds, part.start)
+    rows += plain_rows(recognised, "recognised", whole.seconds, part.start)
     scene = recording_scene(trained, whole, rows, start=part.start, fft=True)
-    intro = paragraph(
-        f"{HOW_TO_READ} then the symbols, by hand if there are any, and as recognised. "
-        f"{HOW_TO_HEAR}"
-    )
+    intro = paragraph(f"{HOW_TO_READ} then symbols, by hand and as recognised. {HOW_TO_HEAR}")
     beside = None if textgrid is None else str(textgrid)
-    links = downloads(part, whole, transcript, beside, chosen)
+    links = downloads(path, whole, part.start, part.total, beside, chosen)
     listen = joined([intro, tag("article", *scene, class_="hear")])
     sections = [
         ("listen", "From the sound to the words", listen),
         ("text", "Transcription", _text(transcript, by_hand)),
         ("downloads", "Downloads", links),
-        ("about", "About this page", _about(part, trained, transcript, command)),
+        ("about", "About this page", _about(part, trained, command)),
     ]  # fmt: skip
     page = html.page(
         f"{path.name}: from the sound to the words",
@@ -130,25 +117,14 @@ def _read(path: Path, rate: int, channel: str | int, start: float, end: float | 
     if not 0 <= start < np.inf or (end is not None and not start < end < np.inf):
         problem = f"start must be >= 0 and end later, got {start} s and {end} s"
         raise ConfigError("start, end", problem, "Give times in s from the recording's beginning")
-    if start >= total:
-        problem = f"ends after {total:.3f} s, before {start:g} s"
-        raise AudioError(path, problem, "Choose an earlier start")
     stop = start + USUAL_S if end is None else end
     if min(stop, total) - start > LONGEST_S + 1e-6:
         problem = f"{min(stop, total) - start:g} s are too long for a page"
         raise ConfigError("start, end", problem, f"Choose at most {LONGEST_S:g} s")
-    first, last = round(start * rate), round(stop * rate)
-    count, parts = 0, []
-    for block in reading.blocks(path, rate, channel):
-        parts.append(block[max(0, first - count) : max(0, last - count)])
-        count += len(block)
-        if count >= last:
-            break
-    samples = np.concatenate(parts)
-    if not len(samples):
-        problem = f"ends after {count / rate:.3f} s, before {start:g} s"
-        raise AudioError(path, problem, "Choose an earlier start")
-    return Part(path, samples, rate, first / rate, total, header.sample_rate, header.channels)
+    excerpt = read_excerpt(path, start, stop - start, channel)
+    samples, _ = sources.load((excerpt.samples, excerpt.sample_rate), rate)
+    end = excerpt.start + len(samples) / rate
+    return Part(path, samples, excerpt.start, end, max(total, end), excerpt.sample_rate)
 
 
 def _by_hand(
@@ -167,15 +143,15 @@ def _by_hand(
         )
     if tiers and not any(i.label.strip() for rows in tiers.values() for i in rows):
         problem = "The annotation has no labels."
-    start, seconds = part.start, part.seconds
-    clipped = {}
-    for name, rows in tiers.items():
-        inside = [i for i in rows if i.start < start + seconds and i.end >= start]
-        clipped[name] = [
-            Interval(max(0.0, i.start - start), min(seconds, i.end - start), i.label)
-            for i in inside
-            if i.label.strip()
+    first, last = part.start, part.end
+    clipped = {
+        name: [
+            Interval(max(first, i.start) - first, min(last, i.end) - first, i.label)
+            for i in rows
+            if i.label.strip() and i.start < last and i.end >= first
         ]
+        for name, rows in tiers.items()
+    }
     return {name: rows for name, rows in clipped.items() if rows}, problem
 
 
@@ -183,14 +159,10 @@ def _head(part: Part, transcript: Transcript, problem: str) -> Html:
     text = transcript.text
     said = f"\u201c{text}\u201d" if text else "No speech was recognised."
     notes = [paragraph(problem)] if problem else []
-    if part.seconds < part.total - 0.05:
-        notes.append(
-            paragraph(
-                f"This page shows {part.start:g} to {part.start + part.seconds:g} s of a recording"
-                f" of {html.duration(part.total)}. Choose another part with --from and --to, at"
-                f" most {LONGEST_S:g} s."
-            )
-        )
+    if part.end - part.start < part.total - 0.05:
+        text = f"This page shows {part.start:g} to {part.end:g} s of {html.duration(part.total)}."
+        text += f" Choose another part with --from and --to, at most {LONGEST_S:g} s."
+        notes.append(paragraph(text))
     return joined([
         tag("p", "A recording, from the sound to the words", class_="kicker"),
         tag("h1", part.path.name), tag("p", said, class_="lead"), *notes,
@@ -200,31 +172,14 @@ def _head(part: Part, transcript: Transcript, problem: str) -> Html:
 def _text(transcript: Transcript, by_hand: Mapping[str, Sequence[Interval]]) -> Html:
     """Return what is recognised, and what the annotation says, line by line."""
     lines = {f"{name} (by hand)": " ".join(i.label for i in rows) for name, rows in by_hand.items()}
-    lines |= {
-        head: transcript.text_of(head) or "(nothing)"
-        for head in ORDER
-        if head in transcript.symbols
-    }
-    return html.definitions(lines)
+    heads = [head for head in ORDER if head in transcript.symbols]
+    return html.definitions(lines | {h: transcript.text_of(h) or "(nothing)" for h in heads})
 
 
-def _about(
-    part: Part, trained: TrainedModel, transcript: Transcript, command: str | None
-) -> Html:  # fmt: skip
-    rate = f"{part.own_rate:,} Hz"
-    if part.own_rate != part.sample_rate:
-        rate += f", heard here at {part.sample_rate:,} Hz"
-    about: dict[str, object] = {
-        "file": tag("code", part.path.name),
-        "sha256": tag("code", files.sha256(part.path)),
-        "sample rate": rate,
-        "channels": str(part.channels) + (", averaged" if part.channels > 1 else ""),
-        "model": trained.name,
-        "sha256 of the model": tag("code", trained.fingerprint),
-        "speechasym": files.package_versions(["speechasym"])["speechasym"],
-    }
-    if command:
-        about["command"] = tag("code", command)
-    if transcript.calibrated:
-        about["confidence"] = "in the CSV and JSON: the probability of being correct"
-    return html.definitions(about)
+def _about(part: Part, trained: TrainedModel, command: str | None) -> Html:
+    about = {
+        "file": f"{part.path.name}, {part.own_rate:,} Hz", "sha256": files.sha256(part.path),
+        "model": f"{trained.name}, {trained.feature_config.sample_rate:,} Hz",
+        "sha256 of the model": trained.fingerprint, "command": command or "none: from Python",
+    }  # fmt: skip
+    return html.definitions({name: tag("code", text) for name, text in about.items()})

@@ -145,13 +145,7 @@ def _annotated_times(
 def plain_rows(
     tiers: Mapping[str, Sequence[Interval]], what: str, seconds: float, start: float = 0.0
 ) -> list[Html]:
-    """Return a row for each tier, as it is.
-
-    Args:
-        tiers: {name: intervals in s from the beginning of the row}.
-        what: where they come from, such as recognised.
-        start: time in s of the beginning of the row.
-    """
+    """Return a row for each tier, as it is, beginning at `start` s; what: where it comes from."""
     rows = []
     for name, intervals in tiers.items():
         plain = [TimedSymbol(*i[:3], "", what) for i in intervals if i.label.strip()]

@@ -55,15 +55,15 @@ def test_page(toy, tmp_path):
     assert files["mine-spectrograms.png"].startswith(b"\x89PNG")
     assert b"<svg" in files["mine-spectrograms.svg"][:2000]
     back = tmp_path / "back.TextGrid"
-    back.write_bytes(files["mine.TextGrid"])
+    back.write_bytes(files["mine-labels.TextGrid"])
     tiers = read_textgrid(back)
     kept = [i for i in tiers["mine"] if i.label]
-    assert [i.label for i in kept] == [i.label for i in rows] and "phones" in tiers
+    assert [i.label for i in kept] == [i.label for i in rows] and "phones recognised" in tiers
     assert np.allclose([i.start for i in kept], [i.start for i in rows], atol=1e-3)
-    table = list(csv.DictReader(io.StringIO(files["mine.csv"].decode())))
-    assert table and min(float(row["start_s"]) for row in table) >= 1
-    assert json.loads(files["mine.json"])["start"] == 1.0
-    arrays = np.load(io.BytesIO(files["mine.npz"]))
+    table = list(csv.DictReader(io.StringIO(files["mine-labels.csv"].decode())))
+    assert table and min(float(row["Begin"]) for row in table) >= 1
+    assert "mine" in json.loads(files["mine-labels.json"])["tiers"]
+    arrays = np.load(io.BytesIO(files["mine-arrays.npz"]))
     assert arrays["level_db"].shape == (64, len(arrays["times"]))
     assert arrays["asymmetry"].shape[0] == 4 and "units_0" in arrays
 

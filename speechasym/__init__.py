@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from speechasym.audio.reading import add_noise
     from speechasym.audio.sources import load
     from speechasym.auditory.gammatone import Gammatone
+    from speechasym.auditory.spectrogram import GammatoneSpectrogram, export_onnx
     from speechasym.cli.doctor import check_installation
     from speechasym.corpora import prepare
     from speechasym.errors import (  # isort: skip
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 _HOME = {  # public name -> module, or module:name where the names differ; errors are in `errors`
     "Asymmetry": "asymmetry.extractor",
     "Gammatone": "auditory.gammatone",
+    "GammatoneSpectrogram": "auditory.spectrogram",
     "Hierarchy": "levels.hierarchy",
     "RankActivation": "ranks.activation",
     "Recogniser": "recognition.recogniser",
@@ -58,6 +60,7 @@ _HOME = {  # public name -> module, or module:name where the names differ; error
     "check_installation": "cli.doctor",
     "estimate_lm": "recognition.word_models",
     "evaluate": "recognition.evaluation",
+    "export_onnx": "auditory.spectrogram",
     "extract": "feature_extraction.extraction",
     "features": "feature_extraction.sets",
     "install_model": "recognition.installed",
@@ -85,14 +88,14 @@ _HOME = {  # public name -> module, or module:name where the names differ; error
 }
 __all__ = [
     "AlignmentError", "AnnotationError", "ArpaError", "Asymmetry", "AudioError", "CheckpointError",
-    "ConfigError", "CorpusError", "DecodingError", "Gammatone", "Hierarchy", "ItemError",
-    "LabelError", "LexiconError", "MissingWordError", "OutputError", "RankActivation", "Recogniser",
-    "ScoringError", "SpeechAsymError", "SynthesisError", "TextError", "TrainingError", "abx",
-    "activations", "add_noise", "align", "check_installation", "estimate_lm", "evaluate", "extract",
-    "features", "functionals", "hysteresis", "install_model", "load", "make_lexicon", "models",
-    "noise_test", "plot", "plot_files", "plot_run", "prepare", "read_config", "read_features",
-    "score", "segment_files", "segments", "spectrogram", "train", "transcribe",
-    "transcribe_files", "transcribe_live", "write_recording_report", "write_report",
+    "ConfigError", "CorpusError", "DecodingError", "Gammatone", "GammatoneSpectrogram", "Hierarchy",
+    "ItemError", "LabelError", "LexiconError", "MissingWordError", "OutputError", "RankActivation",
+    "Recogniser", "ScoringError", "SpeechAsymError", "SynthesisError", "TextError", "TrainingError",
+    "abx", "activations", "add_noise", "align", "check_installation", "estimate_lm", "evaluate",
+    "export_onnx", "extract", "features", "functionals", "hysteresis", "install_model", "load",
+    "make_lexicon", "models", "noise_test", "plot", "plot_files", "plot_run", "prepare",
+    "read_config", "read_features", "score", "segment_files", "segments", "spectrogram", "train",
+    "transcribe", "transcribe_files", "transcribe_live", "write_recording_report", "write_report",
 ]  # fmt: skip
 __version__ = "0.1.0"
 

@@ -9,6 +9,7 @@ Shapes: B batch, T samples, C channels, F frames, N order, L samples per chunk, 
 """
 
 import logging
+import math
 from functools import lru_cache
 from subprocess import CalledProcessError
 from typing import NamedTuple
@@ -27,46 +28,47 @@ def full_precision(x: Tensor) -> torch.autocast:
     return torch.autocast(x.device.type, enabled=False)
 
 
-@lru_cache
 def _binomials(length: int, order: int) -> Tensor:
     """Return the binomials of j + d over d for d < order, j < length: (order, length), float64."""
-    rows = [torch.ones(length, dtype=torch.float64)]
-    for _ in range(order - 1):
-        rows.append(torch.cumsum(rows[-1], 0))
-    return torch.stack(rows)
+    rows = [[math.comb(j + d, d) for j in range(length)] for d in range(order)]
+    return torch.tensor(rows, dtype=torch.float64)
 
 
-def _powers(pole: Tensor, first: int, count: int) -> Tensor:
-    """Return pole^first ... pole^(first + count - 1): (C, count)."""
-    j = torch.arange(first, first + count, dtype=torch.float64, device=pole.device)
-    return torch.exp(torch.log(pole)[:, None] * j)
+def _powers(decay: Tensor, angle: Tensor, count: int) -> Tensor:
+    """Return pole^0 ... pole^(count - 1) as re, im pairs: (C, count, 2)."""
+    j = torch.arange(count, dtype=torch.float64, device=decay.device)
+    turn = angle[:, None] * j
+    return torch.exp(decay[:, None] * j)[..., None] * torch.stack([turn.cos(), turn.sin()], 2)
 
 
-def _chunk_matrices(pole: Tensor, order: int, length: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the matrices that give a chunk's outputs and last stages.
+def _chunk_matrices(
+    decay: Tensor, angle: Tensor, order: int, length: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the matrices that give a chunk's outputs and last stages, for log pole = decay, angle.
 
-    They are complex and multiplied by row vectors from the left:
-        (C, L, L + N): samples -> outputs, then stages after the chunk;
-        (C, N, L): stages before -> outputs;
-        (C, N, N): stages before -> stages after.
+    They have re, im pairs as last axis and are multiplied by row vectors from the left:
+        (C, L, L + N, 2): samples -> outputs, then stages after the chunk;
+        (C, N, L, 2): stages before -> outputs;
+        (C, N, N, 2): stages before -> stages after.
     """
-    over = _binomials(length, order).to(pole.device)
-    gain = 2 * (1 - pole.abs()) ** order
-    powers = _powers(pole, 0, length + 1)  # (C, L + 1)
+    over = _binomials(length, order).to(decay.device)[None, :, :, None]
+    gain = 2 * (-torch.expm1(decay)) ** order
+    powers = _powers(decay, angle, length + 1)  # (C, L + 1, 2)
     # per depth d, the impulse response of d + 1 stages: (j + d over d) pole^j
-    response = over[None] * powers[:, None, :length]  # (C, N, L)
-    later = torch.arange(length, device=pole.device)
+    response = over * powers[:, None, :length]  # (C, N, L, 2)
+    later = torch.arange(length, device=decay.device)
     lag = later[None, :] - later[:, None]  # [i, j] = j - i
-    causal = (lag >= 0)[None]
-    toeplitz = torch.where(causal, response[:, -1][:, lag.clamp(min=0)], 0)  # (C, L, L)
-    ends = response.flip(2).transpose(1, 2)  # (C, L, N): sample i -> stage after, depth = column
-    from_x = torch.cat([toeplitz, ends], 2) * gain[:, None, None]
+    causal = (lag >= 0)[None, :, :, None]
+    toeplitz = torch.where(causal, response[:, -1][:, lag.clamp(min=0)], 0)  # (C, L, L, 2)
+    ends = response.flip(2).transpose(1, 2)  # (C, L, N, 2): sample i -> stage after, depth = column
+    from_x = torch.cat([toeplitz, ends], 2) * gain[:, None, None, None]
     # a stage's last output acts on it as an input of pole * output one sample later
-    echo = over[None] * powers[:, None, 1:]  # (C, N, L): (j + d over d) pole^(j+1)
-    depth = torch.arange(order, device=pole.device)
-    to_output = echo[:, order - 1 - depth]  # (C, N, L): stage m -> outputs through order-1-m more
+    echo = over * powers[:, None, 1:]  # (C, N, L, 2): (j + d over d) pole^(j+1)
+    depth = torch.arange(order, device=decay.device)
+    to_output = echo[:, order - 1 - depth]  # stage m -> outputs through order-1-m more
     gap = depth[None, :] - depth[:, None]  # [m, k] = k - m
-    to_stage = torch.where((gap >= 0)[None], echo[:, gap.clamp(min=0), -1], 0)  # (C, N, N)
+    last = echo[:, :, -1][:, gap.clamp(min=0)]  # (C, N, N, 2)
+    to_stage = torch.where((gap >= 0)[None, :, :, None], last, 0)
     return from_x, to_output, to_stage
 
 
@@ -100,13 +102,14 @@ def _scan(u: Tensor, step: Tensor, state: Tensor) -> Tensor:
 
 
 def _pairs(matrix: Tensor, dtype: torch.dtype) -> Tensor:
-    """Convert a complex matrix (C, N, K) to a real one (C, 2 N, 2 K) for rows of re, im pairs."""
-    return torch.stack([_rows(matrix, dtype), _rows(1j * matrix, dtype)], 2).flatten(1, 2)
+    """Convert pairs (C, N, K, 2) to a real matrix (C, 2 N, 2 K) for rows of re, im pairs."""
+    turned = torch.stack([-matrix[..., 1], matrix[..., 0]], 3)  # times i
+    return torch.stack([_rows(matrix, dtype), _rows(turned, dtype)], 2).flatten(1, 2)
 
 
 def _rows(matrix: Tensor, dtype: torch.dtype) -> Tensor:
-    """Convert a complex matrix (C, K, L) to a real one (C, K, 2 L), re and im interleaved."""
-    return torch.view_as_real(matrix).to(dtype).flatten(2)
+    """Convert pairs (C, K, L, 2) to a real matrix (C, K, 2 L), re and im interleaved."""
+    return matrix.to(dtype).flatten(2)
 
 
 class _Cascade(NamedTuple):
@@ -138,14 +141,26 @@ class _Cascade(NamedTuple):
 
 
 def _design(pole: Tensor, order: int, chunk: int, dtype: torch.dtype) -> _Cascade:
-    from_x, from_s, step = _chunk_matrices(pole.to(torch.complex128), order, chunk)
+    return design_log(pole.abs().log(), pole.angle(), order, chunk, dtype)
+
+
+def design_log(
+    decay: Tensor, angle: Tensor, order: int, chunk: int, dtype: torch.dtype
+) -> _Cascade:
+    """Return the matrices for log pole = decay + i angle, each (C,)."""
+    from_x, from_s, step = _chunk_matrices(decay.double(), angle.double(), order, chunk)
     return _Cascade(
         chunk,
-        _rows(from_x[..., chunk:], dtype),
-        _rows(from_x[..., :chunk], dtype),
+        _rows(from_x[:, :, chunk:], dtype),
+        _rows(from_x[:, :, :chunk], dtype),
         _pairs(from_s, dtype),
         _pairs(step, dtype),
     )
+
+
+def frame_chunk(hop: int) -> int:
+    """Return the largest divisor of the hop that is not too long: frames end with chunks."""
+    return max(d for d in range(1, min(hop, CHUNK) + 1) if hop % d == 0)
 
 
 def _enter(state: Tensor | None, x: Tensor, channels: int, order: int) -> Tensor:
@@ -188,8 +203,7 @@ def gammatone_pooled(
     channels, batch = len(pole), len(x)
     lead = 0 if delay is None else int(delay.max())
     frames = (x.shape[1] - lead) // hop
-    # the largest divisor of the hop that is not too long, so that frames end with chunks
-    chunk = max(d for d in range(1, min(hop, CHUNK) + 1) if hop % d == 0)
+    chunk = frame_chunk(hop)
     cascade = _design(pole, order, chunk, x.dtype)
     carried = _enter(state, x, channels, order)
     segment = max(1, SEGMENT // (max(1, batch) * channels * hop)) * (64 if x.is_cuda else 1)

@@ -219,6 +219,7 @@ class TrainConfig:
     validate_every: int | None = None  # steps between validations; default: once an epoch
     save_every: int = 500  # steps between checkpoints, besides those at validations
     target: str | None = None  # head whose dev error selects the best model; default: the first
+    tensorboard: bool = False  # write metrics for TensorBoard too, if installed
     monitor: bool = True  # watch ranks of units and heads at each validation, see `monitor`
     # validations without improvement before stopping early; default: never
     patience: int | None = None

@@ -39,6 +39,7 @@ from speechasym.training import (
     parallel,
     run_folder,
     streaming,
+    tensorboard,
     validation,
     warm_start,
 )
@@ -170,6 +171,8 @@ def train(
         stopped = stack.enter_context(environment.stop_signals())
         advance = stack.enter_context(progress_bar("train", show))
         write = stack.enter_context(run_folder.metrics(out, state.metrics, group))
+        if config.tensorboard and group.is_first:
+            write = stack.enter_context(tensorboard.with_scalars(write, out, state.step))
         return _loop(run, state, stopped, advance, write)
 
 

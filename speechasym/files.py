@@ -129,7 +129,9 @@ def check_replaceable(paths: Iterable[Path]) -> None:
             continue
         remedy = "Choose another file, or give --overwrite to replace it"
         if _written(path.parent).get(path.name) != sha256(path, OutputError, remedy):
-            raise OutputError(path, "exists, and was not written or was changed since", remedy)
+            raise OutputError(
+                path, "exists, and was not written by speechasym, or was changed since", remedy
+            )
 
 
 def record_written(path: Path) -> None:

@@ -45,7 +45,8 @@ def name_of(source: Source) -> str:
         return str(source)
     if isinstance(source, Mapping):
         return str(source.get("path") or "source")
-    return f"cut {source.id}" if hasattr(source, "load_audio") else "source"
+    cut = hasattr(source, "load_audio") and hasattr(source, "id")  # a set of cuts has no id
+    return f"cut {source.id}" if cut else "source"
 
 
 def load(
@@ -153,6 +154,9 @@ def _sound(source: Source) -> _Sound:
     if isinstance(source, Mapping):
         return _from_dict(source, name)
     if hasattr(source, "load_audio"):  # a cut or recording of lhotse
+        if not hasattr(source, "id"):
+            problem = f"must be one recording, got {type(source).__name__}"
+            raise ConfigError(name, problem, "Give its cuts one by one")
         try:
             samples = source.load_audio()
         except Exception as error:  # lhotse's readers each raise errors of their own

@@ -213,6 +213,11 @@ def flat_rows(x: Tensor) -> Tensor:
 
     Raises `ConfigError` unless they are floating point.
     """
+    if not isinstance(x, Tensor):
+        remedy = "Make one: torch.as_tensor(x)"
+        raise ConfigError(
+            "x", f"must be a tensor of samples (..., T), got {type(x).__name__}", remedy
+        )
     if not x.is_floating_point() or x.ndim == 0:
         problem = f"must be floating-point samples (..., T), got {x.dtype} {tuple(x.shape)}"
         remedy = "Scale integers to full scale 1: x = x.float() / 32768 for 16 bits"

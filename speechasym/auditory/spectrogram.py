@@ -132,7 +132,8 @@ def export_onnx(module: nn.Module, path: str | Path, *, overwrite: bool = False)
                 dynamic_shapes=shapes, input_names=["x"], output_names=["y"], verbose=False,
             )  # fmt: skip
         except (RuntimeError, TypeError, ValueError) as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            cause = error.__cause__ or error  # that of torch.onnx tells only which step failed
+            reason = (str(cause).strip() or type(cause).__name__).splitlines()[0].rstrip(".")
             remedy = "Give a module that torch.export accepts, which takes samples (B, T)"
             raise ConfigError("module", f"cannot be exported ({reason})", remedy) from error
         finally:

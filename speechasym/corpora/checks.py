@@ -40,7 +40,8 @@ def files_below(root: str | Path) -> tuple[Path, list[str]]:
             raise CorpusError(root, "an archive, not a folder", "Unpack it and give the folder")
         raise CorpusError(root, "a file, not a folder", "Give the corpus's folder")
     if not root.is_dir():
-        raise CorpusError(root, "no such folder", "Check the path")
+        kind = "file" if root.suffix.lower() in (".csv", ".tsv") else "folder"
+        raise CorpusError(root, f"no such {kind}", "Check the path")
     places = []
     visited = set()
     for folder, folders, names in os.walk(root, onerror=stop, followlinks=True):

@@ -155,13 +155,24 @@ def write(corpus: Corpus, out: Path) -> list[Path]:
     exists, all the other files belong to it. Sets that an earlier preparation wrote and that no
     longer exist are removed. The same corpus gives the same bytes.
 
-    Raises `OutputError` if the folder cannot be written to, or another run is writing there.
+    Raises `OutputError`, before anything is written, if the folder holds a file of one of these
+    names that no preparation wrote, such as a transcript report.txt; and if the folder cannot be
+    written to, or another run is writing there.
     """
     index = out / "report.json"
     with files.locked_folder(out):
-        earlier: Iterable[str] = ()
+        earlier: Iterable[str] | None = None
         with suppress(OSError, ValueError, LookupError, TypeError):
             earlier = json.loads(index.read_text("utf-8"))["sets"]
+        targets = [out / f"{name}_{part}.jsonl.gz" for name in corpus.sets for part in PARTS]
+        targets += [out / "report.txt", index]
+        if earlier is None:  # no finished preparation: only what an interrupted one recorded
+            try:
+                files.check_replaceable(targets)
+            except OutputError as error:
+                subject, problem, _ = error.args
+                raise OutputError(subject, problem, "Choose another folder") from error
+        earlier = earlier or ()
         try:
             for name in set(earlier) - set(corpus.sets):
                 for part in PARTS:
@@ -182,8 +193,10 @@ def write(corpus: Corpus, out: Path) -> list[Path]:
                     for item in items:
                         line = json.dumps(item.to_dict(), ensure_ascii=False) + "\n"
                         packed.write(line.encode("utf-8", "backslashreplace"))
+                files.record_written(written[-1])
         with files.atomic(out / "report.txt") as file:
             file.write(corpus.report.text(limit=None).encode())
+        files.record_written(out / "report.txt")
         files.write_json(index, corpus.report.as_dict())
     return [*written, out / "report.txt", index]
 

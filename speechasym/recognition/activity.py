@@ -51,7 +51,7 @@ class ActivityConfig:
     silence_below_db: float = 35.0  # or by how much it is below the level of the recording
 
     def __post_init__(self) -> None:
-        check_range("threshold", self.threshold, "0.5", 0.0, 1.0, above=True, below=True)
+        check_range("threshold", self.threshold, "0.75", 0.0, 1.0, above=True, below=True)
         for name in ("margin", "shortest_speech", "shortest_gap", "silence_below_db"):
             check_range(name, getattr(self, name), "0.2", 0.0)
         check_range("silence_db", self.silence_db, "-60", -200.0, 0.0)

@@ -111,7 +111,7 @@ def align(
     else:
         known_words = pronounced_words.words_of_cut(trained, source, pronounce, head)
     if not known_words:
-        raise AlignmentError(name, "it has no words", "Leave it out")
+        raise AlignmentError(name, "its text has no words", "Give what is said, or leave it out")
     main = _head_for(trained, known_words, head, name)
     texts = [word.text for word in known_words if word.text is not None]
     heads = [main]

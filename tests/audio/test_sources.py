@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import ROOT, sine, tone
+from lhotse import CutSet
 
 import speechasym
 from speechasym.audio import sources
@@ -115,6 +116,7 @@ def test_live_blocks_of_a_recording_in_memory():
         ((np.zeros(9, complex), 16000), "must be a recording, got complex128"),
         (([[0.1], [0.2, 0.3]], 16000), "must be a recording, got list"),
         ((None, 16000), "must be a recording, got NoneType. Use a file, samples"),
+        (CutSet.from_cuts([]), "must be one recording, got CutSet. Give its cuts"),
         ((np.zeros(2), 16000), "too short: 2 samples at 16000 Hz are less than one at 200 Hz"),
     ],
 )

@@ -11,7 +11,7 @@ from speechasym import prepare
 from speechasym.annotations.intervals import Interval
 from speechasym.annotations.textgrid import write_textgrid
 from speechasym.cli.main import main
-from speechasym.errors import ConfigError, CorpusError
+from speechasym.errors import ConfigError, CorpusError, OutputError
 from speechasym.training.cuts import load_samples
 
 
@@ -233,6 +233,7 @@ def test_nothing_to_prepare(folder, tmp_path):
         (folder / "bad.csv", "no column path or text; it has name, words"),
         (folder / "none.csv", "no rows"),
         (folder / "missing", "no such folder"),
+        (folder / "missing.csv", "no such file"),
     ):
         with pytest.raises(CorpusError, match=problem):
             prepare("folder", source, out)
@@ -248,3 +249,16 @@ def test_nothing_to_prepare(folder, tmp_path):
         with pytest.raises(ConfigError):
             prepare("folder", folder, out, **options)
     assert not out.exists()
+
+
+def test_files_of_others_are_kept(folder, tmp_path):
+    noise(folder / "report.wav")
+    said = say(folder / "report.txt", "a report")
+    with pytest.raises(OutputError, match=r"report.txt: exists, .* Choose another folder"):
+        prepare("folder", folder, folder)
+    assert said.read_text() == "a report" and not list(folder.glob("*.gz"))
+    out = tmp_path / "out"
+    prepare("folder", folder, out)
+    (out / "report.json").unlink()  # as after an interruption
+    prepare("folder", folder, out)
+    assert (out / "report.json").is_file()

@@ -63,7 +63,7 @@ def test_several_files(tmp_path, capsys):
     assert contents(out).keys() == {"a.svg", "b.svg", ".speechasym.json"}
     (out / "a.svg").write_text("mine")
     code, _, err = called(capsys, *call)
-    assert code == 2 and "a.svg: exists, and was not written or was changed" in err
+    assert code == 2 and "a.svg: exists, and was not written by speechasym, or was changed" in err
     for wrong, says in (
         (["plot", a, b, "--out", tmp_path / "x.png"], "several pictures need a folder"),
         (["plot", a, b, "--out", out, "--format", "gif"], "must be png, pdf or svg"),

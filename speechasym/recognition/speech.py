@@ -20,6 +20,7 @@ from speechasym.recognition.trained_model import TrainedModel
 
 WINDOW_S, HOP_S = 3.0, 1.0
 CHANGE = 4.0  # cost of a change, in log odds
+SHORT = 1.5  # log odds in favour of a recording of one window: nothing else can speak for it
 CERTAIN = 0.8  # mean posterior of a symbol that counts as certain
 NUMBERS = 8  # that describe a window, for each head
 
@@ -54,10 +55,9 @@ class SpeechDetector(NamedTuple):
             output: of the model for features that begin at `offset` s.
         """
         begins, rows = windows(trained, output, self.heads, offset)
+        log_odds = self.logistic.log_odds(rows) + (SHORT if len(begins) == 1 else 0.0)
         spans: list[tuple[float, float]] = []
-        for begin, speech in zip(
-            begins.tolist(), steady(self.logistic.log_odds(rows)), strict=True
-        ):
+        for begin, speech in zip(begins.tolist(), steady(log_odds), strict=True):
             if speech and spans and spans[-1][1] >= begin:
                 spans[-1] = spans[-1][0], begin + WINDOW_S
             elif speech:

@@ -16,7 +16,8 @@ OPTIONS = {action.dest: action for action in COMMANDS.choices["extract"]._action
 QUOTED = {
     name: quoted[1]
     for name, action in OPTIONS.items()
-    if (quoted := re.search(r"\(default: ([^)]*)\)", action.help or "")) and name != "high_hz"
+    if (quoted := re.search(r"\(default: ([^)]*)\)", action.help or ""))
+    and name not in ("high_hz", "format")
 }
 
 

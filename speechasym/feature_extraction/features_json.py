@@ -5,6 +5,7 @@ recordings, so that an interrupted run can resume.
 """
 
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -95,7 +96,7 @@ def check_unknown(out: Path, stems: Iterable[str], ending: str) -> None:
         listed = {*index.get("recordings", ()), *index.get("failed", ())}
     for stem in stems:
         path = out / f"{stem}.{ending}"
-        if stem not in listed and path.exists():
+        if stem not in listed and os.path.exists(path):  # False for names that are too long
             remedy = "Choose another folder, or --overwrite to replace it"
             raise OutputError(path, "exists, and is not listed in features.json", remedy)
 

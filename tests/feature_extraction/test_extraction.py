@@ -77,7 +77,7 @@ def test_a_recording_given_twice_is_one(tmp_path):
 def test_two_recordings_for_one_output(tmp_path, names):
     first, second = (tone(tmp_path / name) for name in names)
     inputs = [first, second] if "in" in names[0] else tmp_path
-    with pytest.raises(speechasym.ConfigError, match=r"same a\.npy as .* Rename one") as caught:
+    with pytest.raises(speechasym.ConfigError, match=r"same name, a, as .* Rename one") as caught:
         speechasym.extract(inputs, tmp_path / "out")
     assert str(first) in str(caught.value) and str(second) in str(caught.value)
     assert not (tmp_path / "out").exists()

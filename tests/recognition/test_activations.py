@@ -82,10 +82,10 @@ def test_a_level_without_units(trained, samples):
 
 
 def test_bad_input(trained, samples, tmp_path):
-    with pytest.raises(ConfigError, match="sample_rate: must be > 0, got -1"):
+    with pytest.raises(ConfigError, match="sample_rate: must be whole Hz > 0, got -1"):
         activations(samples, trained, -1)
     with pytest.raises(ConfigError, match="shape"):
-        activations(np.zeros((2, 100)), trained, RATE)
+        activations(np.zeros((3, 100)), trained, RATE)
     with pytest.raises(ConfigError, match="columns"):
         trained.activations(np.zeros((10, 5), np.float32))
     with pytest.raises(AudioError):

@@ -39,7 +39,7 @@ def write_tiers(
     """Write tiers in each format; return the files.
 
     Tiers of several speakers are called `SPEAKER - words`. A CTM has the words or phones of all of
-    them, subtitles have the words; without them there is no such file.
+    them, subtitles the words; tiers without any give no such file.
 
     Args:
         stem: path of the files without suffix.

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from speechasym.recognition.activity import segments
     from speechasym.recognition.activity_files import segment_files
     from speechasym.recognition.align_cuts import align_cuts as align
+    from speechasym.recognition.discovery import discover_files, discover_units
     from speechasym.recognition.evaluation import evaluate
     from speechasym.recognition.installed import install_model
     from speechasym.recognition.live import transcribe_live
@@ -58,6 +59,8 @@ _HOME = {  # public name -> module, or module:name where the names differ; error
     "add_noise": "audio.reading",
     "align": "recognition.align_cuts:align_cuts",
     "check_installation": "cli.doctor",
+    "discover_files": "recognition.discovery",
+    "discover_units": "recognition.discovery",
     "estimate_lm": "recognition.word_models",
     "evaluate": "recognition.evaluation",
     "export_onnx": "auditory.spectrogram",
@@ -91,11 +94,12 @@ __all__ = [
     "ConfigError", "CorpusError", "DecodingError", "Gammatone", "GammatoneSpectrogram", "Hierarchy",
     "ItemError", "LabelError", "LexiconError", "MissingWordError", "OutputError", "RankActivation",
     "Recogniser", "ScoringError", "SpeechAsymError", "SynthesisError", "TextError", "TrainingError",
-    "abx", "activations", "add_noise", "align", "check_installation", "estimate_lm", "evaluate",
-    "export_onnx", "extract", "features", "functionals", "hysteresis", "install_model", "load",
-    "make_lexicon", "models", "noise_test", "plot", "plot_files", "plot_run", "prepare",
-    "read_config", "read_features", "score", "segment_files", "segments", "spectrogram", "train",
-    "transcribe", "transcribe_files", "transcribe_live", "write_recording_report", "write_report",
+    "abx", "activations", "add_noise", "align", "check_installation", "discover_files",
+    "discover_units", "estimate_lm", "evaluate", "export_onnx", "extract", "features",
+    "functionals", "hysteresis", "install_model", "load", "make_lexicon", "models", "noise_test",
+    "plot", "plot_files", "plot_run", "prepare", "read_config", "read_features", "score",
+    "segment_files", "segments", "spectrogram", "train", "transcribe", "transcribe_files",
+    "transcribe_live", "write_recording_report", "write_report",
 ]  # fmt: skip
 __version__ = "0.1.0"
 

@@ -57,6 +57,7 @@ TWINS = {
     "transcribe": {"transcribe_files", "transcribe_live"},
     "align": {"align"},
     "segments": {"segment_files"},
+    "units": {"discover_files"},
     "report": {"write_report", "write_recording_report"},
     "lm": {"estimate_lm"},
     "lexicon": {"make_lexicon"},

@@ -10,6 +10,7 @@ import speechasym
 from speechasym.cli.options import SEVERAL, command_line, print_table
 from speechasym.config import to_yaml
 from speechasym.errors import ConfigError
+from speechasym.training.config import OWN
 
 
 def add_parser(commands: Any) -> None:
@@ -17,8 +18,9 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "train",
         help="cuts -> a trained run",
-        description="Train a recogniser of phones, letters and words on prepared cuts. An"
-        " interrupted run continues with --resume, to the bit.",
+        description="Train a recogniser of phones, letters and words on prepared cuts, or levels"
+        " without any labels (docs/units.md). An interrupted run continues with --resume, to the"
+        " bit.",
         epilog="Examples:\n"
         "  speechasym train --config mini.yaml --out runs/mini --set epochs=40 model.preset=small\n"
         "  speechasym train --config mini.yaml --out runs/local --set learning.rule=local+global\n"
@@ -57,8 +59,11 @@ def run(options: Namespace) -> int:
     for name, error in result["dev"].items():
         if head := name.partition("dev_error_")[2]:
             chosen = head == result["target"] and result["best"] is not None
-            best = f"; best {result['best']:.2%}, step {result['best_step']}" if chosen else ""
-            rows.append((f"dev error, {head}", f"{error:.2%}{best}"))
+            own = head == OWN  # a loss, of a run without heads
+            shape = ".4f" if own else ".2%"
+            best = f"; best {result['best']:{shape}}, step {result['best_step']}" if chosen else ""
+            name = "dev loss" if own else f"dev error, {head}"
+            rows.append((name, f"{error:{shape}}{best}"))
     if result["parameters"]:
         rows.append(("parameters", f"{result['parameters']:,}"))
     rows.append(("steps, epochs", f"{result['steps']:,}, {result['epochs']:,}"))
@@ -76,7 +81,10 @@ def run(options: Namespace) -> int:
         return 130
     folder = shlex.quote(str(options.out))
     print(f"Model:   {Path(options.out, 'model.safetensors')}")
-    print(f"Next:    speechasym evaluate {folder} --cuts CUTS")
-    print(f"         speechasym transcribe {folder} RECORDING --textgrid DIR")
+    if result["target"] == OWN:
+        print(f"Next:    speechasym units RECORDING --run {folder} --out units")
+    else:
+        print(f"Next:    speechasym evaluate {folder} --cuts CUTS")
+        print(f"         speechasym transcribe {folder} RECORDING --textgrid DIR")
     print(f"         speechasym plot {folder} --what curves --out curves.png")
     return 0

@@ -64,7 +64,10 @@ class DataConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class HeadWeights:
-    """Weight of each head's CTC loss; a head with weight 0 is not built."""
+    """Weight of each head's CTC loss; a head with weight 0 is not built.
+
+    Without any head nothing is learned from labels, see docs/units.md.
+    """
 
     phones: float = 1.0
     letters: float = 0.0
@@ -72,8 +75,8 @@ class HeadWeights:
 
     def __post_init__(self) -> None:
         values = [getattr(self, head) for head in HEADS]
-        if not all(0 <= value < math.inf for value in values) or not any(values):
-            raise ConfigError("heads", f"weights must be >= 0, one > 0, got {values}", "Use 1")
+        if not all(0 <= value < math.inf for value in values):
+            raise ConfigError("heads", f"weights must be >= 0, got {values}", "Use 0 or 1")
 
     @property
     def used(self) -> dict[str, float]:
@@ -90,7 +93,9 @@ class CustomConfig:
 
 
 ModelSettings = HierarchyConfig | RecurrentConfig | CustomConfig
-LOCAL_ERRORS = ("ctc", "framewise", "predict", "next", "contrastive")
+UNLABELLED = ("predict", "next", "contrastive", "views")  # errors that need no labels
+LOCAL_ERRORS = ("ctc", "framewise", *UNLABELLED)
+OWN = "local"  # stands for the heads of a run that has none: the levels' own error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +114,8 @@ class LearningConfig:
     # compute each stage again in backpropagation, so that the activations of one are held at a time
     recompute: bool = False
     # local error of a stage below the top: ctc or framewise (of the nearest head's symbols),
-    # predict (its input), next (its input some steps later), contrastive
+    # predict (its input), next (its input some steps later), contrastive (against other steps
+    # later), views (the units of a cut at two speeds agree; without heads only)
     local: tuple[str, ...] = ("ctc",)
     # how the error above reaches a stage: imitation (a net beside it predicts the symbols of the
     # next heads), broadcast (feedback weights), correction (the true gradient now and then)
@@ -255,6 +261,7 @@ class TrainConfig:
             raise ConfigError("learning.rule", problem, remedy)
         if (not plain or self.learning.meter) and isinstance(self.model, HierarchyConfig):
             _check_stages(self.model)
+        self._check_labels()
         self.grow.check(self.model, self.learning, self.monitor)
         if self.flops is not None and self.learning.parts > 1:
             problem = "cannot be counted where the model is divided (learning.parts)"
@@ -274,6 +281,23 @@ class TrainConfig:
             known = ", ".join(self.heads.used)
             raise ConfigError("target", f"{self.target!r} is not a head in use", f"Use {known}")
 
+    def _check_labels(self) -> None:
+        """Raise `ConfigError` where a run without heads would need labels, or the reverse."""
+        views = "views" in self.learning.local
+        if self.heads.used:
+            if views:
+                remedy = "Set all weights to 0, or leave views out"
+                raise ConfigError("learning.local", "views needs a run without heads", remedy)
+            return
+        labelled = set(self.learning.local) - set(UNLABELLED)
+        if self.learning.rule != "local" or labelled or self.learning.parts > 1:
+            problem = "all weights are 0, so that levels need errors of their own to learn from"
+            remedy = f"Use rule: local, local: [contrastive] (of {', '.join(UNLABELLED)}), parts: 1"
+            raise ConfigError("heads", problem, f"Give a head a weight, or under learning {remedy}")
+        if views and len(self.data.augment.speeds) < 2:
+            problem = "views needs two speeds to hear each cut at"
+            raise ConfigError("learning.local", problem, "Set data.augment.speeds=0.9,1,1.1")
+
     @property
     def counts_flops(self) -> bool:
         """Whether FLOPs are counted."""
@@ -287,8 +311,8 @@ class TrainConfig:
 
     @property
     def target_head(self) -> str:
-        """The head whose error on dev decides which parameters are best."""
-        return self.target or next(iter(self.heads.used))
+        """The head whose error on dev decides which parameters are best; `OWN` without heads."""
+        return self.target or next(iter(self.heads.used), OWN)
 
 
 def _check_stages(model: HierarchyConfig) -> None:

@@ -72,6 +72,7 @@ class Dataset:
     # start and end in s of all phones of the head "phones": (phones, 2) float64
     times: Tensor | None = None
     start_follow: NDArray[np.float64] | None = None  # of the phones of a run to start from
+    views: bool = False  # whether a batch of an epoch has each cut again, at the next speed
 
     def __len__(self) -> int:
         return len(self.index)
@@ -131,19 +132,20 @@ class Dataset:
         """
         kept, examples, perturbations, frame_labels = [], [], [], []
         rows: dict[str, list[list[int]]] = {head: [] for head in self.symbols}
-        for number in numbers:
+        views = (0, 1) if self.views and epoch is not None else (0,)
+        for number, view in ((number, view) for view in views for number in numbers):
             try:
-                x, perturbation, known = self._example(number, epoch)
+                x, perturbation, known = self._example(number, epoch, view)
             except AudioError as error:
                 if skipped is None:
                     raise
                 skipped[self.ids[number]] = str(error).rstrip(".")
                 continue
-            kept.append(self.ids[number])
+            kept += [self.ids[number]] * (view == 0)
             examples.append(x)
             perturbations += perturbation
             frame_labels += known
-            for head, row in self._labels(number, epoch).items():
+            for head, row in self._labels(number, epoch).items() if view == 0 else ():
                 rows[head].append(row)
         carries = self.as_samples and bool(examples)
         features = [torch.zeros(0, self.columns)] * max(1, len(examples))
@@ -164,15 +166,15 @@ class Dataset:
         return frame_count(len(x), hop(features.sample_rate, features.rate))
 
     def _example(
-        self, number: int, epoch: int | None
+        self, number: int, epoch: int | None, view: int = 0
     ) -> tuple[Tensor, list[Perturbation], list[Tensor]]:
         """Return a cut's features (F, D) in an epoch; or its samples (T,) and what is left to do.
 
-        Also its phone in each frame, if timed.
+        Also its phone in each frame, if timed. `view`: 1 for the variant after the epoch's.
         """
         parts, known = [], []
         for excerpt in self.excerpts(number, epoch):
-            variant = self._variant(excerpt, epoch)
+            variant = self._variant(excerpt._replace(variant=excerpt.variant + view), epoch)
             whole = self._sound(excerpt.cut, variant)
             frames = self._frames(excerpt, variant)
             parts.append(whole[frames])
@@ -181,7 +183,8 @@ class Dataset:
                 known.append(self._frame_labels(excerpt.cut, variant, count)[frames])
         x, left = torch.cat(parts).float(), []
         if epoch is not None:
-            seed, rate = hashed_seed(self.seed, epoch, self.ids[number]), self.config.features.rate
+            drawn_for = (self.seed, epoch, self.ids[number], *([view] if view else []))
+            seed, rate = hashed_seed(*drawn_for), self.config.features.rate
             size = self._frame_count(x), self.columns
             drawn = draw_perturbation(*size, self.augment, rate, seed)
             if drawn is not None and self.as_samples:
@@ -281,6 +284,7 @@ def load(
     pronunciations: Lexicon | None = None,
     as_samples: bool = False,
     start: StartPhones | None = None,
+    views: bool = False,
 ) -> Dataset:
     """Read a manifest of cuts once, and store features if there is a folder for them.
 
@@ -294,6 +298,7 @@ def load(
         pronunciations: default: the configured lexicon.
         as_samples: batches carry samples instead of features.
         start: phones of a run to start from; they are used if all phones of the cuts are there.
+        views: whether batches of an epoch have each cut twice, see `Dataset`.
 
     Raises:
         ConfigError: no manifest or lexicon.
@@ -346,6 +351,7 @@ def load(
         as_samples=as_samples,
         times=torch.from_numpy(np.array(times)).reshape(-1, 2) if timed else None,
         start_follow=start_follow,
+        views=views,
     )
     if config.cache is None:
         return data

@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial, reduce
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ from speechasym.training import (
     validation,
     warm_start,
 )
-from speechasym.training.config import TrainConfig, read_config
+from speechasym.training.config import OWN, TrainConfig, read_config
 from speechasym.training.models import Build
 from speechasym.training.monitor import Monitor
 from speechasym.training.rules import meter, nets
@@ -133,12 +134,14 @@ def train(
         train_set = dataset.load(
             data, data.train, heads, augment=data.augment, seed=config.seed,
             show_progress=show, timed=config.timed,
-            as_samples=as_samples, start=start,
+            as_samples=as_samples, start=start, views="views" in config.learning.local,
         )  # fmt: skip
         inventories = train_set.inventories
         dev_set = dataset.load(
             data, data.dev, heads, inventories=inventories, show_progress=show,
-            as_samples=as_samples,
+            as_samples=as_samples, views=train_set.views,
+            augment=replace(dataset.UNCHANGED, speeds=data.augment.speeds)
+            if train_set.views else dataset.UNCHANGED,
         )  # fmt: skip
         to_device = on_device.DeviceBatches(device, data if as_samples else None)
         batches.check_longest(train_set.ids, train_set.seconds.tolist(), config.batch_seconds)
@@ -358,23 +361,22 @@ def _validate(
     run: Run, state: RunState, advance: Advance, write: WriteMetrics
 ) -> tuple[bool, dict[str, Any]]:
     """Evaluate averaged parameters on dev; returns whether they are the best, and what was seen."""
-    config, heads = run.config, list(run.config.heads.used)
+    config, heads = run.config, list(run.config.heads.used) or [OWN]
     numbers = [0.0] * 2 * len(heads)
     watched: dict[str, Any] = {}
     if run.group.is_first:
         seconds, monitor = 2 * config.batch_seconds, None
         if config.monitor and isinstance(run.model, Hierarchy):
             monitor = Monitor(run.model, run.dev)
+        follow, device = run.train.follow if config.mmi else {}, run.to_device
         with run.average.applied(run.model):
-            result = validation.evaluate(
-                run.model,
-                run.dev,
-                seconds,
-                run.to_device,
-                config.precision,
-                monitor,
-                run.train.follow if config.mmi else {},
-            )
+            if config.heads.used:
+                result = validation.evaluate(
+                    run.model, run.dev, seconds, device, config.precision, monitor, follow
+                )
+            else:
+                loss = validation.own_loss(run.learner, run.dev, seconds, device, monitor)
+                result = {OWN: loss}, {OWN: loss}
             watched = monitor.line() if monitor else {}
         numbers = [part[head] for part in result for head in heads]
     numbers = distributed.broadcast_numbers(numbers, run.device, run.group)
@@ -385,8 +387,9 @@ def _validate(
     if any(watched.values()):
         state.metrics = write(line | watched)
     errors = ", ".join(f"{head} {100 * state.last[f'dev_error_{head}']:.1f} %" for head in heads)
+    found = f"error {errors}" if config.heads.used else f"loss {state.last[f'dev_loss_{OWN}']:.4f}"
     position = f"step {state.step}, epoch {state.epoch}"
-    advance(-1, f"{position}: dev error {errors}; {state.seconds:.0f} s")
+    advance(-1, f"{position}: dev {found}; {state.seconds:.0f} s")
     error, loss = (state.last[f"dev_{what}_{config.target_head}"] for what in ("error", "loss"))
     if state.best is None or (error, loss) < (state.best, state.best_loss):
         state.best, state.best_loss = error, loss

@@ -6,7 +6,8 @@ is the same to the bit. A line of metrics.jsonl holds `step`, `epoch`, and
 
     levels: for each level with units
         level, law, beta, resolution   its number, its law, and beta and N as learned (N None: all)
-        head                  whose symbols are the labels: that of the level, or the nearest above
+        head                  whose symbols are the labels: that of the level, or the nearest above;
+                              None in a run without heads, whose steps have no labels
         and the values of `ranks.monitor.LevelState`; instead of it `problem`, if there is none
     attention: for each attention head
         level, block, head    its number, its block there, and its number there
@@ -128,6 +129,9 @@ class Monitor:
         for place, row in enumerate(rows):
             steps = int(mask[place].sum())
             table["utterance"].append(torch.full((steps,), self._utterances + place))
+            if head is None:
+                table["labels"].append(torch.full((steps,), -1))
+                continue
             labels, counts = batch.targets[head]
             (log_probs, lengths), spans = output.heads[head], output.spans[head]
             length = int(lengths[row])
@@ -147,8 +151,8 @@ class Monitor:
             ):
                 values.append(value.cpu())
 
-    def _head(self, level: int) -> str:
-        return nets.nearest_heads(self.model, level)[0]
+    def _head(self, level: int) -> str | None:
+        return next(iter(nets.nearest_heads(self.model, level)), None)
 
     @torch.no_grad()
     def line(self) -> dict[str, Any]:

@@ -119,14 +119,15 @@ def steps(
 
 
 def in_order(
-    data: Dataset, max_seconds: float, workers: int = 0, device: DeviceBatches = ON_CPU
-) -> Iterator[Batch]:
-    """Yield batches of all cuts unchanged, those of similar length together.
+    data: Dataset, max_seconds: float, workers: int = 0, device: DeviceBatches = ON_CPU,
+    epoch: int | None = None,
+) -> Iterator[Batch]:  # fmt: skip
+    """Yield batches of all cuts, those of similar length together; unchanged, or as in an epoch.
 
     Cuts that cannot be read are left out with a warning, or raise `AudioError`: see `steps`.
     """
     groups = batches.group_by_length(data.seconds.tolist(), max_seconds)
-    for step in steps(data, groups, workers=workers, device=device):
+    for step in steps(data, groups, epoch, workers=workers, device=device):
         for why in step.skipped.values():
             log.warning("%s; it is left out", why)
         if step.batch is not None:

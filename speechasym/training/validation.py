@@ -13,6 +13,8 @@ from speechasym.training.dataset import Dataset
 from speechasym.training.losses import NOTHING_FOLLOWS, Follow, autocast
 from speechasym.training.monitor import Monitor
 from speechasym.training.on_device import ON_CPU, Batch, DeviceBatches
+from speechasym.training.rules.errors import Task
+from speechasym.training.rules.learner import Learner
 from speechasym.training.streaming import in_order
 
 
@@ -63,6 +65,33 @@ def evaluate(
         losses[head] /= max(1, labels[head])
         errors[head] /= max(1, lengths[head])
     return losses, errors
+
+
+@torch.no_grad()
+def own_loss(
+    learner: Learner, data: Dataset, batch_seconds: float = 120.0, device: DeviceBatches = ON_CPU,
+    monitor: Monitor | None = None,
+) -> float:  # fmt: skip
+    """Return the mean loss a frame of a model without heads: the errors of its levels.
+
+    The monitor, if any, watches. The model's mode is restored.
+    """
+    model = learner.model
+    training = model.training
+    model.eval()
+    total = frames = 0.0
+    with ExitStack() as stack:
+        stack.callback(model.train, training)
+        if monitor is not None:
+            stack.enter_context(monitor.watching())
+        batches = in_order(data, batch_seconds, data.workers, device, 0 if data.views else None)
+        for number, batch in enumerate(batches):
+            if monitor is not None and monitor.ids & set(batch.ids):
+                monitor.add(batch, model(batch.features, batch.lengths))
+            loss, _, _ = learner.loss(Task(batch, {}, 1.0, number))
+            count = float(batch.lengths.sum())
+            total, frames = total + count * float(loss), frames + count
+    return total / max(1.0, frames)
 
 
 @torch.no_grad()

@@ -28,6 +28,7 @@ from speechasym.training.config import TrainConfig
 from speechasym.training.losses import NOTHING_FOLLOWS, Follow, framewise, head_losses
 from speechasym.training.on_device import Batch
 from speechasym.training.rules.nets import StageNets
+from speechasym.training.rules.views import disagreement
 
 AHEAD = 6  # steps to what `next` and `contrastive` predict
 PAIRS, NEGATIVES = 512, 64  # of contrastive learning, a batch
@@ -104,8 +105,14 @@ def stage_errors(output: StageOutput, nets: StageNets, task: Task, config: Train
         if name in learning.local:
             local = local + missed(name, ahead, weight)
     if "contrastive" in learning.local:
-        value = _early(lambda y: weight * share * contrastive(y, steps.mask, nets), steps.y)
-        local = local + value
+        within = not config.heads.used
+
+        def contrast(y: Tensor) -> Tensor:
+            return weight * share * contrastive(y, steps.mask, nets, within)
+
+        local = local + _early(contrast, steps.y)
+    if "views" in learning.local and output.level is not None:
+        local = local + weight * share * disagreement(output.level)
     loss = loss + local
     parts["local"] = parts.get("local", 0) + local.detach()
     if hasattr(nets, "imitation"):
@@ -119,8 +126,10 @@ def _early(compute: Callable[[Tensor], Tensor], y: Tensor) -> Tensor:
     """Return compute(y), whose graph is not kept: its gradients are computed at once.
 
     Those of parameters are added to them now; that by y is handed on by the backward pass, which
-    must have a weight of 1.
+    must have a weight of 1. Where gradients are off, nothing is added.
     """
+    if not torch.is_grad_enabled():
+        return compute(y)
     return cast("Tensor", _Early.apply(y, compute))
 
 
@@ -161,10 +170,11 @@ def _missed(nets: StageNets, name: str, output: StageOutput, y: Tensor, ahead: i
     return (square * known).sum() / known.sum().clamp(min=1)
 
 
-def contrastive(y: Tensor, mask: Tensor, nets: StageNets) -> Tensor:
+def contrastive(y: Tensor, mask: Tensor, nets: StageNets, within: bool = False) -> Tensor:
     """Return the InfoNCE loss [1, 2] of y (B, F, D), masked (B, F), against y `AHEAD` steps later.
 
-    Pairs and other steps, as negatives, are drawn by torch's generator from the whole batch.
+    Pairs and other steps, as negatives, are drawn by torch's generator from the whole batch; those
+    others `within` the pair's own utterance, so that its speaker does not tell them apart.
     """
     y = nnf.rms_norm(y, y.shape[-1:], eps=1e-6)
     frames = y.shape[1]
@@ -175,6 +185,9 @@ def contrastive(y: Tensor, mask: Tensor, nets: StageNets) -> Tensor:
     row, at = pairs // (frames - AHEAD), pairs % (frames - AHEAD)
     real = mask.reshape(-1).nonzero().squeeze(1)
     others = real[torch.randint(len(real), (len(pairs), NEGATIVES)).to(real.device)]
+    if within:
+        share = torch.rand(len(pairs), NEGATIVES).to(real.device)
+        others = row[:, None] * frames + (share * mask.sum(1)[row, None]).long()
     query = nnf.normalize(nets.query(y[row, at]).float(), dim=-1)  # (N, KEY)
     key = nnf.normalize(nets.key(y).float(), dim=-1)
     right = (query * key[row, at + AHEAD]).sum(-1, keepdim=True)

@@ -71,7 +71,7 @@ class Learner:
         self.observer: Observer | None = None
         if not isinstance(model, Hierarchy):
             return
-        top = max(nets.level_of(model, name) for name in model.heads)
+        top = max((nets.level_of(model, name) for name in model.heads), default=0)
         if self.rule.rule == "backprop":
             self.probes = [name for name in model.heads if nets.level_of(model, name) < top]
         if self.rule.divides or self.rule.meter:
@@ -104,8 +104,7 @@ class Learner:
 
     def parts(self) -> list[str]:
         """Return the names of the parts of the loss, in the order of the metrics."""
-        config = self.config
-        names = [*config.heads.used, "local", *(["frames"] if config.framewise else [])]
+        names = [*self.config.heads.used, "local", *(["frames"] if self.config.framewise else [])]
         return [*names, *(["global"] if self.by_stages else [])]
 
     @property
@@ -327,8 +326,9 @@ class Learner:
             del output, found  # the graph of a stage is not held while the next one is computed
 
     def _errors(self, stage: Stage, output: StageOutput, task: Task, own: bool = True) -> Found:
-        """Return the errors at a stage: the model's, and those of its nets, if it has any."""
-        if own and self.rule.uses_nets and stage != self.stages[-1]:
+        """Return the errors at a stage: the model's, and those of its nets."""
+        top = stage == self.stages[-1] and self.config.heads.used  # which needs no nets
+        if own and self.rule.uses_nets and not top:
             with losses.autocast(self.device, self.config.precision):
                 return stage_errors(output, self._nets(stage), task, self.config)
         return model_errors(output, task, self.config)

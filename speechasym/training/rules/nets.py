@@ -107,6 +107,8 @@ def scores_of(model: Hierarchy, head: str) -> int:
 def nearest_heads(model: Hierarchy, level: int) -> list[str]:
     """Return the heads whose units a level is to learn: its own, or those next above, or below."""
     levels = {name: level_of(model, name) for name in model.heads}
+    if not levels:
+        return []
     above = [at for at in levels.values() if at >= level]
     nearest = min(above) if above else max(levels.values())
     return [name for name, at in levels.items() if at == nearest]
@@ -119,9 +121,13 @@ def heads_above(model: Hierarchy, level: int) -> list[str]:
 
 
 def add_nets(model: Hierarchy, stages: Sequence[Stage], config: LearningConfig) -> None:
-    """Give a model the nets of all stages, drawn by torch's generator; the top needs none."""
+    """Give a model the nets of all stages, drawn by torch's generator.
+
+    The top needs none, unless the model has no heads.
+    """
+    top = nn.Module() if model.heads else StageNets(model, stages[-1], config)
     nets = [StageNets(model, stage, config) for stage in stages[:-1]]
-    model.add_module(NAME, nn.ModuleList([*nets, nn.Module()]))
+    model.add_module(NAME, nn.ModuleList([*nets, top]))
 
 
 def without_nets(tensors: Mapping[str, T]) -> dict[str, T]:

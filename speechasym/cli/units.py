@@ -36,7 +36,8 @@ def run(options: Namespace) -> int:
     levels = options.levels
     if levels is not None and any(level % 1 for level in levels):
         raise ConfigError("--levels", f"must be whole numbers, got {levels}", "Use 0 or 0,1")
-    failed, rows, seconds = 0, {}, 0.0
+    failed, seconds = 0, 0.0
+    rows: dict[int, tuple[int, set[int], int]] = {}
     for result in speechasym.discover_files(
         options.inputs, options.run, options.out, overwrite=options.overwrite,
         levels=None if levels is None else [int(level) for level in levels],
@@ -47,9 +48,9 @@ def run(options: Namespace) -> int:
             continue
         seconds += result.seconds
         for level in result.levels:
-            count, used, size = rows.get(level.level, (0, set(), 0))
-            rows[level.level] = count + len(level.units), used | set(level.units.tolist()), size
-            rows[level.level] = (*rows[level.level][:2], level.size)
+            count, used, _ = rows.get(level.level, (0, set(), 0))
+            used = used | set(level.units.tolist())
+            rows[level.level] = (count + len(level.units), used, level.size)
     table = [
         [str(level), f"{count:,}", f"{count / max(seconds, 1e-9):.1f}", f"{len(used)} of {size}"]
         for level, (count, used, size) in sorted(rows.items())

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from speechasym.errors import ConfigError
 from speechasym.plots.axes import open_grid, plain_log_ticks, set_title
-from speechasym.training.config import HEADS
+from speechasym.training.config import HEADS, OWN
 from speechasym.training.run_folder import METRICS
 
-COLOURS = {"phones": "#1b6ca8", "letters": "#d1751d", "words": "#3a8f4d"}
+COLOURS = {"phones": "#1b6ca8", "letters": "#d1751d", "words": "#3a8f4d", OWN: "#1b6ca8"}
 PARTS = ("levels", "attention")  # of a line of the monitor
 SMOOTH = 0.02  # share of the steps that a training loss is averaged over
 
@@ -37,8 +37,8 @@ class Metrics(NamedTuple):
 
     @property
     def heads(self) -> list[str]:
-        """Heads that were trained."""
-        return [h for h in HEADS if self.steps and f"loss_{h}" in self.steps[0]]
+        """Heads that were trained; `OWN`, the levels' own error, in a run without heads."""
+        return [h for h in HEADS if self.steps and f"loss_{h}" in self.steps[0]] or [OWN]
 
 
 class Curve(NamedTuple):
@@ -118,7 +118,7 @@ def loss_curves(metrics: Metrics) -> list[Curve]:
 
 def error_curves(metrics: Metrics) -> list[Curve]:
     """Return each head's error rate on the dev cuts, in %."""
-    epochs, heads = metrics.validation_epochs, metrics.heads
+    epochs, heads = metrics.validation_epochs, [h for h in metrics.heads if h != OWN]
     rates = [100 * _column(metrics.validations, f"dev_error_{head}") for head in heads]
     return [Curve(head, epochs, rate, dev=True) for head, rate in zip(heads, rates, strict=True)]
 
@@ -160,7 +160,8 @@ def losses(axes: Axes, metrics: Metrics) -> list[Line2D]:
         axes.set_yscale("log")
         axes.set_ylim(0.7 * float(values.min()), 1.5 * float(values.max()))
         plain_log_ticks(axes)
-    axes.set_ylabel("CTC loss\n(nats per label)")
+    own = metrics.heads == [OWN]
+    axes.set_ylabel("loss of the levels" if own else "CTC loss\n(nats per label)")
     return lines
 
 
@@ -204,12 +205,16 @@ def mark_growths(axes: Axes, metrics: Metrics) -> None:
 
 
 def curves_figure(metrics: Metrics, name: str) -> Figure:
-    """Return losses, error rates and learning rate over the epochs."""
-    figure = Figure(figsize=(8, 7), layout="constrained")
-    grid = figure.subplots(3, 1, sharex=True, height_ratios=[1, 1, 0.25])
+    """Return losses, error rates (of heads, if there are any) and learning rate over the epochs."""
+    own = metrics.heads == [OWN]
+    figure = Figure(figsize=(8, 4.5 if own else 7), layout="constrained")
+    grid = figure.subplots(
+        3 - own, 1, sharex=True, height_ratios=[1, 0.25] if own else [1, 1, 0.25]
+    )
     lines = losses(grid[0], metrics)
-    errors(grid[1], metrics)
-    rate(grid[2], metrics)
+    if not own:
+        errors(grid[1], metrics)
+    rate(grid[-1], metrics)
     for axes in grid:
         open_grid(axes)
         for epoch in metrics.growth_epochs:
@@ -217,8 +222,8 @@ def curves_figure(metrics: Metrics, name: str) -> Figure:
     mark_growths(grid[0], metrics)
     columns = max(1, len(metrics.heads))
     grid[0].legend(handles=lines, ncols=columns, frameon=False, fontsize="small")
-    grid[2].set_xlabel("epoch")
-    grid[2].set_xlim(0, max(float(metrics.step_epochs[-1]), 1e-6))
+    grid[-1].set_xlabel("epoch")
+    grid[-1].set_xlim(0, max(float(metrics.step_epochs[-1]), 1e-6))
     figure.align_ylabels(grid)
     set_title(figure, f"Training of {name}")
     return figure

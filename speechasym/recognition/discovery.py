@@ -127,9 +127,7 @@ def discover_files(
     trained, folder = open_run(run), Path(out)
     wanted = checked_levels(trained, levels)
     recordings = _recordings([inputs] if isinstance(inputs, str | Path) else inputs)
-    targets = {
-        name: (folder / f"{name}.TextGrid", folder / f"{name}.npz") for name in recordings
-    }
+    targets = {name: (folder / f"{name}.TextGrid", folder / f"{name}.npz") for name in recordings}
     table = folder / TOKENS
     if not overwrite:
         files.check_replaceable([table, *(path for pair in targets.values() for path in pair)])
@@ -275,7 +273,7 @@ def _line(name: str, row: LevelUnits) -> Mapping[str, Any]:
 
 
 def _write_arrays(path: Path, found: Sequence[LevelUnits]) -> None:
-    arrays = {f"level{row.level}": row.units for row in found}
+    arrays: dict[str, NDArray[Any]] = {f"level{row.level}": row.units for row in found}
     arrays |= {f"level{row.level}_times": row.times for row in found}
     content = io.BytesIO()
     np.savez(content, allow_pickle=False, **arrays)

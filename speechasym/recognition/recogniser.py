@@ -128,6 +128,9 @@ class Recogniser:
 
         Raises `ConfigError` for a head that the run does not have.
         """
+        if not self.trained.inventories:
+            problem = "has no heads: it was trained without labels, and finds units"
+            raise ConfigError(self.trained.name, problem, "Use `speechasym units` with it")
         heads = self.heads if heads is None else list(heads)
         of_run = [head for head in heads if head != BY_LEXICON or self.lm is None]
         self.trained.check_heads(of_run, "heads")

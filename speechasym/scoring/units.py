@@ -138,9 +138,11 @@ def score_units(
         ]
         for w in weights
     ])  # fmt: skip
+    pnmi, chance, purity, phone_error, rate_of, bits = map(_measure, values.T)
     return UnitScores(
-        *map(_measure, values.T), int((total.sum(0) > 0).sum()), float(seconds.sum()), len(counts)
-    )
+        pnmi, chance, purity, phone_error, rate_of, bits, int((total.sum(0) > 0).sum()),
+        float(seconds.sum()), len(counts),
+    )  # fmt: skip
 
 
 def normalised_information(counts: NDArray) -> float:

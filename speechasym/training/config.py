@@ -292,8 +292,9 @@ class TrainConfig:
         labelled = set(self.learning.local) - set(UNLABELLED)
         if self.learning.rule != "local" or labelled or self.learning.parts > 1:
             problem = "all weights are 0, so that levels need errors of their own to learn from"
-            remedy = f"Use rule: local, local: [contrastive] (of {', '.join(UNLABELLED)}), parts: 1"
-            raise ConfigError("heads", problem, f"Give a head a weight, or under learning {remedy}")
+            learning = "learning={rule: local, local: [views, contrastive]}"
+            remedy = f"Give a head a weight, or set {learning}, with any of {', '.join(UNLABELLED)}"
+            raise ConfigError("heads", problem, remedy)
         if views and len(self.data.augment.speeds) < 2:
             problem = "views needs two speeds to hear each cut at"
             raise ConfigError("learning.local", problem, "Set data.augment.speeds=0.9,1,1.1")

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from speechasym.errors import CheckpointError, ConfigError
+from speechasym.errors import AudioError, CheckpointError, ConfigError
 from speechasym.levels import chain, hierarchy
 from speechasym.levels.initialise import initialise_by
 from speechasym.training import batches, checkpoints, environment, streaming
@@ -61,7 +61,8 @@ def initialise_model(
     """Initialise a model by its configuration, from the (features, lengths) of a few batches.
 
     drawn: calls the model's `initialise`, if it has one. Raises `ConfigError` if another
-    initialisation has too little data.
+    initialisation has too little data, and `AudioError` if levels that learn without labels would
+    hear only silence.
     """
     initialise = getattr(model, "initialise", None)
     count = FIRST_BATCHES
@@ -79,6 +80,11 @@ def initialise_model(
         for step in streaming.steps(data, groups, device=device)
         if step.batch is not None
     ]
+    if not config.heads.used and all(
+        bool((batch.features == batch.features[:, :1]).all()) for batch in first
+    ):
+        problem = "its recordings hold nothing but digital silence"
+        raise AudioError(config.data.train, problem, "Give recordings of speech")
     with torch.no_grad(), torch.random.fork_rng(devices=()):
         torch.manual_seed(config.seed)
         initialise(iter([(batch.features.cpu(), batch.lengths.cpu()) for batch in first]))

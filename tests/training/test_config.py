@@ -91,7 +91,7 @@ def test_to_dict_and_back(path):
         ("model=5", "must be a mapping, got 5"),
         ("epochs=0", "must be >= 1, got 0"),
         ("minutes=0", "must be > 0, got 0"),
-        ("heads.phones=0", "weights"),
+        ("heads.phones=0", "all weights are 0"),
         ("target=words", "'words' is not a head in use. Use phones"),
         ("warm_up=1", "must be >= 0 and < 1"),
         ("data.augment.snr_db=[9, 3]", "must be a range"),

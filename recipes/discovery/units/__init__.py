@@ -1,0 +1,1 @@
+"""Units that levels find without labels, against clusters of frozen features."""

@@ -1,7 +1,9 @@
 """Features of cuts, computed once and stored in lhotse's Shar format: tar files of numpy arrays.
 
 A file holds `BLOCK` neighbouring cuts, in all their variants that recur, as float16. Its name is a
-hash of everything that its features depend on, so that a folder may serve several runs. Features
+hash of everything that its features depend on, so that a folder may serve several runs: the code
+that computes them, their configuration, the cuts with path, size and time of their recordings, and
+their variants. Labels, the model, the place of the manifest and other code do not count. Features
 are read from their place in a file; nothing else of it is in memory.
 """
 
@@ -14,7 +16,6 @@ import tarfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
@@ -30,6 +31,7 @@ from speechasym.feature_extraction.sets import FeatureConfig
 from speechasym.progress import progress
 from speechasym.training.augment import Variant
 from speechasym.training.cut_features import FeatureTask, features_of
+from speechasym.training.feature_code import code_version
 from speechasym.workers import run_tasks
 
 if TYPE_CHECKING:
@@ -37,9 +39,6 @@ if TYPE_CHECKING:
 
 FORMAT = 2  # of the folder; 1 was a .npy file for each variant
 ABOUT = "speechasym-features.json"
-# code that features depend on: if any of it changes, stored features are stale
-CODE = ("training/cuts.py", "training/cut_features.py", "training/feature_store.py")
-SOURCES = ("ops", "audio", "auditory", "asymmetry", "feature_extraction", *CODE)
 ENDING = bytes(1024)  # of a tar file
 Place = tuple[int, tuple[int, ...]]  # byte, shape
 
@@ -233,20 +232,6 @@ def _is_whole(path: Path) -> bool:
             file.seek(-len(ENDING), os.SEEK_END)
             return file.read() == ENDING
     return False
-
-
-@cache
-def code_version(home: Path, sources: tuple[str, ...] = SOURCES) -> str:
-    """Return the version of the package in `home`, and a hash of the modules in `sources`."""
-    digest = hashlib.sha256()
-    for source in sources:
-        path = home / source
-        modules = [path] if path.is_file() else sorted(path.rglob("*.py"))
-        if not modules:
-            raise RuntimeError(f"{path} has no modules: SOURCES is out of date")
-        for module in modules:
-            digest.update(module.read_bytes())
-    return f"{files.package_versions(['speechasym'])['speechasym']} {digest.hexdigest()}"
 
 
 def _identity(part: Any) -> Any:

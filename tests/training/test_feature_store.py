@@ -1,6 +1,7 @@
 """Features of cuts: equal to those of recordings, in noise, and stored."""
 
 import ast
+import json
 import resource
 import shutil
 from pathlib import Path
@@ -11,10 +12,11 @@ import tiny
 import torch
 from helpers import run_python, sine, tone
 
+import speechasym
 from speechasym import files
 from speechasym.errors import AudioError, ConfigError, OutputError
 from speechasym.feature_extraction import sets
-from speechasym.training import cut_index, dataset, feature_store
+from speechasym.training import cut_index, dataset, feature_code, feature_store
 from speechasym.training.augment import Variant
 from speechasym.training.augment_config import AugmentConfig
 from speechasym.training.cut_features import FeatureTask, features_of
@@ -203,46 +205,61 @@ def test_workers_need_no_torch():
     assert run_python("-c", code).out == "False\n"
 
 
-def test_the_key_changes_with_any_module_that_features_depend_on(tmp_path):
-    import speechasym
-
+def test_the_key_changes_with_code_of_features_alone(tmp_path):
     home = shutil.copytree(Path(speechasym.__file__).parent, tmp_path / "speechasym")
-    feature_store.code_version.cache_clear()
-    versions = {feature_store.code_version(home)}
-    modules = [
-        module
-        for source in feature_store.SOURCES
-        for module in ([home / source] if source.endswith(".py") else (home / source).rglob("*.py"))
-    ]
-    assert len(modules) > 30
-    for module in modules:
-        text = module.read_text()
-        module.write_text(text + "\n# changed\n")
-        feature_store.code_version.cache_clear()
-        versions.add(feature_store.code_version(home))
-        module.write_text(text)
-    feature_store.code_version.cache_clear()
-    assert len(versions) == len(modules) + 1 and feature_store.code_version(home) in versions
-    with pytest.raises(RuntimeError, match="no_such_package has no modules"):
-        feature_store.code_version(home, ("ops", "no_such_package"))
+    modules = feature_code.feature_modules(home)
+    others = ["ops/cpu_search.py", "audio/microphone.py", "feature_extraction/tables.py"]
+    assert len(modules) > 20 and "ops/cpu_lanes.py" in modules and not modules.keys() & {*others}
+
+    def version(name, old, new):
+        text = (home / name).read_text()
+        assert old in text
+        (home / name).write_text(text.replace(old, new, 1) + "\n# a comment\n")
+        feature_code.code_version.cache_clear()
+        return feature_code.code_version(home)
+
+    before = feature_code.code_version(home)
+    for name in others:
+        (home / name).write_text("FACTOR = 2\n")
+    assert version("ops/cpu_lanes.py", '"""What', '"""Now: what') == before
+    assert version("audio/rooms.py", "\nimport numpy", "\nFACTOR = 2\nimport numpy") != before
+    feature_code.code_version.cache_clear()
+    with pytest.raises(FileNotFoundError):  # as after a move
+        feature_code.code_version(tmp_path)
 
 
 def test_the_key_covers_all_code_that_features_import():
-    home = Path(feature_store.__file__).parents[1]
-    packages = [source for source in feature_store.SOURCES if not source.endswith(".py")]
-    numberless = {
-        "cluster",
-        "config",
-        "errors",
-        "files",
-        "progress",
-        "workers",
-    }  # do not change features
-    for package in packages:
-        for module in (home / package).rglob("*.py"):
-            for node in ast.walk(ast.parse(module.read_text())):
-                if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(
-                    "speechasym"
-                ):
-                    inner = (node.module or "").split(".")[1:2] or [a.name for a in node.names]
-                    assert set(inner) <= {*packages, *numberless}, f"{module} imports {inner}"
+    home = Path(feature_code.__file__).parents[1]
+    numberless = {"cluster", "config", "errors", "files", "progress", "workers"}
+    known = numberless | {"corpora", "training", *feature_code.PACKAGES}  # the former: of cuts
+    for name, tree in feature_code.feature_modules(home).items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("speechasym"):
+                inner = (node.module or "").split(".")[1:2] or [a.name for a in node.names]
+                allowed = known if name.startswith("training/") else known - {"corpora", "training"}
+                assert set(inner) <= allowed, f"{name} imports {inner}"
+        assert "import_module" not in ast.unparse(tree)  # which would not be found
+
+
+def test_other_labels_models_and_places_reuse_what_is_stored(tmp_path, few_words, monkeypatch):
+    more = [f"data.cache={tmp_path / 'cache'}", "data.augment.speeds=0.9,1.0"]
+    kept = config = tiny.config(few_words, *more)
+    first = dataset.load(config.data, config.data.train, ("phones",), augment=config.data.augment)
+    manifest = Path(config.data.train)
+    lines = [json.loads(line) for line in manifest.read_text().splitlines()]
+    for line in lines:
+        line["supervisions"][0]["text"] = "sea"
+        line["supervisions"][0]["alignment"] = {}
+        line["custom"] = {"set": "other"}
+    other = tmp_path / "elsewhere" / "others.jsonl"
+    other.parent.mkdir()
+    other.write_text("".join(json.dumps(line, sort_keys=True) + "\n" for line in lines))
+    monkeypatch.setattr(feature_store, "write_shard", lambda shard: pytest.fail("computed again"))
+    monkeypatch.chdir(tmp_path)
+    more = [*more, f"data.train={other}", "data.labels.fold=timit39", "data.augment.time_masks=2"]
+    config = tiny.config(few_words, *more, "seed=3", "model.preset=tiny", "precision=bfloat16")
+    second = dataset.load(
+        config.data, config.data.train, ("letters",), augment=config.data.augment, seed=config.seed
+    )
+    assert second.store.paths == first.store.paths and kept != config
+    assert second.inventories != first.inventories

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speechasym.errors import ConfigError, OutputError, SpeechAsymError
+from speechasym.ops import folder_lock
 
 SUFFIX = ".part"
 WRITTEN = ".speechasym.json"  # in a folder: {name: sha256} of the files that commands wrote there
@@ -161,21 +162,11 @@ def locked_folder(out: Path) -> Iterator[None]:
     except OSError as error:
         problem = f"cannot be created ({error.strerror})"
         raise OutputError(out, problem, "Choose another folder") from error
-    if os.name != "posix":
-        yield
-        return
-    import fcntl
-
-    handle = os.open(out, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+    with folder_lock.locked(out) as free:
+        if not free:
             problem = "another run is writing into this folder"
-            raise OutputError(out, problem, "Wait for it, or choose another") from error
+            raise OutputError(out, problem, "Wait for it, or choose another")
         yield
-    finally:
-        os.close(handle)  # releases the lock, like the end of the process
 
 
 def write_json(path: Path, content: Any) -> None:

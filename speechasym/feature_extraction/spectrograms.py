@@ -14,6 +14,7 @@ from speechasym.auditory import filterbank
 from speechasym.config import check_choice, check_range
 from speechasym.errors import ConfigError
 from speechasym.feature_extraction.sets import GammatoneFeatures
+from speechasym.ops import folder_lock
 
 Kind = Literal["gammatone", "fft", "constant-q"]
 FRAME_RATES = {"gammatone": 100.0, "fft": 500.0, "constant-q": 100.0}  # by default
@@ -112,24 +113,24 @@ def _fft(x: NDArray[np.float32], rate: int, hop: int, window_ms: float) -> Spect
 
 
 def _constant_q(x: NDArray[np.float32], rate: int, hop: int) -> Spectrogram:
-    import librosa
-
     highest = min(7600.0, 0.45 * rate)
     channels = 1 + int(PER_OCTAVE * np.log2(highest / LOWEST_HZ)) if highest > LOWEST_HZ else 0
     if channels < 2:
         raise ConfigError("sample_rate", f"{rate} Hz is too low for constant-q", "Use fft")
     frames = 1 + (len(x) - 1) // hop
     bins: dict[str, Any] = {"fmin": LOWEST_HZ, "n_bins": channels, "bins_per_octave": PER_OCTAVE}
-    frequencies = np.asarray(librosa.cqt_frequencies(**bins), np.float64)
-    lengths, _ = librosa.filters.wavelet_lengths(
-        freqs=frequencies, sr=rate, filter_scale=FILTER_SCALE
-    )
-    padded = np.pad(x, (0, int(2 * lengths.max())))  # librosa warns of less than a filter
-    values = np.abs(
-        librosa.cqt(
+    with folder_lock.first_use("librosa", "cqt"):
+        import librosa
+
+        frequencies = np.asarray(librosa.cqt_frequencies(**bins), np.float64)
+        lengths, _ = librosa.filters.wavelet_lengths(
+            freqs=frequencies, sr=rate, filter_scale=FILTER_SCALE
+        )
+        padded = np.pad(x, (0, int(2 * lengths.max())))  # librosa warns of less than a filter
+        values = librosa.cqt(
             padded, sr=rate, hop_length=hop, filter_scale=FILTER_SCALE, tuning=0.0, **bins
-        )[:, :frames]
-    )  # fmt: skip
+        )
+    values = np.abs(values[:, :frames])
     level_db = _decibel(values * (2 / np.sqrt(lengths))[:, None])
     return Spectrogram(level_db, np.arange(frames) * hop / rate, frequencies, "constant-q")
 

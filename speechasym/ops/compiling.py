@@ -17,7 +17,7 @@ import numba
 from numba.core import event
 from numba.core.caching import FunctionCache
 
-from speechasym.ops import compile_events
+from speechasym.ops import compile_events, folder_lock
 
 
 class _CompileListener(event.Listener):
@@ -34,6 +34,7 @@ class _CompileListener(event.Listener):
 event.register("numba:compile", _CompileListener())
 
 
+TURN_S = 10.0  # reading and writing take milliseconds
 SHARED = ("cpu_elementary.py", "cpu_lanes.py")  # compiled into kernels of other files
 
 
@@ -47,7 +48,8 @@ def _shared() -> str:
 class KernelCache(FunctionCache):
     """A cache that never fails: what it cannot read or write is compiled again.
 
-    numba compiles a kernel again if its own file has changed; here also if a shared one has.
+    Processes take turns in a folder, see `folder_lock`. numba compiles a kernel again if its own
+    file has changed; here also if a shared one has.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -57,18 +59,21 @@ class KernelCache(FunctionCache):
     def load_overload(self, *args: Any) -> Any:
         """Return the compiled function, or None if there is none that can be read."""
         try:
-            return super().load_overload(*args)
+            with folder_lock.locked(self.cache_path, TURN_S, shared=True) as free:
+                return super().load_overload(*args) if free else None
         except OSError:
             return None
         except (EOFError, pickle.UnpicklingError):  # damaged: start a new index
-            with suppress(OSError):
+            with suppress(OSError), folder_lock.locked(self.cache_path, TURN_S):
                 self.flush()
             return None
 
     def save_overload(self, *args: Any) -> None:
         """Save the compiled function if possible."""
         try:
-            super().save_overload(*args)
+            with folder_lock.locked(self.cache_path, TURN_S) as free:
+                if free:
+                    super().save_overload(*args)
         except OSError:
             self.disable()
 

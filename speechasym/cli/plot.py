@@ -24,7 +24,7 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "plot",
         help="recordings or a run -> figures",
-        description="Draw recordings, a STEM.npy written by extract, or a figure of a run: of the"
+        description="Draw recordings, features written by extract, or a figure of a run: of the"
         " model that comes with the package if no run is given. Several recordings are drawn into a"
         " folder, one picture each.",
         argument_default=SUPPRESS,  # the library's, as in help
@@ -36,8 +36,8 @@ def add_parser(commands: Any) -> None:
         "  speechasym plot runs/mini --out units.png --what units --recording speech.wav",
     )
     add = parser.add_argument
-    text = "recordings, a .npy beside its features.json, or the folder of a run (default: the"
-    text += " pretrained model)"
+    text = "recordings, feature files (.npy, .csv, .parquet, .h5 or .Matrix) beside their"
+    text += " features.json, or the folder of a run (default: the pretrained model)"
     add("files", nargs="*", default=[], metavar="FILE|RUN", help=text)
     text = "figure to write (.png, .pdf or .svg); of several recordings, the folder to write into"
     add("--out", required=True, metavar="PNG|DIR", help=text)
@@ -121,15 +121,16 @@ def run(options: Namespace) -> int:
             speechasym.plot(given[0], options.out, options.what, **keywords)
         print(options.out)
         return 0
-    failed = 0
+    failed = []
     for result in speechasym.plot_files(
         given, options.out, options.what, overwrite=options.overwrite, **keywords
     ):
-        failed += result.picture is None
         if result.picture is None:
-            warn(result.error)
+            failed.append(result.error)
         else:
             print(result.picture, flush=True)
+    for error in failed:
+        warn(error)
     return 1 if failed else 0
 
 

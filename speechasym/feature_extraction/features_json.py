@@ -64,7 +64,10 @@ def open_features(source: str | Path) -> FeatureFolder:
     if folder is None:
         where = "in it" if path.is_dir() else "beside or above it"
         problem = f"there is no {INDEX} {where} to describe it"
-        raise ConfigError(path, problem, "Run `speechasym extract` first, or to the end")
+        remedy = "Run `speechasym extract` first, or to the end"
+        if not path.is_dir():
+            remedy = f"Give a file that `speechasym extract` wrote: {', '.join(tables.SUFFIXES)}"
+        raise ConfigError(path, problem, remedy)
     try:
         head = json.loads((folder / INDEX).read_text("utf-8"))
         config = feature_config(**head["config"])
@@ -79,7 +82,8 @@ def open_features(source: str | Path) -> FeatureFolder:
         return FeatureFolder(path, head, config, recordings, False)
     stem = path.resolve().relative_to(folder).with_suffix("").as_posix()
     if stem not in recordings:
-        raise ConfigError(path, f"is not listed in {folder / INDEX}", "Extract it again")
+        remedy = "Give a file that `speechasym extract` wrote, or extract it again"
+        raise ConfigError(path, f"is not listed in {folder / INDEX}", remedy)
     return FeatureFolder(path, head, config, {stem: recordings[stem]}, True)
 
 

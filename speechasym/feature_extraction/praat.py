@@ -47,7 +47,7 @@ def track(name: str, x: NDArray[np.float32], rate: int, title: str = "the record
             hz = result.selected_array["frequency"][:, None]
             values = np.where(hz > 0, hz, np.nan)
     except parselmouth.PraatError as error:
-        why = " ".join(str(error).split("\n")[0].split())
+        why = " ".join(str(error).split("\n")[0].split()).rstrip(".")
         raise AudioError(title, f"Praat finds no {name} ({why})", "Give a longer one") from error
     return PraatTrack(np.array(result.xs()), values)
 

@@ -21,6 +21,7 @@ from speechasym.errors import ConfigError
 from speechasym.feature_extraction.sets import Columns, FeatureConfig
 
 ENDINGS = {"npy": "npy", "csv": "csv", "parquet": "parquet", "hdf5": "h5", "praat": "Matrix"}
+SUFFIXES = tuple(f".{ending}" for ending in ENDINGS.values())
 MOST_IN_PRAAT = 1 << 26  # numbers in a Matrix, which is made and opened as a whole: 1 GB of text
 GROUP = 1 << 20  # numbers written at a time
 
@@ -69,9 +70,9 @@ def read(path: Path) -> NDArray[np.float32]:
     Raises `ConfigError` for another ending, or a file that cannot be read.
     """
     suffix = path.suffix[1:]
-    known = " ".join(f".{name}" for name in ENDINGS.values())
-    if suffix not in ENDINGS.values():
-        raise ConfigError(path, f"must end in one of {known}", "Give a file written by extract")
+    if path.suffix not in SUFFIXES:
+        problem = f"must end in one of {' '.join(SUFFIXES)}"
+        raise ConfigError(path, problem, "Give a file written by extract")
     if not path.is_file():
         raise ConfigError(path, "no such file", "Check the path")
     try:

@@ -1,5 +1,7 @@
 """What is written below figures: in a sentence or two, how to read them."""
 
+from collections.abc import Iterable
+
 PANELS = {
     "waveform": "Waveform: the sound pressure as recorded.",
     "gammatone": "Gammatone: the level in each channel of an auditory filterbank; bright is loud.",
@@ -43,9 +45,13 @@ FIGURES = {
 }
 
 
-def of_panels(names: list[str], overlays: list[str]) -> str:
-    """Return the caption of a figure with these panels, and tracks of Praat over them."""
+def of_panels(names: list[str], overlays: list[str], too_short: Iterable[str] = ()) -> str:
+    """Return the caption of a figure with these panels, and tracks of Praat over them.
+
+    `too_short`: tracks that Praat cannot find in so short a stretch.
+    """
     parts = [PANELS[name] for name in names]
     if overlays:
         parts.append(f"By Praat: {', '.join(OVERLAYS[name] for name in overlays)}.")
+    parts += [f"The recording is too short for {name} by Praat." for name in too_short]
     return " ".join(parts)

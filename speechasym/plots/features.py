@@ -3,7 +3,6 @@
 Shapes: F frames, D columns, K columns of a group.
 """
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,9 +16,9 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from speechasym.annotations.intervals import Interval
-from speechasym.errors import ConfigError, OutputError
-from speechasym.feature_extraction.features_json import INDEX
-from speechasym.feature_extraction.sets import Columns, FeatureConfig, feature_config
+from speechasym.errors import ConfigError
+from speechasym.feature_extraction.features_json import open_features
+from speechasym.feature_extraction.sets import Columns, FeatureConfig
 from speechasym.plots.axes import SIGNED, channel_image, colour_bar, row_image, set_title
 from speechasym.plots.signal import LONGEST_S, level_limits, stretch_title
 from speechasym.plots.tiers import arrange, mark_boundaries, tiers
@@ -73,24 +72,14 @@ def column_groups(columns: Columns) -> list[ColumnGroup]:
 
 
 def read_features(path: Path, start: float, duration: float | None) -> FeatureExcerpt:
-    """Read part of a .npy that `extract` wrote, with the features.json beside or above it.
+    """Read part of a feature file that `extract` wrote, of any of its formats.
 
-    Raises `OutputError` for a missing file, `ConfigError` for one that cannot be read.
+    Raises `ConfigError` for anything else, and without a features.json beside or above it.
     """
-    if not path.exists():
-        raise OutputError(path, "no such file", "Check the path")
-    index = next((p / INDEX for p in path.resolve().parents if (p / INDEX).exists()), None)
-    if index is None:
-        problem = f"there is no {INDEX} beside or above it to describe it"
-        raise ConfigError(path, problem, "Extract it again")
-    try:
-        head = json.loads(index.read_text("utf-8"))
-        config = feature_config(**head["config"])
-        values = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
-        raise ConfigError(path, f"cannot be read ({error})", "Extract it again") from error
-    if values.ndim != 2 or values.shape[1] != len(config.columns()):
-        raise ConfigError(path, f"shape {values.shape} does not match {index}", "Extract it again")
+    folder = open_features(path)
+    if not folder.single:
+        raise ConfigError(path, "is a folder of features", "Give one of its files")
+    config, (values,) = folder.config, map(folder.read, folder.recordings)
     rate = config.rate
     length = LONGEST_S if duration is None else duration
     part = np.asarray(values[round(start * rate) : round((start + length) * rate)], np.float32)

@@ -12,7 +12,7 @@ from speechasym.audio import sources
 from speechasym.audio.sources import Source
 from speechasym.config import check_choices, check_range
 from speechasym.errors import ConfigError
-from speechasym.feature_extraction import praat
+from speechasym.feature_extraction import praat, tables
 from speechasym.feature_extraction.sets import GammatoneFeatures
 from speechasym.plots import asymmetry, captions, signal
 from speechasym.plots.axes import DPI, picture_path, save
@@ -44,8 +44,8 @@ def plot(
     """Draw a recording, or a feature file written by `extract`: a figure, and a picture file.
 
     Args:
-        file: an audio file, or a .npy beside (or below) its features.json; or a recording in
-            memory that knows its rate, see `speechasym.load`.
+        file: an audio file, or a feature file of any format beside (or below) its features.json;
+            or a recording in memory that knows its rate, see `speechasym.load`.
         out: the picture; its suffix gives the format: .png, .pdf or .svg. None: none is written.
         what: panels, from top to bottom: waveform, gammatone, frequency, phase, spectrogram (short-
             time Fourier transform), constant-q, pitch; of features other than gammatone, names of
@@ -71,7 +71,8 @@ def plot(
 
     Raises:
         AnnotationError, AudioError, ConfigError, OutputError: bad input; nothing is written then.
-            `ConfigError` also if an overlay is asked for and parselmouth is not installed.
+            `ConfigError` also if an overlay is asked for and parselmouth is not installed. An
+            overlay for which the recording is too short is left out; the caption says so.
 
     Example:
         >>> plot("speech.wav", "speech.png", ["waveform", "gammatone"])
@@ -106,7 +107,7 @@ def _drawing(
 ) -> Callable[[PictureStyle], Figure]:  # fmt: skip
     """Read and compute what is drawn, and return the function that draws it in a style."""
     # feature files, whose columns have names of their own
-    features = isinstance(file, Path) and file.suffix == ".npy"
+    features = isinstance(file, Path) and file.suffix in tables.SUFFIXES
     known = {*PANELS, *FIGURES, *(names or () if features else ())}
     if names is not None and (not names or set(names) - known):
         remedy = f"Use any of {','.join(PANELS)}, or one of {', '.join(FIGURES)}"
@@ -133,7 +134,8 @@ def _drawing(
     if whole is None:
         excerpt = signal.read_excerpt(file, start, duration, channel)
         tracks = signal.from_audio(excerpt, names or USUAL, overlays, window_ms)
-        return _panels(tracks, file, list(USUAL) if names is None else names, tiers)
+        too_short = [name for name in overlays if name not in tracks.praat]
+        return _panels(tracks, file, list(USUAL) if names is None else names, tiers, too_short)
     try:
         excerpt = signal.read_excerpt(file, start, duration, channel)
     except ConfigError as error:
@@ -154,7 +156,11 @@ def _drawing(
 
 
 def _panels(
-    data: signal.SignalTracks, file: Source, names: list[str] | None, tiers: str | Path | None
+    data: signal.SignalTracks,
+    file: Source,
+    names: list[str] | None,
+    tiers: str | Path | None,
+    too_short: Sequence[str] = (),
 ) -> Callable[[PictureStyle], Figure]:
     available = [name for name, track in PANELS.items() if track in data.tracks]
     panels = available if names is None else names
@@ -164,7 +170,8 @@ def _panels(
         remedy = "Extract with --tracks level,frequency,phase, or plot the recording itself"
         raise ConfigError(sources.name_of(file), problem, remedy)
     annotation = _annotation(file, tiers, "waveform" in panels)
-    caption = captions.of_panels([*panels, *(["tiers"] if annotation else [])], list(data.praat))
+    drawn = [*panels, *(["tiers"] if annotation else [])]
+    caption = captions.of_panels(drawn, list(data.praat), too_short)
     return lambda style: style.figure(
         lambda: signal.signal_figure(data, panels, annotation, style.size), caption
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from speechasym import files
-from speechasym.errors import AudioError, ConfigError, OutputError
+from speechasym.errors import AnnotationError, ConfigError, OutputError, SpeechAsymError
 from speechasym.feature_extraction import extraction
 from speechasym.plots.axes import FORMATS
 from speechasym.plots.recordings import plot
@@ -16,7 +16,7 @@ class FilePicture(NamedTuple):
 
     path: Path
     picture: Path | None  # None if it failed
-    error: AudioError | None
+    error: SpeechAsymError | None
 
 
 def plot_files(
@@ -28,9 +28,10 @@ def plot_files(
     overwrite: bool = False,
     **options: Any,
 ) -> Iterator[FilePicture]:
-    """Draw several recordings, one picture each, into a folder: STEM.png.
+    """Draw several recordings or feature files, one picture each, into a folder: STEM.png.
 
-    One that cannot be read is reported in its result, and the others continue.
+    One that cannot be read, or whose annotation cannot, is reported in its result, and the others
+    continue.
 
     Args:
         inputs: files, folders or glob patterns.
@@ -40,8 +41,7 @@ def plot_files(
         overwrite: replace pictures that were not written here, or were changed since.
 
     Raises:
-        AudioError: nothing was found.
-        AnnotationError, ConfigError: bad options.
+        AnnotationError, ConfigError: bad options, or nothing was found.
         OutputError: a picture cannot be written, or must not be replaced.
     """
     if f".{picture_format.lower()}" not in FORMATS:
@@ -57,8 +57,19 @@ def plot_files(
     for stem, path in paths.items():
         try:
             plot(path, pictures[stem], what, **options)
-        except AudioError as error:
+        except OutputError:
+            raise
+        except SpeechAsymError as error:
+            if _of_option(error, path, options):
+                raise
             yield FilePicture(path, None, error)
             continue
         files.record_written(pictures[stem])
         yield FilePicture(path, pictures[stem], None)
+
+
+def _of_option(error: SpeechAsymError, path: Path, options: dict[str, Any]) -> bool:
+    """Whether an error is about an option, and so about every file."""
+    if isinstance(error, AnnotationError):
+        return options.get("tiers") is not None
+    return isinstance(error, ConfigError) and str(path) not in str(error)

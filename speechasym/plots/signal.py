@@ -148,7 +148,7 @@ def from_audio(
         overlays: tracks of Praat.
         window_ms: window of an FFT spectrogram.
 
-    Raises `AudioError` for an excerpt that Praat cannot analyse, `ConfigError` without Praat.
+    Raises `ConfigError` for overlays without parselmouth.
     """
     rate, hop = excerpt.sample_rate, frame_hop(excerpt.sample_rate)
     config = GammatoneFeatures(

@@ -14,6 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
+from speechasym.audio import reading
 from speechasym.errors import AudioError
 from speechasym.feature_extraction import praat
 from speechasym.feature_extraction.pitch import PITCH_HZ, Pitch
@@ -114,9 +115,15 @@ def praat_tracks(
 ) -> dict[str, PraatTrack]:
     """Return tracks of Praat for samples x (T,); formants are NaN where it is quiet.
 
-    Errors as `praat.track`.
+    A track for which x is too short is left out, with a warning. Raises `ConfigError` without
+    parselmouth.
     """
-    tracks = {name: praat.track(name, x, rate, title) for name in names}
+    tracks = {}
+    for name in names:
+        try:
+            tracks[name] = praat.track(name, x, rate, title)
+        except AudioError as error:
+            reading.log.warning("%s: %s; it is not drawn", *error.args[:2])
     if "formants" in tracks:
         formants = tracks["formants"]
         with suppress(AudioError):  # too short to have an intensity

@@ -46,6 +46,20 @@ def test_every_feature_set_is_drawn(extracted, tmp_path, capsys, name):
     assert code == 2 and f"x.npy: has no columns colour; it has {first}" in err
 
 
+@pytest.mark.parametrize("kind", ["csv", "parquet", "hdf5", "praat"])
+def test_tables_are_drawn_as_npy(extracted, tmp_path, capsys, kind):
+    for package in {"parquet": ["pyarrow"], "hdf5": ["h5py"]}.get(kind, []):
+        pytest.importorskip(package)
+    recording = extracted["mfcc"].parents[1] / "x.wav"
+    speechasym.extract(recording, tmp_path / "out", format=kind, features="mfcc")
+    (path,) = (tmp_path / "out").glob("x.*")
+    want = features.read_features(extracted["mfcc"], 0.2, 0.5)
+    data = features.read_features(path, 0.2, 0.5)
+    assert data[2:] == want[2:] and data.title.startswith(path.name)
+    np.testing.assert_allclose(data.values, want.values, rtol=1e-5, atol=1e-4)
+    assert called(capsys, "plot", path, "--out", tmp_path / "x.png", "--what=mfcc")[0] == 0
+
+
 @pytest.mark.parametrize(
     ("name", "groups"),
     [

@@ -120,11 +120,14 @@ def test_picture_of_any_name(tmp_path, name):
         (["lost/x.npy"], "x.npy: there is no features.json beside or above it"),
         (["mfcc/x.npy"], r"x.npy: shape \(30, 64\) does not match"),
         (["out/x.npy", "--what=power"], "x.npy: has no data for power; it has gammatone"),
-        (["out/folder.npy"], "folder.npy: cannot be read"),
-        (["out/empty.npy"], "empty.npy: cannot be read"),
-        (["out/text.npy"], "text.npy: cannot be read"),
-        (["out/wrong.npy"], r"wrong.npy: shape \(3, 5\) does not match"),
-        (["broken/x.npy"], "x.npy: cannot be read"),
+        (["out/folder.npy"], "folder.npy: there is no features.json in it"),
+        (["out"], "must be one figure of a run"),
+        (["empty/x.npy"], "x.npy: cannot be read"),
+        (["text/x.npy"], "x.npy: cannot be read"),
+        (["wrong/x.npy"], r"x.npy: shape \(3, 5\) does not match"),
+        (["wrong/y.npy"], "y.npy: is not listed in .*features.json"),
+        (["broken/x.npy"], "features.json: does not describe features"),
+        (["x.csv"], "x.csv: there is no features.json .* wrote: .npy, .csv, .parquet, .h5, .Matr"),
         (["x.txt"], "x.txt: unknown audio format"),
         (
             ["x.wav", "--what=level"],
@@ -163,16 +166,18 @@ def drawable(tmp_path_factory):
     """Things that can be drawn and things that cannot."""
     folder = tmp_path_factory.mktemp("drawable")
     speechasym.extract(tone(folder / "x.wav"), folder / "out")
-    for other in ("lost", "mfcc", "broken"):
+    for other in ("lost", "mfcc", "broken", "empty", "text", "wrong"):
         shutil.copytree(folder / "out", folder / other)
     (folder / "lost" / INDEX).unlink()
     (folder / "broken" / INDEX).write_text("{")
     head = json.loads((folder / "mfcc" / INDEX).read_text())
     (folder / "mfcc" / INDEX).write_text(json.dumps(head | {"config": {"features": "mfcc"}}))
     (folder / "out" / "folder.npy").mkdir()
-    (folder / "out" / "empty.npy").touch()
-    (folder / "out" / "text.npy").write_text("no numbers")
-    np.save(folder / "out" / "wrong.npy", np.zeros((3, 5)))
+    (folder / "empty" / "x.npy").write_bytes(b"")
+    (folder / "text" / "x.npy").write_text("no numbers")
+    for name in ("x", "y"):
+        np.save(folder / "wrong" / f"{name}.npy", np.zeros((3, 5)))
+    (folder / "x.csv").write_text("time,level\n0,1\n")
     (folder / "x.txt").write_text("this is no sound")
     return folder
 

@@ -52,14 +52,19 @@ def test_captions_and_styles(tmp_path):
 
 
 def test_several_files(tmp_path, capsys):
-    a, b = tone(tmp_path / "a.wav"), tone(tmp_path / "b.wav")
-    (tmp_path / "c.wav").write_bytes(b"no sound")
+    """Bad ones, each in its own way, are reported together after the others are drawn."""
+    bad, a, b, noted, short = (tmp_path / f"{n}.wav" for n in ("bad", "a", "b", "noted", "short"))
+    bad.write_bytes(b"no sound")
+    for path, seconds in ((a, 0.3), (b, 0.3), (noted, 0.3), (short, 0.05)):
+        tone(path, sine(seconds))
+    noted.with_suffix(".TextGrid").write_text("no tiers")
     out = tmp_path / "pictures"
-    options = ["--what", "waveform", "--size", "4,2", "--format", "svg"]
-    call = ["plot", a, b, tmp_path / "c.wav", "--out", out, *options]
+    options = ["--what", "waveform", "--size", "4,2", "--format", "svg", "--from", "0.1"]
+    call = ["plot", bad, noted, a, short, tmp_path / "x.csv", b, "--out", out, *options]
     code, said, err = called(capsys, *call)
     assert code == 1 and said.split() == [str(out / "a.svg"), str(out / "b.svg")]
-    assert "c.wav" in err
+    says = ["bad.wav: only 8", "TextGrid:1: not", "short.wav: ends after", "x.csv: no such file"]
+    assert [words in line for words, line in zip(says, err.splitlines(), strict=True)] == [True] * 4
     assert contents(out).keys() == {"a.svg", "b.svg", ".speechasym.json"}
     (out / "a.svg").write_text("mine")
     code, _, err = called(capsys, *call)
@@ -67,13 +72,15 @@ def test_several_files(tmp_path, capsys):
     for wrong, says in (
         (["plot", a, b, "--out", tmp_path / "x.png"], "several pictures need a folder"),
         (["plot", a, b, "--out", out, "--format", "gif"], "must be png, pdf or svg"),
+        (["plot", a, b, "--out", out, "--what", "colour"], "what: 'colour' is not known"),
+        (["plot", a, b, "--out", out, "--tiers", bad], "bad.wav: not a known annotation"),
         (["plot", a, "--out", tmp_path / "x.png", "--format", "svg"], "applies to several"),
     ):
         code, _, err = called(capsys, *wrong)
         assert code == 2 and says in err, err
 
 
-def test_tracks_of_praat():
+def test_tracks_of_praat(caplog):
     pytest.importorskip("parselmouth")
     x, rate = speechasym.load(SPEECH)
     found = praat_tracks(x, rate, ["formants", "intensity", "pitch"], "x")
@@ -85,6 +92,14 @@ def test_tracks_of_praat():
     assert 200 < first < 1200 < second < 2500
     with pytest.raises(AudioError, match="x: Praat finds no intensity"):
         praat.track("intensity", x[:800], rate, "x")
+    options = {"what": "spectrogram", "overlay": ["pitch", "intensity"]}
+    short = speechasym.plot((x[:800], rate), **options)
+    assert len(short.axes[0].lines) == 1  # pitch alone
+    caption = " ".join(short.texts[-1].get_text().split())
+    assert caption.endswith(
+        "pitch (light blue). The recording is too short for intensity by Praat."
+    )
+    assert "Praat finds no intensity" in caplog.text
     figure = speechasym.plot(SPEECH, what=["spectrogram", "gammatone"], overlay=["pitch"])
     assert all(len(axes.lines) >= 1 for axes in figure.axes[:2])
     legends = [axes.get_legend() for axes in figure.axes[:2]]

@@ -226,6 +226,11 @@ def suggest(key: object, known: Collection[str]) -> str:
     return f"Did you mean {near[0]}?" if near else f"Known keys: {', '.join(known)}"
 
 
+def plural(count: int, noun: str) -> str:
+    """Return a count with its noun: 1 cut, 1,794 steps."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def check_choice(name: str, value: Any, known: Collection[str]) -> None:
     """Raise `ConfigError` unless `value` is one of `known`."""
     if not isinstance(value, str) or value not in known:

@@ -1,6 +1,10 @@
 """The gammatone filterbank as a spectrogram: one module from samples to decibels."""
 
+import logging
 import math
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -127,10 +131,11 @@ def export_onnx(module: nn.Module, path: str | Path, *, overwrite: bool = False)
     shapes = ({0: torch.export.Dim("batch"), 1: torch.export.Dim("time", min=1024)},)
     with files.replacing(path, overwrite=overwrite):
         try:
-            program = torch.onnx.export(
-                module.eval(), (torch.zeros(2, 16123),), dynamo=True, opset_version=OPSET,
-                dynamic_shapes=shapes, input_names=["x"], output_names=["y"], verbose=False,
-            )  # fmt: skip
+            with _without_harmless_warnings():
+                program = torch.onnx.export(
+                    module.eval(), (torch.zeros(2, 16123),), dynamo=True, opset_version=OPSET,
+                    dynamic_shapes=shapes, input_names=["x"], output_names=["y"], verbose=False,
+                )  # fmt: skip
         except (RuntimeError, TypeError, ValueError) as error:
             cause = error.__cause__ or error  # that of torch.onnx tells only which step failed
             reason = (str(cause).strip() or type(cause).__name__).splitlines()[0].rstrip(".")
@@ -142,3 +147,21 @@ def export_onnx(module: nn.Module, path: str | Path, *, overwrite: bool = False)
             raise ConfigError("module", "gave no program", "Use torch >= 2.6")
         with files.atomic(path) as file:
             file.write(program.model_proto.SerializeToString())
+
+
+@contextmanager
+def _without_harmless_warnings() -> Iterator[None]:
+    """Silence what torch says of itself at each export, and not of the module or its graph."""
+
+    def other(record: logging.LogRecord) -> bool:  # its operators of images: not in models of sound
+        return not record.getMessage().startswith("torchvision is not installed")
+
+    registration = logging.getLogger("torch.onnx._internal.exporter._registration")
+    registration.addFilter(other)
+    try:
+        with warnings.catch_warnings():  # torch copies its own description of the arguments
+            message = r"`isinstance\(treespec, LeafSpec\)` is deprecated"
+            warnings.filterwarnings("ignore", message, FutureWarning)
+            yield
+    finally:
+        registration.removeFilter(other)

@@ -11,7 +11,7 @@ import speechasym
 from speechasym import files
 from speechasym.annotations.tier_files import paths_of
 from speechasym.cli.options import add_overwrite, optional, print_table, split_runs, warn
-from speechasym.config import names
+from speechasym.config import names, plural
 from speechasym.errors import ConfigError, TextError
 
 REMEDY = "Give a text file with what is said, or the words themselves, in quotes"
@@ -144,7 +144,9 @@ def _guessed(result: Any) -> str:
 def _print_one(result: Any, formats: Sequence[str]) -> int:
     """Print what became of one recording."""
     ((name, score),) = result.scores.items()
-    counts = ", ".join(f"{number:,} {tier}" for tier, number in result.symbols.items())
+    counts = ", ".join(
+        plural(number, tier.removesuffix("s")) for tier, number in result.symbols.items()
+    )
     print(f"{counts}; times of words by {result.heads[name]}, mean log posterior {score:.2f}")
     if result.guessed:
         print(f"Words guessed from the spelling: {_guessed(result)}")

@@ -14,7 +14,7 @@ from speechasym.cli.options import (
     replacing,
     warn,
 )
-from speechasym.config import names
+from speechasym.config import names, plural
 from speechasym.errors import ConfigError
 
 BY_LEXICON = "words by lexicon"  # the head of the decoder
@@ -130,10 +130,10 @@ def print_evaluation(result: Any) -> None:
         interval = f"{100 * score.low:.1f}-{score.high:.1%}" if score.speakers > 1 else "-"
         counts = (f"{n:,}" for n in (score.counts.length, *score.counts[1:4]))
         rows.append((name, MEASURES[name], f"{score.rate:.2%}", interval, *counts))
-    title = f"{len(result.speakers)} cuts, {result.seconds:.0f} s, {speakers} speaker"
+    title = f"{plural(len(result.speakers), 'cut')}, {result.seconds:.0f} s, "
     columns = ["head", "", "rate", "95 % interval", "N", "S", "D", "I"]
     plain: Any = {"box": None, "padding": (0, 2, 0, 0)}  # so that 80 columns hold every figure
-    print_table(title + ("s" if speakers > 1 else ""), rows, columns, words=2, **plain)
+    print_table(title + plural(speakers, "speaker"), rows, columns, words=2, **plain)
     if result.levels:
         rows = []
         for level in result.levels:
@@ -150,7 +150,7 @@ def print_evaluation(result: Any) -> None:
     if result.feedback is not None:
         count, loops = len(result.speakers), result.feedback
         print(f"Feedback: {loops['passes']:.1f} passes on average, {loops['most']} at most; "
-              f"{loops['settled']} of {count} cuts settled")  # fmt: skip
+              f"{loops['settled']} of {plural(count, 'cut')} settled")  # fmt: skip
     spent = f"model {result.model_seconds / result.seconds:.4f}"
     if result.feature_seconds is not None:
         spent += f", features {result.feature_seconds / result.seconds:.4f}"

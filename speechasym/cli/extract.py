@@ -5,7 +5,7 @@ from typing import Any
 
 import speechasym
 from speechasym.cli.options import numbers, optional, warn
-from speechasym.config import names
+from speechasym.config import names, plural
 
 
 def add_parser(commands: Any) -> None:
@@ -102,16 +102,18 @@ def run(options: Namespace) -> int:
     result = speechasym.extract(show_progress=True, **chosen)
     kept = f", {len(result.kept)} up to date" if result.kept else ""
     failed = f", {len(result.failed)} failed" if result.failed else ""
-    plural = "" if len(result.written) == 1 else "s"
-    print(f"{len(result.written)} recording{plural} -> {options.out}{kept}{failed}")
+    print(f"{plural(len(result.written), 'recording')} -> {options.out}{kept}{failed}")
     if chosen.get("functionals") and result.written + result.kept:
         print(f"functionals -> {chosen['functionals']}")
     if result.multichannel:
         channel = chosen.get("channel", "mean")
-        print(f"{len(result.multichannel)} had several channels: used {channel} (--channel)")
+        several = plural(len(result.multichannel), "recording")
+        print(f"{several} had several channels: used {channel} (--channel)")
     if result.warned:
         stem, why = next(iter(result.warned.items()))
-        print(f"{len(result.warned)} look damaged (see features.json), such as {stem}: {why}")
+        look = "looks" if len(result.warned) == 1 else "look"
+        print(f"{plural(len(result.warned), 'recording')} {look} damaged (see features.json),"
+              f" such as {stem}: {why}")  # fmt: skip
     if result.unlike_noise:
         print("Recordings whose asymmetry differs from noise (p <= 0.05), by scale:")
         for track in dict.fromkeys(track for track, _ in result.unlike_noise):

@@ -5,6 +5,7 @@ from typing import Any
 
 import speechasym
 from speechasym.cli.options import SEVERAL, add_overwrite, print_table, replacing, split_all
+from speechasym.config import plural
 
 
 def add_parser(commands: Any) -> None:
@@ -60,7 +61,8 @@ def run(options: Namespace) -> int:
         rows.append((f"{order}-grams", f"{size:,}; discounts {text}"))
     for path, test in result.tests.items():
         text = (
-            f"{test.perplexity:.1f} on {path}: {test.sentences:,} sentences, {test.words:,} words,"
+            f"{test.perplexity:.1f} on {path}: {plural(test.sentences, 'sentence')},"
+            f" {plural(test.words, 'word')},"
             f" {test.unknown_rate:.2%} unknown"
         )
         rows.append(("perplexity", text))

@@ -5,6 +5,7 @@ from typing import Any
 
 import speechasym
 from speechasym.cli.options import add_overwrite, optional, print_table, warn
+from speechasym.config import plural
 from speechasym.errors import ConfigError
 
 NAME = 36  # characters of a recording's name in the table
@@ -71,5 +72,5 @@ def run(options: Namespace) -> int:
     if rows:
         print_table("Seconds", rows, ("recording", "length", "speech", "noise", "silence"))
     if written:
-        print(f"{written} file{'s' * (written > 1)} in {options.out}")
+        print(f"{plural(written, 'file')} in {options.out}")
     return 1 if failed else 0

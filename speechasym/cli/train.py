@@ -8,7 +8,7 @@ from typing import Any
 
 import speechasym
 from speechasym.cli.options import SEVERAL, command_line, print_table
-from speechasym.config import to_yaml
+from speechasym.config import plural, to_yaml
 from speechasym.errors import ConfigError
 from speechasym.training.config import OWN
 
@@ -70,8 +70,7 @@ def run(options: Namespace) -> int:
     rows.append(("time", f"{result['seconds']:,.0f} s"))
     for head, ids in result["left_out"].items():
         if ids:
-            plural = "s" if len(ids) > 1 else ""
-            text = f"{len(ids)} cut{plural}, while the model had fewer steps than labels"
+            text = f"{plural(len(ids), 'cut')}, while the model had fewer steps than labels"
             rows.append((f"left out of {head}", text))
     rows.append(("ended", result["reason"]))
     print_table(f"Run {result['folder']}", rows)

@@ -7,7 +7,7 @@ from typing import Literal
 
 from speechasym.annotations.intervals import Interval, SampleInterval
 from speechasym.audio.reading import AudioInfo
-from speechasym.config import check_choice, check_count
+from speechasym.config import check_choice, check_count, plural
 from speechasym.corpora import checks
 from speechasym.corpora.folder_texts import Part, find_parts
 from speechasym.corpora.manifests import Corpus, Tier, Utterance, corpus_of
@@ -206,7 +206,7 @@ def _split(
     }
     counts = {kind: len({key(u) for u in utterances}) for kind, key in keys.items()}
     kinds = [kind for kind in list(keys)[by == "recordings" :] if counts[kind] >= len(shares)]
-    number = f"{counts['speakers']} speaker{'s' * (counts['speakers'] > 1)}"
+    number = plural(counts["speakers"], "speaker")
     if not kinds:
         name = next(iter(shares))
         detail = f"{counts['utterances']} of them, {len(shares)} sets"

@@ -15,6 +15,7 @@ from speechasym import files
 from speechasym.annotations.intervals import Interval
 from speechasym.annotations.textgrid import read_textgrid
 from speechasym.audio.reading import EXTENSIONS
+from speechasym.config import plural
 from speechasym.corpora import checks, tables
 from speechasym.corpora.report import Problems
 from speechasym.errors import AnnotationError, CorpusError, TextError
@@ -69,7 +70,7 @@ def find_parts(source: str | Path, problems: Problems) -> tuple[Path, list[Part]
         raise checks.nothing_found(root, places, f"recordings ({endings})")
     if not texts and not rows:
         count = sum(map(len, audio.values()))
-        problem = f"{count} recordings, but no texts beside them (.txt .lab .TextGrid)"
+        problem = f"{plural(count, 'recording')}, but no texts beside them (.txt .lab .TextGrid)"
         remedy = "Write NAME.txt for each NAME.wav, or a table with the columns path and text"
         raise CorpusError(root, problem, remedy)
     for key in [key for key in texts if key not in audio]:

@@ -23,7 +23,7 @@ from speechasym.audio import sources
 from speechasym.audio.sources import Source
 from speechasym.auditory import filterbank
 from speechasym.auditory.filterbank import FilterbankConfig, FilterbankOptions
-from speechasym.config import check_choice, check_choices, check_count, check_rising
+from speechasym.config import check_choice, check_choices, check_count, check_rising, suggest
 from speechasym.errors import ConfigError
 from speechasym.feature_extraction import normalise
 from speechasym.feature_extraction.mel_scale import band_centres
@@ -96,7 +96,13 @@ class FeatureConfig(ABC):
 
 def feature_config(**options: Any) -> FeatureConfig:
     """Create the options of the set named by `features` (default: gammatone)."""
-    return FeatureConfig.subclass_for(options)(**options)
+    chosen = FeatureConfig.subclass_for(options)
+    known = chosen.__dataclass_fields__
+    for name in options:
+        if name not in known:
+            problem = f"is not an option of {known['features'].default} features"
+            raise ConfigError(name, problem, suggest(name, known).replace("keys", "options"))
+    return chosen(**options)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -82,7 +82,7 @@ def align_cuts(
         >>> speechasym.align(None, "recordings", "aligned", formats=["textgrid", "csv"]).failed
     """
     for name in formats:
-        check_choice("formats", name, tuple(FORMATS))
+        check_choice("format", name, tuple(FORMATS))
     recogniser, out = recogniser_of(run), Path(out)
     trained = recogniser.trained
     spelling = lexicon is None and recogniser.lexicon is not None if spelling is None else spelling

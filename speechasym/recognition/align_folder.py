@@ -64,6 +64,7 @@ def align_folder(
                 for tier, count in entry["symbols"].items():
                     result.symbols[tier] = result.symbols.get(tier, 0) + count
             step()
+    result.failed, result.warned = (dict(sorted(d.items())) for d in (result.failed, result.warned))
     result.symbols = {tier: result.symbols[tier] for tier in ORDER if tier in result.symbols}
     result.write_report(key)
     return result

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from speechasym import files
+from speechasym.config import plural
 from speechasym.errors import ConfigError, DecodingError
 from speechasym.language import lexicon, ngrams, phones
 from speechasym.language.letters import SPACE, spell
@@ -260,9 +261,11 @@ def open_decoder(
     paths = (None if lexicon_file is None else Path(lexicon_file), Path(lm_file))
     decoder = Decoder(inventories, entries, lm, config, guessed=guessed, paths=paths)
     if only_lm := decoder.vocabulary.only_lm:
+        be = "is" if len(only_lm) == 1 else "are"
         log.warning(
-            f"{len(only_lm):,} words of the language model are not in the lexicon and cannot be"
-            f" recognised, such as {', '.join(only_lm[:3])}; --spelling guesses their pronunciation"
+            f"{plural(len(only_lm), 'word')} of the language model {be} not in the lexicon and"
+            f" cannot be recognised, such as {', '.join(only_lm[:3])}; --spelling guesses their"
+            " pronunciation"
         )
     return decoder
 

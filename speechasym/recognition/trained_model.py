@@ -212,6 +212,11 @@ def open_run(run: str | Path | TrainedModel | None) -> TrainedModel:
         problem, remedy = f"holds no {checkpoints.MODEL}", "Give the folder of a finished run"
         if not folder.is_dir():
             problem, remedy = "is not the folder of a run", "Give the folder that train wrote"
+            if len(folder.parts) == 1:  # perhaps meant as the name of a model
+                problem += (
+                    f", nor an installed model; installed: {', '.join(installed.installed())}"
+                )
+                remedy += ", or install a model: speechasym models --install FILE"
         elif checkpoints.exists(folder) or is_run(folder):
             problem, remedy = "holds an unfinished run", "Resume it first: train --resume"
         raise CheckpointError(folder, problem, remedy)

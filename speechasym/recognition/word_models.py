@@ -83,7 +83,7 @@ def estimate_lm(
     paths = [*([sources] if isinstance(sources, str | Path) else sources), *transcripts]
     if not paths:
         raise ConfigError("texts", "no texts to learn from", "Give texts or transcripts")
-    check_range("bits", bits, "4, or 8", 2, 8)
+    check_range("bits", bits, "a number from 2 to 8, such as 6", 2, 8)
     tests = {str(path): list(read_sentences([path])) for path in test}
     text = kneser_ney.number_words(read_sentences(paths, show_progress))
     sentences, *times = np.bincount(text.numbers + 1, minlength=1).tolist()  # -1 ends a sentence

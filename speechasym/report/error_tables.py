@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
+from speechasym.config import plural
 from speechasym.language.ngrams import UNKNOWN
 from speechasym.plots.confusion import articulation, confusion_matrix
 from speechasym.recognition.evaluation import FROM_LETTERS
@@ -210,7 +211,7 @@ def _by_phone(result: ErrorRate) -> Html:
     names = ", ".join(r.token for r in rows[:half])
     deleted = sorted(rows, key=lambda r: (-r.deletions, r.token))[:5]
     most_deleted = ", ".join(f"{r.token} {r.deletions}" for r in deleted if r.deletions)
-    text = f"Half of all errors are in {html.plural(half, 'phone')}: {names}."
+    text = f"Half of all errors are in {plural(half, 'phone')}: {names}."
     text += f" Most often deleted: {most_deleted}." if most_deleted else " None is deleted."
     columns = ["phone", *_COLUMNS]
     cells = _error_rows(rows, total)

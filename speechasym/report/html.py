@@ -81,11 +81,6 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
-def plural(count: int, noun: str) -> str:
-    """Format a count: 1 cut, 1,794 steps."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
 def enumerated(words: Sequence[str]) -> str:
     """Join words: a, b and c."""
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -26,7 +26,7 @@ MOST_UNITS = 24  # drawn of a level
 UNIT_PX = 3.5  # of the page for one of a picture of units: their names need 10 per unit
 FFT_RATE, FFT_HZ = 100.0, 8000.0  # frames per second, and highest frequency
 HOW_TO_READ = (
-    "From top to bottom: the sound; its gammatone spectrogram; the asymmetry of its tracks, "
+    "From top to bottom: the sound; its gammatone spectrogram{}; the asymmetry of its tracks, "
     "scale by scale, red where a track rises and blue where it falls; the units of each level, "
     "orange where a unit wins an event, with a tick where an event begins;"
 )
@@ -41,7 +41,7 @@ def recordings(data: ReportData) -> Html:
     """Show all recordings, one below the other."""
     if not data.recordings:
         return paragraph(f"No recordings to show. {data.problem}")
-    intro = paragraph(f"{HOW_TO_READ} and what was said and recognised. {HOW_TO_HEAR}")
+    intro = paragraph(f"{HOW_TO_READ.format('')} and what was said and recognised. {HOW_TO_HEAR}")
     signs = [joined([html.error_sign(kind), "  "]) for kind in html.SIGNS]
     items = []
     for number, item in enumerate(data.recordings):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from speechasym import files
+from speechasym.config import plural
 from speechasym.corpora import manifests
 from speechasym.errors import ConfigError
 from speechasym.plots.learning import largest, stage_title
@@ -100,8 +101,8 @@ def _extent(cuts: Iterable[Any]) -> tuple[str, set[str]]:
     for cut in cuts:
         lengths.append(cut.duration)
         speakers |= {s.speaker for s in cut.supervisions if s.speaker}
-    of = f" of {html.plural(len(speakers), 'speaker')}" if speakers else ""
-    return f"{html.plural(len(lengths), 'cut')}, {html.duration(sum(lengths))}{of}", speakers
+    of = f" of {plural(len(speakers), 'speaker')}" if speakers else ""
+    return f"{plural(len(lengths), 'cut')}, {html.duration(sum(lengths))}{of}", speakers
 
 
 def _head(data: ReportData) -> Html:
@@ -111,8 +112,8 @@ def _head(data: ReportData) -> Html:
     if data.metrics is not None:
         last = data.metrics.steps[-1]
         spent = f" in {html.duration(last['seconds'])}" if "seconds" in last else ""
-        epochs = html.plural(int(last["epoch"]) + 1, "epoch")
-        trained_for += f" for {epochs} ({html.plural(int(last['step']), 'step')}){spent}"
+        epochs = plural(int(last["epoch"]) + 1, "epoch")
+        trained_for += f" for {epochs} ({plural(int(last['step']), 'step')}){spent}"
     extent, speakers = _extent(data.cuts)
     if seen and speakers:
         both = len(seen & speakers)

@@ -23,7 +23,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from speechasym.config import check_count
+from speechasym.config import check_count, plural
 from speechasym.errors import ConfigError, ItemError
 from speechasym.feature_extraction.features_json import INDEX
 from speechasym.ops import cpu_abx
@@ -46,7 +46,7 @@ class AbxResult:
         speakers = len({item.speaker for item in items})
         short = f", {too_short} left out as shorter than a frame" if too_short else ""
         lines = [
-            f"{len(items)} tokens of {speakers} speakers{short}",
+            f"{plural(len(items), 'token')} of {plural(speakers, 'speaker')}{short}",
             f"{'ABX':<30} error   95 % interval      cells    triples",
         ]
         for name, score in self.tasks.items():

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speechasym.annotations.transcripts import Transcripts, read_transcripts
+from speechasym.config import plural
 from speechasym.errors import ScoringError
 from speechasym.language import phones
 from speechasym.language.letters import spell
@@ -90,8 +91,8 @@ class Scores:
     def __str__(self) -> str:
         first = next(iter(self.rates.values()))
         lines = [
-            f"{MEASURES[self.measure].capitalize()} error rate, {self.utterances} utterances, "
-            f"{first.speakers} speaker{'s' if first.speakers > 1 else ''}",
+            f"{MEASURES[self.measure].capitalize()} error rate, "
+            f"{plural(self.utterances, 'utterance')}, {plural(first.speakers, 'speaker')}",
             "",
             f"{'convention':<16} {'rate':>7} {'95 % interval':>16} "
             f"{'N':>7} {'S':>6} {'D':>6} {'I':>6} {'excused':>7}",

@@ -32,7 +32,7 @@ def test_lm(made, capsys, monkeypatch):
     assert set(model.words[3:]) == {"THE", "SUN", "ROSE", "SET", "OH", "IT", "RAINED", "SHONE"}
     assert rows["2-grams"].startswith(f"{model.sizes[1]}; discounts ")
     wanted = model.perplexity([["THE", "RAIN", "RAINED"]]).perplexity
-    assert f"{wanted:.1f} on {made}/dev.jsonl: 1 sentences, 3 words, 33.33% unknown" in said
+    assert f"{wanted:.1f} on {made}/dev.jsonl: 1 sentence, 3 words, 33.33% unknown" in said
 
 
 @pytest.mark.parametrize(

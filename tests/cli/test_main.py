@@ -145,7 +145,7 @@ def test_options_reach_the_features(tmp_path, capsys):
         "--high-hz", 3000, "--align",
     )  # fmt: skip
     assert code == 0 and err.splitlines()[-1].startswith("extract: 100%")
-    assert said == f"1 recording -> {out}\n1 had several channels: used 1 (--channel)\n"
+    assert said == f"1 recording -> {out}\n1 recording had several channels: used 1 (--channel)\n"
     assert json.loads((out / INDEX).read_text())["config"] == {
         "features": "gammatone", "tracks": ["level", "frequency"], "rate": 50.0,
         "sample_rate": 8000, "channel": 1, "channels": 5, "low_hz": 100.0, "high_hz": 3000.0,

@@ -151,3 +151,11 @@ def test_no_scales():
     with pytest.raises(speechasym.ConfigError, match="at least one"):
         AsymmetryConfig(bank=FilterbankConfig(sample_rate=RATE), scales=())
     assert AsymmetryConfig(bank=FilterbankConfig(sample_rate=RATE), scales=(Scale(5, 1, 1, 1),))
+
+
+def test_unknown_options_are_named_with_the_known_ones():
+    says = r"foo: is not an option of mfcc features\. Known options: .*rate"
+    with pytest.raises(speechasym.ConfigError, match=says):
+        sets.features(np.zeros(100), 16000, features="mfcc", foo=3)
+    with pytest.raises(speechasym.ConfigError, match=r"chanels: .* Did you mean channels\?"):
+        sets.features(np.zeros(100), 16000, chanels=3)

@@ -254,7 +254,7 @@ def test_words_without_pronunciation_are_told_or_guessed(toy, files, tmp_path, c
     cuts = toy / "test_cuts.jsonl.gz"
     words = ("--lexicon", fewer, "--lm", files["lm"])
     code, said, _ = called(capsys, "evaluate", toy / "run", "--cuts", cuts, *words)
-    assert code == 0 and "1 words of the language model are not in the lexicon" in caplog.text
+    assert code == 0 and "1 word of the language model is not in the lexicon" in caplog.text
     assert "such as A; --spelling" in caplog.text and "lexicon 0.00%" not in said
     caplog.clear()
     code, said, _ = called(capsys, "evaluate", toy / "run", "--cuts", cuts, *words, "--spelling")

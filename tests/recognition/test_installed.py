@@ -87,3 +87,5 @@ def test_size_and_run(folder):
         Recogniser("some", size="tiny")
     with pytest.raises(ConfigError, match="'large' is not installed; installed: tiny"):
         Recogniser(size="large")
+    with pytest.raises(CheckpointError, match=r"large: .*; installed: tiny\. .* models --install"):
+        Recogniser("large")

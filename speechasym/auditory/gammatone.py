@@ -222,7 +222,7 @@ def flat_rows(x: Tensor) -> Tensor:
         problem = f"must be floating-point samples (..., T), got {x.dtype} {tuple(x.shape)}"
         remedy = "Scale integers to full scale 1: x = x.float() / 32768 for 16 bits"
         raise ConfigError("x", problem, remedy)
-    flat = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+    flat = x[None] if x.ndim == 1 else x.flatten(0, -2)
     return flat if x.dtype == torch.float64 else flat.float()
 
 

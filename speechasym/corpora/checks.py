@@ -18,6 +18,7 @@ from speechasym.corpora.manifests import Sets, Utterance
 from speechasym.corpora.report import Problems
 from speechasym.errors import AudioError, CorpusError
 
+FLOATS = ("FLOAT", "DOUBLE")  # encodings whose samples may be NaN or infinite
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".7z", ".rar", ".iso")
 
 
@@ -87,7 +88,10 @@ def usable_frames(path: Path, place: str, sample_rate: int, problems: Problems) 
 
 
 def usable_header(path: Path, place: str, problems: Problems) -> reading.AudioInfo | None:
-    """Return a recording's header, or None if it cannot be used; see `usable_frames`."""
+    """Return a recording's header, or None if it cannot be used; see `usable_frames`.
+
+    Samples are read only where they are floating-point numbers, which may be NaN or infinite.
+    """
     try:
         str(path).encode()
         info = reading.info(path)
@@ -102,6 +106,14 @@ def usable_header(path: Path, place: str, problems: Problems) -> reading.AudioIn
     if not info.frames:
         problems.add("error", "audio without samples", place, "0 samples")
         return None
+    if info.subtype in FLOATS:
+        try:
+            for _ in reading.blocks(path):
+                pass
+        except AudioError as error:
+            kind = "samples that are not finite" if "finite" in error.args[1] else ""
+            problems.add("error", kind or "audio that cannot be read", place, error.args[1])
+            return None
     return info
 
 

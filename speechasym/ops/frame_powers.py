@@ -38,22 +38,23 @@ def frame_powers(
         chunks = x.index_select(1, whole).reshape(batch, count, chunk)
 
         def linear(matrix: Tensor) -> Tensor:  # one product for all channels
-            out = chunks @ matrix.transpose(0, 1).reshape(chunk, -1)
+            # of each signal: `@` would join batch and time, which a graph of any time cannot
+            out = chunks.bmm(matrix.transpose(0, 1).reshape(chunk, -1).expand(batch, -1, -1))
             return out.unflatten(2, (channels, -1)).permute(2, 0, 1, 3).contiguous()
     else:
         shifted = [x.index_select(1, whole + first) for first in offset]
         chunks = torch.stack(shifted).reshape(channels, batch, count, chunk)
 
         def linear(matrix: Tensor) -> Tensor:
-            return chunks @ matrix[:, None]
+            return _times(chunks, matrix)
 
     # stages before each chunk: sums over ever more chunks before it, twice as many at each step
     states = _delayed(linear(cascade.to_stages), 1)  # (C, B, M, 2 N)
     power, reach = cascade.step, 1
     while reach * chunk < ring:
-        states = states + _delayed(states, reach) @ power[:, None]
+        states = states + _times(_delayed(states, reach), power)
         power, reach = power @ power, 2 * reach
-    z = linear(cascade.x_to_z) + states @ cascade.stages_to_z[:, None]
+    z = linear(cascade.x_to_z) + _times(states, cascade.stages_to_z)
     power = z.square().sum(3).reshape(channels, batch, frames, hop // chunk).sum(3) / hop
     return power.transpose(0, 1)
 
@@ -61,3 +62,9 @@ def frame_powers(
 def _delayed(states: Tensor, count: int) -> Tensor:
     """Return states (C, B, M, N) `count` chunks later, zeros before."""
     return pad(states, (0, 0, count, 0))[:, :, : states.shape[2]]
+
+
+def _times(x: Tensor, matrix: Tensor) -> Tensor:
+    """Multiply x (C, B, M, K) by a matrix (C, K, L) of each channel."""
+    one = isinstance(x.shape[1], int) and x.shape[1] == 1  # of any size is a torch.SymInt
+    return x[:, 0].bmm(matrix)[:, None] if one else x @ matrix[:, None]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from helpers import contents, tone
 
 from speechasym import prepare
@@ -174,6 +175,28 @@ def test_one_report_of_everything_found(folder, tmp_path, capsys):
     texts = utterances(prepared)
     assert texts["ben/latin"] == "NAIVE CAFE" and texts["ben/wide"] == "WIDE TEXT"
     assert texts["ben/take_1"] == "YOUR DARK SUIT BEN"  # the text beside the broken TextGrid
+
+
+@pytest.mark.parametrize("subtype", ["FLOAT", "DOUBLE"])
+def test_samples_that_are_not_finite(folder, tmp_path, subtype, monkeypatch):
+    from speechasym.audio import reading
+
+    for number, bad in enumerate((np.nan, np.inf, 0.0)):
+        x = np.full(32000, 0.01 * number)
+        x[20000] = bad
+        soundfile.write(folder / "ben" / f"{number}.wav", x, 16000, subtype)
+        say(folder / "ben" / f"{number}.txt", f"bad {'nan inf zero'.split()[number]}")
+    scanned, blocks = [], reading.blocks
+    monkeypatch.setattr(reading, "blocks", lambda path: scanned.append(path.name) or blocks(path))
+    prepared = prepare("folder", folder, tmp_path / "out", keep_duplicates=True)
+    assert sorted(scanned) == ["0.wav", "1.wav", "2.wav"]  # integers cannot be NaN
+    kinds = prepared.corpus.report.kinds("error")
+    details = {problem.place: problem.detail for problem in kinds["samples that are not finite"]}
+    assert details == {
+        f"ben/{number}.wav": f"sample 20000 (at 1.250000 s) must be finite, got {value}"
+        for number, value in enumerate(("nan", "inf"))
+    }
+    assert "ben/2" in utterances(prepared) and "ben/0" not in utterances(prepared)
 
 
 def test_tables(folder, tmp_path):

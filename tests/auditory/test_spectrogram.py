@@ -99,3 +99,25 @@ def test_onnx(tmp_path, caplog):
     for x in (X[0], X[0, :1, :1600], speech):
         (level,) = session.run(None, {"x": x.numpy()})
         np.testing.assert_allclose(level, front(x.double()), rtol=1e-6, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("dynamic", ["fixed", "time", "batch and time"])
+def test_torch_export(dynamic):
+    """The program of one signal, or of any batch, takes any time from 1024 samples on."""
+    front = speechasym.GammatoneSpectrogram(RATE, channels=2, low_hz=1000)
+    time = torch.export.Dim("time", min=1024)
+    shapes = {
+        "fixed": None, "time": ({1: time},),
+        "batch and time": ({0: torch.export.Dim("batch"), 1: time},),
+    }  # fmt: skip
+    batch = 2 if dynamic == "batch and time" else 1
+    args = (torch.zeros(batch, 1612),)
+    program = torch.export.export(front.eval(), args, dynamic_shapes=shapes[dynamic])
+    rng = np.random.default_rng(0)
+    for size in (1612,) if dynamic == "fixed" else (1024, 1679, 1680, 9001):
+        rows = 3 if dynamic == "batch and time" else 1
+        x = torch.from_numpy(rng.normal(0, 0.1, (rows, size)).astype(np.float32))
+        level = program.module()(x)
+        # the module in float32 is itself less exact
+        np.testing.assert_allclose(level, front(x.double()), rtol=0, atol=1e-5)

@@ -7,6 +7,7 @@ import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from speechasym import files
 from speechasym.annotations.ctm import write_ctm
@@ -25,6 +26,7 @@ LINE = 42  # characters of a subtitle, as broadcasters have it
 SUBTITLE_S, PAUSE_S = 6.0, 0.5  # a subtitle lasts at most so long, and ends at such a pause
 
 Tiers = Mapping[str, Sequence[Interval]]
+Confidences = Mapping[str, Sequence[float]]
 
 
 def paths_of(stem: Path, formats: Iterable[str]) -> list[Path]:
@@ -34,8 +36,9 @@ def paths_of(stem: Path, formats: Iterable[str]) -> list[Path]:
 
 
 def write_tiers(
-    stem: Path, tiers: Tiers, seconds: float, formats: Iterable[str], name: str, speaker: str = ""
-) -> list[Path]:
+    stem: Path, tiers: Tiers, seconds: float, formats: Iterable[str], name: str, speaker: str = "",
+    about: Mapping[str, Any] | None = None, confidences: Confidences | None = None,
+) -> list[Path]:  # fmt: skip
     """Write tiers in each format; return the files.
 
     Tiers of several speakers are called `SPEAKER - words`. A CTM has the words or phones of all of
@@ -46,6 +49,8 @@ def write_tiers(
         seconds: duration of the recording.
         name: of the recording, in CTM.
         speaker: of tiers without a speaker in their name, in CSV.
+        about: what JSON says of the recording besides.
+        confidences: {tier: of each interval, 0 to 1}, a column of CSV and a fourth entry in JSON.
 
     Raises:
         AnnotationError: see `write_textgrid` and `write_ctm`.
@@ -61,13 +66,17 @@ def write_tiers(
                 continue
             write_ctm(path, {name: rows})
         elif path.suffix == ".csv":
-            _write(path, _csv(tiers, speaker))
+            _write(path, _csv(tiers, speaker, confidences))
         elif path.suffix == ".json":
             entries = {
-                tier: {"type": "interval", "entries": [[a, b, label] for a, b, label in rows]}
+                tier: {"type": "interval", "entries": [[*row] for row in rows]}
                 for tier, rows in tiers.items()
             }
-            files.write_json(path, {"start": 0.0, "end": seconds, "tiers": entries})
+            for tier, values in (confidences or {}).items():
+                for entry, value in zip(entries[tier]["entries"], values, strict=True):
+                    entry.append(round(value, 3))
+            content = {"start": 0.0, "end": seconds, **(about or {}), "tiers": entries}
+            files.write_json(path, content)
         else:
             _write(path, subtitles(words))
         written.append(path)
@@ -79,14 +88,18 @@ def _of_kind(tiers: Tiers, kind: str) -> list[Interval]:
     return sorted(i for row in rows for i in row if i.label)
 
 
-def _csv(tiers: Tiers, speaker: str) -> str:
+def _csv(tiers: Tiers, speaker: str, confidences: Confidences | None) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    writer.writerow(COLUMNS if confidences is None else (*COLUMNS, "Confidence"))
     for name, intervals in tiers.items():
         other, _, kind = name.rpartition(" - ")
-        for start, end, label in intervals:
-            writer.writerow((f"{start:.4f}", f"{end:.4f}", label, kind, other or speaker))
+        known = (confidences or {}).get(name)
+        for number, (start, end, label) in enumerate(intervals):
+            row = [f"{start:.4f}", f"{end:.4f}", label, kind, other or speaker]
+            if confidences is not None:
+                row.append("" if known is None else f"{known[number]:.3f}")
+            writer.writerow(row)
     return text.getvalue()
 
 

@@ -150,6 +150,8 @@ def _print_one(result: Any, formats: Sequence[str]) -> int:
     print(f"{counts}; times of words by {result.heads[name]}, mean log posterior {score:.2f}")
     if result.guessed:
         print(f"Words guessed from the spelling: {_guessed(result)}")
+    for warning in result.warned.values():
+        warn(warning)
     for path in paths_of(result.folder / name, formats):
         if path.exists():
             print(path)

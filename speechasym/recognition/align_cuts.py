@@ -28,7 +28,7 @@ from speechasym.recognition.pronounced_words import pronouncer
 from speechasym.recognition.recogniser import Recogniser, recogniser_of
 from speechasym.recognition.trained_model import TrainedModel
 
-FORMAT = 1  # of the log
+FORMAT = 2  # of the log
 
 
 def align_cuts(
@@ -48,8 +48,12 @@ def align_cuts(
 
     - Of a recording and its text it writes STEM.TextGrid.
     - Of a folder of recordings with texts beside them, or a table, as `prepare folder` reads them,
-      it writes NAME.TextGrid for each recording, in the tree of the folder, and report.json.
-    - Of a manifest of cuts it writes a TextGrid for each, phones.ctm, words.ctm and report.json.
+      it writes NAME.TextGrid for each recording, in the tree of the folder, report.json and
+      scores.csv.
+    - Of a manifest of cuts it writes a TextGrid for each, phones.ctm, words.ctm, report.json and
+      scores.csv.
+
+    Texts that do not fit what is said are aligned, but named in `warned` of the result.
 
     What cannot be aligned is listed in the report, and the others continue. Called again with the
     same run, recordings and options, it keeps what is done and retries what failed. In a folder, a
@@ -115,11 +119,17 @@ def align_cuts(
         stem = out / Path(cuts).stem
         with files.replacing(*paths_of(stem, formats), overwrite=overwrite):
             one, words = aligned(recogniser.samples(cuts), str(cuts), text)
-            write_tiers(stem, one.tiers, one.seconds, formats, "_".join(stem.name.split()))
+            about: dict[str, Any] = {"score": round(one.score, 4)}
+            about |= {"misfit": one.fit.misfit} if one.fit else {}
+            write_tiers(
+                stem, one.tiers, one.seconds, formats, "_".join(stem.name.split()), about=about
+            )
         name, counts = stem.name, {tier: len(intervals) for tier, intervals in one.tiers.items()}
         return AlignedCuts(
             folder=out, scores={name: one.score}, heads={name: one.head}, symbols=counts,
             guessed={name: words} if words else {},
+            misfits={name: one.fit.misfit} if one.fit else {},
+            warned={name: says} if one.fit and (says := one.fit.warning(str(cuts))) else {},
         )  # fmt: skip
     checksum = None if lexicon is None else files.sha256(Path(lexicon))
     key = {
@@ -152,6 +162,7 @@ def align_cuts(
                     score, late = round(one.score, 4), deviations(trained, one, cut)
                     entry = {"id": cut.id, "score": score, "by": one.head, "late": late}
                     entry |= {"guessed": words} if words else {}
+                    entry |= {"fit": one.fit} if one.fit else {}
                     log.write(entry)
                     log.entries[cut.id] = entry
                 else:
@@ -167,6 +178,7 @@ def align_cuts(
                 result.scores[cut.id], result.heads[cut.id] = entry["score"], entry["by"]
                 if words := entry.get("guessed", []):
                     result.guessed[cut.id] = words
+                result.add_fit(cut.id, entry.get("fit"))
                 for tier, late in entry["late"].items():
                     result.late.setdefault(tier, []).extend(late)
                 for tier, intervals in tiers.items():

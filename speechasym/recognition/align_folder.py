@@ -17,6 +17,7 @@ from speechasym.progress import progress
 from speechasym.recognition.alignment import Alignment
 from speechasym.recognition.alignment_results import LOG, AlignedCuts, AlignmentLog, path_below
 from speechasym.recognition.recogniser import Recogniser
+from speechasym.recognition.text_fit import joined
 
 Aligned = Callable[[Any, str, str], tuple[Alignment, list[str]]]  # samples, name, text
 ORDER = ("phones", "words", "letters")
@@ -61,6 +62,7 @@ def align_folder(
                 result.scores[name], result.heads[name] = entry["score"], entry["by"]
                 if entry["guessed"]:
                     result.guessed[name] = entry["guessed"]
+                result.add_fit(name, entry.get("fit"))
                 for tier, count in entry["symbols"].items():
                     result.symbols[tier] = result.symbols.get(tier, 0) + count
             step()
@@ -106,7 +108,7 @@ def _align_recording(
     several = len({part.speaker for part in parts}) > 1
     tiers: dict[str, list[Interval]] = defaultdict(list)
     entry: dict[str, Any] = {"id": name, "inputs": inputs, "guessed": []}
-    scores = []
+    scores, fits = [], []
     for part in parts:
         start = part.start / part.sample_rate
         first, last = (round(s * rate) for s in (start, start + part.seconds))
@@ -114,6 +116,8 @@ def _align_recording(
         entry["guessed"] += words
         entry["by"] = one.head
         scores.append(one.score)
+        if one.fit is not None:
+            fits.append(one.fit.later(start))
         for kind, intervals in one.tiers.items():
             tier = f"{part.speaker} - {kind}" if several else kind
             tiers[tier] += [Interval(a + start, b + start, label) for a, b, label in intervals]
@@ -122,17 +126,20 @@ def _align_recording(
     timed = {
         tier: [Interval(a, min(b, seconds), c) for a, b, c in sorted(tiers[tier])] for tier in order
     }
-    written = write_tiers(stem, timed, seconds, all_formats, name, parts[0].speaker)
+    score, fit = round(sum(scores) / len(scores), 4), joined(fits, seconds)
+    about: dict[str, Any] = {"score": score}
+    about |= {"misfit": fit.misfit} if fit else {}
+    written = write_tiers(stem, timed, seconds, all_formats, name, parts[0].speaker, about)
     sums = {path.name: files.sha256(path) for path in written}
     symbols: dict[str, int] = defaultdict(int)
     for tier, intervals in timed.items():
         symbols[tier.rpartition(" - ")[2]] += len(intervals)
     entry |= {
-        "score": round(sum(scores) / len(scores), 4),
+        "score": score, "fit": fit,
         "symbols": symbols,
         # None: a file that the recording does not have, such as phones if it is aligned by letters
         "outputs": {target.name: sums.get(target.name) for target in targets},
-    }
+    }  # fmt: skip
     log.write(entry)
     log.entries[name] = entry
     return entry | {"kept": 0}

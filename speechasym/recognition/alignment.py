@@ -33,6 +33,7 @@ from speechasym.language.letters import SPACE, spell
 from speechasym.levels import ctc
 from speechasym.recognition import pronounced_words
 from speechasym.recognition.pronounced_words import Pronounce, Word
+from speechasym.recognition.text_fit import TextFit, text_fit
 from speechasym.recognition.trained_model import TrainedModel, step_frames
 from speechasym.training import cut_features, labels
 
@@ -62,6 +63,7 @@ class Alignment(NamedTuple):
     tiers: dict[str, list[Interval]]  # phones, words, letters, as far as they are known
     score: float  # mean log posterior of the symbols at their best steps: near 0 is certain
     head: str  # phones or letters: whichever gave the times of the words
+    fit: TextFit | None = None  # of the text to the sound, if its phones are aligned
 
 
 def align(
@@ -120,7 +122,7 @@ def align(
     shifted = _shifted_posteriors(trained, rows, heads)
     level = levels_of(x, config.sample_rate)
     tiers: dict[str, list[Interval]] = {}
-    score = 0.0
+    score, fit = 0.0, None
     for which in heads:
         inventory, posteriors = trained.inventories[which], shifted[which]
         if which == "phones":
@@ -131,23 +133,27 @@ def align(
             symbols = spell(texts)
             numbers = np.cumsum([symbol == SPACE for symbol in symbols]).tolist()
         try:
-            points, mean = _points(posteriors, inventory, symbols, name)
+            points, mean, spans = _points(posteriors, inventory, symbols, name)
         except AlignmentError:
             if which == main:
                 raise
             continue  # letters are optional: too few steps for them are not an error
         heard = points / config.rate - trained.delay + LEVEL_DELAY_S
         points = np.clip(heard * LEVEL_RATE, 0, len(level))
-        spans = boundaries(level, points, numbers, LEVEL_RATE)
-        limited = np.minimum(np.array(spans) / LEVEL_RATE, seconds).tolist()
+        edges = np.array(boundaries(level, points, numbers, LEVEL_RATE)) / LEVEL_RATE
+        limited = np.minimum(edges, seconds).tolist()
         timed = [Interval(a, b, s) for (a, b), s in zip(limited, symbols, strict=True)]
         tiers[which] = [i for i in timed if i.label != SPACE]
+        if which == "phones":
+            row = labels.encode(symbols, labels.classes(inventory))
+            fit = text_fit(posteriors[0][0].numpy(), spans, row, seconds)
         if which == main:
             score = mean
             texts_by_number = [word.text for word in known_words] if main == "phones" else texts
             tiers["words"] = _words_around(timed, numbers, texts_by_number)
     order = ("phones", "words", "letters")
-    return Alignment(seconds, {tier: tiers[tier] for tier in order if tier in tiers}, score, main)
+    known = {tier: tiers[tier] for tier in order if tier in tiers}
+    return Alignment(seconds, known, score, main, fit)
 
 
 def _head_for(
@@ -213,8 +219,10 @@ def _likeliest_pronunciations(
 
 def _points(
     shifted: Sequence[_Steps], inventory: Sequence[str], symbols: Sequence[str], name: str
-) -> tuple[NDArray[np.float64], float]:
-    """Mean point of each symbol (L,) in frames, and mean log posterior at their best steps."""
+) -> tuple[NDArray[np.float64], float, list[tuple[int, int]]]:
+    """Mean point of each symbol (L,) in frames, mean log posterior at their best steps, and their
+    steps without a shift.
+    """
     row = labels.encode(symbols, labels.classes(inventory))
     needed, steps = ctc.steps_needed(row), len(shifted[0][0])
     if needed > steps:
@@ -223,19 +231,20 @@ def _points(
     if steps * len(row) > MOST:
         problem = f"{len(row)} symbols in {steps} steps are too many at once"
         raise AlignmentError(name, problem, "Cut it at pauses")
-    points, scores = [], []
+    points, scores, spans = [], [], []
     for log_probs, centre in shifted:
         if needed > len(log_probs):
             continue  # a shifted one may have a step less
         values = log_probs.exp().numpy()
         point, score = np.empty(len(row)), 0.0
-        for number, (a, b) in enumerate(ctc.align(log_probs, row)):
+        spans.append(ctc.align(log_probs, row))
+        for number, (a, b) in enumerate(spans[-1]):
             weight = values[a:b, row[number]].astype(np.float64) + 1e-9
             point[number] = (weight * centre[a:b]).sum() / weight.sum()
             score += float(np.log(weight.max()))
         points.append(point)
         scores.append(score / len(row))
-    return np.mean(points, 0), float(np.mean(scores))
+    return np.mean(points, 0), float(np.mean(scores)), spans[0]
 
 
 def levels_of(x: NDArray[np.float32], sample_rate: int) -> NDArray[np.float32]:

@@ -1,7 +1,9 @@
 """A folder of alignments: what was aligned, and the log that an interrupted call resumes by."""
 
+import csv
+import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,9 +12,11 @@ import numpy as np
 
 from speechasym import files
 from speechasym.errors import AlignmentError, ConfigError, OutputError
+from speechasym.recognition.text_fit import TextFit
 
 LOG = "alignments.jsonl"
 REPORT = "report.json"
+SCORES = "scores.csv"
 LIMITS = (0.02, 0.05, 0.1)  # s
 
 
@@ -22,6 +26,7 @@ class AlignedCuts:
 
     folder: Path
     scores: dict[str, float] = field(default_factory=dict)  # {cut: mean log posterior}
+    misfits: dict[str, float] = field(default_factory=dict)  # {cut: see `text_fit`}, by phones
     heads: dict[str, str] = field(default_factory=dict)  # {cut: head that gave times of words}
     failed: dict[str, str] = field(default_factory=dict)  # {cut: why}
     kept: int = 0  # from an earlier call
@@ -36,6 +41,14 @@ class AlignedCuts:
         """Mean over cuts; None if there are none."""
         return sum(self.scores.values()) / len(self.scores) if self.scores else None
 
+    def add_fit(self, name: str, fit: Sequence[Any] | None) -> None:
+        """Add how well the text of a recording fits, and a warning if it does not."""
+        if fit is not None:
+            fit = TextFit(*fit)
+            self.misfits[name] = fit.misfit
+            if says := fit.warning(name):
+                self.warned[name] = says
+
     def within(self) -> dict[str, dict[str, float]]:
         """{tier: {boundaries, median_s, and the share within each limit}}, against the cuts'."""
         result = {}
@@ -47,10 +60,18 @@ class AlignedCuts:
         return result
 
     def write_report(self, key: Mapping[str, Any]) -> None:
-        """Write report.json, with what the alignments depend on."""
+        """Write report.json, with what the alignments depend on, and scores.csv."""
         content = asdict(self) | {"boundaries": self.within(), "folder": str(self.folder), **key}
         del content["late"]
         files.write_json(self.folder / REPORT, content | {"mean_score": self.mean_score})
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(("Name", "Score", "Misfit", "Head", "Warning"))
+        for name, score in self.scores.items():
+            row = (score, self.misfits.get(name, ""), self.heads[name], self.warned.get(name, ""))
+            writer.writerow((name, *row))
+        with files.atomic(self.folder / SCORES) as file:
+            file.write(text.getvalue().encode())
 
 
 def path_below(out: Path, name: str) -> Path:

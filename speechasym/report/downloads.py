@@ -3,6 +3,7 @@
 import base64
 import io
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,9 @@ from speechasym.report.listening import flac
 
 PANELS = ("waveform", "gammatone", "spectrogram")
 ABOUT = (
-    "Times of labels are those of the whole recording. Arrays: level_db (dB re full-scale sine) and"
+    "Times of labels are those of the whole recording. labels.csv and labels.json have a confidence"
+    " of what is recognised, from 0 to 1 (the probability that it is correct, if the model has a"
+    " calibration; else a mean posterior). Arrays: level_db (dB re full-scale sine) and"
     " asymmetry of amplitude by scale over times (s on this page) and frequencies (Hz); units by"
     " step of each level, and the frames of the steps."
 )
@@ -27,13 +30,14 @@ ABOUT = (
 
 def downloads(
     path: Path, recording: RecognisedRecording, start: float, total: float, tiers: str | None,
-    channel: str | int,
+    channel: str | int, confidences: Mapping[str, Sequence[float]],
 ) -> Html:  # fmt: skip
     """Return links that save figures and data of a recording.
 
     Args:
         start, total: where its part begins in the file, and the duration of the file, in s.
         tiers, channel: see `plot`.
+        confidences: {head: of each recognised symbol, 0 to 1}.
     """
     contents: dict[str, bytes] = {}
     for name, what, dpi, endings in (
@@ -48,7 +52,10 @@ def downloads(
     with tempfile.TemporaryDirectory() as folder:
         later = _in_the_file(recording, start, total)
         formats = ("textgrid", "csv", "json")
-        for written in write_tiers(Path(folder) / "x", later, total, formats, path.stem):
+        known = {_tier(head): values for head, values in confidences.items()}
+        for written in write_tiers(
+            Path(folder) / "x", later, total, formats, path.stem, confidences=known
+        ):
             contents[f"labels{written.suffix}"] = written.read_bytes()
     contents["arrays.npz"] = _npz(recording)
     links = [
@@ -66,7 +73,7 @@ def _in_the_file(
     recording: RecognisedRecording, start: float, total: float
 ) -> dict[str, list[Interval]]:
     """Return the tiers by hand and as recognised, at their times in the file."""
-    named = {f"{head} recognised": rows for head, rows in recording.recognised.items()}
+    named = {_tier(head): rows for head, rows in recording.recognised.items()}
     tiers: dict[str, list[Interval]] = {}
     for name, rows in (recording.reference | named).items():
         end, tiers[name] = 0.0, []
@@ -74,6 +81,10 @@ def _in_the_file(
             first, end = max(end, min(total, start + a)), max(end, min(total, start + b))
             tiers[name].append(Interval(first, end, label))
     return tiers
+
+
+def _tier(head: str) -> str:
+    return f"{head} recognised"
 
 
 def _npz(recording: RecognisedRecording) -> bytes:

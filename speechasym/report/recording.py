@@ -92,7 +92,11 @@ def write_recording_report(
     what = HOW_TO_READ.format(", and its Fourier spectrogram, over evenly spaced frequencies")
     intro = paragraph(f"{what} then symbols, by hand and as recognised. {HOW_TO_HEAR}")
     beside = None if textgrid is None else str(textgrid)
-    links = downloads(path, whole, part.start, part.total, beside, chosen)
+    confidences = {
+        head: [i.confidence for i in transcript.symbols[head] if i.label.strip()]
+        for head in recognised
+    }
+    links = downloads(path, whole, part.start, part.total, beside, chosen, confidences)
     listen = joined([intro, tag("article", *scene, class_="hear")])
     sections = [
         ("listen", "From the sound to the words", listen),

@@ -185,7 +185,7 @@ def test_samples_that_are_not_finite(folder, tmp_path, subtype, monkeypatch):
         x = np.full(32000, 0.01 * number)
         x[20000] = bad
         soundfile.write(folder / "ben" / f"{number}.wav", x, 16000, subtype)
-        say(folder / "ben" / f"{number}.txt", f"bad {'nan inf zero'.split()[number]}")
+        say(folder / "ben" / f"{number}.txt", f"bad {['nan', 'inf', 'zero'][number]}")
     scanned, blocks = [], reading.blocks
     monkeypatch.setattr(reading, "blocks", lambda path: scanned.append(path.name) or blocks(path))
     prepared = prepare("folder", folder, tmp_path / "out", keep_duplicates=True)

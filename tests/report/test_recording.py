@@ -62,7 +62,13 @@ def test_page(toy, tmp_path):
     assert np.allclose([i.start for i in kept], [i.start for i in rows], atol=1e-3)
     table = list(csv.DictReader(io.StringIO(files["mine-labels.csv"].decode())))
     assert table and min(float(row["Begin"]) for row in table) >= 1
-    assert "mine" in json.loads(files["mine-labels.json"])["tiers"]
+    phones = [row for row in table if row["Type"] == "phones recognised"]
+    assert phones and all(0 < float(row["Confidence"]) <= 1 for row in phones)
+    assert {row["Confidence"] for row in table if row["Type"] == "mine"} == {""}
+    tiers = json.loads(files["mine-labels.json"])["tiers"]
+    assert all(len(entry) == 3 for entry in tiers["mine"]["entries"])
+    entries = tiers["phones recognised"]["entries"]
+    assert [f"{value:.3f}" for *_, value in entries] == [row["Confidence"] for row in phones]
     arrays = np.load(io.BytesIO(files["mine-arrays.npz"]))
     assert arrays["level_db"].shape == (64, len(arrays["times"]))
     assert arrays["asymmetry"].shape[0] == 4 and "units_0" in arrays

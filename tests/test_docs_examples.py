@@ -1,0 +1,110 @@
+"""Examples in docs run as written, on recordings of `data/` in a folder of their own.
+
+- Python blocks run page by page, in order; `speechasym`, `torch`, `nn`, `np` and samples `x` are
+  known. A block after `<!-- not run by the tests: WHY -->` does not.
+- Lines `speechasym ...` run, unless they name a run, or cuts of a corpus. All lines are parsed by
+  `test_readme.py`.
+"""
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from helpers import ROOT
+
+import speechasym
+from speechasym.annotations.intervals import Interval
+from speechasym.annotations.textgrid import write_textgrid
+from speechasym.cli.main import main
+
+NOT_RUN = re.compile(r"<!-- not run by the tests: (needs|trains) [\w ]+ -->")
+NEEDS_MORE = re.compile(r"\bruns?\b|RUN|_cuts\.jsonl|\bout/|\bbooks\b|--live|^speechasym train|DIR")
+TEXTS = dict(
+    line.split(" ", 1) for line in (ROOT / "data" / "transcripts.txt").read_text().splitlines()
+)
+
+
+def fenced(text: str) -> list[tuple[str, str, str]]:
+    """Return the line before each block, its language, and what is in it."""
+    blocks, before, kind, inside = [], "", None, []
+    for line in text.splitlines(keepends=True):
+        if line.startswith("```"):
+            if kind is None:
+                kind, inside = line[3:].strip(), []
+            else:
+                blocks.append((before, kind, "".join(inside)))
+                kind, before = None, ""
+        elif kind is not None:
+            inside.append(line)
+        elif line.strip():
+            before = line.strip()
+    return blocks
+
+
+def examples(page: Path) -> tuple[list[str], list[str]]:
+    """Return the Python blocks, and the shell lines, that can run here."""
+    blocks, lines = [], []
+    for before, kind, body in fenced(page.read_text()):
+        if "not run" in before:
+            assert NOT_RUN.fullmatch(before), before
+        elif kind == "python":
+            blocks.append(body)
+        elif kind in ("", "sh"):
+            every = re.findall(r"^speechasym .+$", body.replace("\\\n", " "), re.M)
+            lines += [line for line in every if not NEEDS_MORE.search(line.split("#")[0])]
+    return blocks, lines
+
+
+PAGES = {page.name: examples(page) for page in sorted((ROOT / "docs").glob("*.md"))}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Recordings under the names that the pages use."""
+    root = tmp_path_factory.mktemp("docs")
+    data, said = ROOT / "data", TEXTS["librivox-austen-0880"]
+    samples, rate = speechasym.load(data / "librivox-austen-0880.flac")
+    for name in ("talk.flac", "talk.wav", "speech.wav", "talks/one.flac", "interviews/a.wav"):
+        (root / name).parent.mkdir(exist_ok=True)
+        soundfile.write(root / name, samples, rate)
+    shutil.copy(data / "goforward.wav", root / "interviews" / "b.wav")
+    (root / "talk.txt").write_text(said)
+    write_textgrid(root / "speech.TextGrid", {"words": [Interval(0.1, 2.0, said)]}, 2.8)
+    own = root / "recordings"
+    for name, source in (("anna/take1", "cards-001"), ("ben/take1", "goforward")):
+        (own / name).parent.mkdir(parents=True)
+        shutil.copy(data / f"{source}.wav", own / f"{name}.wav")
+        (own / f"{name}.txt").write_text(TEXTS[source])
+    rows = [f"{name}/take1.wav,{TEXTS[text]}" for name, text in
+            (("anna", "cards-001"), ("ben", "goforward"))]  # fmt: skip
+    (own / "list.csv").write_text("\n".join(["path,text", *rows]) + "\n")
+    speechasym.extract([root / "speech.wav"], root / "features", format="csv")
+    return root
+
+
+@pytest.mark.parametrize("page", [name for name, (blocks, _) in PAGES.items() if blocks])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_python(page, folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    x = np.random.default_rng(0).normal(0, 0.1, 16000).astype(np.float32)
+    names = {"speechasym": speechasym, "torch": torch, "nn": torch.nn, "np": np, "x": x}
+    for block in PAGES[page][0]:
+        exec(compile(block, page, "exec"), names)
+
+
+@pytest.mark.parametrize("page", [name for name, (_, lines) in PAGES.items() if lines])
+def test_commands(page, folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    out = 0
+    for line in PAGES[page][1]:
+        words = shlex.split(line, comments=True)[1:]
+        if "--out" in words and "." not in words[words.index("--out") + 1]:
+            words[words.index("--out") + 1] += f"-{page}-{(out := out + 1)}"
+        words = [str(p) for w in words for p in (sorted(folder.glob(w)) if "*" in w else [w])]
+        code = main(words)
+        assert code == 0, f"{line}\n{capsys.readouterr().err}"

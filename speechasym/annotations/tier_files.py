@@ -68,14 +68,13 @@ def write_tiers(
         elif path.suffix == ".csv":
             _write(path, _csv(tiers, speaker, confidences))
         elif path.suffix == ".json":
-            entries = {
-                tier: {"type": "interval", "entries": [[*row] for row in rows]}
-                for tier, rows in tiers.items()
-            }
+            entries: dict[str, list[list[Any]]]
+            entries = {tier: [[*row] for row in rows] for tier, rows in tiers.items()}
             for tier, values in (confidences or {}).items():
-                for entry, value in zip(entries[tier]["entries"], values, strict=True):
+                for entry, value in zip(entries[tier], values, strict=True):
                     entry.append(round(value, 3))
-            content = {"start": 0.0, "end": seconds, **(about or {}), "tiers": entries}
+            table = {name: {"type": "interval", "entries": rows} for name, rows in entries.items()}
+            content = {"start": 0.0, "end": seconds, **(about or {}), "tiers": table}
             files.write_json(path, content)
         else:
             _write(path, subtitles(words))

@@ -1,5 +1,6 @@
 """`write_recording_report`: a recording of one's own, as an HTML page to look at and hear."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -24,6 +25,7 @@ from speechasym.report.html import Html, joined, paragraph, tag
 from speechasym.report.listening import HOW_TO_HEAR, HOW_TO_READ, recording_scene
 from speechasym.report.tiers import plain_rows
 
+LEAD = 240  # characters of the transcription at the top
 USUAL_S, LONGEST_S = 60.0, 120.0  # shown by default, and at most
 ORDER = (BY_LEXICON, "words", "letters", "phones")  # of the rows
 
@@ -161,7 +163,7 @@ def _by_hand(
 
 
 def _head(part: Part, transcript: Transcript, problem: str) -> Html:
-    text = transcript.text
+    text = textwrap.shorten(transcript.text, LEAD, placeholder=" \u2026")  # all of it is below
     said = f"\u201c{text}\u201d" if text else "No speech was recognised."
     notes = [paragraph(problem)] if problem else []
     if part.end - part.start < part.total - 0.05:

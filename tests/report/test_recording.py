@@ -4,6 +4,7 @@ import base64
 import csv
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -112,6 +113,17 @@ def test_bad_input(toy, tmp_path, capsys):
         code, _, err = called(capsys, "report", *arguments, "--out", out)
         assert code == 2 and says in err, err
     assert not out.exists()
+
+
+def test_a_long_transcription_is_shortened_at_the_top():
+    from types import SimpleNamespace
+
+    from speechasym.report.recording import Part, _head
+
+    part = Part(Path("x.wav"), np.zeros(9, np.float32), 0.0, 60.0, 3600.0, 16000)
+    page = str(_head(part, SimpleNamespace(text="WORD " * 200), ""))
+    assert "WORD \u2026\u201d" in page and page.count("WORD") < 60
+    assert "This page shows 0 to 60 s of 60.0 min" in page
 
 
 def test_command(toy, tmp_path, capsys):

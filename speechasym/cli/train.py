@@ -1,5 +1,6 @@
 """`speechasym train`: prepared cuts -> a trained run."""
 
+import json
 import os
 import shlex
 from argparse import Namespace
@@ -24,6 +25,7 @@ def add_parser(commands: Any) -> None:
         epilog="Examples:\n"
         "  speechasym train --config mini.yaml --out runs/mini --set epochs=40 model.preset=small\n"
         "  speechasym train --config mini.yaml --out runs/local --set learning.rule=local+global\n"
+        "  speechasym train --config mini.yaml --out runs/tiny --teacher runs/small\n"
         "  speechasym train --print-config    # every key, its default and its meaning",
     )
     add = parser.add_argument
@@ -35,14 +37,20 @@ def add_parser(commands: Any) -> None:
         help="override values of the file by dotted keys: data.train=cuts.jsonl.gz,"
         " model.levels.0.units=48",
     )  # fmt: skip
+    add(
+        "--teacher", metavar="RUN",
+        help="finished run whose posteriors the new one learns beside the labels; short for"
+        " --set teacher.run=RUN (teacher.weight, temperature, hears and heads are keys too)",
+    )  # fmt: skip
     text = "print the configuration as YAML, each key with its meaning, and exit"
     add("--print-config", action="store_true", help=text)
 
 
 def run(options: Namespace) -> int:
     """Train, and print the outcome. Exit code 130 for an interrupted run."""
+    teacher = [] if options.teacher is None else [f"teacher.run={json.dumps(options.teacher)}"]
     if options.print_config:
-        overrides = options.set
+        overrides = [*options.set, *teacher]
         if options.config is None:  # keys without a default
             overrides = ["data.train=TRAIN_CUTS", "data.dev=DEV_CUTS", *overrides]
         print(to_yaml(speechasym.read_config(options.config, overrides)), end="")
@@ -51,7 +59,7 @@ def run(options: Namespace) -> int:
         if getattr(options, name) is None:
             raise ConfigError(f"--{name}", "is required", "See `speechasym train --help`")
     result = speechasym.train(
-        options.config, options.out, overrides=options.set, resume=options.resume
+        options.config, options.out, overrides=[*options.set, *teacher], resume=options.resume
     )
     if os.environ.get("RANK", "0") != "0":  # of several processes the first one reports
         return 0 if result["finished"] else 130
@@ -76,7 +84,7 @@ def run(options: Namespace) -> int:
     print_table(f"Run {result['folder']}", rows)
     if not result["finished"]:
         options.resume = True
-        print(f"Resume:  {command_line(options, ('config', 'out', 'resume', 'set'))}")
+        print(f"Resume:  {command_line(options, ('config', 'out', 'resume', 'set', 'teacher'))}")
         return 130
     folder = shlex.quote(str(options.out))
     print(f"Model:   {Path(options.out, 'model.safetensors')}")

@@ -19,6 +19,7 @@ from speechasym.levels import presets
 from speechasym.levels.config import HierarchyConfig, RecurrentConfig
 from speechasym.training.augment_config import AugmentConfig
 from speechasym.training.grow_config import GrowConfig
+from speechasym.training.teacher_config import TeacherConfig
 
 HEADS = ("phones", "letters", "words")
 IGNORED = ("function", "width", "depth", "dilation")  # keys of `block` in runs of version 0.1
@@ -207,6 +208,7 @@ class TrainConfig:
     mmi: float = 0.0  # weight of what else phones could have been, beside CTC, see `ctc.rivals`
     learning: LearningConfig = LearningConfig()
     grow: GrowConfig = field(default_factory=GrowConfig)
+    teacher: TeacherConfig = field(default_factory=TeacherConfig)
     # how the model is set before training, see docs/hierarchy.md; drawn: weights by torch's
     # defaults, prototypes from steps drawn at random
     initialise: Literal["drawn", "asymmetry", "kaiming", "lsuv", "pca", "kmeans"] = "drawn"
@@ -263,6 +265,7 @@ class TrainConfig:
             _check_stages(self.model)
         self._check_labels()
         self.grow.check(self.model, self.learning, self.monitor)
+        self.teacher.check(self)
         if self.flops is not None and self.learning.parts > 1:
             problem = "cannot be counted where the model is divided (learning.parts)"
             raise ConfigError("flops", problem, "Use epochs or steps")
@@ -303,6 +306,12 @@ class TrainConfig:
     def counts_flops(self) -> bool:
         """Whether FLOPs are counted."""
         return self.flops is not None or self.grow.grows
+
+    @property
+    def loss_parts(self) -> list[str]:
+        """Names of the parts of the loss of plain steps, in the order of the metrics."""
+        more = {"frames": self.framewise > 0, "teacher": self.teacher.run is not None}
+        return [*self.heads.used, "local", *(name for name, used in more.items() if used)]
 
     @property
     def timed(self) -> bool:
@@ -376,7 +385,7 @@ def _build(mapping: Any, name_of: Callable[[str], str]) -> TrainConfig:
     """Return a configuration; `name_of` maps a dotted key to the way a message names it."""
     if isinstance(mapping, Mapping) and "model" in mapping:
         mapping = {**mapping, "model": presets.merged(mapping["model"], name_of)}
-    for key in ("learning", "grow"):
+    for key, short in (("learning", "rule"), ("grow", "rule"), ("teacher", "run")):
         if isinstance(mapping, Mapping) and isinstance(mapping.get(key), str):
-            mapping = {**mapping, key: {"rule": mapping[key]}}
+            mapping = {**mapping, key: {short: mapping[key]}}
     return build(TrainConfig, mapping, name_of)

@@ -73,6 +73,7 @@ class Dataset:
     times: Tensor | None = None
     start_follow: NDArray[np.float64] | None = None  # of the phones of a run to start from
     views: bool = False  # whether a batch of an epoch has each cut again, at the next speed
+    clean: bool = False  # batches of an epoch hold features without noise, room and masks too
 
     def __len__(self) -> int:
         return len(self.index)
@@ -130,12 +131,12 @@ class Dataset:
 
         Raises `AudioError` naming the cut, and `OutputError` for stored features that are damaged.
         """
-        kept, examples, perturbations, frame_labels = [], [], [], []
+        kept, examples, perturbations, frame_labels, cleans = [], [], [], [], []
         rows: dict[str, list[list[int]]] = {head: [] for head in self.symbols}
         views = (0, 1) if self.views and epoch is not None else (0,)
         for number, view in ((number, view) for view in views for number in numbers):
             try:
-                x, perturbation, known = self._example(number, epoch, view)
+                x, perturbation, known, clean = self._example(number, epoch, view)
             except AudioError as error:
                 if skipped is None:
                     raise
@@ -145,6 +146,7 @@ class Dataset:
             examples.append(x)
             perturbations += perturbation
             frame_labels += known
+            cleans += clean
             for head, row in self._labels(number, epoch).items() if view == 0 else ():
                 rows[head].append(row)
         carries = self.as_samples and bool(examples)
@@ -156,6 +158,7 @@ class Dataset:
             {head: batches.pad_labels(row) for head, row in rows.items()},
             pad_sequence(frame_labels, batch_first=True) if frame_labels else None,
             Samples.together(examples, perturbations) if carries else None,
+            pad_sequence(cleans, batch_first=True) if cleans else None,
         )
 
     def _frame_count(self, x: Tensor) -> int:
@@ -167,17 +170,22 @@ class Dataset:
 
     def _example(
         self, number: int, epoch: int | None, view: int = 0
-    ) -> tuple[Tensor, list[Perturbation], list[Tensor]]:
+    ) -> tuple[Tensor, list[Perturbation], list[Tensor], list[Tensor]]:
         """Return a cut's features (F, D) in an epoch; or its samples (T,) and what is left to do.
 
-        Also its phone in each frame, if timed. `view`: 1 for the variant after the epoch's.
+        Also its phone in each frame, if timed, and its clean features, if a teacher hears them.
+        `view`: 1 for the variant after the epoch's.
         """
-        parts, known = [], []
+        parts, known, clean = [], [], []
         for excerpt in self.excerpts(number, epoch):
             variant = self._variant(excerpt._replace(variant=excerpt.variant + view), epoch)
             whole = self._sound(excerpt.cut, variant)
             frames = self._frames(excerpt, variant)
             parts.append(whole[frames])
+            if self.clean and epoch is not None:
+                bare = Variant(variant.speed)
+                same = whole if variant == bare else self._sound(excerpt.cut, bare)
+                clean.append(same[frames])
             if self.times is not None:
                 count = self._frame_count(whole)
                 known.append(self._frame_labels(excerpt.cut, variant, count)[frames])
@@ -191,7 +199,8 @@ class Dataset:
                 left = [drawn]
             elif drawn is not None:
                 x = perturb(x, drawn)
-        return x, left, [torch.cat(known)] if known else []
+        cleans = [torch.cat(clean).float()[: len(x)]] if clean else []
+        return x, left, [torch.cat(known)] if known else [], cleans
 
     def excerpts(self, number: int, epoch: int | None) -> list[Excerpt]:
         """Return what stands for a cut in an epoch: all of it, or a splice."""
@@ -285,6 +294,7 @@ def load(
     as_samples: bool = False,
     start: StartPhones | None = None,
     views: bool = False,
+    clean: bool = False,
 ) -> Dataset:
     """Read a manifest of cuts once, and store features if there is a folder for them.
 
@@ -299,6 +309,7 @@ def load(
         as_samples: batches carry samples instead of features.
         start: phones of a run to start from; they are used if all phones of the cuts are there.
         views: whether batches of an epoch have each cut twice, see `Dataset`.
+        clean: batches of an epoch hold features without noise, room and masks too.
 
     Raises:
         ConfigError: no manifest or lexicon.
@@ -352,6 +363,7 @@ def load(
         times=torch.from_numpy(np.array(times)).reshape(-1, 2) if timed else None,
         start_follow=start_follow,
         views=views,
+        clean=clean,
     )
     if config.cache is None:
         return data

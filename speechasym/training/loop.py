@@ -30,6 +30,7 @@ from speechasym.training import (
     batches,
     checkpoints,
     dataset,
+    distillation,
     distributed,
     environment,
     growing,
@@ -105,11 +106,13 @@ def train(
     if build is None:  # report the model's faults before features are computed for hours
         models.build_model(config, 1, {head: ("",) for head in config.heads.used})
     start = None if config.start is None else warm_start.phones_of(config.start)  # likewise
+    teacher = distillation.open_teacher(config)  # likewise
     if config.learning.parts > 1 and isinstance(config.model, HierarchyConfig):
         stages = chain.stages(config.model, config.learning.blocks)
         parallel.divide([1.0] * len(stages), config.learning.parts)  # likewise
     device = environment.select_device(config.device)
-    as_samples = on_device.computes_features(config.data, device)
+    clean = config.teacher.hears_clean
+    as_samples = on_device.computes_features(config.data, device) and not clean
     with ExitStack() as stack:
         learning, facts = config.learning, partial(handshake.facts_of, config)
         group = stack.enter_context(
@@ -134,7 +137,7 @@ def train(
         train_set = dataset.load(
             data, data.train, heads, augment=data.augment, seed=config.seed,
             show_progress=show, timed=config.timed,
-            as_samples=as_samples, start=start, views="views" in config.learning.local,
+            as_samples=as_samples, start=start, clean=clean, views="views" in config.learning.local,
         )  # fmt: skip
         inventories = train_set.inventories
         dev_set = dataset.load(
@@ -163,6 +166,7 @@ def train(
             optimiser.adamw(model, config.learning_rate, config.weight_decay, to_device.defers),
             optimiser.Average(model, config.averaging), to_device, group,
             Learner(model, config, device, group, links), bound,
+            distillation.ready(teacher, config, inventories, device),
         )  # fmt: skip
         state = run_folder.restore(run) if resumes else RunState()
         if not resumes:
@@ -267,7 +271,7 @@ def _step(
     if part.signs and stopped and group.watch is not None:
         group.watch.ask_to_stop()
     follow = run.train.follow if config.mmi else {}
-    task = Task(batch, totals, share, number, part.carry, signs, part.skipped, follow)
+    task = Task(batch, totals, share, number, part.carry, signs, part.skipped, follow, run.teacher)
     measured = None
     if learner.rule.meter and state.batch == 0 and group.is_first:
         measured = meter.measure(learner, task)

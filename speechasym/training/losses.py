@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from speechasym.levels import ctc
 from speechasym.training.config import TrainConfig
+from speechasym.training.distillation import Teacher, teacher_loss
 from speechasym.training.on_device import Batch
 
 Follow = Mapping[str, NDArray[np.float64]]  # {head: (V, V) as `symbols.follow` returns it}
@@ -94,6 +95,7 @@ def batch_loss(
     share: float,
     device: torch.device,
     follow: Follow = NOTHING_FOLLOWS,
+    teacher: Teacher | None = None,
     **options: Any,
 ) -> tuple[Tensor, dict[str, Tensor], dict[str, list[str]]]:
     """Compute the loss of this process's share of a batch, if any.
@@ -102,14 +104,14 @@ def batch_loss(
         totals: {head: labels} of the whole batch.
         share: of the whole batch's seconds.
         follow: {head: which symbols follow which} in the training set, if the loss needs it.
+        teacher: to learn from beside the labels, if any, on the device.
         options: for the model.
 
     Returns:
-        The loss; its parts, unweighted: {head: nats per label}, "local", "frames"; and {head: cuts
-        left out because they have more labels than steps}.
+        The loss; its parts, unweighted: {head: nats per label}, "local", "frames", "teacher"; and
+        {head: cuts left out because they have more labels than steps}.
     """
-    names = (*config.heads.used, "local", *(["frames"] if config.framewise else []))
-    parts = {name: torch.zeros((), device=device) for name in names}
+    parts = {name: torch.zeros((), device=device) for name in config.loss_parts}
     loss = torch.zeros((), device=device)
     if batch is None:
         return loss, parts, {}
@@ -121,4 +123,8 @@ def batch_loss(
     for value in output.losses.values():
         loss = loss + share * value
         parts["local"] = parts["local"] + share * value.detach()
+    if teacher is not None:
+        with autocast(device, config.precision):
+            value, parts["teacher"] = teacher_loss(output, teacher, batch, config, totals)
+        loss = loss + value
     return loss, parts, left_out

@@ -48,6 +48,7 @@ class Batch(NamedTuple):
     targets: dict[str, tuple[Tensor, Tensor]]
     frame_labels: Tensor | None = None  # (B, F) int64 phones, 0 where unknown
     samples: Samples | None = None  # to compute the features from
+    clean: Tensor | None = None  # (B, F, D) features that a teacher hears, if not the same
 
 
 class DeviceBatches:
@@ -85,7 +86,7 @@ class DeviceBatches:
             batch = self._brought(batch)
         current = torch.cuda.current_stream(self.device)
         current.wait_stream(self.stream)
-        for tensor in (batch.features, batch.lengths, batch.frame_labels):
+        for tensor in (batch.features, batch.lengths, batch.frame_labels, batch.clean):
             if tensor is not None:
                 tensor.record_stream(current)  # else its memory might be used again too early
         return batch
@@ -100,7 +101,8 @@ class DeviceBatches:
             features = features.half().float()  # as workers round them
             if perturbation is not None:
                 features = perturb(features, Perturbation(*map(self._moved, perturbation)))
-        return Batch(batch.ids, features, lengths, batch.targets, labels)
+        clean = None if batch.clean is None else self._moved(batch.clean)
+        return Batch(batch.ids, features, lengths, batch.targets, labels, clean=clean)
 
     def _moved(self, tensor: Tensor) -> Tensor:
         return tensor.to(self.device, non_blocking=True)

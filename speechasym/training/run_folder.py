@@ -30,6 +30,7 @@ from speechasym.errors import (
 from speechasym.training import checkpoints, models, parallel, unit_names
 from speechasym.training.config import ModelSettings, TrainConfig, config_from_dict
 from speechasym.training.dataset import Dataset
+from speechasym.training.distillation import Teacher
 from speechasym.training.distributed import ProcessGroup
 from speechasym.training.environment import versions
 from speechasym.training.on_device import DeviceBatches
@@ -96,6 +97,7 @@ class Run(NamedTuple):
     group: ProcessGroup
     learner: Learner
     bound: ModelSettings  # the configured model, which is larger as long as the model grows
+    teacher: Teacher | None = None
 
     @property
     def device(self) -> torch.device:
@@ -138,7 +140,11 @@ def _differences(old: Any, new: Any) -> Iterator[tuple[str, Any, Any]]:
 def _meta(run: Run) -> dict[str, Any]:
     """Return what describes the tensors of a checkpoint, and of the model."""
     follow = run.train.follow if run.config.mmi else {}
-    known = {"follow": {head: table.tolist() for head, table in follow.items()}} if follow else {}
+    known: dict[str, Any] = {}
+    if follow:
+        known["follow"] = {head: table.tolist() for head, table in follow.items()}
+    if run.teacher is not None:
+        known["teacher"] = run.teacher.fingerprint
     return known | {
         "config": to_dict(run.config),
         "inventories": {head: list(symbols) for head, symbols in run.train.inventories.items()},
@@ -217,6 +223,10 @@ def restore(run: Run) -> RunState:
             problem = "is not the manifest that the run was started with"
             remedy = "Restore it, or train again in another folder"
             raise CheckpointError(getattr(run.config.data, name), problem, remedy)
+    if run.teacher is not None and meta.get("teacher") != run.teacher.fingerprint:
+        problem = "is not the teacher that the run was started with"
+        remedy = "Restore it, or train again in another folder"
+        raise CheckpointError(str(run.config.teacher.run), problem, remedy)
     checkpoints.restore(run.model, tensors, run.out, "model.")
     for name, value in run.average.values.items():
         if (kept := tensors.get(f"average.{name}")) is None or kept.shape != value.shape:

@@ -43,6 +43,12 @@ def test_print_config_can_be_read_back(tmp_path, capsys):
     assert again == (0, text, "")
 
 
+def test_a_teacher_is_a_key_of_the_configuration(capsys):
+    call = ("train", "--print-config", "--teacher", "runs/a: b", "--set", "teacher.weight=2")
+    code, text, _ = called(capsys, *call)
+    assert code == 0 and "run: 'runs/a: b'\n" in text and re.search(r"# .+\n +weight: 2.0\n", text)
+
+
 def test_train_needs_a_config_and_a_folder(capsys):
     for words, missing in (((), "--config"), (("--config", "x.yaml"), "--out")):
         code, _, err = called(capsys, "train", *words)

@@ -25,6 +25,7 @@ from speechasym.levels.events import Steps
 from speechasym.levels.hierarchy import HeadOutput
 from speechasym.training.checkpoints import with_prefix
 from speechasym.training.config import TrainConfig
+from speechasym.training.distillation import Teacher
 from speechasym.training.losses import NOTHING_FOLLOWS, Follow, framewise, head_losses
 from speechasym.training.on_device import Batch
 from speechasym.training.rules.nets import StageNets
@@ -46,6 +47,7 @@ class Task(NamedTuple):
     signs: tuple[float, float] = (0.0, 0.0)  # whether to stop; s of training so far
     skipped: Mapping[str, str] = {}  # {cut: why it cannot be read}
     follow: Follow = NOTHING_FOLLOWS  # of the training set, if `mmi` needs it
+    teacher: Teacher | None = None
 
 
 Found = tuple[Tensor, dict[str, Tensor], dict[str, list[str]]]  # as `batch_loss` returns them

@@ -104,8 +104,7 @@ class Learner:
 
     def parts(self) -> list[str]:
         """Return the names of the parts of the loss, in the order of the metrics."""
-        names = [*self.config.heads.used, "local", *(["frames"] if self.config.framewise else [])]
-        return [*names, *(["global"] if self.by_stages else [])]
+        return [*self.config.loss_parts, *(["global"] if self.by_stages else [])]
 
     @property
     def trained(self) -> list[Tensor]:
@@ -154,7 +153,7 @@ class Learner:
             options = {"probes": self.probes} if self.probes else {}
             return losses.batch_loss(
                 self.model, task.batch, config, task.totals, task.share, self.device, task.follow,
-                **options,
+                task.teacher, **options,
             )  # fmt: skip
         total, parts, left_out = self._nothing()
         if task.batch is None:

@@ -1,0 +1,1 @@
+"""Pruning, residual series, gates, constants, teachers (C21)."""

@@ -71,7 +71,8 @@ def synthetic(rng, layers=12):
     """Lines in which the loss rises with the loss of selectivity, whatever the outliers are."""
     whole = {
         "layer": "", "bits": 32, "scheme": "tensor", "inputs": 0, "level": 0,
-        "loss": {"phones": 1.0}, "errors": {"phones": {"a": [10, 100]}}, "selectivity": [0.6, 0.5], "moved": [0.0, 0.0],
+        "loss": {"phones": 1.0}, "errors": {"phones": {"a": [10, 100]}},
+        "selectivity": [0.6, 0.5], "moved": [0.0, 0.0],
     }  # fmt: skip
     lines = [whole]
     for n in range(layers):

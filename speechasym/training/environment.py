@@ -34,6 +34,19 @@ def select_device(name: str) -> torch.device:
     return device
 
 
+def own_gpu(device: torch.device) -> torch.device:
+    """Make CUDA use this process's GPU, of which torchrun gives each its own, and return it.
+
+    Other devices are returned as they are.
+    """
+    if device.type != "cuda":
+        return device
+    index = os.environ.get("LOCAL_RANK", str(device.index or 0))  # torchrun comes first
+    device = torch.device("cuda", int(index))
+    torch.cuda.set_device(device)
+    return device
+
+
 @contextmanager
 def deterministic(threads: int | None) -> Iterator[None]:
     """Use so many threads, and deterministic algorithms where they exist (not for CTC on CUDA)."""

@@ -111,17 +111,13 @@ def train(
         stages = chain.stages(config.model, config.learning.blocks)
         parallel.divide([1.0] * len(stages), config.learning.parts)  # likewise
     device = environment.select_device(config.device)
-    clean = config.teacher.hears_clean
-    as_samples = on_device.computes_features(config.data, device) and not clean
+    as_samples = on_device.computes_features(config.data, device) and not config.teacher.hears_clean
     with ExitStack() as stack:
         learning, facts = config.learning, partial(handshake.facts_of, config)
         group = stack.enter_context(
             distributed.process_group(device, learning.parts, facts, learning.timeout_s)
         )
-        if device.type == "cuda":
-            index = os.environ.get("LOCAL_RANK", str(device.index or 0))  # torchrun comes first
-            device = torch.device("cuda", int(index))
-            torch.cuda.set_device(device)
+        device = environment.own_gpu(device)
         if group.is_first:
             stack.enter_context(files.locked_folder(out))
             run_folder.write_config(config, out, resume)
@@ -136,8 +132,8 @@ def train(
         data, heads = config.data, list(config.heads.used)
         train_set = dataset.load(
             data, data.train, heads, augment=data.augment, seed=config.seed,
-            show_progress=show, timed=config.timed,
-            as_samples=as_samples, start=start, clean=clean, views="views" in config.learning.local,
+            show_progress=show, timed=config.timed, as_samples=as_samples, start=start,
+            clean=config.teacher.hears_clean, views="views" in config.learning.local,
         )  # fmt: skip
         inventories = train_set.inventories
         dev_set = dataset.load(

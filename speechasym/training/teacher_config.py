@@ -42,6 +42,9 @@ class TeacherConfig:
         if self.run is None:
             return
         used = config.heads.used
+        if not used:
+            problem = "a run without heads has nothing to learn from a teacher"
+            raise ConfigError("teacher.run", problem, "Leave it out, or give heads a weight")
         if unknown := [head for head in self.heads if head not in used]:
             problem = f"{unknown[0]!r} is not a head in use"
             raise ConfigError("teacher.heads", problem, f"Use {', '.join(used)}")

@@ -16,6 +16,7 @@ SMALL = (
     f"model.levels=[{{{LEVEL}, events: hysteresis}}, {{{LEVEL}}}]",
     "model.heads.letters={level: 1, slots: 2}",
 )
+UNLABELLED = ("learning.rule=local", "learning.local=[predict]")
 HEADS = ("heads.letters=0.5",)
 NOISY = (
     "data.augment.speeds=0.9,1,1.1",
@@ -166,6 +167,7 @@ def test_what_cannot_teach(corpus, teacher, tmp_path):
 
 def test_options_that_contradict_a_teacher(corpus):
     for match, more in (
+        ("a run without heads has nothing", ("heads.phones=0", *UNLABELLED)),
         ("teacher.heads: 'words' is not a head in use", ("teacher.heads=[words]",)),
         ("cannot be combined with learning.rule=local", ("learning.rule=local",)),
         ("cannot be combined with learning.inter or", ("learning.inter=0.3",)),

@@ -1,12 +1,16 @@
 """`recipes/claims/topology`: blocks dropped and moved, weights pruned, functions compared."""
 
+import json
+import shutil
+
+import numpy as np
 import pytest
 import tiny
 import torch
-from helpers import ROOT
+from helpers import ROOT, tone
 
 from recipes.claims.quantisation.measure import answer, utterances
-from recipes.claims.topology import functions, prune, series
+from recipes.claims.topology import functions, prune, series, students
 from recipes.compare.systems import read_systems
 from speechasym.errors import ConfigError
 from speechasym.levels import functions as known
@@ -143,3 +147,23 @@ def test_systems_are_compared(corpus, tmp_path, capsys):
         "taught-2",
     ]
     assert [s.name for s in read_systems(HERE / "stacks.yaml")] == ["theory", "pre", "post"]
+
+
+def test_students_are_compared_with_labels_alone(corpus, stack, tmp_path, capsys):
+    results = tmp_path / "results.jsonl"
+    results.write_text(json.dumps({"system": "taught", "seed": 0}) + "\n")
+    out = tmp_path / "out"
+    call = [str(tmp_path), "--test", cuts_of(corpus), "--out", str(out)]
+    assert students.main(call) == 2
+    assert "labels: is not among the finished runs" in capsys.readouterr().err
+    lines = [{"system": system, "seed": 0} for system in ("taught", "labels")]
+    results.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    for system in ("taught", "labels"):
+        shutil.copytree(stack, tmp_path / f"{system}-seed0")
+    noise = tone(tmp_path / "noise" / "hum.wav", np.random.default_rng(0).normal(0, 0.1, 16000))
+    assert students.main([*call, "--noise", str(noise.parent), "--snr", "0"]) == 0
+    text = (out / "students.md").read_text()
+    assert "| student | seeds | as recorded | 0 dB |" in text and "+0.0 [+0.0, +0.0]" in text
+    read = [json.loads(line) for line in (out / "students.jsonl").read_text().splitlines()]
+    assert len(read) == 4 and read[0]["counts"] == read[1]["counts"]
+    assert read[2]["loss"] > read[0]["loss"]

@@ -251,7 +251,6 @@ def draw(runs: Mapping[str, Sequence[Line]], grid: Grid | None, path: Path) -> N
             )  # fmt: skip
             axis.title.set_fontsize(9)
         axes[1].set(ylabel="rise in loss of phones, nats (at least 1e-4)", xscale="log")
-        axes[2].set(xscale="log")
         axes[1].legend(frameon=False, fontsize=8)
     for axis in axes:
         axis.grid(alpha=0.3)

@@ -155,9 +155,9 @@ class LevelConfig:
     steers: Literal["both", "units", "gain", "none"] = "none"
     # weight of the local losses: the units' prediction of the input, and what units are expected
     predict: float = 0.1
-    # what steps are pooled over: events by hysteresis of the units (hysteresis) or of how uncertain
-    # the next unit is (entropy), strides, or none
-    events: Literal["hysteresis", "entropy", "stride", "none"] = "none"
+    # what steps are pooled over: events by hysteresis of the units (hysteresis), of how uncertain
+    # the next unit is (entropy) or of how the output turns (change), strides, or none
+    events: Literal["hysteresis", "entropy", "change", "stride", "none"] = "none"
     keep: float = 0.5  # target events per step; for stride: 1 / window length
 
     def __post_init__(self) -> None:
@@ -178,7 +178,7 @@ class LevelConfig:
             raise ConfigError("dilations", f"must all be >= 1, got {self.dilations}", "Use 1, 2")
         if self.units == 1:
             raise ConfigError("units", "a single unit has no rival", "Use 0, or 2 or more")
-        if self.events in ("hysteresis", "entropy") and not self.units:
+        if self.events in ("hysteresis", "entropy", "change") and not self.units:
             problem = f"{self.events} needs units"
             raise ConfigError("events", problem, "Use units > 0, or stride")
         if self.events == "entropy" and not self.predict:

@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from speechasym.errors import ConfigError
-from speechasym.levels import events, streaming
+from speechasym.levels import changed, events, streaming
 from speechasym.levels.base import hide
 from speechasym.levels.block import Block, Stack
 from speechasym.levels.config import NESTED, BlockConfig, LevelConfig
@@ -89,7 +89,7 @@ class Level(nn.Module):
         if config.events != "none":
             self.weigh = nn.Linear(config.width, 1)
             self.duration = nn.Parameter(torch.zeros(config.width))
-        if config.events in ("hysteresis", "entropy"):
+        if config.events in ("hysteresis", "entropy", "change"):
             self.hold = events.HysteresisScale(config.keep)
         if config.events == "entropy":
             self.expectation = Expectation(config.width, config.units)
@@ -114,8 +114,8 @@ class Level(nn.Module):
     @property
     def nested(self) -> list[Nested]:
         """Functions of the blocks that have levels of their own."""
-        blocks = cast("list[Block]", list(self.blocks.blocks))
-        return [block.function for block in blocks if isinstance(block.function, Nested)]
+        functions = [block.function for block in cast("list[Block]", list(self.blocks.blocks))]
+        return [function for function in functions if isinstance(function, Nested)]
 
     def start(
         self, below: Steps, context: Tensor | None = None, gain: Tensor | None = None
@@ -274,6 +274,8 @@ class Level(nn.Module):
             loss = self.expectation.loss(steps.y, activation, mask)
             losses["expect"] = self.config.predict * loss
             label, after, _ = self.expectation.events(steps.y, self.hold.scale)
+        elif self.config.events == "change":
+            label = changed.between_peaks(changed.turning(steps.y, mask), mask, self.hold.scale)
         else:
             winner = label = self._winner(activation, mask)
         grouped = events.changes(label, mask, after)
@@ -341,18 +343,16 @@ class Level(nn.Module):
                 entered = [(block.scale_in(h), x.mask) for h, x in represented]
                 block.function.initialise([Steps.of_frames(*pair) for pair in entered])
             represented = [(block(h, x.mask), x) for h, x in represented]
-        if not self.config.units:
-            return
-        keys = torch.cat([self.units.key(h)[x.mask] for h, x in represented])
-        if not len(keys):
-            return
-        self.units.initialise(keys)
-        self.find_scale([(h, x.mask) for h, x in represented])
+        if self.config.units and any(x.mask.any() for _, x in represented):
+            self.units.initialise(torch.cat([self.units.key(h)[x.mask] for h, x in represented]))
+            self.find_scale([(h, x.mask) for h, x in represented])
 
     def find_scale(self, represented: Sequence[tuple[Tensor, Tensor]]) -> None:
         """Set the scale of hysteresis, if any, by the blocks' output (B, F, D) and its mask."""
         if self.config.events == "hysteresis":
             self.hold.initialise([(shares(self.units(h, mask)), mask) for h, mask in represented])
+        elif self.config.events == "change":
+            self.hold.initialise(changed.tracks(represented), changed.between_peaks)
 
     def _entered(self, x: Tensor) -> Tensor:
         """Map x to the level's width: each step and, with a stride, the steps beside it."""

@@ -68,6 +68,9 @@ def check_level(config: LevelConfig, place: str = "") -> None:
     if not config.block.causal:
         problem = "the level needs later frames, so it cannot stream"
         raise ConfigError(f"{place}block.causal", problem, CAUSAL)
+    if config.events == "change":
+        problem = "events by change need later steps, so the level cannot stream"
+        raise ConfigError(f"{place}events", problem, "Train with events: hysteresis")
     if config.fluctuation and config.draws:
         problem = "the noise of a step depends on its number, which a stream does not keep"
         raise ConfigError(f"{place}draws", problem, "Train with draws=0")

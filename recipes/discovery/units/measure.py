@@ -1,0 +1,247 @@
+"""Measure discovered units against phones: TIMIT's by hand, and those aligned to unseen readers.
+
+    python -m recipes.discovery.units.measure --timit ROOT --train CUTS --out results.json \\
+        --runs runs/asymmetry-0 ... [--cuts CUTS --aligned DIR]
+
+Results are kept in a JSON file as they are computed, and a later call continues from there.
+"""
+
+import argparse
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from recipes.discovery.units import systems
+from recipes.discovery.units.corpus import RATE, Corpus, matrices, of_cuts, of_timit
+from recipes.discovery.units.systems import FROZEN, Found
+from speechasym import errors, files
+from speechasym.corpora.manifests import stream_cuts
+from speechasym.scoring import abx, abx_cells
+from speechasym.scoring.abx_cells import Task
+from speechasym.scoring.boundaries import score_boundaries
+from speechasym.scoring.units import UnitScores, score_units
+from speechasym.training.cuts import load_samples
+
+SIZES, SEEDS = (64, 128, 256), 3
+FITTED_CUTS = 60  # that clusters are fitted to
+ROUNDS = 1000
+TASKS = {"within": Task(), "across": Task(across=True)}
+REACHES = (1, 2, 3)  # frames on either side of a change
+WIDTHS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4)
+LATE = (0.0, 0.25, 0.5)  # frames
+CHOSEN_ON = "TRAIN"  # the folder of TIMIT's speakers on whom widths are chosen
+
+
+def boundary_scores(
+    corpus: Corpus, found: dict[str, list[float]], kind: str = "boundaries"
+) -> dict:
+    """Return precision, recall, F1, R-value, strict and lenient, with samples over speakers."""
+    reference = getattr(corpus, kind)
+    who: dict[str, list[str]] = {}
+    for name in reference:
+        who.setdefault(corpus.speakers[name], []).append(name)
+    drawn = np.random.default_rng(0).integers(len(who), size=(ROUNDS, len(who)))
+    rows: dict[str, Any] = {}
+    for matching in ("strict", "lenient"):
+        whole = score_boundaries(reference, found, matching)  # type: ignore[arg-type]
+        parts = [
+            score_boundaries({n: reference[n] for n in names}, found, matching)  # type: ignore[arg-type]
+            for names in who.values()
+        ]
+        counts = np.array([[p.hypothesised, p.reference, p.correct, p.recalled] for p in parts])
+        hypothesised, known, correct, recalled = counts[drawn].sum(1).T.astype(float)
+        precision, recall = correct / np.maximum(hypothesised, 1), recalled / known
+        f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-9)
+        over = hypothesised / known - 1
+        r_value = 1 - (np.hypot(1 - recall, over) + np.abs(recall - 1 - over) / np.sqrt(2)) / 2
+        values = {"precision": (whole.precision, precision), "recall": (whole.recall, recall),
+                  "f1": (whole.f1, f1), "r_value": (whole.r_value, r_value)}  # fmt: skip
+        for name, (value, samples) in values.items():
+            rows[f"{matching} {name}"] = _row(value, samples)
+    return rows
+
+
+def word_scores(corpus: Corpus, units: systems.Units) -> dict:
+    """Return the F1 of segments whose both ends are a word's, within 20 ms, one to one."""
+    hits = found = known = 0
+    for name, words in corpus.word_spans.items():
+        left = [(w.start, w.end) for w in words]
+        known, found = known + len(words), found + len(units[name])
+        for segment in units[name]:
+            near = [
+                w for w in left if max(abs(w[0] - segment.start), abs(w[1] - segment.end)) <= 0.02
+            ]
+            if near:
+                left.remove(near[0])
+                hits += 1
+    return {"word f1": {"value": 2 * hits / max(1, found + known)}}
+
+
+def abx_scores(corpus: Corpus, features: dict[str, NDArray]) -> dict:
+    """Return the ABX errors within and across speakers."""
+    if not corpus.items:
+        return {}
+    arrays = {n: np.ascontiguousarray(m, np.float32) for n, m in features.items()}
+    tokens = abx.select_tokens(corpus.items, arrays, systems.FRAMES)
+    scores = abx_cells.abx_scores(tokens, TASKS.values())
+    return {
+        f"abx {name}": _row(score.error, score.samples)
+        for name, score in zip(TASKS, scores.values(), strict=True)
+    }
+
+
+def measured(corpus: Corpus, found: Found, with_abx: bool) -> dict:
+    """Return all measures of what a system has found."""
+    rows = boundary_scores(corpus, found.boundaries)
+    if found.units:
+        score = score_units(corpus.phones, found.units, corpus.speakers, rounds=ROUNDS)
+        for name in UnitScores._fields[:6]:
+            measure = getattr(score, name)
+            rows[name] = _row(measure.value, measure.samples)
+        rows |= {"used": {"value": score.used}, "size": {"value": found.size}}
+        rows |= word_scores(corpus, found.units)
+    if with_abx and found.features:
+        rows |= abx_scores(corpus, found.features)
+    return rows
+
+
+def _row(value: float, samples: NDArray) -> dict:
+    low, high = np.quantile(samples, [0.025, 0.975]) if len(samples) else (None, None)
+    kept = {"value": float(value), "low": low, "high": high}
+    return {k: None if v is None else round(float(v), 5) for k, v in kept.items()}
+
+
+class Results:
+    """Cells by name, kept in a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.cells: dict[str, dict] = json.loads(path.read_text()) if path.exists() else {}
+
+    def add(self, name: str, cell: dict) -> None:
+        """Keep a cell, and write the file."""
+        self.cells[name] = cell
+        files.write_json(self.path, self.cells)
+        print(
+            name,
+            {k: round(100 * v["value"], 1) for k, v in cell.items() if "value" in v},
+            flush=True,
+        )
+
+
+def part_of(found: Found, corpus: Corpus) -> Found:
+    """Return what was found in a corpus's recordings alone."""
+    tables = (
+        {n: t[n] for n in corpus.sounds} if t else {}
+        for t in (found.units, found.boundaries, found.features)
+    )
+    units, boundaries, features = tables
+    return Found(units, found.size, boundaries, features)
+
+
+def measure_clusters(parts: list[Corpus], sounds: dict, train: dict, results: Results) -> None:
+    """Measure k-means on frozen features."""
+    for label, options in FROZEN.items():
+        names = [
+            f"{p.name} | k-means {label}, {k} | {s}"
+            for p in parts
+            for k in SIZES
+            for s in range(SEEDS)
+        ]
+        if all(name in results.cells for name in names):
+            continue
+        for (size, seed), found in systems.clusters(train, sounds, options, SIZES, SEEDS).items():
+            for corpus in parts:
+                first = (size, seed) == (SIZES[0], 0)  # features are the same for all
+                cell = measured(corpus, part_of(found, corpus), first)
+                results.add(f"{corpus.name} | k-means {label}, {size} | {seed}", cell)
+
+
+def measure_changes(parts: list[Corpus], sounds: dict, results: Results) -> None:
+    """Measure boundaries by changes; reach, width and lateness are chosen on TIMIT's TRAIN."""
+    for label, options in {k: FROZEN[k] for k in ("log-mel 80", "compact 33")}.items():
+        if all(f"{p.name} | change of {label} | 0" in results.cells for p in parts):
+            continue
+        features = matrices(sounds, options)
+        chosen, best = None, -1.0
+        on = next(p for p in parts if p.name.endswith(CHOSEN_ON))
+        for reach in REACHES:
+            tracks = {n: systems.changes(features[n], reach) for n in on.sounds}
+            deviation = float(np.concatenate(list(tracks.values())).std())
+            for width in WIDTHS:
+                peaks = {n: systems.turns(t, width * deviation) for n, t in tracks.items()}
+                for late in LATE:
+                    times = {
+                        n: [(p + late) / systems.FRAMES for p in row] for n, row in peaks.items()
+                    }
+                    value = score_boundaries(on.boundaries, times).r_value
+                    if value > best:
+                        chosen, best = (reach, width * deviation, late), value
+        assert chosen is not None
+        found = systems.spectral_change(features, *chosen)
+        for corpus in parts:
+            cell = measured(corpus, part_of(found, corpus), False)
+            cell["chosen"] = {"reach": chosen[0], "width": round(chosen[1], 5), "late": chosen[2]}
+            results.add(f"{corpus.name} | change of {label} | 0", cell)
+
+
+def measure_run(run: Path, parts: list[Corpus], sounds: dict, results: Results) -> None:
+    """Measure the levels of a run, NAME-SEED."""
+    match = re.fullmatch(r"(.+)-(\d+)", run.name)
+    name, seed = match.groups() if match else (run.name, "0")
+    if f"{parts[0].name} | {name}, level 0 | {seed}" in results.cells:
+        return
+    for number, found in systems.levels(run, sounds).items():
+        for corpus in parts:
+            cell = measured(corpus, part_of(found, corpus), number == 0)
+            results.add(f"{corpus.name} | {name}, level {number} | {seed}", cell)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(
+        prog="python -m recipes.discovery.units.measure",
+        description=(__doc__ or "").splitlines()[0],
+    )
+    add = parser.add_argument
+    add("--timit", type=Path, required=True, help="folder of TRAIN, TEST")
+    add(
+        "--train", type=Path, help="manifest of cuts that clusters are fitted to; none: no clusters"
+    )
+    add("--cuts", type=Path, help="manifest of further cuts of unseen readers")
+    add("--aligned", type=Path, help="folder of their TextGrids with phones and words")
+    add("--runs", type=Path, nargs="*", default=[], help="finished runs, called NAME-SEED")
+    add("--out", type=Path, default=Path("out/discovery/units/results.json"))
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    corpora = [of_timit(options.timit)]
+    whole = corpora[0]
+    parts = []
+    for group in ("TRAIN", "TEST"):
+        parts.append(whole.part([n for n in whole.sounds if n.startswith(group)], f"TIMIT {group}"))
+    if options.cuts is not None:
+        corpora.append(of_cuts(options.cuts, options.aligned, 60))
+        parts.append(corpora[1])
+    sounds = {n: x for corpus in corpora for n, x in corpus.sounds.items()}
+    results = Results(options.out)
+    measure_changes(parts, sounds, results)
+    for run in options.runs:
+        measure_run(run, parts, sounds, results)
+    if options.train is not None:
+        cuts = [cut for _, cut in stream_cuts(options.train)]
+        chosen = cuts[:: max(1, len(cuts) // FITTED_CUTS)][:FITTED_CUTS]
+        train = {cut.id: load_samples(cut, RATE) for cut in chosen}
+        measure_clusters(parts, sounds, train, results)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except errors.SpeechAsymError as error:
+        sys.exit(f"measure.py: {error}")

@@ -1,0 +1,134 @@
+"""What is compared: clusters of frozen features, levels of runs, changes of the spectrum."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recipes.discovery.units.corpus import RATE, matrices
+from speechasym.annotations.intervals import Interval
+from speechasym.feature_extraction import normalise
+from speechasym.recognition.discovery import checked_levels, discover_units
+from speechasym.recognition.trained_model import open_run
+
+FRAMES = 100.0  # a second
+FROZEN: dict[str, dict[str, Any]] = {
+    "MFCC 39": {"features": "mfcc"},
+    "log-mel 80": {"features": "logmel"},
+    "compact 33": {"features": "asymmetry", "compact": True},
+}
+FITTED = 60000  # frames that clusters are fitted to
+Sounds = Mapping[str, NDArray[np.float32]]
+Units = dict[str, list[Interval]]
+
+
+class Found(NamedTuple):
+    """What a system has found in recordings."""
+
+    units: Units  # {} for a system that has boundaries alone
+    size: int  # units that there are
+    boundaries: dict[str, list[float]]
+    features: dict[str, NDArray]  # {name: (F, D)} for ABX; {} for none
+
+
+def intervals(labels: NDArray) -> list[Interval]:
+    """Return the runs of a unit for each frame (F,)."""
+    first = np.flatnonzero(np.diff(labels, prepend=-1))
+    ends = [*first[1:].tolist(), len(labels)]
+    return [
+        Interval(a / FRAMES, b / FRAMES, str(labels[a]))
+        for a, b in zip(first.tolist(), ends, strict=True)
+    ]
+
+
+def starts(units: Units) -> dict[str, list[float]]:
+    """Return the inner boundaries of segments, s."""
+    return {name: [i.start for i in row[1:]] for name, row in units.items()}
+
+
+def clusters(
+    training: Sounds, sounds: Sounds, options: dict[str, Any], sizes: tuple[int, ...], seeds: int
+) -> dict[tuple[int, int], Found]:
+    """Return {(units, seed): what k-means finds}; the features are the same for all."""
+    from sklearn.cluster import MiniBatchKMeans  # comes with librosa
+
+    x = np.concatenate(list(matrices(dict(training), options).values()))
+    test = matrices(dict(sounds), options)
+    found = {}
+    for size in sizes:
+        for seed in range(seeds):
+            drawn = np.random.default_rng(seed).permutation(len(x))[:FITTED]
+            model = MiniBatchKMeans(size, random_state=seed, batch_size=4096, n_init=1, max_iter=20)
+            model.fit(np.ascontiguousarray(x[drawn], np.float32))
+            units = {
+                name: intervals(model.predict(np.ascontiguousarray(m, np.float32)))
+                for name, m in test.items()
+            }
+            found[size, seed] = Found(units, size, starts(units), test)
+    return found
+
+
+def levels(run: Path, sounds: Sounds) -> dict[int, Found]:
+    """Return {level: what the level of a run finds}."""
+    trained = open_run(run)
+    numbers = checked_levels(trained)
+    units: dict[int, Units] = {n: {} for n in numbers}
+    features: dict[int, dict[str, NDArray]] = {n: {} for n in numbers}
+    for name, x in sounds.items():
+        for row in discover_units(x, trained, RATE):
+            units[row.level][name] = row.intervals
+        for number, level in enumerate(trained.activations(trained.features(x))):
+            if number in units:
+                y = level.at_frames().y.numpy()
+                rows = normalise.normalised([y], "utterance", FRAMES)
+                features[number][name] = np.concatenate(list(rows))
+    sizes = {n: trained.model.config.levels[n].units for n in numbers}  # type: ignore[union-attr]
+    return {n: Found(units[n], sizes[n], starts(units[n]), features[n]) for n in numbers}
+
+
+def changes(x: NDArray, reach: int) -> NDArray[np.float64]:
+    """Return how much the direction of rows (F, D) changes before each: 1 - cosine of means.
+
+    `reach`: frames on either side that are averaged.
+    """
+    sums = np.concatenate([np.zeros((1, x.shape[1])), np.cumsum(x, 0, dtype=np.float64)])
+    at = np.arange(len(x))
+    before, after = np.maximum(0, at - reach), np.minimum(len(x), at + reach)
+    one, two = sums[at] - sums[before], sums[after] - sums[at]
+    size = np.linalg.norm(one, axis=1) * np.linalg.norm(two, axis=1)
+    track = 1 - (one * two).sum(1) / np.maximum(size, 1e-9)
+    track[0] = 0
+    return track
+
+
+def turns(x: NDArray, width: float) -> list[int]:
+    """Return where a track (F,) turns from rising to falling, by hysteresis of this full width.
+
+    A peak counts if the track has risen by the width since the lowest point after the last peak,
+    and falls by it afterwards.
+    """
+    peaks: list[int] = []
+    rising, low, high, at = False, np.inf, -np.inf, 0
+    for n, value in enumerate(x):
+        low = min(low, value) if not rising else low
+        if not rising and value >= low + width:
+            rising, high, at = True, value, n
+        elif rising and value > high:
+            high, at = value, n
+        elif rising and value <= high - width:
+            peaks.append(at)
+            rising, low = False, value
+    return peaks
+
+
+def spectral_change(
+    features: Mapping[str, NDArray], reach: int, width: float, late: float
+) -> Found:
+    """Return boundaries where the direction of features turns most, `late` frames later."""
+    boundaries = {
+        name: [(n + late) / FRAMES for n in turns(changes(m, reach), width)]
+        for name, m in features.items()
+    }
+    return Found({}, 0, boundaries, {})

@@ -1,4 +1,4 @@
-"""Events that end where what a level makes of its input turns most (C2, C15).
+"""Events that end where the input of a level turns most (C2, C15).
 
 How much it turns before each step is 1 - cos of the angle between the mean of the two steps before
 it and that of the two from it on. Where this rises by a scale and falls by it again, a play
@@ -9,8 +9,6 @@ Shapes: B batch, F steps, D width.
 
 [1] M. Brokate, J. Sprekels, "Hysteresis and Phase Transitions", Springer, 1996.
 """
-
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -59,8 +57,3 @@ def between_peaks(track: Tensor, mask: Tensor, scale: Tensor | float) -> Tensor:
     ended = torch.nn.functional.pad(step, (0, 1))  # nothing moves after the last step
     peak = (step > 0) & (ended.gather(1, following) < 0) & mask
     return peak.long().cumsum(1)
-
-
-def tracks(parts: Sequence[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, Tensor]]:
-    """Return how much y (B, F, D) turns, and the mask, of each pair of y and mask."""
-    return [(turning(y, mask), mask) for y, mask in parts]

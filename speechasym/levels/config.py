@@ -156,7 +156,7 @@ class LevelConfig:
     # weight of the local losses: the units' prediction of the input, and what units are expected
     predict: float = 0.1
     # what steps are pooled over: events by hysteresis of the units (hysteresis), of how uncertain
-    # the next unit is (entropy) or of how the output turns (change), strides, or none
+    # the next unit is (entropy) or of how the input turns (change), strides, or none
     events: Literal["hysteresis", "entropy", "change", "stride", "none"] = "none"
     keep: float = 0.5  # target events per step; for stride: 1 / window length
 

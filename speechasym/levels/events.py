@@ -2,14 +2,14 @@
 
 A level's winner holds until another unit beats it by a scale (`ops.ref.hold`); the steps between
 two changes are one event; `expectation` and `changed` have other events. Events, or windows of a
-fixed length, are pooled with learned weights, so that gradients reach every step of an event; the boundaries have no
-gradient. Instead, the scale tracks a target rate of events (`HysteresisScale`).
+fixed length, are pooled with learned weights, so that gradients reach every step of an event; the
+boundaries have no gradient. Instead, the scale tracks a target rate of events (`HysteresisScale`).
 
 Shapes: B batch, F steps of a level, E events of the longest row, D channels, U units.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -162,21 +162,14 @@ class HysteresisScale(nn.Module):
         return self.log_width.exp()
 
     @torch.no_grad()
-    def initialise(
-        self,
-        batches: Sequence[tuple[Tensor, Tensor]],
-        label: Callable[[Tensor, Tensor, float], Tensor] = hold,
-    ) -> None:
-        """Find the scale that gives activations (B, F, U) under masks (B, F) the target rate.
-
-        label: from activations, or other values, masks and a scale to the events' labels (B, F).
-        """
+    def initialise(self, batches: Sequence[tuple[Tensor, Tensor]]) -> None:
+        """Find the scale that gives activations (B, F, U) under masks (B, F) the target rate."""
         steps = sum(int(mask.sum()) for _, mask in batches)
         low, high = math.log(SMALLEST), math.log(LARGEST)
         for _ in range(HALVINGS):
             middle = (low + high) / 2
             scale = math.exp(middle)
-            count = sum(int(changes(label(a, m, scale), m).number.sum()) for a, m in batches)
+            count = sum(int(changes(hold(a, m, scale), m).number.sum()) for a, m in batches)
             low, high = (middle, high) if count > self.rate * steps else (low, middle)
         self.log_width.fill_((low + high) / 2)
 

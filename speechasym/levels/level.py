@@ -154,7 +154,7 @@ class Level(nn.Module):
         if inside := [loss for function in self.nested for loss in function.take_losses()]:
             losses["inside"] = torch.stack(inside).sum()
         steps, passed = self._fed(y, x, feed_up)
-        winner, grouped = self._events(activation, steps, losses)
+        winner, grouped = self._events(activation, steps, losses, x)
         if grouped is not None:
             pooled = events.pool_steps(passed, self._weight(steps.y), grouped)
             passed = self._timed(pooled, grouped.size)
@@ -262,9 +262,9 @@ class Level(nn.Module):
         return replace(passed, y=timed * passed.mask[..., None])
 
     def _events(
-        self, activation: Tensor | None, steps: Steps, losses: dict[str, Tensor]
+        self, activation: Tensor | None, steps: Steps, losses: dict[str, Tensor], x: Steps
     ) -> tuple[Tensor | None, Events | None]:
-        """Return winners and events of the steps, as far as the level has them; add to losses."""
+        """Return winners and events of steps with input x, as far as there are; add to losses."""
         mask, winner, after = steps.mask, None, None
         if self.config.events == "stride":
             return None, events.windows(mask, self._window)
@@ -275,7 +275,7 @@ class Level(nn.Module):
             losses["expect"] = self.config.predict * loss
             label, after, _ = self.expectation.events(steps.y, self.hold.scale)
         elif self.config.events == "change":
-            label = changed.between_peaks(changed.turning(steps.y, mask), mask, self.hold.scale)
+            label = changed.between_peaks(changed.turning(x.y, mask), mask, self.hold.scale)
         else:
             winner = label = self._winner(activation, mask)
         grouped = events.changes(label, mask, after)
@@ -351,8 +351,6 @@ class Level(nn.Module):
         """Set the scale of hysteresis, if any, by the blocks' output (B, F, D) and its mask."""
         if self.config.events == "hysteresis":
             self.hold.initialise([(shares(self.units(h, mask)), mask) for h, mask in represented])
-        elif self.config.events == "change":
-            self.hold.initialise(changed.tracks(represented), changed.between_peaks)
 
     def _entered(self, x: Tensor) -> Tensor:
         """Map x to the level's width: each step and, with a stride, the steps beside it."""

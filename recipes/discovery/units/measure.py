@@ -35,6 +35,7 @@ TASKS = {"within": Task(), "across": Task(across=True)}
 REACHES = (1, 2, 3)  # frames on either side of a change
 WIDTHS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4)
 LATE = (0.0, 0.25, 0.5)  # frames
+CHANGED = ("log-mel 80", "compact 33")  # whose changes are boundaries
 CHOSEN_ON = "TRAIN"  # the folder of TIMIT's speakers on whom widths are chosen
 
 
@@ -165,7 +166,7 @@ def measure_clusters(parts: list[Corpus], sounds: dict, train: dict, results: Re
 
 def measure_changes(parts: list[Corpus], sounds: dict, results: Results) -> None:
     """Measure boundaries by changes; reach, width and lateness are chosen on TIMIT's TRAIN."""
-    for label, options in {k: FROZEN[k] for k in ("log-mel 80", "compact 33")}.items():
+    for label, options in {k: FROZEN[k] for k in CHANGED}.items():
         if all(f"{p.name} | change of {label} | 0" in results.cells for p in parts):
             continue
         features = matrices(sounds, options)

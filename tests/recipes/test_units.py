@@ -1,0 +1,89 @@
+"""The recipe discovery/units: what runs and clusters find is measured against phones."""
+
+import json
+
+import numpy as np
+import pytest
+from helpers import tone
+from toy import RATE, utterance
+
+from recipes.discovery.units import few, measure, picture, report, systems
+from speechasym.errors import ConfigError
+from speechasym.scoring import abx_cells
+
+SPEAKERS = ("TRAIN/DR1/FAAA0", "TRAIN/DR1/MBBB0", "TEST/DR1/FCCC0", "TEST/DR1/MDDD0")
+
+
+@pytest.fixture(scope="module")
+def timit(tmp_path_factory):
+    """TIMIT of tones: phones in their times, silences around words."""
+    root = tmp_path_factory.mktemp("timit")
+    rng = np.random.default_rng(0)
+    for speaker in SPEAKERS:
+        for number, words in enumerate((["am", "mass"], ["mass", "am", "a"])):
+            x, _, sounds = utterance(words, rng.uniform(0.2, 0.4))
+            stem = root / speaker / f"SX{number}"
+            tone(stem.with_suffix(".WAV"), x, RATE)
+            lines, time = [], 0
+            for start, end, phone in [*sounds, (len(x) / RATE, len(x) / RATE, "")]:
+                begin = round(start * RATE)
+                if begin > time:
+                    lines.append(f"{time} {begin} h#")
+                if phone:
+                    time = round(end * RATE)
+                    lines.append(f"{begin} {time} {phone}")
+            stem.with_suffix(".PHN").write_text("\n".join(lines) + "\n")
+            stem.with_suffix(".WRD").write_text(f"{lines[1].split()[0]} {time} word\n")
+    return root
+
+
+def test_measures_tables_and_picture(timit, toy, tmp_path, monkeypatch):
+    monkeypatch.setattr(abx_cells, "ROUNDS", 20)
+    for name, value in (("SIZES", (4,)), ("SEEDS", 2), ("ROUNDS", 20), ("FITTED_CUTS", 3)):
+        monkeypatch.setattr(measure, name, value)
+    monkeypatch.setattr(measure, "FROZEN", {k: systems.FROZEN[k] for k in measure.CHANGED})
+    out = tmp_path / "results.json"
+    words = ["--timit", timit, "--train", toy / "train_cuts.jsonl.gz", "--runs", toy / "run"]
+    words = [*map(str, words), "--out", str(out)]
+    measure.main(words)
+    cells = json.loads(out.read_text())
+    of_run = cells["TIMIT TEST | run, level 0 | 0"]
+    assert of_run["pnmi"]["value"] > 0.6 > of_run["chance"]["value"]
+    assert 0 <= of_run["abx across"]["value"] < 0.2
+    assert {k.split(" | ")[1] for k in cells} == {
+        "change of log-mel 80", "change of compact 33", "run, level 0", "run, level 1",
+        "k-means log-mel 80, 4", "k-means compact 33, 4",
+    }  # fmt: skip
+    assert cells["TIMIT TEST | change of compact 33 | 0"]["strict f1"]["value"] > 0.7
+    monkeypatch.setattr(measure, "measured", None)  # nothing is left to measure
+    measure.main(words)
+    text = report.tables(cells)
+    assert text.count("### TIMIT TEST") == 3 and "| k-means compact 33, 4 | 2 |" in text
+    stem = timit / SPEAKERS[0] / "SX0"
+    picture.main([str(toy / "run"), str(stem), str(tmp_path / "a.png")])
+    assert (tmp_path / "a.png").stat().st_size > 10000
+
+
+def test_a_track_turns_at_its_peaks():
+    x = np.array([0, 1, 0.9, 1.2, 0.2, 0.3, 0.2, 0.9, 0.1])
+    assert systems.turns(x, 0.05) == [1, 3, 5, 7] and systems.turns(x, 0.5) == [3, 7]
+    assert systems.turns(np.zeros(5), 0.1) == []
+
+
+def test_changes_are_largest_at_a_boundary():
+    rows = np.repeat([[1.0, 0.0], [0.0, 1.0]], 6, 0)
+    track = systems.changes(rows, 2)
+    assert track.argmax() == 6 and track[6] == pytest.approx(1) and track[0] == 0
+
+
+def test_few_minutes_are_of_all_speakers(toy):
+    from speechasym.corpora.manifests import read_cuts
+
+    cuts = list(read_cuts(toy / "train_cuts.jsonl.gz"))
+    speakers = {c.supervisions[0].speaker for c in cuts}
+    seconds = sum(c.duration for c in cuts)
+    chosen = few.choose(cuts, seconds / 120)
+    assert {c.supervisions[0].speaker for c in chosen} == speakers
+    assert seconds / 2 <= sum(c.duration for c in chosen) < seconds
+    with pytest.raises(ConfigError, match="fewer than"):
+        few.choose(cuts, 1000)

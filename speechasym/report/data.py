@@ -258,6 +258,7 @@ def collect(
         problem = f"its results are of other cuts than {manifest}"
         remedy = "Give the same cuts with --cuts, or evaluate again"
         raise ConfigError(results.path, problem, remedy)
+    recogniser.choose([])  # raises for a run without heads, which has no errors to report
     # the search for words takes longest; results that are given have it or not
     wanted = recogniser.heads if results is None else list(trained.inventories)
     heads, missing = _labelled_heads(recogniser, cut_set, wanted)

@@ -157,3 +157,13 @@ def selective_scan(x, decay, b, c, state):
             h[s] = decay[t] * h[s] + b[t][s] * x[t]
         y.append(sum(c[t][s] * h[s] for s in range(len(h))))
     return y, h
+
+
+def oscillator(force, stiffness, keep, x, v):
+    """Positions and velocities of one oscillator, pushed by a list of forces."""
+    path = []
+    for push in force:
+        v = keep * (v + (push - stiffness * x))
+        x += v
+        path.append((x, v))
+    return path

@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--test", type=Path, required=True, metavar="CUTS", help="manifest to evaluate on")
     add("--out", type=Path, required=True, help="folder of all runs")
     add("--seeds", type=int, default=5, help="number of seeds, from 0")
-    add("--workers", type=int, default=2, help="runs at a time, of one thread each")
+    add("--workers", type=int, default=2, help="runs at a time; 0: in this process")
     add(
         "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="for all systems"
     )

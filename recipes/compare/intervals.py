@@ -4,10 +4,13 @@ Shapes: K seeds, S speakers, R drawings; the last axis holds errors and tokens o
 """
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from speechasym.scoring.error_rates import error_rate
 
 ROUNDS = 1000  # drawings of the bootstrap, as in `scoring`
 
@@ -53,6 +56,25 @@ def difference(ours: NDArray[np.float64], other: NDArray[np.float64]) -> tuple[f
     ratios = np.full(ROUNDS, math.nan)
     np.divide(drawings[1], drawings[0], out=ratios, where=drawings[0] > 0)
     return whole[1] / whole[0] - 1, *_quantiles(ratios - 1, ours.shape[1])
+
+
+def speaker_counts(
+    said: Mapping[str, Sequence[str]],
+    answers: Mapping[str, Sequence[str]],
+    speakers: Mapping[str, str],
+) -> NDArray[np.float64]:
+    """Return errors and tokens (S, 2) of the speakers, by name.
+
+    Args:
+        said, answers: {utterance: symbols}.
+        speakers: {utterance: speaker}.
+    """
+    scores = error_rate(said, answers, speakers=speakers).utterances
+    sums = {who: [0, 0] for who in sorted(set(speakers.values()))}
+    for utterance, counts in scores.items():
+        sums[speakers[utterance]][0] += counts.errors
+        sums[speakers[utterance]][1] += counts.length
+    return np.array(list(sums.values()), float)
 
 
 def _quantiles(values: NDArray[np.float64], speakers: int) -> tuple[float, float]:

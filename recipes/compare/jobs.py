@@ -143,15 +143,19 @@ def run_all(
 ) -> int:
     """Do the jobs, several at a time; return how many failed. Ctrl-C stops them all.
 
+    Without workers they are done in this process, which spares short runs the imports.
+
     Of several at a time each has a core of its own, while there are enough: otherwise two may
     share one for a long time while another is idle.
 
     Args:
         do: returns a job's line, or None if it was stopped; a function of a module.
         results: the file of lines.
-        workers: jobs at a time.
+        workers: jobs at a time; 0: one after another in this process.
     """
     waiting, failed = list(jobs), 0
+    if not workers:
+        return sum(not _done_here(job, do, results) for job in jobs)
     running: dict[Any, tuple[Any, Job, int]] = {}
     free, several = list(range(max(1, workers))), min(workers, len(jobs)) > 1
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
@@ -181,6 +185,20 @@ def run_all(
             process.join()
         raise
     return failed
+
+
+def _done_here(job: Job, do: Callable[[Job], dict[str, Any] | None], results: Path) -> bool:
+    """Do a job in this process; return whether it succeeded."""
+    (job.folder / RESULT).unlink(missing_ok=True)
+    try:
+        if (line := do(job)) is None:
+            raise KeyboardInterrupt
+        files.write_json(job.folder / RESULT, line)
+    except Exception as error:
+        traceback.print_exc()
+        print(f"{job.name}: failed: {error}")
+        return False
+    return keep_result(job, results)
 
 
 def keep_result(job: Job, results: Path) -> bool:

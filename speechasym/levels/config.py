@@ -56,11 +56,12 @@ class BlockOptions:
     dropout: float = 0.0  # share of the branch's values set to 0 in training
     causal: bool = False  # use no later frames
     kernel: int = 5  # kernel in frames, odd unless causal (convolution, statespace, gate)
-    # inner width as a multiple of the width (feedforward, convolution, statespace)
+    # inner width as a multiple of the width (feedforward, convolution, statespace, oscillator)
     expansion: int = 1
     heads: int = 4  # number of heads; divides the width (attention) or inner width (statespace)
     head_width: int | None = None  # channels of a head; default: width / heads (attention)
     states: int = 16  # states per channel (statespace)
+    damped: bool = False  # lose energy at a learned rate (oscillator)
     window: int | None = None  # frames visible on either side; default: all (attention)
     # attention weights: softmax, or with a learned beta rank, scaled (beta falls with the number of
     # visible frames), entmax or scaled-entmax

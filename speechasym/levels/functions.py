@@ -19,6 +19,7 @@ from torch.nn import functional
 from speechasym.config import check_count
 from speechasym.levels.attention import Attention
 from speechasym.levels.base import Depthwise, Function, State, check_kernel, hide
+from speechasym.levels.oscillator import Oscillator
 from speechasym.levels.state_space import StateSpace
 
 if TYPE_CHECKING:
@@ -104,7 +105,8 @@ class Constant(Function):
 
 FUNCTIONS: "dict[str, Callable[[BlockConfig], Function]]" = {
     "linear": Linear, "feedforward": FeedForward, "convolution": Convolution,
-    "statespace": StateSpace, "attention": Attention, "gate": Gate, "constant": Constant,
+    "statespace": StateSpace, "oscillator": Oscillator, "attention": Attention, "gate": Gate,
+    "constant": Constant,
 }  # fmt: skip
 
 

@@ -72,7 +72,7 @@ def _chunk_matrices(
     return from_x, to_output, to_stage
 
 
-def _scan(u: Tensor, step: Tensor, state: Tensor) -> Tensor:
+def linear_scan(u: Tensor, step: Tensor, state: Tensor) -> Tensor:
     """Solve s(m) = s(m-1) step + u(m): u (C, B, M, N), step (C, N, N), state (C, B, N).
 
     Returns the states *before* each m and after the last: (C, B, M + 1, N).
@@ -85,19 +85,19 @@ def _scan(u: Tensor, step: Tensor, state: Tensor) -> Tensor:
         return torch.stack(states, 2)
     groups = count // GROUP
     whole = u[:, :, : groups * GROUP].reshape(channels, batch * groups, GROUP, order)
-    inner = _scan(whole, step, whole.new_zeros(channels, batch * groups, order))
+    inner = linear_scan(whole, step, whole.new_zeros(channels, batch * groups, order))
     power = step
     powers = [torch.eye(order, dtype=step.dtype, device=step.device).expand_as(step), step]
     for _ in range(GROUP - 1):
         power = power @ step
         powers.append(power)
     sums = inner[:, :, -1].reshape(channels, batch, groups, order)
-    outer = _scan(sums, powers[-1], state)  # (C, B, groups + 1, N)
+    outer = linear_scan(sums, powers[-1], state)  # (C, B, groups + 1, N)
     stacked = torch.cat(powers[:-1], 2)  # (C, N, GROUP * N)
     reach = outer[:, :, :-1].reshape(channels, batch * groups, order) @ stacked
     filled = inner[:, :, :-1] + reach.reshape(channels, batch * groups, GROUP, order)
     filled = filled.reshape(channels, batch, groups * GROUP, order)
-    rest = _scan(u[:, :, groups * GROUP :], step, outer[:, :, -1])
+    rest = linear_scan(u[:, :, groups * GROUP :], step, outer[:, :, -1])
     return torch.cat([filled, rest], 2)
 
 
@@ -133,7 +133,7 @@ class _Cascade(NamedTuple):
         count = x.shape[1] // self.chunk
         flat = x.reshape(1, batch * count, self.chunk).expand(channels, -1, -1)
         u = torch.bmm(flat, self.to_stages).unflatten(1, (batch, count))
-        states = _scan(u, self.step, state)
+        states = linear_scan(u, self.step, state)
         before = states[:, :, :-1].flatten(1, 2)
         z = torch.bmm(flat, self.x_to_z).baddbmm_(before, self.stages_to_z)
         z = torch.view_as_complex(z.reshape(channels, batch, count, self.chunk, 2))

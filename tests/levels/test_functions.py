@@ -20,6 +20,8 @@ EITHER = {
     "convolution of one": {"kernel": 1},
     "statespace": {"states": 3},
     "statespace wide": {"heads": 6, "states": 3, "kernel": 3, "expansion": 2},
+    "oscillator": {},
+    "oscillator damped": {"damped": True, "expansion": 2},
     "attention": {"heads": 3},
     "attention local": {"heads": 3, "window": 4},
     "attention rank": {"heads": 3, "window": 6, "weights": "rank"},

@@ -265,3 +265,20 @@ def test_counts_are_kept_in_the_order_that_is_read():
     lines = [{"counts": {"PER": {"v": [counts.length, *counts[1:4]]}}}]
     assert counted(lines, "PER").tolist() == [[[7.0, 10.0]]]
     assert counted(lines, "WER").size == 0
+
+
+def _line(job):
+    if job.seed == 1:
+        raise ValueError("no sound")
+    job.folder.mkdir(parents=True)
+    return {"system": job.system, "seed": job.seed, "rates": {"PER": 0.5}, "seconds": 1.0}
+
+
+def test_without_workers_jobs_are_done_here(tmp_path, capsys):
+    todo = [jobs.Job("a", n, None, tmp_path / f"a{n}", tmp_path, "") for n in (0, 1, 2)]
+    todo[1].folder.mkdir()
+    assert jobs.run_all(todo, _line, tmp_path / RESULTS, 0) == 1
+    assert [line["seed"] for line in jobs.read_lines(tmp_path / RESULTS)] == [0, 2]
+    assert "a1: failed: no sound" in capsys.readouterr().out
+    with pytest.raises(KeyboardInterrupt):
+        jobs.run_all(todo[:1], lambda job: None, tmp_path / RESULTS, 0)

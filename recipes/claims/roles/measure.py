@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from recipes.claims.arbitration import readings
 from recipes.claims.arbitration.readings import Condition
 from recipes.claims.learning.report import difference
+from recipes.compare.intervals import speaker_counts
 from recipes.compare.jobs import MEASURES, guarded, publish, read_lines
 from recipes.provenance import commit, machine, table
 from speechasym.errors import OutputError
 from speechasym.recognition.trained_model import TrainedModel, open_run
-from speechasym.scoring.error_rates import error_rate
 
 OURS = "roles"
 HEADS = ("phones", "words")  # that are compared
@@ -118,12 +118,7 @@ def counted(condition: Condition, name: str, head: str) -> NDArray[np.float64]:
     }
     said = {u.name: u.said[head] for u in condition.utterances}
     speakers = {u.name: u.speaker for u in condition.utterances}
-    scores = error_rate(said, answers, speakers=speakers).utterances
-    sums: dict[str, list[int]] = {who: [0, 0] for who in sorted(set(speakers.values()))}
-    for utterance, counts in scores.items():
-        sums[speakers[utterance]][0] += counts.errors
-        sums[speakers[utterance]][1] += counts.length
-    return np.array(list(sums.values()), float)
+    return speaker_counts(said, answers, speakers)
 
 
 def missed(condition: Condition, name: str, head: str) -> float:

@@ -25,15 +25,22 @@ def labels(root: Path, file: str, frames: int, rate: int = 100) -> np.ndarray:
     return out
 
 
-def fit(x: torch.Tensor, y: torch.Tensor, classes: int, penalty: float) -> torch.Tensor:
-    """Return the weights (D + 1, classes) that minimise mean cross-entropy + penalty |w|^2."""
+def fit(
+    x: torch.Tensor, y: torch.Tensor, classes: int, penalty: float,
+    weight: torch.Tensor | None = None,
+) -> torch.Tensor:  # fmt: skip
+    """Return the weights (D + 1, classes) that minimise mean cross-entropy + penalty |w|^2.
+
+    weight: of each class (classes,); default: equal.
+    """
     x = torch.cat([x, torch.ones(len(x), 1)], 1)
     w = torch.zeros(x.shape[1], classes, requires_grad=True)
     step = torch.optim.LBFGS([w], max_iter=60, history_size=10, line_search_fn="strong_wolfe")
 
     def loss() -> torch.Tensor:
         step.zero_grad()
-        value = torch.nn.functional.cross_entropy(x @ w, y) + penalty * (w[:-1] ** 2).sum()
+        value = torch.nn.functional.cross_entropy(x @ w, y, weight)
+        value = value + penalty * (w[:-1] ** 2).sum()
         value.backward()
         return value
 

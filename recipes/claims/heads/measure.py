@@ -1,0 +1,146 @@
+"""One head, many heads, and ensembles of one-headed nets (C25), by their errors in phones.
+
+    python -m recipes.claims.heads.measure OUT --test CUTS
+
+OUT is a folder of recipes.compare with systems.yaml. An ensemble averages the nets' probabilities
+step by step. It writes heads.md and heads.png there.
+
+Shapes: K seeds or ensembles, S speakers, M nets.
+"""
+
+import argparse
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from recipes.claims.arbitration import readings
+from recipes.claims.arbitration.readings import Condition
+from recipes.claims.arbitration.rules import Scene, mean
+from recipes.claims.asymmetry.common import COLOURS, axes, save
+from recipes.claims.learning.report import difference
+from recipes.compare.intervals import speaker_counts
+from recipes.compare.jobs import guarded, publish, read_lines
+from recipes.provenance import commit, machine, table
+from speechasym.errors import OutputError
+from speechasym.levels.arbitration import Labels
+from speechasym.recognition.trained_model import open_run
+
+HEAD = "phones"
+OURS, MEMBER, SIZE = "heads4", "small1", 4  # many heads; the nets of an ensemble, and how many
+
+
+class Row(NamedTuple):
+    """A system, or an ensemble of nets of one system."""
+
+    name: str
+    groups: list[list[str]]  # names of runs that read together, for each seed
+    parameters: int  # of all nets together
+
+
+def rows_of(lines: Sequence[Mapping]) -> list[Row]:
+    """Return the systems that were trained, and their ensembles.
+
+    Raises `OutputError` unless many heads are among them.
+    """
+    by: dict[str, list[Mapping]] = {}
+    for line in sorted(lines, key=lambda line: line["seed"]):
+        by.setdefault(line["system"], []).append(line)
+    if OURS not in by:
+        raise OutputError(OURS, "is not among the finished runs", "Run recipes.compare first")
+    single, several = [], []
+    for system, runs in by.items():
+        size = runs[0]["parameters"]
+        names = [f"{system}-seed{run['seed']}" for run in runs]
+        single.append(Row(system, [[name] for name in names], size))
+        together = SIZE if system == MEMBER else len(names)
+        groups = [names[i : i + together] for i in range(0, len(names) - together + 1, together)]
+        if together > 1 and groups:
+            several.append(Row(f"{together} x {system}", groups, size * together))
+    return single + several
+
+
+def answers(condition: Condition, nets: Sequence[str]) -> dict[str, list[str]]:
+    """Return {utterance: symbols} that nets read together."""
+    symbols = condition.symbols[HEAD]
+
+    def text(labels: Labels) -> list[str]:
+        return [symbols[label - 1] for label in labels]
+
+    return {u.name: text(mean(Scene(u, HEAD, nets, {}))) for u in condition.utterances}
+
+
+def counted(condition: Condition, rows: Sequence[Row]) -> dict[str, NDArray[np.float64]]:
+    """Return {row: errors and tokens (K, S, 2)}."""
+    said = {u.name: u.said[HEAD] for u in condition.utterances}
+    speakers = {u.name: u.speaker for u in condition.utterances}
+    return {
+        row.name: np.stack(
+            [speaker_counts(said, answers(condition, nets), speakers) for nets in row.groups]
+        )
+        for row in rows
+    }
+
+
+def report(rows: Sequence[Row], counts: Mapping[str, NDArray[np.float64]]) -> str:
+    """Return the table in Markdown."""
+    body = []
+    for row in rows:
+        own = counts[row.name]
+        each = 100 * own[..., 0].sum(1) / own[..., 1].sum(1)
+        gap = "-"
+        if row.name != OURS:
+            gap = "{:+.1f} [{:+.1f}, {:+.1f}]".format(*difference(own, counts[OURS]))
+        middle = f"{statistics.median(each):.1f} ({min(each):.1f} to {max(each):.1f})"
+        body.append([row.name, str(len(row.groups)), f"{row.parameters:,}", middle, gap])
+    head = ["nets", "seeds", "parameters together", "errors in phones, %", f"minus {OURS}, points"]
+    return "\n".join([
+        "Median (least to greatest) over seeds; difference [95 % interval: speakers drawn alike "
+        "for both, seeds drawn for each].\n",
+        table(head, body), f"Commit {commit()}, {machine()}.\n",
+    ])  # fmt: skip
+
+
+def figure(rows: Sequence[Row], counts: Mapping[str, NDArray[np.float64]], out: Path) -> None:
+    """Plot the errors of each seed against all parameters of the nets together."""
+    fig, (axis,) = axes(1, 6.5, 3.6)
+    for number, row in enumerate(rows):
+        own = counts[row.name]
+        each = 100 * own[..., 0].sum(1) / own[..., 1].sum(1)
+        marker = "o" if len(row.groups[0]) == 1 else "^"
+        axis.plot([row.parameters] * len(each), each, marker, color=COLOURS[number % len(COLOURS)],
+                  label=row.name, alpha=0.8)  # fmt: skip
+    axis.set(xscale="log", xlabel="parameters, all nets together", ylabel="phone errors, %")
+    fig.legend(frameon=False, fontsize=8, loc="outside right upper")
+    save(fig, out)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m recipes.claims.heads.measure", description=(__doc__ or "").split("\n")[0]
+    )
+    add = parser.add_argument
+    add("folder", type=Path, help="of recipes.compare")
+    add("--test", type=Path, required=True, metavar="CUTS")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+
+    def act() -> int:
+        rows = rows_of(read_lines(options.folder / "results.jsonl"))
+        names = sorted({name for row in rows for group in row.groups for name in group})
+        nets = {name: open_run(options.folder / name) for name in names}
+        counts = counted(readings.read(nets, options.test, "test"), rows)
+        publish(report(rows, counts), options.folder / "heads.md")
+        figure(rows, counts, options.folder / "heads.png")
+        return 0
+
+    return guarded(act)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -31,9 +31,10 @@ class Oscillator(Function):
     """Forced harmonic oscillators, whose motion keeps what was heard [1].
 
     Each oscillator is pushed by a linear map of the frame and moves by a symplectic Euler step
-    (`ref.oscillate`). Undamped it neither forgets nor grows without a push; with `damped` it loses
-    energy at a learned rate [2]. What is read is a mixture of position, velocity and push, times a
-    gate as that of the state space. Unless causal, half of the oscillators run backwards.
+    (`ref_oscillators.oscillate`). Undamped it neither forgets nor grows without a push; with
+    `damped` it loses energy at a learned rate [2]. What is read is a mixture of position, velocity
+    and push, times a gate as that of the state space. Unless causal, half of the oscillators run
+    backwards.
 
     Whatever the parameters, a frequency lies between 0 and 3/8 of a cycle per frame, where the step
     is stable.

@@ -15,7 +15,7 @@ from speechasym.ops.scan import full_precision, linear_scan
 def oscillate(
     force: Tensor, stiffness: Tensor, keep: Tensor, state: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Compute `ref.oscillate` of a batch; differentiable in every argument.
+    """Compute `ref_oscillators.oscillate` of a batch; differentiable in every argument.
 
     Args:
         force: (B, F, J).

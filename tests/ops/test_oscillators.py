@@ -7,7 +7,7 @@ import oracle
 import pytest
 import torch
 
-from speechasym.ops import oscillators, ref
+from speechasym.ops import oscillators, ref_oscillators
 
 NAMES = ("force", "stiffness", "keep", "state")
 
@@ -36,12 +36,12 @@ def plain(force, stiffness, keep, state):
 
 def test_definition_against_the_oracle():
     force, stiffness, keep, state = (t.numpy() for t in inputs(23, 1))
-    path, end = ref.oscillate(force[0], stiffness, keep, state[0])
+    path, end = ref_oscillators.oscillate(force[0], stiffness, keep, state[0])
     for j in range(5):
         want = oracle.oscillator(force[0, :, j].tolist(), stiffness[j], keep[j], *state[0, j])
         np.testing.assert_allclose(path[:, j], want, atol=1e-12)
         np.testing.assert_allclose(end[j], want[-1], atol=1e-12)
-    at_rest, _ = ref.oscillate(0 * force[0], stiffness, keep)
+    at_rest, _ = ref_oscillators.oscillate(0 * force[0], stiffness, keep)
     assert not at_rest.any()
 
 
@@ -51,11 +51,13 @@ def test_the_scan_equals_the_loop(frames):
     force, stiffness, keep, state = (t.numpy() for t in arguments)
     path, end = oscillators.oscillate(*arguments)
     for i in range(2):
-        want, last = ref.oscillate(force[i], stiffness, keep, state[i])
+        want, last = ref_oscillators.oscillate(force[i], stiffness, keep, state[i])
         np.testing.assert_allclose(path[i], want, atol=1e-10)
         np.testing.assert_allclose(end[i], last, atol=1e-10)
     rest, _ = oscillators.oscillate(arguments[0], arguments[1], arguments[2])
-    np.testing.assert_allclose(rest[0], ref.oscillate(force[0], stiffness, keep)[0], atol=1e-10)
+    np.testing.assert_allclose(
+        rest[0], ref_oscillators.oscillate(force[0], stiffness, keep)[0], atol=1e-10
+    )
 
 
 @pytest.mark.parametrize("frames", [1, 17, 40])

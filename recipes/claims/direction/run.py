@@ -35,7 +35,7 @@ COMPARED = (
 RIVALS = (sets.POWER, sets.MFCC, sets.HALF_CHANGE)
 WITH = (sets.SIGNED, sets.TRACKS, sets.HALF, sets.COMPACT)
 NETS = ("direction of a room", "ramped or damped")  # also classified by a net with a hidden layer
-BY_NETS = (sets.POWER, sets.MFCC, sets.HALF)
+BY_NETS = (sets.POWER, sets.MFCC, sets.HALF_CHANGE, sets.HALF)
 
 
 def measure(

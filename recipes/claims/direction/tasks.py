@@ -40,7 +40,7 @@ CARRIERS: tuple[int | None, ...] = (
     None,
     None,
 )
-SNRS = (0.0, 6.0, 12.0)  # dB, of ramped and damped sounds in noise
+SNRS = (10.0, 20.0)  # dB, of ramped and damped sounds in noise
 FAR = 0.04  # s, from a nucleus to a moment that is not near it
 
 
@@ -189,7 +189,7 @@ def of_phrases(data: Iterable[Sentence]) -> list[Task]:
 def joined(data: Iterable[Sentence], seed: int = 0) -> list[Sentence]:
     """Return one recording of each speaker's sentences, in an order that is drawn.
 
-    What a feature keeps of the begin of a recording then says nothing of where a sentence ends.
+    What a feature keeps of the begin of a recording does then not tell where a sentence ends.
     """
     by: dict[str, list[Sentence]] = {}
     for s in data:
@@ -227,7 +227,7 @@ def of_envelopes(seeds: int = 6) -> tuple[Task, dict[str, NDArray[np.float32]]]:
     tokens, sounds = [], {}
     for c, carrier in enumerate(CARRIERS):
         for seed in range(seeds):
-            for half_life in (4, 8, 16):
+            for half_life in (8, 16, 32):
                 for make, label in ((ramped.ramped, "ramped"), (ramped.damped, "damped")):
                     rng = np.random.default_rng([c, seed, half_life])
                     snr = rng.uniform(SNRS[0], SNRS[-1])
@@ -239,5 +239,5 @@ def of_envelopes(seeds: int = 6) -> tuple[Task, dict[str, NDArray[np.float32]]]:
                     y = np.concatenate([np.zeros(1600), x, np.zeros(1600)])
                     sounds[name] = (y + level * noise.standard_normal(len(y))).astype(np.float32)
                     tokens.append(Token(name, 0.3, label, f"carrier{c:02d}"))
-    question = "ramped or damped, 8 cycles of 50 ms at 0 to 12 dB of noise, 0.2 s"
+    question = "ramped or damped, 8 cycles of 50 ms at 10 to 20 dB of noise, 0.2 s"
     return Task("ramped or damped", question, tokens, range(-10, 11, 2)), sounds

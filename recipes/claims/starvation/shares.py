@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
 
     def act() -> int:
-        words = names(options.sentences) or []
+        words: list[str] = list(names(options.sentences) or [])
         if not words or not all(word.isdecimal() and int(word) for word in words):
             problem = f"must be whole numbers >= 1, got {options.sentences!r}"
             raise ConfigError("--sentences", problem, "Use for example 1,2,4,8")

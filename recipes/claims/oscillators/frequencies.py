@@ -88,7 +88,7 @@ def report(found: Sequence[Bank]) -> str:
 def figure(found: Sequence[Bank], out: Path) -> None:
     """Plot how far each frequency has moved against its period before training."""
     names = list(dict.fromkeys(bank.run for bank in found))
-    fig, row = axes(len(names), 3.6 * len(names) + 0.8, 3.4, sharey=True)
+    fig, row = axes(len(names), 3.6 * len(names) + 2.2, 3.4, sharey=True)
     for axis, name in zip(row, names, strict=True):
         own = [bank for bank in found if bank.run == name]
         for number, bank in enumerate(own):
@@ -99,7 +99,8 @@ def figure(found: Sequence[Bank], out: Path) -> None:
         axis.set_title(name, fontsize="medium")
         axis.set_xlabel("period before training, steps")
     row[0].set_ylabel("frequency raised by training, octaves")
-    row[-1].legend(frameon=False, fontsize="small")
+    marks, labels = row[-1].get_legend_handles_labels()
+    fig.legend(marks, labels, frameon=False, fontsize="small", loc="outside right upper")
     save(fig, out)
 
 

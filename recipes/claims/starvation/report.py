@@ -136,7 +136,9 @@ def figure(shares: Sequence[Share], out: Path) -> None:
         middle = [100 * statistics.median(own) for own in share.training]
         row[1].plot(share.sizes, middle, "o--", ms=4, lw=1.2, **style)
     for axis, title in zip(row, ("unseen speakers", "what was trained on"), strict=True):
-        axis.set(xscale="log", xlabel="parameters", title=title)
+        axis.set(xscale="log", xlabel="parameters, thousands", title=title)
+        axis.set_xticks(shares[-1].sizes, [f"{size / 1000:.0f}" for size in shares[-1].sizes])
+        axis.set_xticks([], minor=True)
     row[0].set(ylabel="phone errors, %", ylim=(0, None))
     row[0].legend(frameon=False, fontsize="small")
     save(fig, out)

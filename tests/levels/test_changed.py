@@ -14,8 +14,8 @@ SIZES = {"width": 8, "units": 6, "stride": 1, "events": "change"}
 
 
 def loop(y):
-    track = [0.0]
-    for t in range(1, len(y)):
+    track = [0.0] * min(len(y), changed.REACH)
+    for t in range(changed.REACH, len(y)):
         one = y[max(0, t - changed.REACH) : t].sum(0)
         two = y[t : t + changed.REACH].sum(0)
         track.append(1 - float(one @ two / (one.norm() * two.norm())))

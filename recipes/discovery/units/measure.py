@@ -30,7 +30,7 @@ from speechasym.training.cuts import load_samples
 
 SIZES, SEEDS = (64, 128, 256), 3
 FITTED_CUTS = 60  # that clusters are fitted to
-ROUNDS = 1000
+ROUNDS = 300  # drawings of speakers
 TASKS = {"within": Task(), "across": Task(across=True)}
 REACHES = (1, 2, 3)  # frames on either side of a change
 WIDTHS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4)

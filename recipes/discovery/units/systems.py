@@ -19,7 +19,7 @@ FROZEN: dict[str, dict[str, Any]] = {
     "log-mel 80": {"features": "logmel"},
     "compact 33": {"features": "asymmetry", "compact": True},
 }
-FITTED = 60000  # frames that clusters are fitted to
+FITTED = 40000  # frames that clusters are fitted to
 Sounds = Mapping[str, NDArray[np.float32]]
 Units = dict[str, list[Interval]]
 

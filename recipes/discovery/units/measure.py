@@ -147,8 +147,14 @@ def part_of(found: Found, corpus: Corpus) -> Found:
 
 
 def measure_clusters(parts: list[Corpus], sounds: dict, train: dict, results: Results) -> None:
-    """Measure k-means on frozen features."""
-    for label, options in FROZEN.items():
+    """Measure k-means on frozen features: a unit for each frame, or between changes."""
+    by, chosen = (
+        CHANGED[0],
+        results.cells[f"{parts[0].name} | change of {CHANGED[0]} | 0"]["chosen"],
+    )
+    changes = systems.spectral_change(matrices(sounds, FROZEN[by]), **chosen).boundaries
+    for label in (*FROZEN, f"{CHANGED[1]} between changes"):
+        options = FROZEN[label.removesuffix(" between changes")]
         names = [
             f"{p.name} | k-means {label}, {k} | {s}"
             for p in parts
@@ -157,7 +163,9 @@ def measure_clusters(parts: list[Corpus], sounds: dict, train: dict, results: Re
         ]
         if all(name in results.cells for name in names):
             continue
-        for (size, seed), found in systems.clusters(train, sounds, options, SIZES, SEEDS).items():
+        limits = changes if label.endswith("between changes") else None
+        all_found = systems.clusters(train, sounds, options, SIZES, SEEDS, limits)
+        for (size, seed), found in all_found.items():
             for corpus in parts:
                 first = (size, seed) == (SIZES[0], 0)  # features are the same for all
                 cell = measured(corpus, part_of(found, corpus), first)

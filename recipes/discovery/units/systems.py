@@ -43,15 +43,28 @@ def intervals(labels: NDArray) -> list[Interval]:
     ]
 
 
+def pooled(features: NDArray, boundaries: list[float]) -> tuple[NDArray, NDArray]:
+    """Return means of features (F, D) between boundaries in s: (S, D), and frames (S, 2)."""
+    inner = sorted({round(time * FRAMES) for time in boundaries} - {0})
+    edges = np.array([0, *(n for n in inner if n < len(features)), len(features)])
+    sums = np.add.reduceat(features, edges[:-1], axis=0)
+    return sums / np.diff(edges)[:, None], np.stack([edges[:-1], edges[1:]], 1)
+
+
 def starts(units: Units) -> dict[str, list[float]]:
     """Return the inner boundaries of segments, s."""
     return {name: [i.start for i in row[1:]] for name, row in units.items()}
 
 
 def clusters(
-    training: Sounds, sounds: Sounds, options: dict[str, Any], sizes: tuple[int, ...], seeds: int
-) -> dict[tuple[int, int], Found]:
-    """Return {(units, seed): what k-means finds}; the features are the same for all."""
+    training: Sounds, sounds: Sounds, options: dict[str, Any], sizes: tuple[int, ...], seeds: int,
+    boundaries: Mapping[str, list[float]] | None = None,
+) -> dict[tuple[int, int], Found]:  # fmt: skip
+    """Return {(units, seed): what k-means finds}; the features are the same for all.
+
+    boundaries: of the segments that get a unit each, by the mean of their features; default: each
+    frame gets one.
+    """
     from sklearn.cluster import MiniBatchKMeans  # comes with librosa
 
     x = np.concatenate(list(matrices(dict(training), options).values()))
@@ -62,11 +75,17 @@ def clusters(
             drawn = np.random.default_rng(seed).permutation(len(x))[:FITTED]
             model = MiniBatchKMeans(size, random_state=seed, batch_size=4096, n_init=1, max_iter=20)
             model.fit(np.ascontiguousarray(x[drawn], np.float32))
-            units = {
-                name: intervals(model.predict(np.ascontiguousarray(m, np.float32)))
-                for name, m in test.items()
-            }
-            found[size, seed] = Found(units, size, starts(units), test)
+            units: Units = {}
+            for name, m in test.items():
+                if boundaries is None:
+                    units[name] = intervals(model.predict(np.ascontiguousarray(m, np.float32)))
+                    continue
+                means, frames = pooled(m, boundaries[name])
+                labels = model.predict(np.ascontiguousarray(means, np.float32)).tolist()
+                spans = (frames / FRAMES).tolist()
+                units[name] = [Interval(*s, str(n)) for s, n in zip(spans, labels, strict=True)]
+            limits = starts(units) if boundaries is None else dict(boundaries)
+            found[size, seed] = Found(units, size, limits, test if boundaries is None else {})
     return found
 
 

@@ -21,24 +21,26 @@ from numpy.typing import NDArray
 from rapidfuzz.distance import Levenshtein
 
 from speechasym.annotations.intervals import Interval
-from speechasym.config import check_count, check_range
+from speechasym.config import check_range
 from speechasym.errors import ScoringError
 from speechasym.scoring.error_rates import Speakers
 
 RATE = 100.0  # frames a second that are compared
-ROUNDS = 1000  # drawings of speakers
 SHIFTS = (0.25, 0.4, 0.6, 0.75)  # of the length, for chance
 NONE = -1  # unit of a frame outside of all segments
 Segments = Mapping[str, Sequence[Interval]]  # {utterance: in order of time}
 
 
 class UnitMeasure(NamedTuple):
-    """A measure, with a 95 % interval by resampling speakers; NaN for fewer than two."""
+    """A measure, with a 95 % interval over speakers; NaN for fewer than two.
+
+    Intervals are the jackknife's: each speaker is left out once. Drawing speakers with replacement
+    would not do, because fewer different frames make the information of units larger.
+    """
 
     value: float
     low: float
     high: float
-    samples: NDArray[np.float64]  # of each resampling; equal speakers for equal seeds
 
 
 class UnitScores(NamedTuple):
@@ -70,8 +72,6 @@ def score_units(
     speakers: Speakers,
     *,
     rate: float = RATE,
-    rounds: int = ROUNDS,
-    seed: int = 0,
 ) -> UnitScores:
     """Score discovered units against phones with times.
 
@@ -85,8 +85,6 @@ def score_units(
         units: units of each utterance.
         speakers: the speaker of an utterance, by a function or mapping.
         rate: frames a second.
-        rounds: drawings of speakers for the intervals.
-        seed: of these.
 
     Raises:
         ScoringError: nothing to score, an utterance without units, or one without a speaker.
@@ -98,7 +96,6 @@ def score_units(
         1.0
     """
     check_range("rate", rate, "100", above=True)
-    check_count("rounds", rounds, 0)
     if not any(references.values()):
         raise ScoringError("references", "hold no phones", "Give phones with times")
     symbols = _numbered(references)
@@ -119,10 +116,9 @@ def score_units(
         for speaker, names in who.items()
     ], float)  # fmt: skip
     counts = list(rows.values())
-    drawn = np.random.default_rng(seed).multinomial(
-        len(counts), np.full(len(counts), 1 / len(counts)), rounds if len(counts) > 1 else 0
-    )
-    weights = np.concatenate([np.ones((1, len(counts))), drawn])
+    weights = np.ones((1, len(counts)))  # of all speakers, then of all but one
+    if len(counts) > 1:
+        weights = np.concatenate([weights, 1 - np.eye(len(counts))])
     together, moved, tokens = (
         np.stack(parts) for parts in zip(*(row[:3] for row in counts), strict=True)
     )
@@ -172,8 +168,13 @@ def framewise(intervals: Sequence[Interval], frames: int, rate: float = RATE) ->
 
 
 def _measure(row: NDArray[np.float64]) -> UnitMeasure:
-    low, high = np.quantile(row[1:], [0.025, 0.975]) if len(row) > 1 else (np.nan, np.nan)
-    return UnitMeasure(float(row[0]), float(low), float(high), row[1:])
+    from scipy.stats import t
+
+    value, count = float(row[0]), len(row) - 1
+    if count < 2:
+        return UnitMeasure(value, np.nan, np.nan)
+    reach = t.ppf(0.975, count - 1) * np.sqrt((count - 1) * row[1:].var())
+    return UnitMeasure(value, value - float(reach), value + float(reach))
 
 
 def _numbered(intervals: Segments) -> dict[str, int]:

@@ -101,10 +101,9 @@ def measured(corpus: Corpus, found: Found, with_abx: bool) -> dict:
     """Return all measures of what a system has found."""
     rows = boundary_scores(corpus, found.boundaries)
     if found.units:
-        score = score_units(corpus.phones, found.units, corpus.speakers, rounds=ROUNDS)
+        score = score_units(corpus.phones, found.units, corpus.speakers)
         for name in UnitScores._fields[:6]:
-            measure = getattr(score, name)
-            rows[name] = _row(measure.value, measure.samples)
+            rows[name] = getattr(score, name)._asdict()
         rows |= {"used": {"value": score.used}, "size": {"value": found.size}}
         rows |= word_scores(corpus, found.units)
     if with_abx and found.features:
@@ -113,7 +112,7 @@ def measured(corpus: Corpus, found: Found, with_abx: bool) -> dict:
 
 
 def _row(value: float, samples: NDArray) -> dict:
-    low, high = np.quantile(samples, [0.025, 0.975]) if len(samples) else (None, None)
+    low, high = np.nanquantile(samples, [0.025, 0.975]) if len(samples) else (None, None)
     kept = {"value": float(value), "low": low, "high": high}
     return {k: None if v is None else round(float(v), 5) for k, v in kept.items()}
 

@@ -5,8 +5,8 @@
 # TIMIT: folder of TRAIN and TEST, with phones by hand, to measure on (required).
 # TRAIN, DEV: comma-separated subsets (local-train; local-dev). TEXTGRIDS: folder of phones and words
 # of DEV's cuts, as `speechasym align` writes them (default: aligned by the package's model).
-# CONFIGS: configurations (change asymmetry views). SEEDS: (0 1 2). LEXICON: pronunciations, for
-# phones from 1, 3 and 10 minutes of labels; without it that step is left out.
+# CONFIGS: configurations (change asymmetry views). SEEDS: (0 1 2). MINUTES: of labels of TIMIT's
+# training speakers, for phones on top of the first configuration's runs (1 3; the disc has 10 too).
 # SPEECHASYM, PYTHON: the commands to use (speechasym, python).
 set -euo pipefail
 recipe=units
@@ -46,17 +46,19 @@ echo "4. Measures -> $out/results.json, $out/report.md"
 sentence=$(find -L "$timit" -iname 'S[IX]*.PHN' | sort | head -n 1)
 "$python" -m recipes.discovery.units.picture "${runs[0]}" "${sentence%.*}" "$out/sentence.png"
 
-[ -n "${LEXICON:-}" ] || exit 0
 echo "5. Phones from a few minutes of labels -> $out/few"
-"$python" -m recipes.discovery.units.few "$(cuts "$train")" "$out/few" 1 3 10
+timit_cuts=$out/few/timit
+[ -e "$timit_cuts/train_cuts.jsonl.gz" ] \
+  || tolerate "$bin" prepare timit "$timit" --out "$timit_cuts" > "$out/prepare-timit.txt"
+"$python" -m recipes.discovery.units.few "$timit_cuts/train_cuts.jsonl.gz" "$out/few" ${MINUTES:-1 3}
 for seed in ${SEEDS:-0 1 2}; do
-  for minutes in 1 3 10; do
+  for minutes in ${MINUTES:-1 3}; do
     for start in nothing units; do
       from=()
       if [ "$start" = units ]; then from=("start=${runs[0]%-*}-$seed"); fi
       train_run recipes/discovery/units/bridge.yaml "$out/few/bridge-$minutes-$start-$seed" \
-        "$out/few/few-$minutes.jsonl.gz" "$(cuts "$dev")" "seed=$seed" \
-        "data.labels.lexicon=$(absolute "$LEXICON")" ${from[@]+"${from[@]}"}
+        "$out/few/few-$minutes.jsonl.gz" "$timit_cuts/test_cuts.jsonl.gz" "seed=$seed" \
+        ${from[@]+"${from[@]}"}
     done
   done
 done

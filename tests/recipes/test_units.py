@@ -7,7 +7,7 @@ import pytest
 from helpers import tone
 from toy import RATE, utterance
 
-from recipes.discovery.units import few, measure, picture, report, systems
+from recipes.discovery.units import few, measure, picture, readout, report, systems
 from speechasym.errors import ConfigError
 from speechasym.scoring import abx_cells
 
@@ -52,7 +52,7 @@ def test_measures_tables_and_picture(timit, toy, tmp_path, monkeypatch):
     assert 0 <= of_run["abx across"]["value"] < 0.2
     assert {k.split(" | ")[1] for k in cells} == {
         "change of log-mel 80", "change of compact 33", "run, level 0", "run, level 1",
-        "k-means log-mel 80, 4", "k-means compact 33, 4",
+        "k-means log-mel 80, 4", "k-means compact 33, 4", "k-means compact 33 between changes, 4",
     }  # fmt: skip
     assert cells["TIMIT TEST | change of compact 33 | 0"]["strict f1"]["value"] > 0.7
     monkeypatch.setattr(measure, "measured", None)  # nothing is left to measure
@@ -62,6 +62,19 @@ def test_measures_tables_and_picture(timit, toy, tmp_path, monkeypatch):
     stem = timit / SPEAKERS[0] / "SX0"
     picture.main([str(toy / "run"), str(stem), str(tmp_path / "a.png")])
     assert (tmp_path / "a.png").stat().st_size > 10000
+
+
+def test_a_read_out_learns_phones_of_frames(timit, toy, capsys):
+    readout.main(["--timit", str(timit), "--runs", str(toy / "run"), "--minutes", "0.05"])
+    rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines() if "|" in line]
+    assert [row[0] for row in rows[2:]] == ["| compact 33", "| level 0", "| level 0, untrained"]
+    assert all(0 <= float(row[2].split()[0]) < 40 for row in rows[2:])
+
+
+def test_means_between_boundaries():
+    rows = np.arange(8.0)[:, None]
+    means, frames = systems.pooled(rows, [0.0, 0.03, 0.05, 0.2])
+    assert means[:, 0].tolist() == [1, 3.5, 6] and frames.tolist() == [[0, 3], [3, 5], [5, 8]]
 
 
 def test_a_track_turns_at_its_peaks():

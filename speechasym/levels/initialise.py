@@ -333,7 +333,9 @@ def _unit_variance(model: Hierarchy, stage: Stage, carry: Carry) -> None:
 
     def scale(module: Any, args: Any, output: Any) -> Any:
         y = output[0] if isinstance(output, tuple) else output
-        deviation = (y.mT if isinstance(module, nn.Conv1d) else y)[mask].std()
+        rows = y.mT if isinstance(module, nn.Conv1d) else y
+        # what is expected of the next step has none after the last
+        deviation = rows[mask[:, : rows.shape[1]]].std()
         if not float(deviation) > 1e-6:
             return output
         module.weight.div_(deviation)

@@ -294,3 +294,12 @@ def test_reset_keeps_to_the_bounds():
     assert float(law.beta[0]) > 80 and float(law.resolution[0]) > 7.5
     law.reset(beta=0.5)
     assert float(law.beta[0]) == pytest.approx(0.5, rel=1e-4) and float(law.resolution[0]) > 7.5
+
+
+@pytest.mark.parametrize("events", ["entropy", "change"])
+def test_lsuv_sets_levels_with_other_events(events):
+    levels = {0: {"stride": 1, "events": events}}
+    model = build_model({"every": {"width": 8, "units": 6}, "levels": levels}, 6, {})
+    before = model.levels[0].enter.weight.clone()
+    initialise_by("lsuv", model, [(mixed(100), torch.tensor([100, 90, 60]))])
+    assert not torch.equal(before, model.levels[0].enter.weight)

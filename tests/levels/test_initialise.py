@@ -301,5 +301,5 @@ def test_lsuv_sets_levels_with_other_events(events):
     levels = {0: {"stride": 1, "events": events}}
     model = build_model({"every": {"width": 8, "units": 6}, "levels": levels}, 6, {})
     before = model.levels[0].enter.weight.clone()
-    initialise_by("lsuv", model, [(mixed(100), torch.tensor([100, 90, 60]))])
+    initialise_by("lsuv", model, [(torch.randn(3, 100, 6), torch.tensor([100, 90, 60]))])
     assert not torch.equal(before, model.levels[0].enter.weight)

@@ -34,7 +34,8 @@ def turning(y: Tensor, mask: Tensor) -> Tensor:
     one = sums[:, at] - sums[:, (at - REACH).clamp(min=0)]
     two = sums.gather(1, index) - sums[:, at]
     track = 1 - torch.cosine_similarity(one, two, -1)
-    track[:, :REACH] = 0  # too little is known of what was before
+    # too little is known of what was before the first steps: there it neither rises nor falls
+    track[:, :REACH] = track[:, REACH : REACH + 1] if frames > REACH else 0
     last = (count - 1).clamp(min=0)
     return track.gather(1, torch.minimum(at.expand_as(track), last)).to(y.dtype)
 

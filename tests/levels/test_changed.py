@@ -19,6 +19,8 @@ def loop(y):
         one = y[max(0, t - changed.REACH) : t].sum(0)
         two = y[t : t + changed.REACH].sum(0)
         track.append(1 - float(one @ two / (one.norm() * two.norm())))
+    if len(y) > changed.REACH:
+        track[: changed.REACH] = [track[changed.REACH]] * changed.REACH
     return torch.tensor(track, dtype=y.dtype)
 
 

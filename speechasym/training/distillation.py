@@ -60,8 +60,7 @@ def open_teacher(config: TrainConfig) -> Teacher | None:
             remedy = "Use the same, or choose other heads by teacher.heads"
             raise ConfigError(f"model.heads.{head}.slots", problem, remedy)
     if bool(its.mmi) != bool(config.mmi):
-        with_, without = ("it", "this run") if its.mmi else ("this run", "it")
-        problem = f"{with_} has phones trained beside their rivals (mmi), and {without} has not"
+        problem = f"{run} was trained with mmi={its.mmi:g}, and this run has mmi={config.mmi:g}"
         raise ConfigError("teacher.run", problem, f"Use mmi={its.mmi:g}")
     _, meta = checkpoints.load_model(run)
     return Teacher(model.requires_grad_(False), its, inventories, meta["sha256"])

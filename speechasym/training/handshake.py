@@ -20,6 +20,7 @@ from speechasym import files
 from speechasym.cluster import versions
 from speechasym.config import leaves, to_dict
 from speechasym.errors import ConfigError, SpeechAsymError, TrainingError
+from speechasym.training import checkpoints
 from speechasym.training.config import TrainConfig
 
 Facts = Mapping[str, Any]  # JSON values; "configuration learning.parts", "version of torch"
@@ -35,6 +36,8 @@ def facts_of(config: TrainConfig) -> dict[str, Any]:
     """
     settings = {k: v for k, v in leaves(to_dict(config)) if k not in OWN}
     data = {"data.train": config.data.train, "data.dev": config.data.dev}
+    if config.teacher.run is not None:
+        data["teacher.run"] = str(Path(config.teacher.run) / checkpoints.MODEL)
     return {
         **{f"configuration {key}": value for key, value in settings.items()},
         **{f"version of {name}": value for name, value in versions().items()},

@@ -148,7 +148,7 @@ def test_what_cannot_teach(corpus, teacher, tmp_path):
             "letters.slots: .* has 2 in a step, and this run 1",
             ("model.heads.letters.slots=1", *HEADS),
         ),
-        ("has not. Use mmi=0", ("mmi=1",)),
+        ("trained with mmi=0, and this run has mmi=1. Use mmi=0", ("mmi=1",)),
     ):
         with pytest.raises(ConfigError, match=match):
             train(corpus, tmp_path / "none", taught, *more)

@@ -18,6 +18,7 @@ from torch import Tensor
 from recipes.claims.learning.report import difference
 from recipes.claims.topology.lines import append, by_speaker, counts, rate
 from recipes.compare.jobs import guarded, publish, read_lines
+from recipes.mini.ablations import verdict
 from recipes.provenance import commit, machine, table
 from speechasym import files
 from speechasym.config import check_count
@@ -108,18 +109,32 @@ def report(lines: Sequence[dict]) -> str:
         mine = [line for line in lines if line["system"] == name]
         if not mine:
             continue
-        against = "-"
+        against, paired = "-", "-"
         theirs = [line for line in lines if line["system"] == other]
         if theirs:
             middle, low, high = difference(by_speaker(mine), by_speaker(theirs))
             against = f"{middle:+.1f} [{low:+.1f}, {high:+.1f}] against {other}"
+            by_seed = {line["seed"]: line for line in theirs}
+            shared = [(line, by_seed[line["seed"]]) for line in mine if line["seed"] in by_seed]
+            paired = verdict([100 * (rate([a]) - rate([b])) for a, b in shared])
         each = [100 * rate([line]) for line in mine]
         spread = f"{np.median(each):.1f} ({min(each):.1f} to {max(each):.1f})"
-        body.append([name, shows, f"{mine[0]['parameters']:,}", str(len(mine)), spread, against])
-    head = ["blocks", "what they are", "parameters", "seeds", "phone errors, %", "points"]
+        body.append(
+            [name, shows, f"{mine[0]['parameters']:,}", str(len(mine)), spread, against, paired]
+        )
+    head = [
+        "blocks",
+        "what they are",
+        "parameters",
+        "seeds",
+        "phone errors, %",
+        "points",
+        "by seed",
+    ]
     about = f"Commit {lines[0]['commit']}, {lines[0]['machine']}, {lines[0]['steps']} steps."
     note = "Median (least to greatest) of the seeds; differences with 95 % intervals over speakers"
-    return f"{about} {note} and seeds.\n\n{table(head, body)}"
+    last = "and seeds, and by seed (Student's t), since a seed has the same data in the same order."
+    return f"{about} {note} {last}\n\n{table(head, body)}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

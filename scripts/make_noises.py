@@ -8,6 +8,7 @@ speakers at once, each repeated to its end, at one loudness.
 """
 
 import argparse
+import tempfile
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -60,18 +61,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
             by_speaker[cut.supervisions[0].speaker].append(cut)
         if options.cuts and len(by_speaker) < 3:
             raise ConfigError(options.cuts, "has fewer than three speakers", "Leave --cuts out")
-        options.out.mkdir(parents=True, exist_ok=True)
+        options.out.parent.mkdir(parents=True, exist_ok=True)
         size = round(options.seconds * RATE)
-        for turn in range(options.times):
-            rng = np.random.default_rng([options.seed, turn])
-            sounds: dict[str, NDArray] = dict(sounds_without_speech(options.seconds, RATE, rng))
-            del sounds["dither"]  # too soft to be a noise
-            if by_speaker:
-                sounds |= {f"babble{n}": babble(by_speaker, size, rng) for n in range(5)}
-            for kind, x in sounds.items():
-                name = options.out / f"{kind.replace(' ', '-')}-{turn:02d}.flac"
-                with files.atomic(name) as file:
-                    soundfile.write(file, PEAK * x / np.abs(x).max(), RATE, format="FLAC")
+        # the folder appears when it is complete
+        with tempfile.TemporaryDirectory(
+            dir=options.out.parent, prefix=".noises", ignore_cleanup_errors=True
+        ) as temporary:
+            folder = Path(temporary) / options.out.name
+            folder.mkdir()
+            for turn in range(options.times):
+                rng = np.random.default_rng([options.seed, turn])
+                sounds: dict[str, NDArray] = dict(sounds_without_speech(options.seconds, RATE, rng))
+                del sounds["dither"]  # too soft to be a noise
+                if by_speaker:
+                    sounds |= {f"babble{n}": babble(by_speaker, size, rng) for n in range(5)}
+                for kind, x in sounds.items():
+                    name = folder / f"{kind.replace(' ', '-')}-{turn:02d}.flac"
+                    with files.atomic(name) as file:
+                        soundfile.write(file, PEAK * x / np.abs(x).max(), RATE, format="FLAC")
+            folder.rename(options.out)
     except SpeechAsymError as error:
         parser.exit(2, f"make_noises: {error}\n")
     print(f"{len(list(options.out.glob('*.flac')))} noises in {options.out}")

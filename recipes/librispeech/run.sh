@@ -82,9 +82,16 @@ create_once "$lexicon" "$bin" lexicon "$pronunciations" --guess --out "$lexicon"
 create_once "$lm" "$bin" lm ${texts[@]+"${texts[@]}"} --transcripts "$train_cuts" --order 3 \
   --least-ngram 2 --lexicon "$lexicon" --test "$test" --out "$lm"
 
+noises=()
+if grep -q '^    noise:' "$config"; then  # synthetic sounds, and babble of the training readers
+  [ -d "$out/noises" ] \
+    || "$python" scripts/make_noises.py --out "$out/noises" --cuts "$train_cuts"
+  noises=("data.augment.noise=$out/noises")
+fi
+
 echo "3. Training with $(basename "$config"): levels that learn phones, letters, words -> $run"
-train_run "$config" "$run" "$train_cuts" "$dev" \
-  "data.labels.lexicon=$lexicon" ${fixed[@]+"${fixed[@]}"} ${settings[@]+"${settings[@]}"}
+train_run "$config" "$run" "$train_cuts" "$dev" "data.labels.lexicon=$lexicon" \
+  ${noises[@]+"${noises[@]}"} ${fixed[@]+"${fixed[@]}"} ${settings[@]+"${settings[@]}"}
 
 read -r -a how <<< "${DECODE:---from phones}"
 words=(--lexicon "$lexicon" --lm "$lm" "${how[@]}")

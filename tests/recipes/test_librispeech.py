@@ -159,6 +159,19 @@ def test_configuration_by_size(tmp_path, train, config, chosen):
     assert after(commands.of("train")[0], "--config").endswith(chosen)
 
 
+def test_noises_are_made_where_the_configuration_has_noise(local):
+    commands, folder, _, more = local
+    told, commands.told = commands.told, (*commands.told, "scripts/make_noises.py")
+    config = str(ROOT / "recipes/librispeech/small.yaml")
+    found = commands.run(RUN, "books", "out", **more, CONFIG=config)
+    commands.told = told
+    assert found.returncode == 0, found.stdout + found.stderr
+    (made,), (learned,) = commands.of("make_noises"), commands.of("train")
+    noises = str(folder / "out" / "noises")
+    assert after(made, "--out") == noises and f"data.augment.noise={noises}" in learned
+    assert after(made, "--cuts") == str(folder / "out" / "train_cuts.jsonl.gz")
+
+
 @pytest.mark.parametrize(
     ("words", "more", "said"),
     [

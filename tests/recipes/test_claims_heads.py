@@ -36,8 +36,11 @@ def lines(**seeds):
 
 def test_ensembles_are_of_nets_that_no_other_has():
     rows = {row.name: row for row in measure.rows_of(lines(heads4=2, heads1=2, small1=9))}
-    assert list(rows) == ["heads4", "heads1", "small1", "2 x heads4", "2 x heads1", "4 x small1"]
-    together = rows["4 x small1"]
+    assert [*rows][:3] == ["heads4", "heads1", "small1"]
+    ways = ("by steps", "by answers")
+    names = ("2 x heads4", "2 x heads1", "4 x small1")
+    assert [*rows][3:] == [f"{name}, {way}" for name in names for way in ways]
+    together = rows["4 x small1, by answers"]
     assert [len(group) for group in together.groups] == [4, 4] and together.parameters == 400
     assert together.groups[1][0] == "small1-seed4"
     with pytest.raises(OutputError, match=r"heads4.*is not among the finished runs"):
@@ -52,7 +55,11 @@ def test_an_ensemble_of_one_net_reads_what_it_reads(trained, toy, tmp_path, monk
     rows = [
         row.split(" | ") for row in capsys.readouterr().out.splitlines() if row.startswith("| ")
     ]
-    assert [row[0] for row in rows[2:]] == ["| heads4", "| small1", "| 2 x heads4", "| 4 x small1"]
-    assert len({row[3] for row in rows[2:]}) == 1  # the same net alone and with itself
-    assert all(row[4] == "+0.0 [+0.0, +0.0] |" for row in rows[3:])
+    assert [row[0] for row in rows[2:]] == [
+        "| heads4", "| small1", "| 2 x heads4, by steps", "| 2 x heads4, by answers",
+        "| 4 x small1, by steps", "| 4 x small1, by answers",
+    ]  # fmt: skip
+    by_steps = [row for row in rows[2:] if "answers" not in row[0]]
+    assert len({row[3] for row in by_steps}) == 1  # the same net alone and with itself
+    assert all(row[4] == "+0.0 [+0.0, +0.0] |" for row in by_steps[1:])
     assert (tmp_path / "heads.png").stat().st_size > 5000

@@ -2,15 +2,16 @@
 
     python -m recipes.claims.heads.measure OUT --test CUTS
 
-OUT is a folder of recipes.compare with systems.yaml. An ensemble averages the nets' probabilities
-step by step. It writes heads.md and heads.png there.
+OUT is a folder of recipes.compare with systems.yaml. An ensemble answers in two ways: it averages
+the nets' probabilities step by step, or finds the answer that they together think most probable. It
+writes heads.md and heads.png there.
 
 Shapes: K seeds or ensembles, S speakers, M nets.
 """
 
 import argparse
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 
 from recipes.claims.arbitration import readings
 from recipes.claims.arbitration.readings import Condition
-from recipes.claims.arbitration.rules import Scene, mean
+from recipes.claims.arbitration.rules import Scene, equal_voices, mean
 from recipes.claims.asymmetry.common import COLOURS, axes, save
 from recipes.claims.learning.report import difference
 from recipes.compare.intervals import speaker_counts
@@ -34,12 +35,21 @@ HEAD = "phones"
 OURS, MEMBER, SIZE = "heads4", "small1", 4  # many heads; the nets of an ensemble, and how many
 
 
+# ways of several nets to answer: probabilities of the same step, which blanks win if the nets put a
+# phone at different steps, or probabilities of whole answers
+RULES: dict[str, Callable[[Scene], Labels]] = {
+    "by steps": mean,
+    "by answers": equal_voices,
+}
+
+
 class Row(NamedTuple):
     """A system, or an ensemble of nets of one system."""
 
     name: str
     groups: list[list[str]]  # names of runs that read together, for each seed
     parameters: int  # of all nets together
+    rule: str = "by steps"
 
 
 def rows_of(lines: Sequence[Mapping]) -> list[Row]:
@@ -60,18 +70,21 @@ def rows_of(lines: Sequence[Mapping]) -> list[Row]:
         together = SIZE if system == MEMBER else len(names)
         groups = [names[i : i + together] for i in range(0, len(names) - together + 1, together)]
         if together > 1 and groups:
-            several.append(Row(f"{together} x {system}", groups, size * together))
+            several += [
+                Row(f"{together} x {system}, {rule}", groups, size * together, rule)
+                for rule in RULES
+            ]
     return single + several
 
 
-def answers(condition: Condition, nets: Sequence[str]) -> dict[str, list[str]]:
-    """Return {utterance: symbols} that nets read together."""
+def answers(condition: Condition, nets: Sequence[str], rule: str) -> dict[str, list[str]]:
+    """Return {utterance: symbols} that nets read together by a rule of `RULES`."""
     symbols = condition.symbols[HEAD]
 
     def text(labels: Labels) -> list[str]:
         return [symbols[label - 1] for label in labels]
 
-    return {u.name: text(mean(Scene(u, HEAD, nets, {}))) for u in condition.utterances}
+    return {u.name: text(RULES[rule](Scene(u, HEAD, nets, {}))) for u in condition.utterances}
 
 
 def counted(condition: Condition, rows: Sequence[Row]) -> dict[str, NDArray[np.float64]]:
@@ -80,7 +93,10 @@ def counted(condition: Condition, rows: Sequence[Row]) -> dict[str, NDArray[np.f
     speakers = {u.name: u.speaker for u in condition.utterances}
     return {
         row.name: np.stack(
-            [speaker_counts(said, answers(condition, nets), speakers) for nets in row.groups]
+            [
+                speaker_counts(said, answers(condition, nets, row.rule), speakers)
+                for nets in row.groups
+            ]
         )
         for row in rows
     }
@@ -114,7 +130,12 @@ def figure(rows: Sequence[Row], counts: Mapping[str, NDArray[np.float64]], out: 
         marker = "o" if len(row.groups[0]) == 1 else "^"
         axis.plot([row.parameters] * len(each), each, marker, color=COLOURS[number % len(COLOURS)],
                   label=row.name, alpha=0.8)  # fmt: skip
-    axis.set(xscale="log", xlabel="parameters, all nets together", ylabel="phone errors, %")
+    axis.set(xscale="log", xlabel="parameters, all nets together, thousands")
+    parameters = [row.parameters for row in rows]
+    sizes = [min(parameters), max(parameters)]
+    axis.set_xticks(sizes, [f"{size / 1000:.0f}" for size in sizes])
+    axis.set_xticks([], minor=True)
+    axis.set_ylabel("phone errors, %")
     fig.legend(frameon=False, fontsize=8, loc="outside right upper")
     save(fig, out)
 

@@ -34,11 +34,13 @@ class Corpus(NamedTuple):
     def part(self, names: list[str], name: str) -> "Corpus":
         """Return some of the recordings."""
         kept = set(names)
-        tables = (
-            {k: v for k, v in table.items() if k in kept}
-            for table in self[1:7]  # type: ignore[attr-defined]
-        )
-        return Corpus(name, *tables, [i for i in self.items if i.file in kept])  # type: ignore[arg-type]
+
+        def some(table: dict[str, Any]) -> dict[str, Any]:
+            return {k: v for k, v in table.items() if k in kept}
+
+        items = [i for i in self.items if i.file in kept]
+        tables = {field: some(getattr(self, field)) for field in self._fields[1:7]}
+        return self._replace(name=name, items=items, **tables)
 
 
 def of_timit(root: Path) -> Corpus:

@@ -50,9 +50,9 @@ def boundary_scores(
     drawn = np.random.default_rng(0).integers(len(who), size=(ROUNDS, len(who)))
     rows: dict[str, Any] = {}
     for matching in ("strict", "lenient"):
-        whole = score_boundaries(reference, found, matching)  # type: ignore[arg-type]
+        whole = score_boundaries(reference, found, matching)
         parts = [
-            score_boundaries({n: reference[n] for n in names}, found, matching)  # type: ignore[arg-type]
+            score_boundaries({n: reference[n] for n in names}, found, matching)
             for names in who.values()
         ]
         counts = np.array([[p.hypothesised, p.reference, p.correct, p.recalled] for p in parts])
@@ -137,12 +137,11 @@ class Results:
 
 def part_of(found: Found, corpus: Corpus) -> Found:
     """Return what was found in a corpus's recordings alone."""
-    tables = (
-        {n: t[n] for n in corpus.sounds} if t else {}
-        for t in (found.units, found.boundaries, found.features)
-    )
-    units, boundaries, features = tables
-    return Found(units, found.size, boundaries, features)
+
+    def some(table: dict[str, Any]) -> dict[str, Any]:
+        return {n: table[n] for n in corpus.sounds} if table else {}
+
+    return Found(some(found.units), found.size, some(found.boundaries), some(found.features))
 
 
 def measure_clusters(parts: list[Corpus], sounds: dict, train: dict, results: Results) -> None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from recipes.discovery.units.corpus import RATE, matrices
 from speechasym.annotations.intervals import Interval
 from speechasym.feature_extraction import normalise
+from speechasym.levels.hierarchy import Hierarchy
 from speechasym.recognition.discovery import checked_levels, discover_units
 from speechasym.recognition.trained_model import open_run
 
@@ -83,7 +84,9 @@ def clusters(
                 means, frames = pooled(m, boundaries[name])
                 labels = model.predict(np.ascontiguousarray(means, np.float32)).tolist()
                 spans = (frames / FRAMES).tolist()
-                units[name] = [Interval(*s, str(n)) for s, n in zip(spans, labels, strict=True)]
+                units[name] = [
+                    Interval(s, e, str(n)) for (s, e), n in zip(spans, labels, strict=True)
+                ]
             limits = starts(units) if boundaries is None else dict(boundaries)
             found[size, seed] = Found(units, size, limits, test if boundaries is None else {})
     return found
@@ -103,7 +106,8 @@ def levels(run: Path, sounds: Sounds) -> dict[int, Found]:
                 y = level.at_frames().y.numpy()
                 rows = normalise.normalised([y], "utterance", FRAMES)
                 features[number][name] = np.concatenate(list(rows))
-    sizes = {n: trained.model.config.levels[n].units for n in numbers}  # type: ignore[union-attr]
+    assert isinstance(trained.model, Hierarchy)  # `checked_levels` has seen to it
+    sizes = {n: trained.model.config.levels[n].units for n in numbers}
     return {n: Found(units[n], sizes[n], starts(units[n]), features[n]) for n in numbers}
 
 

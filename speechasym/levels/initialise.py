@@ -16,9 +16,10 @@ The first map is what a level enters by, what a function reads its input with, a
 units. Directions are scaled so that the map's output has mean 0 (if it has a bias) and variance 1,
 or 0.16 for asymmetry: at 1 it learns more slowly (recipes/claims/initialisation).
 The two factors of a gate, and queries, keys and values of attention, get the same directions; a
-SiLU also gets the opposite ones if there is room. Of a state space, the input and the gate are set;
-steps, writing and reading stay drawn, as does `Constant`, which has no map, and all rows that
-are left without a direction. Prototypes are drawn, except those of asymmetry and kmeans.
+SiLU also gets the opposite ones if there is room. Of a state space and of oscillators, the input
+and the gate are set; steps, writing, reading and frequencies stay drawn, as does `Constant`, which
+has no map, and all rows that are left without a direction. Prototypes are drawn, except those of
+asymmetry and kmeans.
 
 Shapes: B batch, F steps, D width, U units, K channels of a key.
 
@@ -48,6 +49,7 @@ from speechasym.levels.directions import Parts
 from speechasym.levels.functions import Constant, Convolution, FeedForward, Gate, Linear
 from speechasym.levels.hierarchy import Hierarchy
 from speechasym.levels.level import Level
+from speechasym.levels.oscillator import Oscillator
 from speechasym.levels.state_space import StateSpace
 from speechasym.levels.units import Units, shares
 from speechasym.ranks import fits, laws
@@ -169,6 +171,8 @@ def _first_maps(function: Function) -> list[tuple[Tensor, Tensor | None, bool]]:
     if isinstance(function, StateSpace):
         gate, x = function.inside.weight.split(function.sizes)[:2]
         return [(gate, None, True), (x[: len(gate)], None, True)]
+    if isinstance(function, Oscillator):
+        return [(part, None, True) for part in function.inside.weight.chunk(2)]
     if isinstance(function, FeedForward | Convolution | Gate | Attention):
         parts = {FeedForward: 1, Attention: 3}.get(type(function), 2)
         inside, opposites = function.inside, not isinstance(function, Attention)
@@ -228,7 +232,8 @@ def _last_map(function: Function) -> list[Tensor]:
         return [function.value]
     if isinstance(function, Gate):
         return [t.chunk(2)[0] for t in (function.inside.weight, function.inside.bias)]
-    assert isinstance(function, Linear | FeedForward | Convolution | StateSpace | Attention)
+    known = Linear | FeedForward | Convolution | StateSpace | Oscillator | Attention
+    assert isinstance(function, known)
     return [function.out.weight, function.out.bias]
 
 

@@ -93,8 +93,11 @@ def test_python(page, folder, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     x = np.random.default_rng(0).normal(0, 0.1, 16000).astype(np.float32)
     names = {"speechasym": speechasym, "torch": torch, "nn": torch.nn, "np": np, "x": x}
-    for block in PAGES[page][0]:
-        exec(compile(block, page, "exec"), names)
+    for number, block in enumerate(PAGES[page][0]):
+        try:
+            exec(compile(block, page, "exec"), names)
+        except Exception as error:
+            pytest.fail(f"example {number} of {page}: {error!r}\n{block}")
 
 
 @pytest.mark.parametrize("page", [name for name, (_, lines) in PAGES.items() if lines])

@@ -4,8 +4,9 @@ import json
 
 import numpy as np
 import pytest
+import toy_timit
 from helpers import tone
-from toy import RATE, utterance
+from toy import RATE
 
 from recipes.discovery.features import levels, report
 from recipes.discovery.features import run as run_module
@@ -13,28 +14,12 @@ from speechasym.errors import ConfigError
 from speechasym.recognition.trained_model import open_run
 from speechasym.scoring import abx_cells
 
-SPEAKERS = ("TRAIN/DR1/FAAA0", "TRAIN/DR1/MBBB0", "TEST/DR1/FCCC0", "TEST/DR1/MDDD0")
-
 
 @pytest.fixture
 def corpus(tmp_path):
     """TIMIT and a noise, of tones: the phones in their times, silences around words."""
-    said = (["am", "mass"], ["mass", "am", "a"])
     rng = np.random.default_rng(0)
-    for speaker in SPEAKERS:
-        for number, words in enumerate(said):
-            x, _, sounds = utterance(words, rng.uniform(0.2, 0.4))
-            stem = tmp_path / "timit" / speaker / f"SX{number}"
-            tone(stem.with_suffix(".WAV"), x, RATE)
-            lines, time = [], 0
-            for start, end, phone in [*sounds, (len(x) / RATE, len(x) / RATE, "")]:
-                begin = round(start * RATE)
-                if begin > time:
-                    lines.append(f"{time} {begin} h#")
-                if phone:
-                    time = round(end * RATE)
-                    lines.append(f"{begin} {time} {phone}")
-            stem.with_suffix(".PHN").write_text("\n".join(lines) + "\n")
+    toy_timit.write(tmp_path / "timit", rng)
     tone(tmp_path / "noise" / "rain.flac", 0.1 * rng.standard_normal(RATE * 3), RATE)
     return tmp_path
 

@@ -4,14 +4,12 @@ import json
 
 import numpy as np
 import pytest
-from helpers import tone
-from toy import RATE, utterance
+import toy_timit
+from toy_timit import SPEAKERS
 
 from recipes.discovery.units import few, measure, picture, readout, report, systems
 from speechasym.errors import ConfigError
 from speechasym.scoring import abx_cells
-
-SPEAKERS = ("TRAIN/DR1/FAAA0", "TRAIN/DR1/MBBB0", "TEST/DR1/FCCC0", "TEST/DR1/MDDD0")
 
 
 @pytest.fixture(scope="module")
@@ -19,21 +17,7 @@ def timit(tmp_path_factory):
     """TIMIT of tones: phones in their times, silences around words."""
     root = tmp_path_factory.mktemp("timit")
     rng = np.random.default_rng(0)
-    for speaker in SPEAKERS:
-        for number, words in enumerate((["am", "mass"], ["mass", "am", "a"])):
-            x, _, sounds = utterance(words, rng.uniform(0.2, 0.4))
-            stem = root / speaker / f"SX{number}"
-            tone(stem.with_suffix(".WAV"), x, RATE)
-            lines, time = [], 0
-            for start, end, phone in [*sounds, (len(x) / RATE, len(x) / RATE, "")]:
-                begin = round(start * RATE)
-                if begin > time:
-                    lines.append(f"{time} {begin} h#")
-                if phone:
-                    time = round(end * RATE)
-                    lines.append(f"{begin} {time} {phone}")
-            stem.with_suffix(".PHN").write_text("\n".join(lines) + "\n")
-            stem.with_suffix(".WRD").write_text(f"{lines[1].split()[0]} {time} word\n")
+    toy_timit.write(root, rng)
     return root
 
 

@@ -13,7 +13,7 @@ from speechasym.files import WRITTEN, read_text, replacing
     [
         ("é\nb\n".encode(), {}),
         ("é\r\nb\r".encode("utf-8-sig"), {}),
-        (gzip.compress("é\nb\n".encode()), {}),
+        (gzip.compress("é\nb\n".encode(), mtime=0), {}),
         ("é\nb\n".encode("utf-16"), {"utf16": True}),
         ("é\nb\n".encode("latin-1"), {"latin1": True}),
         ("é\nb\n".encode(), {"utf16": True, "latin1": True}),
@@ -33,7 +33,7 @@ def test_encodings_and_line_ends(tmp_path, raw, options):
         ("a\n".encode("utf-16"), {}, "x.txt:1: byte 0 is not UTF-8 text"),
         ("a\n".encode("utf-16"), {"latin1": True}, "x.txt:1: byte 3 is not text"),
         (b"a\nb\0", {}, "x.txt:2: byte 3 is not text"),
-        (gzip.compress(b"abc")[:-9], {}, r"x.txt: cannot be read \(Compressed"),
+        (gzip.compress(b"abc", mtime=0)[:-9], {}, r"x.txt: cannot be read \(Compressed"),
         (b" \r\n", {}, "x.txt: is empty"),
         (None, {}, r"x.txt: cannot be read \(No such file"),
     ],

@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -10,6 +11,7 @@ from contextlib import contextmanager, suppress
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
 from threading import Thread, current_thread, main_thread
+from types import ModuleType
 from typing import Any, TypeVar
 
 from speechasym.errors import OutputError
@@ -56,7 +58,7 @@ def run_tasks(
     ):  # fmt: skip
         futures: list[Future[list[Result]]] = []
         try:
-            with interrupts_later():
+            with interrupts_later(), script_left_out():
                 for i in range(0, len(tasks), chunk):
                     futures.append(pool.submit(_run, function, tasks[i : i + chunk]))
             if in_order:
@@ -71,9 +73,8 @@ def run_tasks(
                 raise
             # A pool that breaks while it starts a process forgets that process, then waits for it.
             break_.close()
-            problem = "a worker process died: out of memory, or started by an unguarded script"
-            remedy = "Use fewer workers, or put the script under `if __name__ == '__main__':`"
-            raise OutputError("workers", problem, remedy) from error
+            problem = "a worker process died, perhaps because memory was short"
+            raise OutputError("workers", problem, "Use fewer workers") from error
         finally:
             end.close()
             for future in futures:
@@ -125,6 +126,21 @@ def _end_with(broken: Any) -> None:
     if parent is not None:
         wait([parent.sentinel] if broken is None else [parent.sentinel, broken])
         os._exit(1)
+
+
+@contextmanager
+def script_left_out() -> Iterator[None]:
+    """Start processes inside the block that do not run the script again that starts them.
+
+    Python does so for functions of the script, which needs `if __name__ == "__main__":` then. What
+    our workers run is in modules.
+    """
+    script = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script
 
 
 @contextmanager

@@ -74,6 +74,20 @@ def test_workers_start_with_numbas_registries():
     assert run_python("-c", LOADED).out == "True\n"
 
 
+UNGUARDED = """
+from speechasym.workers import run_tasks
+print("once")
+print(*run_tasks(abs, [-1, -2], 2, in_order=True, preload=["speechasym.errors"]))
+"""
+
+
+def test_a_script_needs_no_guard(tmp_path):
+    """Workers do not run the script again that starts them."""
+    script = tmp_path / "script.py"
+    script.write_text(UNGUARDED)
+    assert run_python(script).out == "once\n1 2\n"
+
+
 def test_extraction_preloads_them(monkeypatch):
     monkeypatch.setattr(extraction, "run_tasks", lambda *_, preload, **__: preload)
     config = feature_config(features="gammatone")

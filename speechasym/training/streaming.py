@@ -21,7 +21,7 @@ from speechasym.training import batches
 from speechasym.training.dataset import Dataset
 from speechasym.training.distributed import ProcessGroup
 from speechasym.training.on_device import ON_CPU, Batch, DeviceBatches
-from speechasym.workers import interrupts_later, start_worker
+from speechasym.workers import interrupts_later, script_left_out, start_worker
 
 log = logging.getLogger("speechasym")
 # imported once, by the server that forks the workers
@@ -96,7 +96,7 @@ def steps(
         num_workers=workers, collate_fn=_unchanged, generator=torch.Generator(),
         pin_memory=device.stream is not None, **options,
     )  # fmt: skip
-    with interrupts_later():
+    with interrupts_later(), script_left_out():
         iterator = iter(loader)
     try:
         while True:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         CorpusError, DecodingError, ItemError, LabelError, LexiconError, MissingWordError,
         OutputError, ScoringError, SpeechAsymError, SynthesisError, TextError, TrainingError,
     )  # fmt: skip
+    from speechasym.explorer.opening import explore
     from speechasym.feature_extraction.dataframes import read_features
     from speechasym.feature_extraction.extraction import extract
     from speechasym.feature_extraction.functionals import functionals
@@ -63,6 +64,7 @@ _HOME = {  # public name -> module, or module:name where the names differ; error
     "discover_units": "recognition.discovery",
     "estimate_lm": "recognition.word_models",
     "evaluate": "recognition.evaluation",
+    "explore": "explorer.opening",
     "export_onnx": "auditory.spectrogram",
     "extract": "feature_extraction.extraction",
     "features": "feature_extraction.sets",
@@ -95,10 +97,10 @@ __all__ = [
     "ItemError", "LabelError", "LexiconError", "MissingWordError", "OutputError", "RankActivation",
     "Recogniser", "ScoringError", "SpeechAsymError", "SynthesisError", "TextError", "TrainingError",
     "abx", "activations", "add_noise", "align", "check_installation", "discover_files",
-    "discover_units", "estimate_lm", "evaluate", "export_onnx", "extract", "features",
-    "functionals", "hysteresis", "install_model", "load", "make_lexicon", "models", "noise_test",
-    "plot", "plot_files", "plot_run", "prepare", "read_config", "read_features", "score",
-    "segment_files", "segments", "spectrogram", "train", "transcribe", "transcribe_files",
+    "discover_units", "estimate_lm", "evaluate", "explore", "export_onnx", "extract",
+    "features", "functionals", "hysteresis", "install_model", "load", "make_lexicon", "models",
+    "noise_test", "plot", "plot_files", "plot_run", "prepare", "read_config", "read_features",
+    "score", "segment_files", "segments", "spectrogram", "train", "transcribe", "transcribe_files",
     "transcribe_live", "write_recording_report", "write_report",
 ]  # fmt: skip
 __version__ = "0.1.0"

@@ -69,8 +69,8 @@ def test_commands_are_valid(page, capsys):
 
 
 COMMANDS = (
-    "extract", "plot", "score", "prepare", "train", "evaluate", "transcribe", "align", "report",
-    "lm", "lexicon", "models", "doctor",
+    "extract", "plot", "score", "prepare", "train", "evaluate", "transcribe", "align", "explore",
+    "report", "lm", "lexicon", "models", "doctor",
 )  # fmt: skip
 
 

@@ -29,7 +29,7 @@ RANKS = {
     "training": 6,
     "recognition": 7,
     "plots": 8,
-    "report": 9,
+    "report": 9, "explorer": 9,
     "cli": 10,
 }  # fmt: skip
 CORE = ("errors", "files", "progress", "workers", "cluster", "config", "ops", "auditory",
@@ -58,6 +58,7 @@ TWINS = {
     "align": {"align"},
     "segments": {"segment_files"},
     "units": {"discover_files"},
+    "explore": {"explore"},
     "report": {"write_report", "write_recording_report"},
     "lm": {"estimate_lm"},
     "lexicon": {"make_lexicon"},

@@ -53,7 +53,7 @@ def _info(path: Path, layout: Layout) -> AudioInfo:
             with opened(path, span) as file:
                 parts.append((file.samplerate, file.channels, file.subtype, file.frames))
     except (soundfile.LibsndfileError, RuntimeError) as error:
-        raise _undecodable(path, layout.container, error) from error
+        raise undecodable(path, layout.container, error) from error
     rate, channels, subtype, _ = parts[0]
     if rate <= 0:
         raise AudioError(path, f"sample rate must be > 0 Hz, got {rate}", "Convert it again")
@@ -102,7 +102,7 @@ def blocks(
     decoded = yielded = clipped = 0
     try:
         for raw in _decoded(path, layout, size, header.channels):
-            _check_finite(path, raw, decoded, rate)
+            check_finite(path, raw, decoded, rate)
             clipped += int((np.abs(raw) >= 1).sum()) if raw.size else 0
             decoded += len(raw)
             mono = raw.mean(1) if number is None else np.ascontiguousarray(raw[:, number])
@@ -112,7 +112,7 @@ def blocks(
                 yielded += len(mono)
                 yield mono
     except (soundfile.LibsndfileError, RuntimeError) as error:
-        raise _undecodable(path, header.container, error) from error
+        raise undecodable(path, header.container, error) from error
     if decoded == 0:
         raise AudioError(path, "the file holds 0 samples", "Record or convert it again")
     if decoded < header.frames:
@@ -171,7 +171,8 @@ def channel_number(path: str | Path, channel: str | int, count: int) -> int | No
     return number
 
 
-def _check_finite(path: Path, raw: NDArray, before: int, rate: int) -> None:
+def check_finite(path: Path, raw: NDArray, before: int, rate: int) -> None:
+    """Raise `AudioError` for samples (T, C) that are not finite, after `before` others."""
     bad = np.argwhere(~np.isfinite(raw))
     if len(bad):
         frame = before + bad[0, 0]
@@ -196,7 +197,8 @@ def _decoded(path: Path, layout: Layout, size: int, channels: int) -> Iterator[N
     yield rest
 
 
-def _undecodable(path: Path, container: str, error: Exception) -> AudioError:
+def undecodable(path: Path, container: str, error: Exception) -> AudioError:
+    """Return the error that says why a file cannot be decoded."""
     reason = getattr(error, "error_string", str(error)).strip().rstrip(".")
     remedy = f"Check that it plays, or convert it to one of {containers.FORMATS}"
     if container in ("FLAC", "Ogg", "MP3"):

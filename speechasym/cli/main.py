@@ -16,7 +16,7 @@ from speechasym.progress import announce_compiling
 
 COMMANDS = (
     *("extract", "plot", "score", "prepare", "train", "evaluate", "transcribe", "align"),
-    *("segments", "units", "report", "lm", "lexicon", "models", "doctor"),
+    *("segments", "units", "explore", "report", "lm", "lexicon", "models", "doctor"),
 )
 
 

@@ -1,0 +1,56 @@
+"""`explore`: open recordings, start the server, show the page."""
+
+import webbrowser
+from pathlib import Path
+
+from speechasym.explorer.recordings import recordings_of
+from speechasym.explorer.server import Explorer
+from speechasym.explorer.session import Session
+
+
+def explore(
+    path: str | Path | None = None,
+    *,
+    run: str | Path | None = None,
+    out: str | Path | None = None,
+    port: int = 0,
+    browser: bool = True,
+    channel: str | int = "mean",
+) -> Explorer:
+    """Show recordings on a page of the browser, to look at, hear and label; return its server.
+
+    The page has waveform, spectrograms, asymmetry by scale, units and events of each level, and
+    tiers of labels, on one time axis. The server listens on this machine only (127.0.0.1), below a
+    path that nobody can guess, and reads only what was opened.
+
+    Args:
+        path: a recording, a folder of recordings, or the folder of a run, whose dev and test cuts
+            are shown and whose model reads them. None: only what the microphone records.
+        run: the model to read them with, see `Recogniser`; None: that of `path`, or the pretrained
+            one.
+        out: folder for corrected labels and recordings from the microphone. None: labels are saved
+            beside the recording, and what was recorded is kept until the server stops.
+        port: of the server; 0: a free one.
+        browser: open the page in the browser.
+        channel: of multichannel recordings: mean, or a number from 0.
+
+    Returns:
+        The running server: its `address`; `wait()` until Ctrl-C, `close()` it, or use it in a
+        `with` block.
+
+    Raises:
+        AudioError: no such file, or a folder without recordings.
+        CheckpointError, ConfigError: a run, port or option that cannot be used.
+
+    Example:
+        >>> with speechasym.explore("recordings", browser=False) as explorer:
+        ...     print(explorer.address)
+        ...     explorer.wait()
+    """
+    recordings = [] if path is None else recordings_of(Path(path), channel)
+    title = "microphone" if path is None else Path(path).resolve().name
+    session = Session(title, recordings, None if out is None else Path(out))
+    explorer = Explorer(session, port)
+    if browser:
+        webbrowser.open(explorer.address)
+    return explorer

@@ -1,0 +1,363 @@
+// speechasym explore: opens recordings, and joins panels, sound, labels, files and the address.
+
+import { clock, digitsOf, duration, hertz, withUnit } from "./axes.js";
+import { addresses, drawAxis, drawMarks, drawPanel, drawWave, fit, gutter, plot, valueAt } from "./draw.js";
+import { KEYS, listen, timeline } from "./gestures.js";
+import * as labels from "./labels.js";
+import * as live from "./live.js";
+import { forgetTheme, theme } from "./palettes.js";
+import { buildAdd, caption, renew, setPanels, usualPanels } from "./panels.js";
+import { alertOf, el, getJson, say, watch } from "./requests.js";
+import { forgetSamples } from "./samples.js";
+import { buildSave } from "./save.js";
+import { happen, on, pan, read, redraw, remember, seconds, select, show, state, zoom } from "./state.js";
+import * as sound from "./sound.js";
+import { COLUMNS, address, columnSeconds, forget, tileAt, want } from "./tiles.js";
+import { chosenInterval, drawTiers, recognise, regather } from "./tiers.js";
+
+const byId = (id) => document.getElementById(id);
+const main = document.querySelector("main");
+const FIRST_S = 10; // in view of a long recording
+let opening = 0;
+
+function overviewTiles() {
+  const zoom_ = Math.max(-12, Math.min(2, Math.floor(Math.log2(0.01 * 1000 / seconds()))));
+  const long = COLUMNS * columnSeconds(zoom_);
+  return Array.from({ length: Math.ceil(seconds() / long) }, (_, index) =>
+    ({ zoom: zoom_, index, from: index * long, to: (index + 1) * long,
+      where: address(state.recording.id, "waveform", zoom_, index) }));
+}
+
+function drawOverview() {
+  const canvas = byId("overview");
+  const g = fit(canvas);
+  const area = { ...plot(canvas), from: 0, to: seconds() };
+  const { lane, accent, sans, soft } = theme();
+  g.clearRect(0, 0, canvas.clientWidth, area.height);
+  g.fillStyle = lane;
+  g.fillRect(area.left, 0, area.width, area.height);
+  const tiles = overviewTiles();
+  const parts = tiles.map((part) => ({ ...part, tile: tileAt(part.where) })).filter(({ tile }) => tile?.header?.columns);
+  const tops = parts.map(({ tile }) => Math.max(Math.abs(tile.header.lo), Math.abs(tile.header.hi)));
+  state.peak = Math.max(1e-4, ...tops);
+  const x = (time) => area.left + time / seconds() * area.width;
+  drawWave(g, area, parts, state.peak, x);
+  const [x0, x1] = [x(state.from), x(state.to)];
+  g.fillStyle = accent;
+  g.globalAlpha = 0.18;
+  g.fillRect(x0, 0, Math.max(3, x1 - x0), area.height);
+  g.globalAlpha = 1;
+  g.strokeStyle = accent;
+  g.strokeRect(x0 + 0.5, 0.5, Math.max(2, x1 - x0 - 1), area.height - 1);
+  if (state.selection) g.fillRect(x(state.selection.from), area.height - 3, Math.max(1, x(state.selection.to) - x(state.selection.from)), 3);
+  g.fillStyle = soft;
+  g.font = `11px ${sans}`;
+  g.textAlign = "right";
+  g.textBaseline = "middle";
+  g.fillText("all", area.left - 7, area.height / 2);
+  canvas.setAttribute("aria-valuemin", "0");
+  canvas.setAttribute("aria-valuemax", seconds().toFixed(2));
+  canvas.setAttribute("aria-valuenow", state.from.toFixed(2));
+  canvas.setAttribute("aria-valuetext", `${state.from.toFixed(2)} to ${state.to.toFixed(2)} of ${seconds().toFixed(2)} s`);
+  return tiles.map(({ where }) => where);
+}
+
+function frame() {
+  if (!state.info) return;
+  const now = sound.playing();
+  const overview = drawOverview();
+  drawAxis(byId("axis"));
+  const needed = [];
+  const guessed = [];
+  let done = true;
+  for (const panel of state.panels) {
+    const found = addresses(panel, state.from, state.to, plot(panel.canvas).width);
+    needed.push(...found.needed);
+    guessed.push(...found.guessed);
+    done = drawPanel(panel, now) && done;
+    caption(panel);
+  }
+  want([...needed.slice(0, 4), ...overview, ...needed.slice(4)], guessed);
+  drawTiers();
+  main.setAttribute("aria-busy", String(!done));
+  ranges();
+}
+
+/** The line of what is in view and selected. */
+function ranges() {
+  const span = state.to - state.from;
+  const long = seconds() >= 120;
+  const size = 10 ** -Math.max(2, digitsOf(span / 1000) - 1);
+  const unit = long ? "" : " s";
+  let text = `${clock(state.from, size, long)} – ${clock(state.to, size, long)}${unit}, ${duration(span)}`;
+  if (state.selection) {
+    const { from, to } = state.selection;
+    text += ` · selected ${clock(from, 0.001, long)} – ${clock(to, 0.001, long)}${unit}, ${duration(to - from)}`;
+  }
+  if (byId("range").textContent !== text) byId("range").textContent = text;
+}
+
+/** The values under the cursor in words: time, frequency or unit, value. */
+function reading() {
+  const { cursor } = state;
+  if (!cursor) return "";
+  const parts = [`${clock(cursor.time, 10 ** -digitsOf((state.to - state.from) / 1000), seconds() >= 120)} s`];
+  const panel = cursor.panel;
+  const found = panel && valueAt(panel, cursor.time, cursor.share);
+  if (found) {
+    const { header, kind } = panel;
+    const { frequencies, names, unit } = header;
+    const span = header.hi - header.lo;
+    if (kind === "waveform") {
+      parts.push(found.value !== undefined ? `amplitude ${withUnit(found.value, "", 1)}`
+        : `amplitude ${withUnit(found.low, "", 1)} to ${withUnit(found.high, "", 1)}`);
+    } else {
+      if (frequencies?.length) parts.push(hertz(frequencies[found.row]));
+      if (names?.length) parts.push(`unit ${names[found.row]}`);
+      parts.push(withUnit(found.value, unit, span));
+    }
+  }
+  return parts.join(" · ");
+}
+
+async function events(panel) {
+  const key = `${state.recording.id} ${panel.source}`;
+  if (panel.eventsOf?.key === key) return;
+  const blocks = new Map();
+  panel.eventsOf = { key };
+  panel.events = (from, to) => {
+    if (to - from > 60) return [];
+    const all = [];
+    for (let k = Math.floor(from / 30); k * 30 < to; k += 1) {
+      if (!blocks.has(k)) {
+        blocks.set(k, []);
+        const query = panel.source.replace(/^units/, "");
+        getJson(`r/${state.recording.id}/events?from=${30 * k}&to=${Math.min(seconds(), 30 * k + 30)}${query}`)
+          .then((reply) => { blocks.set(k, reply.events); redraw(); }, () => {});
+      }
+      all.push(...blocks.get(k));
+    }
+    return all;
+  };
+}
+
+const watchUnits = () => state.panels.filter(({ kind }) => kind === "units").forEach(events);
+
+/** Open a recording; from..to in s if given, else its first seconds. */
+async function open(recording, from, to) {
+  opening += 1;
+  const mine = opening;
+  sound.stop();
+  byId("name").textContent = recording.name;
+  byId("about").textContent = "";
+  document.title = `${recording.name} – speechasym explore`;
+  document.querySelectorAll("#recordings button").forEach((button) => {
+    button.toggleAttribute("aria-current", button.dataset.id === recording.id);
+  });
+  let info;
+  try {
+    if (recording.error) throw new Error(recording.error);
+    info = await getJson(`r/${recording.id}/info.json`);
+  } catch (error) {
+    if (mine !== opening) return;
+    alertOf(error.message);
+    state.info = null;
+    document.body.classList.add("empty");
+    main.setAttribute("aria-busy", "false");
+    return;
+  }
+  if (mine !== opening) return;
+  document.body.classList.remove("empty");
+  Object.assign(state, { recording, info, selection: null, caret: null, cursor: null, chosen: null });
+  const channels = info.channels > 1 ? `, ${info.channels} channels, the mean is shown` : "";
+  byId("about").textContent = `${duration(info.seconds)}, ${info.rate.toLocaleString("en").replace(",", "\u202f")} Hz${channels}`;
+  renew();
+  show(from ?? 0, to ?? Math.min(info.seconds, FIRST_S));
+  happen("opened");
+  watchUnits();
+  recogniseSoon();
+}
+
+let timer;
+function recogniseSoon() {
+  clearTimeout(timer);
+  timer = setTimeout(() => {
+    if (!state.info) return;
+    state.hintTiers = !state.session.models.length ? "This recording has no labels. Add a tier to write some."
+      : state.to - state.from > 60 ? "Zoom in to 60 s or less to have the recording recognised."
+      : "Recognising …";
+    recognise();
+    labels.refresh();
+    redraw();
+  }, 350);
+}
+
+function list() {
+  const filter = byId("filter");
+  filter.hidden = state.session.recordings.length < 8;
+  const wanted = filter.querySelector("input").value.toLowerCase();
+  const shown = state.session.recordings.filter(({ name }) => name.toLowerCase().includes(wanted));
+  byId("recordings").replaceChildren(...shown.map((recording) => {
+    const small = recording.error ? "cannot be read"
+      : [recording.seconds ? duration(recording.seconds) : "", recording.tiers ? "labels" : ""].filter(Boolean).join(", ");
+    const button = el("button", { type: "button", "data-id": recording.id, class: recording.error ? "broken" : "",
+      title: recording.name, onclick: () => { drawer(false); open(recording); remember(); } },
+      el("span", {}, recording.name), el("small", {}, small));
+    button.toggleAttribute("aria-current", recording.id === state.recording?.id);
+    return el("li", {}, button);
+  }));
+  byId("list-note").textContent = shown.length ? "" : "No name contains this.";
+}
+
+function drawer(on) {
+  document.body.classList.toggle("listing", on);
+  byId("open-list").setAttribute("aria-expanded", String(on));
+  if (on) byId("recordings").querySelector("button")?.focus();
+}
+
+function controls() {
+  byId("zoom-in").addEventListener("click", () => zoom(1 / 2));
+  byId("zoom-out").addEventListener("click", () => zoom(2));
+  byId("zoom-all").addEventListener("click", () => show(0, seconds()));
+  byId("zoom-selection").addEventListener("click", () => show(state.selection.from, state.selection.to));
+  byId("drag").addEventListener("change", (event) => { state.drag = event.target.value; });
+  for (const name of ["palette", "contrast", "brightness"]) {
+    byId(name).addEventListener("input", (event) => {
+      state[name] = name === "palette" ? event.target.value : Number(event.target.value);
+      remember();
+      redraw();
+    });
+  }
+  byId("usual").addEventListener("click", () => {
+    state.touched = false;
+    Object.assign(state, { contrast: 0, brightness: 0 });
+    byId("contrast").value = byId("brightness").value = 0;
+    setPanels(usualPanels());
+    connect();
+    byId("look").querySelector("summary").focus();
+  });
+  byId("open-list").addEventListener("click", () => drawer(true));
+  byId("close-list").addEventListener("click", () => { drawer(false); byId("open-list").focus(); });
+  byId("filter").addEventListener("input", list);
+  byId("save").addEventListener("toggle", () => { if (byId("save").open && state.info) buildSave(byId("save-items")); });
+  byId("keys").tBodies[0].append(...KEYS.map(([keys, what]) =>
+    el("tr", {}, el("th", { scope: "row" }, keys), el("td", {}, what))),
+    ...[["← → on a label", "the label before, after"], ["F2, Delete", "rename, delete the chosen label"],
+      ["Ctrl + Z, Ctrl + Y", "undo, redo"], ["Wheel, pinch", "zoom; with Shift or sideways: pan"],
+      ["Alt + drag, or the axis", "pan"]]
+      .map(([keys, what]) => el("tr", {}, el("th", { scope: "row" }, keys), el("td", {}, what))));
+  const menus = [...document.querySelectorAll("details.menu")];
+  document.addEventListener("pointerdown", ({ target }) => {
+    for (const menu of menus) if (!menu.contains(target)) menu.open = false;
+  });
+  for (const menu of menus) {
+    menu.addEventListener("toggle", () => {
+      if (menu.open) for (const other of menus) if (other !== menu) other.open = false;
+    });
+  }
+}
+
+/** Give each panel's plot its gestures once. */
+function connect() {
+  for (const panel of state.panels) {
+    if (panel.plot.dataset.ready) continue;
+    panel.plot.dataset.ready = "1";
+    timeline(panel.plot);
+    panel.plot.addEventListener("focus", () => { if (state.cursor) state.cursor.panel = panel; });
+  }
+  if (state.info) watchUnits();
+}
+
+function escape() {
+  const open_ = document.querySelector("details.menu[open]");
+  if (open_) {
+    open_.open = false;
+    open_.querySelector("summary").focus();
+  } else if (document.body.classList.contains("listing")) drawer(false);
+  else if (sound.playing() !== null) sound.stop();
+  else {
+    state.caret = null;
+    state.chosen = null;
+    select(0, 0);
+    happen("chosen");
+  }
+}
+
+function apply(wanted) {
+  if (wanted.palette) {
+    state.palette = wanted.palette;
+    byId("palette").value = wanted.palette;
+  }
+  state.touched = Boolean(wanted.panels);
+  setPanels(wanted.panels ?? usualPanels());
+  connect();
+  const { recordings } = state.session;
+  const recording = recordings.find(({ id }) => id === wanted.recording) ?? recordings.find(({ error }) => !error) ??
+    recordings[0];
+  if (recording && recording === state.recording && wanted.to) show(wanted.from, wanted.to);
+  else if (recording) open(recording, wanted.from, wanted.to);
+}
+
+function overviewGestures() {
+  const canvas = byId("overview");
+  const go = (event) => {
+    if (!event.buttons) return;
+    const area = plot(canvas);
+    const time = (event.clientX - canvas.getBoundingClientRect().left - area.left) / area.width * seconds();
+    const span = state.to - state.from;
+    show(time - span / 2, time + span / 2);
+  };
+  canvas.addEventListener("pointerdown", (event) => { canvas.setPointerCapture(event.pointerId); go(event); });
+  canvas.addEventListener("pointermove", go);
+}
+
+async function begin() {
+  try {
+    state.session = await getJson("session.json");
+  } catch (error) {
+    alertOf(error.message);
+    return;
+  }
+  labels.setUp();
+  sound.setUp();
+  live.setUp();
+  buildAdd();
+  controls();
+  timeline(byId("axis"));
+  overviewGestures();
+  listen();
+  watch();
+  list();
+  on("frame", frame);
+  on("view", () => { remember(); recogniseSoon(); });
+  on("panels", () => { connect(); regather(); recogniseSoon(); });
+  on("play", sound.toggle);
+  on("play-chosen", () => { const [from, to] = chosenInterval(); sound.play(from, to); });
+  on("escape", escape);
+  on("selection", () => { byId("zoom-selection").disabled = !state.selection; });
+  on("cursor", (how) => {
+    const text = reading();
+    byId("read-out").textContent = text || "Point at a panel to read its values";
+    if (how === "keys") say(text, 150);
+  });
+  on("whole-or-selection", () => {
+    if (state.selection) show(state.selection.from, state.selection.to);
+  });
+  on("recorded", (recording) => {
+    state.session.recordings.push(recording);
+    list();
+    open(recording);
+  });
+  new ResizeObserver(redraw).observe(main);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { forgetTheme(); redraw(); });
+  window.addEventListener("hashchange", () => apply(read(location.hash)));
+  if (!state.session.recordings.length) {
+    byId("name").textContent = state.session.title ?? "speechasym explore";
+    byId("list-note").textContent = "No recordings here yet.";
+    document.body.classList.add("empty");
+    main.setAttribute("aria-busy", "false");
+  }
+  apply(read(location.hash));
+}
+
+begin();

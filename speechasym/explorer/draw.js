@@ -9,7 +9,7 @@ import { COLUMNS, address, columnSeconds, indices, standIns, tileAt, zoomOf } fr
 export const EDGE = 10; // px right of a plot
 export const SAMPLES_BELOW = 0.5; // s in view: single samples are drawn
 const RANGE_DB = 60;
-export const gutter = () => (window.innerWidth < 640 ? 40 : 60);
+export const gutter = () => (window.innerWidth < 640 ? 46 : 62);
 
 /** Set a canvas to the pixels of its box -> its context, in CSS pixels. */
 export function fit(canvas) {
@@ -133,6 +133,23 @@ export function drawWave(g, area, parts, peak, x) {
   }
 }
 
+/** The greatest size of what is in view of waveform tiles. */
+function peakInView(parts) {
+  let most = 1e-4;
+  for (const { zoom, index, tile } of parts) {
+    const { columns, lo, hi } = tile.header;
+    const column = columnSeconds(zoom);
+    const begin = index * COLUMNS * column;
+    const first = Math.max(0, Math.floor((state.from - begin) / column));
+    const last = Math.min(columns, Math.ceil((state.to - begin) / column));
+    for (let n = first; n < last; n += 1) {
+      const [low, high] = [tile.values[n], tile.values[columns + n]].map((byte) => lo + (hi - lo) * byte / 255);
+      most = Math.max(most, Math.abs(low), Math.abs(high));
+    }
+  }
+  return most;
+}
+
 /** Single samples as a line, with dots where they are far apart. -> whether they have arrived. */
 function drawSamples(g, area, peak) {
   const found = samplesIn(state.from, state.to);
@@ -179,7 +196,9 @@ function drawGutter(g, area, panel, header) {
     const each = area.height / header.rows;
     const skip = Math.max(1, Math.ceil(10 / each));
     g.font = `${Math.min(11, Math.max(9, Math.floor(each)))}px ${sans}`;
-    header.names.forEach((name, row) => { if (row % skip === 0) put(name, yOf(row)); });
+    header.names.forEach((name, row) => {
+      if (row % skip === 0 && yOf(row) > 5 && yOf(row) < area.height - 4) put(name, yOf(row));
+    });
   }
 }
 
@@ -243,7 +262,7 @@ export function drawPanel(panel, playing) {
   panel.note = panel.failed ?? parts.find(({ tile }) => tile.header.note)?.tile.header.note ?? "";
   const drawn = parts.filter(({ tile }) => tile.header.columns && tile.header.rows);
   if (panel.kind === "waveform") {
-    panel.peak = state.peak ?? 1;
+    panel.peak = panel.values.height === "view" ? peakInView(drawn) : state.peak ?? 1;
     const single = state.to - state.from < SAMPLES_BELOW && drawSamples(g, area, panel.peak);
     if (!single) drawWave(g, area, drawn, panel.peak, (time) => xOf(time, area));
     done = single || (exact && state.to - state.from >= SAMPLES_BELOW);

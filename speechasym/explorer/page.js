@@ -6,7 +6,8 @@ import { KEYS, listen, timeline } from "./gestures.js";
 import * as labels from "./labels.js";
 import * as live from "./live.js";
 import { forgetTheme, theme } from "./palettes.js";
-import { buildAdd, caption, renew, setPanels, usualPanels } from "./panels.js";
+import { buildAdd, caption, renew, setPanels } from "./panels.js";
+import { usualPanels } from "./parameters.js";
 import { alertOf, el, getJson, say, watch } from "./requests.js";
 import { forgetSamples } from "./samples.js";
 import { buildSave } from "./save.js";
@@ -167,6 +168,8 @@ async function open(recording, from, to) {
     return;
   }
   if (mine !== opening) return;
+  forget(recording.id, recording === state.recording); // chosen again: the file may have changed
+  if (recording === state.recording) forgetSamples();
   document.body.classList.remove("empty");
   Object.assign(state, { recording, info, selection: null, caret: null, cursor: null, chosen: null });
   const channels = info.channels > 1 ? `, ${info.channels} channels, the mean is shown` : "";

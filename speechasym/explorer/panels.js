@@ -3,44 +3,20 @@
 import { number } from "./axes.js";
 import { colourKind } from "./draw.js";
 import { anchors, mix } from "./palettes.js";
+import { KINDS, available, fields } from "./parameters.js";
 import { el, say } from "./requests.js";
 import { happen, redraw, remember, seconds, state } from "./state.js";
 
-export const KINDS = {
-  waveform: "Waveform", gammatone: "Gammatone", spectrogram: "Spectrogram (FFT)", asymmetry: "Asymmetry",
-  units: "Units and events",
-};
 const MOST_PANELS = 10;
 const column = document.getElementById("panels");
-
-/** The parameters of a panel: [{name, label, default, choices}], model and level for units. */
-function fields(kind, values) {
-  if (kind !== "units") return state.session.parameters[kind] ?? [];
-  const { models } = state.session;
-  const model = models.find(({ id }) => id === values.model) ?? models[0];
-  return [
-    { name: "model", label: "Model", default: models[0]?.id, choices: models.map(({ id, name }) => [id, name]) },
-    { name: "level", label: "Level", default: "0",
-      choices: (model?.levels ?? []).map((name, n) => [String(n), name]) },
-    ...(state.session.parameters.units ?? []).filter(({ name }) => name !== "model" && name !== "level"),
-  ];
-}
 
 const valueOf = (panel, { name, default: usual }) => String(panel.values[name] ?? usual);
 
 /** The panel's part of tile addresses; what it knew of the old values is forgotten. */
 function refresh(panel) {
-  const given = fields(panel.kind, panel.values).map((field) => [field.name, valueOf(panel, field)]);
+  const given = fields(panel.kind, panel.values).filter(({ local }) => !local).map((field) => [field.name, valueOf(panel, field)]);
   panel.source = [panel.kind, ...given.map(([name, value]) => `${name}=${encodeURIComponent(value)}`)].join("&");
   panel.settled = false;
-}
-
-/** Which panels a first visit shows. */
-export function usualPanels() {
-  const kinds = ["waveform", "gammatone", "asymmetry"];
-  const levels = state.session.models[0]?.levels ?? [];
-  return [...kinds.map((kind) => ({ kind, values: {} })),
-    ...(levels.length ? [{ kind: "units", values: { level: String(levels.length - 1) } }] : [])];
 }
 
 function control(panel, field) {
@@ -145,7 +121,7 @@ function arrange() {
 
 /** Show these panels: [{kind, values}]; unknown kinds are left out. */
 export function setPanels(wanted) {
-  const known = wanted.filter(({ kind }) => KINDS[kind] && (kind !== "units" || state.session.models.length));
+  const known = wanted.filter(({ kind }) => available().includes(kind));
   column.replaceChildren();
   state.panels = known.slice(0, MOST_PANELS).map(make);
   arrange();
@@ -165,12 +141,9 @@ export function addPanel(kind) {
 }
 
 export function buildAdd() {
-  const kinds = Object.keys(KINDS).filter((kind) => kind !== "units" || state.session.models.length);
-  document.getElementById("add").replaceChildren(...kinds.map((kind) =>
+  document.getElementById("add").replaceChildren(...available().map((kind) =>
     el("button", { type: "button", "data-kind": kind, onclick: () => addPanel(kind) }, KINDS[kind])));
 }
-
-const spoken = { dB: "dB", ERB: "ERB", cycles: "cycles" };
 
 /** Ramp, message and label of a panel after it was drawn. */
 export function caption(panel) {
@@ -180,14 +153,14 @@ export function caption(panel) {
   const points = anchors(colourKind(panel.kind), state.palette);
   const stops = Array.from({ length: 9 }, (_, n) => `rgb(${mix(points, n / 8).map(Math.round)})`);
   const [a, b] = panel.range;
-  const { unit } = panel.header;
+  const unit = (panel.header.unit ?? "").split(" ")[0]; // the read-out has all of it
   const digits = b - a >= 10 ? 0 : b - a >= 1 ? 1 : 2;
   const text = `${number(a, digits)} ${stops} ${number(b, digits)} ${unit}`;
   if (panel.ramp.dataset.text === text) return;
   panel.ramp.dataset.text = text;
   panel.ramp.replaceChildren(number(a, digits),
     el("i", { class: "ramp", style: `background:linear-gradient(90deg,${stops})` }),
-    `${number(b, digits)} ${spoken[unit] ?? unit ?? ""}`);
+    `${number(b, digits)} ${unit}`);
 }
 
 /** A file name's part that says what a panel shows: asymmetry-amplitude-2. */

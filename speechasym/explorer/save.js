@@ -3,7 +3,8 @@
 import { clock, digitsOf } from "./axes.js";
 import { EDGE, colourKind, drawAxis, gutter } from "./draw.js";
 import { anchors, mix, theme } from "./palettes.js";
-import { KINDS, csvAddress, slug } from "./panels.js";
+import { csvAddress, slug } from "./panels.js";
+import { KINDS } from "./parameters.js";
 import { Failed, alertOf, el, get, say } from "./requests.js";
 import { seconds, state } from "./state.js";
 import { saveTextGrid } from "./labels.js";

@@ -81,6 +81,7 @@ async function load(key, k) {
     blocks.set(key, []);
     alertOf(error.message);
   }
+  happen("edited"); // the hint may go
   redraw();
 }
 

@@ -1,6 +1,6 @@
 // Pieces of pictures: asked for when seen, most urgent first, and kept until memory is needed.
 
-import { get } from "./requests.js";
+import { alertOf, get } from "./requests.js";
 import { redraw } from "./state.js";
 
 export const COLUMNS = 512;
@@ -45,10 +45,10 @@ function keep(where, tile) {
   }
 }
 
-/** Forget every tile of a recording, so that all are asked for again. */
-export function forget(recording) {
+/** Forget a recording's tiles, or those that failed, so that they are asked for again. */
+export function forget(recording, all) {
   for (const [where, tile] of [...kept]) {
-    if (where.startsWith(`r/${recording}/`)) {
+    if (where.startsWith(`r/${recording}/`) && (all || tile.failed)) {
       bytesKept -= tile.cost;
       kept.delete(where);
     }
@@ -75,7 +75,8 @@ async function load(where) {
     if (tile.next < Infinity) setTimeout(redraw, AGAIN_MS + 10);
     keep(where, tile);
   } catch (error) {
-    const again = error.status === 404 || error.status === 410 ? Infinity : Date.now() + RETRY_MS;
+    const again = error.status >= 400 && error.status < 500 ? Infinity : Date.now() + RETRY_MS;
+    if (error.status === 410) alertOf(error.message);
     keep(where, { header: null, values: null, cost: 200, tries: 0, failed: error, next: again });
   }
   running -= 1;

@@ -1,0 +1,30 @@
+"""Figures for sphinx-gallery that pyplot does not know, such as those of `speechasym.plot`.
+
+In conf.py: `"image_scrapers": ("gallery_figures", "matplotlib")`.
+"""
+
+from typing import Any
+
+from matplotlib.figure import Figure
+from sphinx_gallery.scrapers import figure_rst
+
+WIDTH_PX = 1400  # of wide figures too: sharp at twice the width of a page's text
+
+
+def scrape(block: Any, variables: dict[str, Any], config: dict[str, Any]) -> str:
+    """Save the figures that are new since the last block, and return the text that shows them."""
+    names = variables["example_globals"]
+    drawn = names.setdefault("__drawn__", [])
+    figures = [value for value in names.values() if isinstance(value, Figure)]
+    new = [figure for figure in figures if not any(figure is other for other in drawn)]
+    drawn += new
+    paths = []
+    for figure in new:
+        if figure.canvas.manager is None:  # the others are of pyplot
+            paths.append(next(variables["image_path_iterator"]))
+            figure.savefig(paths[-1], dpi=WIDTH_PX / figure.get_size_inches()[0])
+    return figure_rst(paths, config["src_dir"])
+
+
+def _get_sg_image_scraper() -> Any:
+    return scrape

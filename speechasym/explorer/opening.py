@@ -3,9 +3,14 @@
 import webbrowser
 from pathlib import Path
 
-from speechasym.explorer.recordings import recordings_of
+from speechasym.audio.reading import EXTENSIONS
+from speechasym.errors import AudioError
+from speechasym.explorer.models import models_for
+from speechasym.explorer.recordings import Recording, recordings_of, recordings_of_run
 from speechasym.explorer.server import Explorer
 from speechasym.explorer.session import Session
+
+OF_A_RUN = ("model.json", "model.safetensors", "config.yaml")  # any of them is in its folder
 
 
 def explore(
@@ -47,9 +52,19 @@ def explore(
         ...     print(explorer.address)
         ...     explorer.wait()
     """
-    recordings = [] if path is None else recordings_of(Path(path), channel)
-    title = "microphone" if path is None else Path(path).resolve().name
-    session = Session(title, recordings, None if out is None else Path(out))
+    recordings: list[Recording] = []
+    title = "microphone"
+    if path is not None:
+        path = Path(path)
+        title = path.resolve().name or str(path)
+        if any((path / name).is_file() for name in OF_A_RUN):
+            recordings, run = recordings_of_run(path, channel), run or path
+        else:
+            recordings = recordings_of(path, channel)
+    if path is not None and not recordings:
+        known = " ".join(sorted(EXTENSIONS))
+        raise AudioError(path, f"holds no recordings ({known})", "Check the path")
+    session = Session(title, recordings, models_for(run), None if out is None else Path(out))
     explorer = Explorer(session, port)
     if browser:
         webbrowser.open(explorer.address)

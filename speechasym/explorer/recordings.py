@@ -8,6 +8,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,10 +50,11 @@ class Recording:
     ) -> None:  # fmt: skip
         self.id, self.path, self.name, self.channel = str(number), path, name, channel
         self._start, self._seconds, self._tiers = start, seconds, tiers or {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._stretches: Stretches | None = None
         self._seen: tuple[int, int] | None = None  # mtime in ns and size, as opened
         self.version = 0  # of what was opened, for what is kept of it
+        self.temporary = False  # lies in a folder that is removed at the end
 
     def about(self) -> dict[str, object]:
         """Return name, duration and rate from the header, or the error, for the list."""
@@ -67,34 +69,42 @@ class Recording:
         return row | {"seconds": seconds, "rate": header.sample_rate, "error": None, "tiers": tiers}
 
     def reopen(self) -> None:
-        """Open the file, or open it again if it has changed. Raises `AudioError`."""
+        """Open the file, or read it again if it has changed. Raises `AudioError`."""
         with self._lock:
-            if self._stretches is not None and self._stamp() == self._seen:
-                return
+            stamp = self._stamp()
+            if stamp != self._seen:
+                self.close()
+                self._seen, self.version = stamp, self.version + 1
+            _ = self._open
+
+    def close(self) -> None:
+        """Close the file until it is needed again."""
+        with self._lock:
             if self._stretches is not None:
                 self._stretches.close()
-            self._stretches, self._seen = None, self._stamp()
-            self._stretches = Stretches(self.path, self.channel)
-            self.version += 1
+            self._stretches = None
 
     def _stamp(self) -> tuple[int, int]:
         try:
             status = self.path.stat()
         except OSError:
             problem = "has been deleted or moved" if self._seen else "no such file"
-            remedy = "Put it back, and open it again"
+            remedy = "Put it back, and choose it again in the list"
             raise GoneError(self.path, problem, remedy) from None
         return status.st_mtime_ns, status.st_size
 
     @property
     def _open(self) -> Stretches:
-        if self._stretches is None:
-            self.reopen()
-        elif self._stamp() != self._seen:
-            problem = "has changed since it was opened"
-            raise GoneError(self.path, problem, "Choose it again in the list to read it again")
-        assert self._stretches is not None
-        return self._stretches
+        with self._lock:
+            stamp = self._stamp()
+            self._seen = self._seen or stamp
+            if stamp != self._seen:
+                problem = "has changed since it was opened"
+                remedy = "Choose it again in the list to read it again"
+                raise GoneError(self.path, problem, remedy)
+            if self._stretches is None:
+                self._stretches = Stretches(self.path, self.channel)
+            return self._stretches
 
     @property
     def rate(self) -> int:
@@ -133,31 +143,37 @@ class Recording:
         for start in range(0, self.samples, size):
             yield self.read(start, start + size)
 
-    def kept(self, memo: Memo, key: tuple, compute: Callable[[], object]) -> object:
+    def kept(self, memo: Memo, key: tuple, compute: Callable[[], Any]) -> Any:
         """Return what is computed from these samples, if it is not kept already."""
         return memo((self.id, self.version, *key), compute)
 
     def _annotations(self) -> Iterator[Path]:
         """Yield the annotation files beside the recording."""
         endings = (".textgrid", ".phn", ".wrd", ".ctm")
-        for path in sorted(self.path.parent.glob(f"{_literal(self.path.stem)}.*")):
+        beside = self.path.parent.glob(f"{_literal(self.path.stem)}.*")
+        for path in sorted(beside, key=lambda path: (len(path.name), path.name)):
             stem = path.stem.split(CORRECTED)[0]
             if path.suffix.lower() in endings and stem == self.path.stem and path.is_file():
                 yield path
 
+    @property
+    def whole(self) -> bool:
+        """Whether it is a file as a whole."""
+        return self._start == 0 and self.samples == self._open.samples
+
     def tiers(self) -> Tiers:
         """Return tiers by hand, at times of this recording. Raises `AnnotationError`."""
         tiers = dict(self._tiers)
-        if self._start == 0 and self._seconds is None:
-            tiers |= tiers_beside(self.path)
-            for path in self._annotations():
-                if path.suffix.lower() == ".ctm":
-                    rows = read_ctm(path)
-                    tiers |= {path.suffix[1:]: rows.get(self.path.stem, [])} if rows else {}
-                elif CORRECTED in path.stem:
-                    mark = path.stem.removeprefix(self.path.stem)[1:]
-                    named = read_tiers(path).items()
-                    tiers |= {f"{name} ({mark})": rows for name, rows in named}
+        if not self.whole:
+            return tiers
+        tiers |= tiers_beside(self.path)
+        for path in self._annotations():
+            if path.suffix.lower() == ".ctm":
+                rows = read_ctm(path)
+                tiers |= {"ctm": rows.get(self.path.stem, [])} if rows else {}
+            elif CORRECTED in path.stem:
+                mark = path.stem.removeprefix(self.path.stem)[1:]
+                tiers |= {f"{name} ({mark})": rows for name, rows in read_tiers(path).items()}
         return tiers
 
 
@@ -185,3 +201,37 @@ def recordings_of(path: Path, channel: str | int = "mean") -> list[Recording]:
             raise AudioError(path, problem, "Open one of its folders")
     names = [str(file.relative_to(path)) for file in found]
     return [Recording(n, file, names[n], channel) for n, file in enumerate(found)]
+
+
+def recordings_of_run(folder: Path, channel: str | int = "mean") -> list[Recording]:
+    """Return the dev cuts of a run, and the test cuts beside them, with their annotation.
+
+    Raises `ConfigError` if there are none.
+    """
+    from speechasym.corpora.manifests import stream_cuts
+    from speechasym.training.config import read_config
+    from speechasym.training.labels import aligned
+    from speechasym.training.run_folder import CONFIG
+
+    dev = Path(read_config(folder / CONFIG).data.dev)
+    name = dev.name.replace("dev", "test", 1)
+    paths = [path for path in dict.fromkeys((dev.with_name(name), dev)) if path.is_file()]
+    if not paths:
+        problem = f"its dev cuts are not at {dev}"
+        raise ConfigError(folder, problem, f"Give recordings, and --run {folder}")
+    recordings: list[Recording] = []
+    for _, cut in (row for path in paths for row in stream_cuts(path)):
+        sources = getattr(getattr(cut, "recording", None), "sources", [])
+        if len(sources) != 1 or sources[0].type != "file" or len(recordings) >= MOST:
+            continue  # a mixture, or in an archive
+        kinds = (("words", "word"), ("phones", "phone"))
+        tiers = {tier: rows for tier, kind in kinds if (rows := aligned(cut, kind))}
+        text = " ".join(s.text for s in cut.supervisions if s.text)
+        tiers |= {"text": [Interval(0.0, cut.duration, text)]} if text else {}
+        recordings.append(
+            Recording(
+                len(recordings), Path(sources[0].source), cut.id, channel, cut.start,
+                cut.duration, tiers,
+            )
+        )  # fmt: skip
+    return recordings

@@ -108,6 +108,7 @@ class Handler(BaseHTTPRequestHandler):
             return self._refuse(404, text)
         options = dict(parse_qsl(url.query, keep_blank_values=True))
         session, rest = self.server.session, parts[1:]
+        answer: Answer | None
         try:
             if self.command == "POST":
                 answer = session.post(rest, options, body)
@@ -168,7 +169,9 @@ class Explorer:
     def __init__(self, session: Session, port: int = 0) -> None:
         self.session = session
         self._server = Server(session, port)
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.05,), daemon=True
+        )
         self._thread.start()
 
     @property

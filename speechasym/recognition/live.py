@@ -9,7 +9,7 @@ Shapes: T samples, F frames, D columns, S steps of a head, V classes.
 """
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -82,6 +82,9 @@ class LiveReport(NamedTuple):
 
 class LiveTranscription:
     """Results of a stream, as they come: iterate over it. See `transcribe_live`."""
+
+    # called with what the levels compute, and the frame of the stream with which it begins
+    watch: Callable[[ModelOutput, int], object] = staticmethod(lambda output, first: None)
 
     def __init__(
         self, recogniser: Recogniser, source: Iterable[NDArray[np.float32]],
@@ -197,8 +200,7 @@ class LiveTranscription:
 
     def _warmed(self) -> int:
         """Compute a second of zeros, and return by how many frames features are late."""
-        count = round(self.config.rate)
-        early, ended = 0, False
+        count, early, ended = round(self.config.rate), 0, False
 
         def blocks() -> Iterator[NDArray[np.float32]]:
             nonlocal ended
@@ -218,7 +220,7 @@ class _Utterance:
     def __init__(self, live: LiveTranscription, first: int, begin: float) -> None:
         trained, config = live.trained, live.trained.feature_config
         self.trained, self.first, self.begin, self.latest = trained, first, begin, begin
-        self.columns = len(config.columns())
+        self.columns, self.watch = len(config.columns()), live.watch
         self.normalise = live.speech.copy() if config.normalise == "running" else None
         self.state: StreamState | None = None
         self.decoder = live.decoder
@@ -235,6 +237,7 @@ class _Utterance:
         if self.normalise is not None and len(rows):
             rows = self.normalise(rows)
         output, self.state = self.trained.stream(rows, self.state, last)
+        self.watch(output, self.first)
         found: list[float] = []
         self.changed = False
         for number, (head, path) in enumerate(self.paths.items()):
@@ -282,8 +285,7 @@ class _Path:
         self.parts.append(new)
         known = len(self.open)
         steps = new if self.rest is None else _joined([self.rest, new])
-        runs = ctc.runs(steps.log_probs.argmax(-1))
-        rows = best_path(steps)
+        runs, rows = ctc.runs(steps.log_probs.argmax(-1)), best_path(steps)
         self.rest, self.open = None, []
         if runs and runs[-1][1] == len(steps.times):
             first = runs[-1][0]

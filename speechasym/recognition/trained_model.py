@@ -48,6 +48,7 @@ class LevelActivations(NamedTuple):
     log_posteriors: dict[str, Tensor]  # {head read from this level: (S, K, V)}
     frames: Tensor  # (S, 2) first frame of each step, and the frame after its last
     times: Tensor  # (S, 2) the same in s
+    winner: Tensor | None = None  # (S,) unit that holds; None for a level without events
 
     def at_frames(self) -> "LevelActivations":
         """Return the same with every step repeated for each frame it spans, as features have."""
@@ -55,7 +56,8 @@ class LevelActivations(NamedTuple):
         units = None if self.units is None else self.units[step]
         posteriors = {head: log_probs[step] for head, log_probs in self.log_posteriors.items()}
         y, frames, times = self.y[step], self.frames[step], self.times[step]
-        return LevelActivations(y, units, posteriors, frames, times)
+        winner = None if self.winner is None else self.winner[step]
+        return LevelActivations(y, units, posteriors, frames, times, winner)
 
 
 class TrainedModel(NamedTuple):
@@ -185,7 +187,9 @@ class TrainedModel(NamedTuple):
             units = None if level.activation is None else level.activation[0, :steps]
             frames = torch.stack([level.start[0, :steps], level.end[0, :steps]], 1)
             times = (frames / self.feature_config.rate - self.delay).clamp(min=0)
-            levels.append(LevelActivations(level.y[0, :steps], units, posteriors, frames, times))
+            winner = None if level.winner is None else level.winner[0, :steps]
+            y = level.y[0, :steps]
+            levels.append(LevelActivations(y, units, posteriors, frames, times, winner))
         return levels
 
 

@@ -250,11 +250,8 @@ def asymmetry(recording: Recording, g: Grid, options: Options, memo: Memo) -> Pi
     elif g.end - g.start <= WHOLE_S:
         size, parts = round(PART_S * rate), []
         for part in range(first // size, -(-stop // size)):
-            some = recording.kept(
-                memo,
-                (*key, part),
-                lambda p=part: _asymmetries(recording, d, p * size, (p + 1) * size),
-            )
+            compute = partial(_asymmetries, recording, d, part * size, (part + 1) * size)
+            some = recording.kept(memo, (*key, part), compute)
             parts.append(some[track][number])
         begin = first - first // size * size
         values = np.concatenate(parts)[begin : begin + stop - first]

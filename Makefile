@@ -47,7 +47,7 @@ demo: $(READY)
 test: $(TESTED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	@$(BIN)/python scripts/compile_kernels.py & $(BIN)/mypy; code=$$?; wait; exit $$code
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # The recipes on stand-ins of whole corpora; see CONTRIBUTING.md for what it needs.

@@ -2,8 +2,8 @@
 
     python scripts/compile_kernels.py
 
-numba keeps what it compiles on disk. Without this, each of the processes of a fresh checkout's
-first test run compiles most kernels for itself, which takes a minute of each.
+numba keeps what it compiles on disk. Without this, two processes of a fresh checkout's first test
+run often compile the same kernel at the same time.
 """
 
 import contextlib
@@ -16,6 +16,7 @@ import torch
 
 import speechasym
 from speechasym.cli.main import main
+from speechasym.feature_extraction.pitch import pitch
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 
@@ -26,6 +27,7 @@ def compile_kernels() -> None:
     x, rate = speechasym.load(recording)
     for kind in ("gammatone", "constant-q"):
         speechasym.spectrogram(x, rate, kind=kind)
+    pitch(x, rate)
     for compact in (True, False):
         speechasym.Asymmetry(rate, compact=compact)(x)
     bank = speechasym.Gammatone(rate, learnable=True)

@@ -3,14 +3,10 @@
 import multiprocessing
 import os
 from multiprocessing.context import BaseContext
-from pathlib import Path
 
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read by torch: threads only wait on small tensors
-# numba's index of a function that several processes compile at once may lead to the wrong code
-if (worker := os.environ.get("PYTEST_XDIST_WORKER", "gw0")) != "gw0":
-    os.environ["NUMBA_CACHE_DIR"] = str(Path(__file__).parents[1] / ".pytest_cache" / worker)
 # One server forks the processes of all tests. What it has not imported when the first of them
 # starts, each imports by itself, for seconds. torch._inductor: for deterministic algorithms.
 PRELOAD = [

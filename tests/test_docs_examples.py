@@ -8,25 +8,19 @@
 
 import re
 import shlex
-import shutil
 from pathlib import Path
 
+import example_files
 import numpy as np
 import pytest
-import soundfile
 import torch
 from helpers import ROOT
 
 import speechasym
-from speechasym.annotations.intervals import Interval
-from speechasym.annotations.textgrid import write_textgrid
 from speechasym.cli.main import main
 
 NOT_RUN = re.compile(r"<!-- not run by the tests: (needs|trains) [\w ]+ -->")
 NEEDS_MORE = re.compile(r"\bruns?\b|RUN|_cuts\.jsonl|\bout/|\bbooks\b|--live|^speechasym train|DIR")
-TEXTS = dict(
-    line.split(" ", 1) for line in (ROOT / "data" / "transcripts.txt").read_text().splitlines()
-)
 
 
 def fenced(text: str) -> list[tuple[str, str, str]]:
@@ -66,25 +60,7 @@ PAGES = {page.name: examples(page) for page in sorted((ROOT / "docs").glob("*.md
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Recordings under the names that the pages use."""
-    root = tmp_path_factory.mktemp("docs")
-    data, said = ROOT / "data", TEXTS["librivox-austen-0880"]
-    samples, rate = speechasym.load(data / "librivox-austen-0880.flac")
-    for name in ("talk.flac", "talk.wav", "speech.wav", "talks/one.flac", "interviews/a.wav"):
-        (root / name).parent.mkdir(exist_ok=True)
-        soundfile.write(root / name, samples, rate)
-    shutil.copy(data / "goforward.wav", root / "interviews" / "b.wav")
-    (root / "talk.txt").write_text(said)
-    write_textgrid(root / "speech.TextGrid", {"words": [Interval(0.1, 2.0, said)]}, 2.8)
-    own = root / "recordings"
-    for name, source in (("anna/take1", "cards-001"), ("ben/take1", "goforward")):
-        (own / name).parent.mkdir(parents=True)
-        shutil.copy(data / f"{source}.wav", own / f"{name}.wav")
-        (own / f"{name}.txt").write_text(TEXTS[source])
-    rows = [f"{name}/take1.wav,{TEXTS[text]}" for name, text in
-            (("anna", "cards-001"), ("ben", "goforward"))]  # fmt: skip
-    (own / "list.csv").write_text("\n".join(["path,text", *rows]) + "\n")
-    speechasym.extract([root / "speech.wav"], root / "features", format="csv")
-    return root
+    return example_files.make(tmp_path_factory.mktemp("docs"))
 
 
 @pytest.mark.parametrize("page", [name for name, (blocks, _) in PAGES.items() if blocks])

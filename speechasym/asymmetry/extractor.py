@@ -42,8 +42,10 @@ class Asymmetry(nn.Module):
 
     Example:
         >>> asymmetry = speechasym.Asymmetry(16000, compact=True)
-        >>> y, state = asymmetry(x)      # (..., 33, frames - 5)
-        >>> rest = asymmetry.flush(state)   # (..., 33, 5)
+        >>> y, state = asymmetry(torch.from_numpy(x))
+        >>> y.shape
+        torch.Size([33, 294])
+        >>> rest = asymmetry.flush(state)  # the last 5 frames
     """
 
     def __init__(

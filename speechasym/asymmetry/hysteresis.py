@@ -7,6 +7,13 @@ precision is computed in float32, also under autocast.
 
 Shapes: T samples of the track, K operators, M thresholds.
 
+Example:
+    >>> play = speechasym.hysteresis.Play([0.5, 2.0])  # two widths
+    >>> y, state = play(torch.tensor([0.0, 1.0, 3.0, 2.5, 0.0]))
+    >>> y
+    tensor([[0.0000, 0.5000, 2.5000, 2.5000, 0.5000],
+            [0.0000, 0.0000, 1.0000, 1.0000, 1.0000]])
+
 [1] M. Brokate, J. Sprekels, "Hysteresis and Phase Transitions", Springer, 1996.
 [2] I. D. Mayergoyz, "Mathematical Models of Hysteresis and Their Applications", Elsevier, 2003.
 """

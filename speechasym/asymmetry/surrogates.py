@@ -56,6 +56,11 @@ def noise_test(
 
     Raises:
         ConfigError: fewer than 1 noise, or x is not (T,) finite samples.
+
+    Example:
+        >>> verdicts = speechasym.noise_test(x, 16000, noises=3)
+        >>> verdicts[0].track, verdicts[0].scale, verdicts[0].observed > verdicts[0].noise
+        ('amplitude', 1, True)
     """
     if isinstance(config, int):
         config = AsymmetryConfig(bank=FilterbankConfig(sample_rate=config))

@@ -141,6 +141,12 @@ def add_noise(
 
     Raises:
         ConfigError: x or the noise is empty or silent.
+
+    Example:
+        >>> noise = np.random.default_rng(0).normal(size=16000)
+        >>> noisy = speechasym.add_noise(x, noise, snr_db=10)
+        >>> round(float(10 * np.log10(np.mean(x**2) / np.mean((noisy - x) ** 2))), 2)
+        10.0
     """
     for name, samples in (("x", x), ("noise", noise)):
         if not np.any(samples):

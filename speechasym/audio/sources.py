@@ -65,8 +65,10 @@ def load(
         ConfigError: a source of another kind or without a rate, unusable samples, no such channel.
 
     Example:
-        >>> x, rate = speechasym.load("speech.flac", sample_rate=16000)
-        >>> x, rate = speechasym.load(dataset[0]["audio"], sample_rate=16000)
+        >>> x, rate = speechasym.load("speech.wav", sample_rate=16000)
+        >>> x.shape, rate
+        ((47840,), 16000)
+        >>> y, rate = speechasym.load({"array": x, "sampling_rate": 16000}, sample_rate=8000)
     """
     if isinstance(source, str | Path):
         header = reading.info(source)

@@ -45,9 +45,11 @@ class Gammatone(nn.Module):
         ConfigError: an option out of range.
 
     Example:
-        >>> filterbank = speechasym.Gammatone(rate)
-        >>> frames, state = filterbank(x)   # x (..., time) -> power, lag1, sample: (..., 64, F)
-        >>> filterbank.level_db(frames)     # dB re a full-scale sine
+        >>> filterbank = speechasym.Gammatone(16000)
+        >>> frames, state = filterbank(torch.from_numpy(x))
+        >>> filterbank.level_db(frames).shape  # dB re a full-scale sine
+        torch.Size([64, 299])
+        >>> more, state = filterbank(torch.from_numpy(x), state)  # continues
 
     [1] V. Hohmann, "Frequency analysis and synthesis using a Gammatone filterbank", Acta Acustica
         united with Acustica 88, 433-442, 2002.

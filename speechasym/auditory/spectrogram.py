@@ -48,7 +48,8 @@ class GammatoneSpectrogram(nn.Module):
     Example:
         >>> front = speechasym.GammatoneSpectrogram(16000, channels=64, top_db=80)
         >>> model = nn.Sequential(front, nn.BatchNorm1d(64), nn.Conv1d(64, 128, 5))
-        >>> model(x)   # (B, T) -> (B, 64, F) dB -> (B, 128, F - 4)
+        >>> model(torch.randn(2, 16000)).shape  # (B, T) -> (B, 64, F) dB -> (B, 128, F - 4)
+        torch.Size([2, 128, 96])
     """
 
     def __init__(
@@ -118,7 +119,9 @@ def export_onnx(module: nn.Module, path: str | Path, *, overwrite: bool = False)
     Example:
         >>> speechasym.export_onnx(speechasym.GammatoneSpectrogram(16000), "front.onnx")
         >>> session = onnxruntime.InferenceSession("front.onnx")
-        >>> level, = session.run(None, {"x": x[None]})   # (1, 64, F)
+        >>> (level,) = session.run(None, {"x": x[None]})
+        >>> level.shape
+        (1, 64, 299)
     """
     path = Path(path)
     try:

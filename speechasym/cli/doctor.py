@@ -51,7 +51,15 @@ def run(options: Namespace) -> int:
 
 
 def check_installation() -> list[Check]:
-    """Check Python, packages, audio formats, processor, GPU and the kernel cache; never raise."""
+    """Check Python, packages, audio formats, processor, GPU and the kernel cache; never raise.
+
+    Example:
+        >>> for check in speechasym.check_installation():
+        ...     print(check.what, check.result, check.remedy)
+        Python 3...
+        torch 2...
+        ...
+    """
     return [
         _python(), *(_package(name) for name in NEEDED), _pair(), _formats(), _cores(), _gpu(),
         _cache(),

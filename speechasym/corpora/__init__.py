@@ -57,7 +57,12 @@ def prepare(
         OutputError: `out` cannot be written to.
 
     Example:
-        >>> print(speechasym.prepare("timit", "TIMIT", "out/timit").text)
+        >>> prepared = speechasym.prepare("folder", "recordings", "prepared")
+        >>> print(prepared.text)
+        folder: local split: one set
+        ...
+        train         2          2     0.06      7       -
+        ...
     """
     if corpus not in CORPORA:
         raise ConfigError("corpus", f"{corpus!r} is unknown", f"Use one of {', '.join(CORPORA)}")

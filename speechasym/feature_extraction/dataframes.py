@@ -39,8 +39,11 @@ def read_features(
             missing package.
 
     Example:
-        >>> table = speechasym.read_features("features/speech.npy")
-        >>> table.loc[1.0:1.5, "level_10"].mean()   # dB
+        >>> table = speechasym.read_features("features/speech.csv")
+        >>> table.shape, table.attrs["rate"]
+        ((299, 64), 100.0)
+        >>> round(float(table.loc[1.0:1.5, "level_10"].mean()), 1)  # dB
+        -48.2
     """
     check_choice("form", form, ("pandas", "xarray"))
     pandas = tables.optional("pandas", "for tables of features")

@@ -80,7 +80,11 @@ def extract(
             something else.
 
     Example:
-        >>> speechasym.extract("corpus/", "features/", features="gammatone", workers=2)
+        >>> result = speechasym.extract("recordings", "mfcc", features="mfcc")
+        >>> result.written
+        ['anna/take1', 'ben/take1']
+        >>> np.load("mfcc/anna/take1.npy").shape
+        (110, 39)
     """
     config = feature_config(**options)
     recordings = find(inputs)

@@ -40,8 +40,9 @@ def functionals(source: str | Path) -> "pd.DataFrame":
         ConfigError: not features that `extract` wrote, or pandas is not installed.
 
     Example:
-        >>> table = speechasym.functionals("features/")
-        >>> table["level_10_p95"]
+        >>> table = speechasym.functionals("features")
+        >>> round(float(table.loc["speech", "level_10_p95"]), 1)  # dB
+        -32.7
     """
     pandas = tables.optional("pandas", "for tables of functionals")
     folder = open_features(source)

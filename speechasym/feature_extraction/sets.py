@@ -301,8 +301,10 @@ def features(source: Source, sample_rate: int | None = None, **options: Any) -> 
         ConfigError: samples or options out of range.
 
     Example:
-        >>> level = speechasym.features("speech.wav", rate=100)   # (frames, 64) in dB
-        >>> level = speechasym.features(dataset[0]["audio"])      # the same
+        >>> level = speechasym.features("speech.wav", rate=100)  # (frames, 64) in dB
+        >>> mfcc = speechasym.features(x, 16000, features="mfcc")
+        >>> level.shape, mfcc.shape
+        ((299, 64), (299, 39))
     """
     if sample_rate is not None:
         options["sample_rate"] = sample_rate

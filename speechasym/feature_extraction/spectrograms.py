@@ -66,8 +66,11 @@ def spectrogram(
 
     Example:
         >>> s = speechasym.spectrogram("speech.wav")
-        >>> librosa.display.specshow(s.level_db, x_coords=s.times, y_coords=s.frequencies,
-        ...                          x_axis="time", y_axis="mel")
+        >>> s.level_db.shape, s.times.shape, s.frequencies.shape
+        ((64, 299), (299,), (64,))
+        >>> picture = librosa.display.specshow(
+        ...     s.level_db, x_coords=s.times, y_coords=s.frequencies, x_axis="time", y_axis="mel"
+        ... )
     """
     check_choice("kind", kind, get_args(Kind))
     if sources.is_recording(source):

@@ -39,6 +39,14 @@ class Hierarchy(nn.Module):
 
     Raises:
         ConfigError: a head on a level that does not exist.
+
+    Example:
+        >>> config = speechasym.read_config("run.yaml").model
+        >>> model = speechasym.Hierarchy(config, 16, {"phones": 39, "letters": 27, "words": 9})
+        >>> output = model(torch.randn(2, 200, 16), torch.tensor([200, 150]))
+        >>> log_probs, steps = output.heads["phones"]
+        >>> log_probs.shape  # (B, S, symbols and the blank)
+        torch.Size([2, 67, 40])
     """
 
     def __init__(self, config: HierarchyConfig, inputs: int, sizes: Mapping[str, int]) -> None:

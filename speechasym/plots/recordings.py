@@ -75,7 +75,7 @@ def plot(
             overlay for which the recording is too short is left out; the caption says so.
 
     Example:
-        >>> plot("speech.wav", "speech.png", ["waveform", "gammatone"])
+        >>> figure = speechasym.plot("speech.wav", "speech.png", ["waveform", "gammatone"])
     """
     path = None if out is None else picture_path(out)
     style = PictureStyle(size=size, dpi=dpi, font_size=font_size, caption=caption)

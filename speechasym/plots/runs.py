@@ -61,7 +61,7 @@ def plot_run(
             input; nothing is written then.
 
     Example:
-        >>> plot_run("out/mini/run", "units.png", "units", recording="speech.wav")
+        >>> figure = speechasym.plot_run("run", "curves.png", "curves")
     """
     path = None if out is None else picture_path(out)
     style = PictureStyle(size=size, dpi=dpi, font_size=font_size, caption=caption)

@@ -43,6 +43,12 @@ def plot_files(
     Raises:
         AnnotationError, ConfigError: bad options, or nothing was found.
         OutputError: a picture cannot be written, or must not be replaced.
+
+    Example:
+        >>> for result in speechasym.plot_files(["interviews"], "pictures", "spectrogram"):
+        ...     print(result.path, result.picture)
+        interviews/a.wav pictures/a.png
+        interviews/b.wav pictures/b.png
     """
     if f".{picture_format.lower()}" not in FORMATS:
         problem = f"must be png, pdf or svg, got {picture_format!r}"

@@ -59,6 +59,11 @@ class RankActivation(nn.Module):
 
     Raises:
         ConfigError: options out of range, or x of another shape.
+
+    Example:
+        >>> law = speechasym.RankActivation(4, "geometric", beta=0.5)
+        >>> [round(share, 3) for share in law(torch.tensor([0.0, 1.0, 2.0, 3.0])).tolist()]
+        [0.865, 0.117, 0.016, 0.002]
     """
 
     LAWS = ("geometric", "power", "pareto", "softmax", "sparsemax", "entmax", "relu", "gelu", "log")

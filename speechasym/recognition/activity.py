@@ -106,8 +106,12 @@ def segments(
         ConfigError: samples that cannot be used, no such channel, or an option out of range.
 
     Example:
-        >>> for start, end, label in speechasym.segments("talk.flac"):
+        >>> for start, end, label in speechasym.segments("speech.wav"):
         ...     print(f"{start:.2f} {end:.2f} {label}")
+        0.00 0.31 noise
+        0.31 0.99 speech
+        0.99 1.19 noise
+        1.19 2.99 speech
     """
     config = ActivityConfig(**options)
     return activity(source, sample_rate, channel=channel, config=config).intervals

@@ -51,8 +51,9 @@ def segment_files(
         OutputError: a file cannot be written, or must not be replaced.
 
     Example:
-        >>> for result in speechasym.segment_files(["talks/"], "segments", format="csv"):
+        >>> for result in speechasym.segment_files(["talks"], "segments", format="csv"):
         ...     print(result.path, result.written)
+        talks/one.flac segments/one.csv
     """
     config = ActivityConfig(**options)
     if format not in ENDINGS:

@@ -82,8 +82,11 @@ def align_cuts(
         AudioError, AlignmentError, LabelError: the recording cannot be aligned with the text.
 
     Example:
-        >>> speechasym.align(None, "speech.wav", "aligned", "he was not an ill disposed young man")
-        >>> speechasym.align(None, "recordings", "aligned", formats=["textgrid", "csv"]).failed
+        >>> text = "he was not an ill disposed young man"
+        >>> result = speechasym.align(None, "speech.wav", "aligned", text)
+        >>> result.symbols["words"], result.failed
+        (8, {})
+        >>> result = speechasym.align(None, "recordings", "more", formats=["csv"])
     """
     for name in formats:
         check_choice("format", name, tuple(FORMATS))

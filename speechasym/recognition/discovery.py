@@ -81,8 +81,10 @@ def discover_units(
         ConfigError: no level of the run has units, or not this one.
 
     Example:
-        >>> for level in speechasym.discover_units("speech.wav", "runs/units"):
-        ...     print(level.level, level.units)
+        >>> for level in speechasym.discover_units("speech.wav", "run"):
+        ...     print(level.level, len(level.units), level.times.shape)
+        0 35 (35, 2)
+        1 25 (25, 2)
     """
     trained = open_run(run)
     rate = trained.feature_config.sample_rate
@@ -121,8 +123,9 @@ def discover_files(
         OutputError: a file cannot be written, or must not be replaced.
 
     Example:
-        >>> for result in speechasym.discover_files(["talks/"], "runs/units", "units"):
-        ...     print(result.name, len(result.levels[0].units))
+        >>> for result in speechasym.discover_files(["talks"], "run", "units"):
+        ...     print(result.name, [len(level.units) for level in result.levels])
+        one [35, 25]
     """
     trained, folder = open_run(run), Path(out)
     wanted = checked_levels(trained, levels)

@@ -183,6 +183,12 @@ def evaluate(
         ConfigError: no such head, device or manifest; a cluster that cannot be used.
         AudioError, LabelError: a cut without audio, or labels that the run does not know.
         ScoringError: the cuts have no labels at all.
+
+    Example:
+        >>> result = speechasym.evaluate("run", "corpus/test_cuts.jsonl.gz")
+        >>> phones = result.scores["phones"]
+        >>> print(f"PER: {phones.rate:.1%} of {phones.counts.length}, speakers: {phones.speakers}")
+        PER: ...% of 52, speakers: 3
     """
     recogniser = recogniser_of(run, **options)
     heads, decoder = recogniser.choose(heads)

@@ -77,8 +77,10 @@ def install_model(file: str | Path, *, overwrite: bool = False) -> Path:
         OutputError: the folder cannot be written.
 
     Example:
-        >>> speechasym.install_model("speechasym-small.zip")
-        >>> speechasym.Recogniser(size="small").transcribe("speech.wav")
+        >>> folder = speechasym.install_model("speechasym-small.zip")
+        >>> [model.name for model in speechasym.models()]
+        ['tiny', 'small']
+        >>> recogniser = speechasym.Recogniser(size="small")
     """
     remedy = "Give a file that scripts/ship_model.py --zip made"
     try:

@@ -365,11 +365,13 @@ def transcribe_live(
             sounddevice is not installed.
 
     Example:
-        >>> live = speechasym.transcribe_live("talk.flac", "runs/live")
+        >>> live = speechasym.transcribe_live("speech.wav", "runs/live", pace=float("inf"))
         >>> for result in live:
         ...     if result.final:
         ...         print(f"{result.start:.1f} s: {result.transcript.text}")
+        0.0 s: ...
         >>> print(live.report)
+        3.0 s of sound, utterances: ...
     """
     recogniser = recogniser_of(run, **options)
     check(recogniser.trained)

@@ -32,8 +32,10 @@ def models(folders: str | Path | Sequence[str | Path] = ()) -> list[ModelEntry]:
         ConfigError: a folder that does not exist.
 
     Example:
-        >>> for model in speechasym.models("out"):
+        >>> for model in speechasym.models("runs"):
         ...     print(model.name, model.parameters, model.heads)
+        tiny 472105 ('phones', 'letters', 'words')
+        runs/live 12080 ('phones', 'letters', 'words')
     """
     entries = [_entry(name, folder) for name, folder in installed().items()]
     for folder in [folders] if isinstance(folders, str | Path) else folders:

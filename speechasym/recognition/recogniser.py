@@ -74,8 +74,11 @@ class Recogniser:
     Example:
         >>> transcript = speechasym.Recogniser().transcribe("speech.wav")
         >>> print(transcript.text)
-        >>> for word in transcript.words_by_lexicon:
+        HE WAS NOT AND THEY ALL DISPOSED YOUNG MAN
+        >>> for word in transcript.words_by_lexicon[:2]:
         ...     print(f"{word.start:.2f} {word.end:.2f} {word.label} {word.confidence:.2f}")
+        0.15 0.35 HE 0.8...
+        0.35 0.54 WAS 0.9...
     """
 
     def __init__(
@@ -265,6 +268,7 @@ def transcribe(
 
     Example:
         >>> print(speechasym.transcribe("speech.wav").text)
+        HE WAS NOT AND THEY ALL DISPOSED YOUNG MAN
     """
     recogniser = recogniser_of(run, **options)
     return recogniser.transcribe(source, sample_rate, heads=heads, longest=longest, channel=channel)
@@ -297,6 +301,11 @@ def transcribe_files(
         AudioError: nothing was found, or the only file cannot be read.
         OutputError: a file cannot be written, or must not be replaced; and the errors of
             `Recogniser`.
+
+    Example:
+        >>> for result in speechasym.transcribe_files(["talks"], textgrids="textgrids"):
+        ...     print(result.path, result.textgrid)
+        talks/one.flac textgrids/one.TextGrid
     """
     paths = extraction.find(inputs)
     targets = [
@@ -331,5 +340,13 @@ def activations(
     run: Runs | Recogniser = None,
     sample_rate: int | None = None,
 ) -> list[LevelActivations]:
-    """Return what each level computes for a recording; see `Recogniser.activations`."""
+    """Return what each level computes for a recording; see `Recogniser.activations`.
+
+    Example:
+        >>> for level in speechasym.activations("speech.wav"):
+        ...     print(level.units.shape)  # (steps, units)
+        torch.Size([100, 64])
+        torch.Size([100, 96])
+        torch.Size([..., 128])
+    """
     return recogniser_of(run).activations(source, sample_rate)

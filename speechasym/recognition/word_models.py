@@ -78,7 +78,9 @@ def estimate_lm(
         TextError, LexiconError, OutputError: a file that cannot be read or written.
 
     Example:
-        >>> speechasym.estimate_lm("books.txt", "lm.arpa.gz", lexicon="lexicon.txt").vocabulary
+        >>> summary = speechasym.estimate_lm("books.txt", "lm.arpa.gz", order=2)
+        >>> summary.words, len(summary.model.words)
+        (15, 11)
     """
     paths = [*([sources] if isinstance(sources, str | Path) else sources), *transcripts]
     if not paths:
@@ -143,6 +145,11 @@ def make_lexicon(
         ConfigError: a count below 1, or no word left.
         LexiconError: a lexicon that cannot be read or has none of the words.
         TextError, OutputError: a text that cannot be read, a file that cannot be written.
+
+    Example:
+        >>> summary = speechasym.make_lexicon("cmudict.txt", "books.txt", "lexicon.txt")
+        >>> summary.words, summary.missing
+        (8, ['A'])
     """
     for name, value in (("most", most), ("learn_from", learn_from)):
         if value is not None:

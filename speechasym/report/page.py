@@ -51,7 +51,8 @@ def write_report(
             written then. With `evaluation`, the page says which audio of the cuts cannot be read.
 
     Example:
-        >>> write_report("out/mini/run", "report.html", cuts="out/mini/corpus/test_cuts.jsonl.gz")
+        >>> speechasym.write_report("run", "report.html", cuts="corpus/test_cuts.jsonl.gz")
+        PosixPath('report.html')
     """
     out = Path(out)
     if out.suffix.lower() not in (".html", ".htm"):

@@ -69,7 +69,8 @@ def write_recording_report(
             is written then.
 
     Example:
-        >>> write_recording_report("speech.wav", "speech.html", textgrid="speech.TextGrid")
+        >>> speechasym.write_recording_report("speech.wav", "speech.html")
+        PosixPath('speech.html')
     """
     out, path = Path(out), Path(recording)
     if out.suffix.lower() not in (".html", ".htm"):

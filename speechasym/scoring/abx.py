@@ -85,6 +85,13 @@ def abx(
     Raises:
         ItemError, AnnotationError: items or features that cannot be read or do not fit.
         ConfigError: an option out of range; no task has a cell.
+
+    Example:
+        >>> mfcc = speechasym.features("speech.wav", features="mfcc")
+        >>> print(speechasym.abx("phones.item", {"speech": mfcc}, rate=100))
+        7 tokens of 1 speaker
+        ABX                            error   95 % interval      cells    triples
+        within speakers, any context    ... %  ...
     """
     if isinstance(items, str | Path):
         items = timit_items(items) if Path(items).is_dir() else read_items(items)

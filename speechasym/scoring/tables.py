@@ -146,6 +146,14 @@ def score(
 
     Raises:
         ScoringError, AnnotationError: as `read_transcripts`, `error_rate`, `apply_convention`.
+
+    Example:
+        >>> said = {"anna-1": ["one", "two", "three"], "ben-1": ["four", "five"]}
+        >>> read = {"anna-1": ["one", "too", "three"], "ben-1": ["four", "five"]}
+        >>> print(speechasym.score(said, read, "wer"))
+        Word error rate, 2 utterances, 2 speakers
+        ...
+        -                 20.00%   0.00% - 33.33%       5      1      0      0       0
     """
     if measure not in MEASURES:
         raise ScoringError(measure, "unknown measure", f"Use one of {', '.join(MEASURES)}")

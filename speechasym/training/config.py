@@ -349,7 +349,9 @@ def read_config(path: str | Path | None, overrides: Iterable[str] = ()) -> Train
             wrong type or out of range.
 
     Example:
-        >>> config = read_config("run.yaml", ["epochs=10", "model.levels.0.units=48"])
+        >>> config = speechasym.read_config("run.yaml", ["epochs=10", "model.levels.0.units=48"])
+        >>> config.epochs, config.model.levels[0].units
+        (10, 48)
     """
     mapping = read_yaml(Path(path)) if path is not None else {}
     overridden = [override(mapping, word) for word in overrides]

@@ -98,7 +98,8 @@ def train(
         TrainingError: a loss or gradient is not finite; names the module that caused it.
 
     Example:
-        >>> result = train(read_config("run.yaml", ["epochs=10"]), "run")
+        >>> speechasym.train("run.yaml", "short", overrides=["steps=2"])["reason"]
+        'finished'
     """
     if not isinstance(config, TrainConfig):
         config = read_config(config, overrides)

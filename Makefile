@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TESTED := $(VENV)/.tested
+DOCUMENTED := $(VENV)/.documented
 BENCH := .venv-bench
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 # An index with builds of torch for CPUs alone (pytorch.org, "Compute Platform: CPU").
 TORCH_INDEX ?=
 
-.PHONY: demo test test-scale bench setup clean
+.PHONY: demo test test-scale docs bench setup clean
 
 setup: $(TESTED)
 
@@ -50,6 +51,18 @@ test: $(TESTED)
 	@$(BIN)/python scripts/compile_kernels.py & $(BIN)/mypy; code=$$?; wait; exit $$code
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
+# The site, out/docs/index.html: every example runs, warnings and dead links are errors.
+$(DOCUMENTED): $(TESTED)
+	@$(PIP) --editable '.[docs,onnx]'
+	@touch $(DOCUMENTED)
+
+docs: $(DOCUMENTED)
+	SLOW_EXAMPLES=1 $(BIN)/python -m pytest -n 2 --dist loadfile tests/test_reference.py \
+	  tests/test_docs_examples.py tests/test_readme.py
+	rm -rf out/docs
+	$(BIN)/python -m sphinx -c docs -d out/docs-cache . out/docs --fail-on-warning --keep-going --quiet
+	$(BIN)/python scripts/check_site.py out/docs
+
 # The recipes on stand-ins of whole corpora; see CONTRIBUTING.md for what it needs.
 test-scale: $(TESTED)
 	SPEECHASYM=$(CURDIR)/$(BIN)/speechasym PYTHON=$(CURDIR)/$(BIN)/python bash scripts/scale_check.sh
@@ -67,4 +80,4 @@ bench: $(TESTED)
 	$(BIN)/python scripts/fill_figures.py
 
 clean:
-	rm -rf $(VENV) $(BENCH) out
+	rm -rf $(VENV) $(BENCH) out docs/api docs/gallery

@@ -1,6 +1,7 @@
 """The site: `make docs`. Its source is the whole repository, so that links stay as they are."""
 
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -51,7 +52,8 @@ sphinx_gallery_conf = {
     "within_subsection_order": "FileNameSortKey",
     "backreferences_dir": "docs/gallery/backreferences",
     "doc_module": ("speechasym",),
-    "abort_on_example_error": False,
+    "image_scrapers": ("gallery_figures", "matplotlib"),
+    "ignore_repr_types": r"matplotlib\.",
     "remove_config_comments": True,
     "min_reported_time": 5,
     "write_computation_times": False,
@@ -74,11 +76,27 @@ html_theme_options: dict[str, Any] = {
 } if html_theme == "pydata_sphinx_theme" else {}  # fmt: skip
 
 
-def start_page(app: Any, error: Exception | None) -> None:
-    """The README is the start page."""
-    if not error and app.builder.name == "html":
-        shutil.copy(Path(app.outdir) / "README.html", Path(app.outdir) / "index.html")
+def remove_old(app: Any, config: Any) -> None:
+    """Remove the gallery's pages of examples that are gone."""
+    examples = {path.stem for path in (ROOT / "examples").glob("*.py")}
+    for path in (ROOT / "docs" / "gallery").glob("plot_*"):
+        if path.name.split(".")[0] not in examples:
+            path.unlink()
+
+
+def finish(app: Any, error: Exception | None) -> None:
+    """Make the README the start page; remove what leads nowhere."""
+    out = Path(app.outdir)
+    if error or app.builder.name != "html":
+        return
+    shutil.copy(out / "README.html", out / "index.html")
+    (out / "_static" / "webpack-macros.html").unlink(missing_ok=True)  # a template of the theme
+    for path in (out / "_modules").rglob("*.html"):
+        # names are documented where they are public, not in the module that defines them
+        text = re.sub(r'<a class="viewcode-back".*?</a>', "", path.read_text())
+        path.write_text(text)
 
 
 def setup(app: Any) -> None:
-    app.connect("build-finished", start_page)
+    app.connect("config-inited", remove_old, priority=100)
+    app.connect("build-finished", finish)

@@ -20,7 +20,9 @@ import speechasym
 from speechasym.cli.main import main
 
 NOT_RUN = re.compile(r"<!-- not run by the tests: (needs|trains) [\w ]+ -->")
-NEEDS_MORE = re.compile(r"\bruns?\b|RUN|_cuts\.jsonl|\bout/|\bbooks\b|--live|^speechasym train|DIR")
+NEEDS_MORE = re.compile(
+    r"\bruns?\b|RUN|_cuts\.jsonl|\bout/|\bbooks\b|--live|LibriSpeech|^speechasym train|DIR"
+)
 
 
 def fenced(text: str) -> list[tuple[str, str, str]]:

@@ -42,8 +42,8 @@ TOTAL = 44500  # lines of the library
 CORE_TOTAL = 12300
 TOP_LEVEL = {
     ".ci", ".gitignore", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "NOTICE",
-    "README.md", "benchmarks", "constraints.txt", "data", "docs", "examples", "pyproject.toml",
-    "recipes", "scripts", "speechasym", "tests",
+    "CITATION.cff", "README.md", "benchmarks", "constraints.txt", "data", "docs", "examples",
+    "pyproject.toml", "recipes", "scripts", "speechasym", "tests",
 }  # fmt: skip
 
 # command -> the public functions that its module may call: one of them in each call

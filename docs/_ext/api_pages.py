@@ -18,7 +18,7 @@ GROUPS = {
                     "activations", "discover_units", "discover_files", "make_lexicon",
                     "estimate_lm", "models", "install_model"],
     "Scoring": ["evaluate", "score", "abx"],
-    "Pictures and pages": ["plot", "plot_files", "plot_run", "write_report",
+    "Pictures and pages": ["plot", "plot_files", "plot_run", "explore", "write_report",
                            "write_recording_report"],
 }  # fmt: skip
 INTRODUCTION = """\
@@ -76,6 +76,33 @@ def results() -> list[type]:
                   key=lambda c: c.__name__)  # fmt: skip
 
 
+def methods(kind: type) -> str:
+    """The option of autodoc for the public methods of a class that have a docstring."""
+    names = [
+        name
+        for name, value in vars(kind).items()
+        if not name.startswith("_")
+        and (inspect.isfunction(value) or isinstance(value, property))
+        and value.__doc__
+    ]
+    return f"   :members: {', '.join(names)}\n" if names else ""
+
+
+def fields(kind: type) -> str:
+    """A list of the fields of a class, described by the comments beside them or above."""
+    text, above = "", ""
+    for line in inspect.getsource(kind).splitlines():
+        if match := re.match(r"    (\w+): ([^=#]+?)(?: = [^#]*)?(?: +# (.*))?$", line):
+            name, annotation, comment = match.groups()
+            said = " ".join(part for part in (above, comment) if part).replace("|", "\\|")
+            text += f"   - **{name}** (``{annotation}``){': ' + said if said else ''}\n"
+        comment_above = re.match(r"    # (.*)", line)
+        above = f"{above} {comment_above[1]}".strip() if comment_above else ""
+        if line.startswith("    def "):
+            break
+    return text + "\n"
+
+
 def pages() -> dict[str, str]:
     """{file: text} of the reference."""
     index, files, below = INTRODUCTION, {}, []
@@ -97,8 +124,7 @@ def pages() -> dict[str, str]:
         "What functions return\n=====================\n\n"
         "Objects that public functions return. Their classes are not to be made by hand.\n\n"
     ) + "\n".join(
-        f".. autoclass:: {c.__module__}.{c.__name__}\n   :members:\n   :undoc-members:\n"
-        for c in results()
+        f".. autoclass:: {c.__module__}.{c.__name__}\n{methods(c)}\n{fields(c)}" for c in results()
     )  # fmt: skip
     tree = "".join(f"   {name}\n" for name in [*below, "results"])
     files["index.rst"] = index + f".. toctree::\n   :hidden:\n\n{tree}"
@@ -144,6 +170,9 @@ def signature(
     app: Any, what: str, name: str, value: Any, options: Any, arguments: str, result: str
 ) -> tuple[str, str] | None:
     """Say what a function returns, in short."""
+    if what == "class" and not name.startswith(("speechasym.errors", "torch")):
+        public = name.rpartition(".")[2] in speechasym.__all__ or "hysteresis" in name
+        return None if public else ("", "")  # results are not made by hand
     if what not in ("function", "method"):
         return None
     try:

@@ -15,8 +15,10 @@ def scrape(block: Any, variables: dict[str, Any], config: dict[str, Any]) -> str
     """Save the figures that are new since the last block, and return the text that shows them."""
     names = variables["example_globals"]
     drawn = names.setdefault("__drawn__", [])
-    figures = [value for value in names.values() if isinstance(value, Figure)]
-    new = [figure for figure in figures if not any(figure is other for other in drawn)]
+    new: list[Figure] = []
+    for value in names.values():  # a name may stand twice: `_` is what the last line gave
+        if isinstance(value, Figure) and not any(value is other for other in [*drawn, *new]):
+            new.append(value)
     drawn += new
     paths = []
     for figure in new:

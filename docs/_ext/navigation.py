@@ -52,7 +52,9 @@ def toctree(pages: list[str]) -> str:
 
 
 def append(app: Any, name: str, text: list[str]) -> None:
-    """Put the list of the pages below a page at its end."""
+    """Put the list of the pages below a page at its end; examples are those of the gallery."""
+    up = "../" * name.count("/")
+    text[0] = text[0].replace(f"]({up}examples/)", f"]({up}docs/gallery/index.rst)")
     if pages := app.config.pages_below.get(name):
         text[0] += toctree(pages)
 

@@ -49,8 +49,8 @@ def explore(
 
     Example:
         >>> with speechasym.explore("recordings", browser=False) as explorer:
-        ...     print(explorer.address)
-        ...     explorer.wait()
+        ...     print(explorer.address)  # or explorer.wait()
+        http://127.0.0.1:...
     """
     recordings: list[Recording] = []
     title = "microphone"

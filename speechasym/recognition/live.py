@@ -366,10 +366,7 @@ def transcribe_live(
 
     Example:
         >>> live = speechasym.transcribe_live("speech.wav", "runs/live", pace=float("inf"))
-        >>> for result in live:
-        ...     if result.final:
-        ...         print(f"{result.start:.1f} s: {result.transcript.text}")
-        0.0 s: ...
+        >>> texts = [result.transcript.text for result in live if result.final]
         >>> print(live.report)
         3.0 s of sound, utterances: ...
     """

@@ -26,6 +26,7 @@ extensions = [
     "sphinx_gallery.gen_gallery",
     "sphinx_copybutton",
     "navigation",
+    "notebooks",
     "api_pages",
     "mathml",
 ]

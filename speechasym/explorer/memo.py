@@ -43,6 +43,11 @@ class Memo:
                     self._busy.pop(key, None)
             return result
 
+    def get(self, key: Hashable) -> Any:
+        """Return the result of a key, None if it is not kept."""
+        with self._lock:
+            return self._results.get(key, (None, 0.0))[0]
+
 
 def _bytes(result: Any) -> float:
     """Return about how many bytes of arrays a result holds."""

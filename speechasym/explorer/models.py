@@ -17,11 +17,10 @@ from numpy.typing import NDArray
 from speechasym.annotations.intervals import Interval
 from speechasym.errors import CheckpointError, ConfigError
 from speechasym.explorer.memo import Memo
-from speechasym.explorer.recordings import Recording
+from speechasym.explorer.recordings import DESCRIPTION, Recording
 from speechasym.explorer.tiles import Grid, Picture, columns_of
 
 WHOLE_S, PART_S, MARGIN_S = 60.0, 30.0, 2.0
-DESCRIPTION = "model.json"  # of a finished run
 FAR = "Zoom in to 60 s to see the units"
 
 
@@ -64,13 +63,13 @@ class Model:
 
     def levels(self, recording: Recording, part: int, memo: Memo) -> list[LevelSteps]:
         """Return what each level computes in a part of a recording."""
-        key = ("levels", self.id, part)
-        return recording.kept(memo, key, lambda: self._levels(recording, part))
+        key = recording.key("levels", self.id, part)
+        return memo(key, lambda: self._levels(recording, part))
 
     def tiers(self, recording: Recording, part: int, memo: Memo) -> dict[str, list[Interval]]:
         """Return what is recognised in a part of a recording, by head."""
-        key = ("tiers", self.id, part)
-        return recording.kept(memo, key, lambda: self._tiers(recording, part))
+        key = recording.key("tiers", self.id, part)
+        return memo(key, lambda: self._tiers(recording, part))
 
     def _levels(self, recording: Recording, part: int) -> list[LevelSteps]:
         x, offset, (begin, end) = _samples(recording, part)
@@ -113,9 +112,8 @@ class Model:
 
         A run of version 0.1 does not know them: then they are those of this recording.
         """
-        return recording.kept(
-            memo, ("names", self.id, number), lambda: self._names(recording, number, memo)
-        )
+        key = recording.key("names", self.id, number)
+        return memo(key, lambda: self._names(recording, number, memo))
 
     def _names(self, recording: Recording, number: int, memo: Memo) -> list[str]:
         from speechasym.training.unit_names import Favourites, head_of_level, held

@@ -1,16 +1,19 @@
 """`explore`: open recordings, start the server, show the page."""
 
+import threading
 import webbrowser
 from pathlib import Path
+
+import numpy as np
 
 from speechasym.audio.reading import EXTENSIONS
 from speechasym.errors import AudioError
 from speechasym.explorer.models import models_for
-from speechasym.explorer.recordings import Recording, recordings_of, recordings_of_run
+from speechasym.explorer.recordings import DESCRIPTION, Recording, recordings_of, recordings_of_run
 from speechasym.explorer.server import Explorer
 from speechasym.explorer.session import Session
 
-OF_A_RUN = ("model.json", "model.safetensors", "config.yaml")  # any of them is in its folder
+OF_A_RUN = (DESCRIPTION, "model.safetensors", "config.json")  # any of them is in its folder
 
 
 def explore(
@@ -52,6 +55,8 @@ def explore(
         ...     print(explorer.address)  # or explorer.wait()
         http://127.0.0.1:...
     """
+    ready = threading.Event()
+    threading.Thread(target=_warm_up, args=(ready,), daemon=True).start()
     recordings: list[Recording] = []
     title = "microphone"
     if path is not None:
@@ -64,8 +69,20 @@ def explore(
     if path is not None and not recordings:
         known = " ".join(sorted(EXTENSIONS))
         raise AudioError(path, f"holds no recordings ({known})", "Check the path")
-    session = Session(title, recordings, models_for(run), None if out is None else Path(out))
+    session = Session(title, recordings, models_for(run), None if out is None else Path(out), ready)
     explorer = Explorer(session, port)
     if browser:
         webbrowser.open(explorer.address)
     return explorer
+
+
+def _warm_up(ready: threading.Event) -> None:
+    """Load the kernels that every picture needs, while the browser starts."""
+    from speechasym.asymmetry import loops, tracks
+    from speechasym.auditory import filterbank
+
+    config = filterbank.FilterbankConfig(sample_rate=16000)
+    x = np.zeros(1600, np.float32)
+    filterbank.pool(x[None], filterbank.design(config))
+    loops.all_frames(x, tracks.design(tracks.AsymmetryConfig(bank=config)))
+    ready.set()

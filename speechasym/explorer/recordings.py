@@ -4,24 +4,25 @@ Only what was opened when the server started, and what it recorded since, has an
 name a path.
 """
 
+import json
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Hashable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from speechasym import files
 from speechasym.annotations.ctm import read_ctm
 from speechasym.annotations.intervals import Interval
 from speechasym.annotations.tiers import read_tiers, tiers_beside
 from speechasym.audio import reading
 from speechasym.audio.stretches import Stretches
-from speechasym.errors import AudioError, ConfigError
-from speechasym.explorer.memo import Memo
+from speechasym.errors import AudioError, CheckpointError, ConfigError
 
 Tiers = dict[str, list[Interval]]
+DESCRIPTION = "model.json"  # in the folder of a finished run
 MOST = 20_000  # recordings of a folder that are listed
 # annotations that the list looks for; `Recording.tiers` also finds other letter cases
 BESIDE = (".TextGrid", ".PHN", ".WRD", ".phn", ".wrd", ".ctm", ".corrected.TextGrid")
@@ -143,9 +144,9 @@ class Recording:
         for start in range(0, self.samples, size):
             yield self.read(start, start + size)
 
-    def kept(self, memo: Memo, key: tuple, compute: Callable[[], Any]) -> Any:
-        """Return what is computed from these samples, if it is not kept already."""
-        return memo((self.id, self.version, *key), compute)
+    def key(self, *names: Hashable) -> tuple[Hashable, ...]:
+        """Return the key of what is computed from these samples."""
+        return (self.id, self.version, *names)
 
     def _annotations(self) -> Iterator[Path]:
         """Yield the annotation files beside the recording."""
@@ -206,18 +207,20 @@ def recordings_of(path: Path, channel: str | int = "mean") -> list[Recording]:
 def recordings_of_run(folder: Path, channel: str | int = "mean") -> list[Recording]:
     """Return the dev cuts of a run, and the test cuts beside them, with their annotation.
 
-    Raises `ConfigError` if there are none.
+    Raises `CheckpointError` for a run that is not finished, `ConfigError` without its cuts.
     """
+    if not (folder / DESCRIPTION).is_file():
+        problem = f"is not the folder of a finished run (it has no {DESCRIPTION})"
+        raise CheckpointError(folder, problem, "Resume it first: train --resume")
     from speechasym.corpora.manifests import stream_cuts
-    from speechasym.training.config import read_config
     from speechasym.training.labels import aligned
-    from speechasym.training.run_folder import CONFIG
 
-    dev = Path(read_config(folder / CONFIG).data.dev)
+    model = files.read_text(folder / DESCRIPTION, CheckpointError)
+    dev = Path(json.loads(model)["config"]["data"]["dev"])
     name = dev.name.replace("dev", "test", 1)
     paths = [path for path in dict.fromkeys((dev.with_name(name), dev)) if path.is_file()]
     if not paths:
-        problem = f"its dev cuts are not at {dev}"
+        problem = f"the dev cuts of its configuration, {dev}, are not there"
         raise ConfigError(folder, problem, f"Give recordings, and --run {folder}")
     recordings: list[Recording] = []
     for _, cut in (row for path in paths for row in stream_cuts(path)):

@@ -117,8 +117,10 @@ class Handler(BaseHTTPRequestHandler):
         except SpeechAsymError as error:
             return self._fail(_status(error), str(error))
         except Exception as error:  # a defect; the page must hear of it, and the server stay
-            log.exception("explore: %s", self.path)
-            return self._fail(500, f"{type(error).__name__}: {error}. Please report it.")
+            text = f"{rest[-1]}: {type(error).__name__}: {error}. Please report it, with the file."
+            log.error("%s", text)
+            log.debug("%s", self.path, exc_info=True)
+            return self._fail(500, text)
         if answer is None:
             return self._send(204, "", b"")
         return self._send(200, TYPES[answer.kind], answer.body, answer.filename)

@@ -75,14 +75,15 @@ class Session:
         models: that can read them, the usual one first.
         out: folder for what is saved; None: labels beside the recording, sound in a folder that is
             removed at the end.
+        ready: set when what every picture needs is compiled and loaded.
     """
 
     def __init__(
         self, title: str, recordings: Sequence[Recording], models: Sequence[Model],
-        out: Path | None,
+        out: Path | None, ready: threading.Event,
     ) -> None:  # fmt: skip
         self.title, self.recordings, self.models, self.out = title, list(recordings), models, out
-        self.memo, self._rows = Memo(KEPT_MB), dict[str, dict[str, Any]]()
+        self.ready, self.memo, self._rows = ready, Memo(KEPT_MB), dict[str, dict[str, Any]]()
         self._lock, self._listed, self._closed = threading.Lock(), threading.Event(), False
         self._open: deque[Recording] = deque()
         self._live: dict[str, Live] = {}
@@ -165,7 +166,8 @@ class Session:
             "title": self.title, "version": __version__, "recordings": rows,
             "models": [model.about() for model in self.models],
             "parameters": signal_panels.parameters(), "microphone": True,
-            "listed": self._listed.is_set(), "out": None if self.out is None else str(self.out),
+            "listed": self._listed.is_set(), "ready": self.ready.is_set(),
+            "out": None if self.out is None else str(self.out),
         }  # fmt: skip
 
     def _info(self, recording: Recording, options: Options) -> Answer:

@@ -6,7 +6,7 @@ frames are longer.
 Shapes: T samples, F frames, C channels, K columns, S scales.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speechasym.asymmetry import loops, tracks
+from speechasym.asymmetry.columns import CHUNK
 from speechasym.asymmetry.tracks import SCALES, AsymmetryConfig, Design, Scale
 from speechasym.auditory import erb, filterbank
 from speechasym.auditory.filterbank import FilterbankConfig, FilterbankState
@@ -34,7 +35,7 @@ RUN_IN_S = 0.3  # after which the narrowest filter has forgotten what was before
 PREVIEW_S = 0.1  # the same, for a preview
 HIGHEST_HZ = 10_000.0  # shown of an FFT spectrogram: speech has little above
 FRAME_S = 0.01  # of asymmetry, and of the mean of an FFT spectrogram
-WHOLE_S, PART_S, BEFORE_S = 60.0, 20.0, 20.0  # asymmetry: read whole, or in parts after a run-in
+WHOLE_S, PART_S, BEFORE_S = 60.0, 5.0, 10.0  # asymmetry: read whole, or in parts after a run-in
 KINDS = {"amplitude": "amplitude", "frequency": "frequency", "phase": "lead"}  # -> tracks
 
 CHOICES = {  # parameter -> its choices, the default first
@@ -81,7 +82,7 @@ def waveform(recording: Recording, g: Grid, options: Options, memo: Memo) -> Pic
     if recording.seconds <= SHORT_S or g.column_s < overview.SECONDS:
         low, high = extremes(recording, g.edges(rate))
     else:
-        whole = recording.kept(memo, ("waveform",), partial(_waveform_overview, recording))
+        whole = memo(recording.key("waveform"), partial(_waveform_overview, recording))
         first, stop = g.frames(whole.rate)
         edges = np.clip(np.rint(g.edges(whole.rate)).astype(int) - first, 0, stop - first)
         part = whole.values[first:stop]
@@ -163,8 +164,8 @@ def gammatone(recording: Recording, g: Grid, options: Options, memo: Memo) -> Pi
     first, stop = g.frames(rate)
     exact, values = True, None
     if far:
-        key = ("gammatone", config)
-        whole = recording.kept(memo, key, partial(_gammatone_overview, recording, config))
+        key = recording.key("gammatone", config)
+        whole = memo(key, partial(_gammatone_overview, recording, config))
         exact = whole.done >= min(stop, len(whole.values))
         if exact or g.end - g.start > DIRECT_S:
             values = whole.values[first:stop]
@@ -243,20 +244,26 @@ def asymmetry(recording: Recording, g: Grid, options: Options, memo: Memo) -> Pi
     d = _design(recording.rate, channels, width)
     rate, exact = recording.rate / d.hop, True
     first, stop = g.frames(rate)
-    key = ("asymmetry", channels, width)
+    key = recording.key("asymmetry", channels, width)
     if recording.seconds <= WHOLE_S:
-        whole = recording.kept(memo, key, partial(_asymmetries, recording, d, 0, None))
+        whole = memo(key, partial(_asymmetries, recording, d, 0, None))
         values = whole[track][number][first:stop]
     elif g.end - g.start <= WHOLE_S:
-        size, parts = round(PART_S * rate), []
-        for part in range(first // size, -(-stop // size)):
-            compute = partial(_asymmetries, recording, d, part * size, (part + 1) * size)
-            some = recording.kept(memo, (*key, part), compute)
-            parts.append(some[track][number])
-        begin = first - first // size * size
-        values = np.concatenate(parts)[begin : begin + stop - first]
+        size = round(PART_S * rate)
+        numbers = range(first // size, -(-stop // size))
+        parts = {n: memo.get((*key, n)) for n in numbers}
+        missing = [n for n, part in parts.items() if part is None]
+        if missing:  # at once, with one run-in
+            begin = missing[0] * size
+            new = _asymmetries(recording, d, begin, (missing[-1] + 1) * size)
+            for n in range(missing[0], missing[-1] + 1):
+                rows = slice(n * size - begin, (n + 1) * size - begin)
+                parts[n] = {name: values[:, rows].copy() for name, values in new.items()}
+                memo((*key, n), partial(parts.get, n))
+        values = np.concatenate([parts[n][track][number] for n in numbers])
+        values = values[first - numbers[0] * size :][: stop - first]
     else:
-        far = recording.kept(memo, (*key, track), partial(_asymmetry_overview, recording, d, track))
+        far = memo((*key, track), partial(_asymmetry_overview, recording, d, track))
         rate = far.rate
         first, stop = g.frames(rate)
         exact = far.done >= min(stop, len(far.values))
@@ -288,24 +295,37 @@ def _asymmetries(
 ) -> dict[str, NDArray[np.float16]]:
     """Return the asymmetry (S, F, C) of each track, of frames from `first` to `stop`."""
     before = min(first, round(BEFORE_S * recording.rate / d.hop))
-    end = recording.samples if stop is None else (stop + 1) * d.hop
+    end = recording.samples if stop is None else min(stop * d.hop, recording.samples)
     x = recording.read((first - before) * d.hop, end)
-    last = None if stop is None else stop - first + before
-    frames = loops.all_frames(x, d, slice(before, last))
-    return {track: frames.asymmetry[track].astype(np.float16) for track in loops.DRAWN_TRACKS}
+    x = np.pad(x, (0, -len(x) % d.hop))
+    blocks = (x[i : i + CHUNK] for i in range(0, len(x), CHUNK))
+    parts = list(_asymmetry_blocks(blocks, d, loops.DRAWN_TRACKS))
+    return {
+        track: np.concatenate([part[track] for part in parts], 1)[:, before:]
+        for track in loops.DRAWN_TRACKS
+    }
+
+
+def _asymmetry_blocks(
+    blocks: Iterable[NDArray[np.float32]], d: Design, names: Sequence[str]
+) -> Iterator[dict[str, NDArray[np.float16]]]:
+    """Yield the asymmetry (S, F, C) of these tracks for blocks of samples (T,)."""
+    state = tracks.start(d)
+    for x in blocks:
+        pooled, state = tracks.pool(x, d, state, tuple(names))
+        yield {track: pooled.asymmetry[track].astype(np.float16) for track in names}
 
 
 def _asymmetry_overview(recording: Recording, d: Design, track: str) -> Overview:
     per_frame = max(1, overview.hop(recording.rate) // d.hop)
 
     def parts() -> Iterator[NDArray]:
-        state, rest = tracks.start(d), None
-        for x in recording.blocks(2.0):
-            pooled, state = tracks.pool(x, d, state, (track,))
-            new = pooled.asymmetry[track].transpose(1, 0, 2)
+        rest: NDArray | None = None
+        for block in _asymmetry_blocks(recording.blocks(2.0), d, [track]):
+            new = block[track].transpose(1, 0, 2)
             rest = new if rest is None else np.concatenate([rest, new])
             whole = len(rest) // per_frame * per_frame
-            means = rest[:whole].reshape(-1, per_frame, *rest.shape[1:]).mean(1)
+            means = rest[:whole].reshape(-1, per_frame, *rest.shape[1:]).mean(1, np.float32)
             yield np.rint(127 * means).astype(np.int8).reshape(len(means), -1)
             rest = rest[whole:]
 

@@ -126,6 +126,6 @@ def columns_of(frames: NDArray, first: int, rate: float, g: Grid) -> NDArray[np.
         middle = np.floor((edges[1:] + edges[:-1]) / 2 + 1e-6).astype(int)
         return frames[np.clip(middle, 0, len(frames) - 1)].astype(np.float64)
     begin = np.clip(np.ceil(edges - 1e-6).astype(int), 0, len(frames))
-    sums = np.zeros((len(frames) + 1, frames.shape[1]))
-    frames.cumsum(0, dtype=np.float64, out=sums[1:])
-    return (sums[begin[1:]] - sums[begin[:-1]]) / np.maximum(np.diff(begin), 1)[:, None]
+    count = np.maximum(np.diff(begin), 1)[:, None]
+    first = np.minimum(begin[:-1], len(frames) - 1)  # of a last column without a frame: the last
+    return np.add.reduceat(frames[: max(begin[-1], 1)], np.minimum(first, begin[-1] - 1)) / count

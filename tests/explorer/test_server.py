@@ -11,12 +11,13 @@ from urllib.parse import urlencode, urlsplit
 import numpy as np
 import pytest
 import soundfile
+import toy
 from helpers import ROOT
 
 import speechasym
 from speechasym.annotations.textgrid import read_textgrid
 from speechasym.asymmetry import loops
-from speechasym.errors import AudioError, ConfigError
+from speechasym.errors import AudioError, CheckpointError, ConfigError
 from speechasym.explorer import overview, signal_panels
 from speechasym.plots.asymmetry import design
 
@@ -317,6 +318,27 @@ def test_what_the_microphone_records(client):
     saved = {"tiers": [{"name": "a", "intervals": []}]}
     assert "--out" in client.post(f"r/{recording['id']}/textgrid", saved, 409)["error"]
     assert client.post(f"live/{live['live']}", b"", 404)["error"]
+
+
+def test_a_run_shows_its_cuts(tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    shutil.copytree(ROOT / "tests" / "fixtures" / "run-0.1" / "run", run)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=r"dev_cuts.jsonl.gz, are not there. Give recordings"):
+        speechasym.explore(run, browser=False)
+    for name, count in (("test", 1), ("dev", 2)):
+        toy.manifest(tmp_path, name, count, 1)
+    with speechasym.explore("run", browser=False) as explorer:
+        client = Client(explorer)
+        session = client.json("session.json")
+        assert [r["name"] for r in session["recordings"]] == ["test-00", "dev-00", "dev-01"]
+        assert session["models"][0]["name"] == "run"
+        tiers = {t["name"]: t["intervals"] for t in client.json("r/1/info.json")["tiers"]}
+        assert list(tiers) == ["words", "phones", "text"]
+        assert tiers["text"][0][2].split() == [i[2] for i in tiers["words"]]
+    (run / "model.json").unlink()
+    with pytest.raises(CheckpointError, match="not the folder of a finished run"):
+        speechasym.explore("run", browser=False)
 
 
 def test_what_cannot_be_opened(tmp_path):

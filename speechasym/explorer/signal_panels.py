@@ -257,8 +257,8 @@ def asymmetry(recording: Recording, g: Grid, options: Options, memo: Memo) -> Pi
             begin = missing[0] * size
             new = _asymmetries(recording, d, begin, (missing[-1] + 1) * size)
             for n in range(missing[0], missing[-1] + 1):
-                rows = slice(n * size - begin, (n + 1) * size - begin)
-                parts[n] = {name: values[:, rows].copy() for name, values in new.items()}
+                own = slice(n * size - begin, (n + 1) * size - begin)
+                parts[n] = {name: values[:, own].copy() for name, values in new.items()}
                 memo((*key, n), partial(parts.get, n))
         values = np.concatenate([parts[n][track][number] for n in numbers])
         values = values[first - numbers[0] * size :][: stop - first]

@@ -20,6 +20,7 @@ GROUPS = {
     "Scoring": ["evaluate", "score", "abx"],
     "Pictures and pages": ["plot", "plot_files", "plot_run", "explore", "write_report",
                            "write_recording_report"],
+    "Installation": ["check_installation"],
 }  # fmt: skip
 INTRODUCTION = """\
 Reference
@@ -30,6 +31,8 @@ examples, ``speech.wav`` is a recording of 3 s in which is said *he was not an i
 man*; ``x, rate = speechasym.load("speech.wav", 16000)``; ``np`` is numpy and ``nn`` is
 ``torch.nn``. Where a run of one's own is needed, ``run`` was trained on a language of tones that
 has three words. Names that are not listed here may change without notice.
+
+.. currentmodule:: speechasym
 
 """
 
@@ -48,6 +51,7 @@ def directive(name: str) -> str:
     value = getattr(speechasym, name)
     if inspect.ismodule(value):
         return (
+            f".. py:module:: speechasym.{name}\n\n"
             f".. automodule:: {value.__name__}\n   :members:\n   :undoc-members:\n"
             "   :exclude-members: extra_repr, reset\n"
         )
@@ -107,8 +111,8 @@ def pages() -> dict[str, str]:
     """{file: text} of the reference."""
     index, files, below = INTRODUCTION, {}, []
     for title, names in groups().items():
-        index += f"{title}\n{'-' * len(title)}\n\n.. autosummary::\n\n"
-        index += "".join(f"   speechasym.{name}\n" for name in names) + "\n"
+        index += f"{title}\n{'-' * len(title)}\n\n.. autosummary::\n   :nosignatures:\n\n"
+        index += "".join(f"   {name}\n" for name in names) + "\n"
         if title == "Errors":
             text = "Errors\n======\n\n" + "\n".join(directive(name) for name in names)
             files["errors.rst"] = text
@@ -170,7 +174,9 @@ def signature(
     app: Any, what: str, name: str, value: Any, options: Any, arguments: str, result: str
 ) -> tuple[str, str] | None:
     """Say what a function returns, in short."""
-    if what == "class" and not name.startswith(("speechasym.errors", "torch")):
+    if isinstance(value, type) and issubclass(value, speechasym.SpeechAsymError):
+        return None if value is speechasym.SpeechAsymError else ("", "")
+    if what == "class":
         public = name.rpartition(".")[2] in speechasym.__all__ or "hysteresis" in name
         return None if public else ("", "")  # results are not made by hand
     if what not in ("function", "method"):

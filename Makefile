@@ -58,7 +58,7 @@ $(DOCUMENTED): $(TESTED)
 
 docs: $(DOCUMENTED)
 	SLOW_EXAMPLES=1 $(BIN)/python -m pytest -n 2 --dist loadfile tests/test_reference.py \
-	  tests/test_docs_examples.py tests/test_readme.py tests/test_notebooks.py
+	  tests/test_docs_examples.py tests/test_readme.py tests/test_site.py
 	rm -rf out/docs
 	$(BIN)/python -m sphinx -c docs -d out/docs-cache . out/docs --fail-on-warning --keep-going --quiet
 	$(BIN)/python scripts/check_site.py out/docs

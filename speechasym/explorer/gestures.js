@@ -207,7 +207,7 @@ export function listen() {
     if (event.key === " " && target.closest("button, summary, a, input, label")) return;
     const name = event.shiftKey && event.key.startsWith("Arrow") ? `Shift+${event.key}` : event.key;
     const found = KEYS.find(([, , keys]) => [keys].flat().includes(name.length === 1 ? name.toLowerCase() : name));
-    if (!found) return;
+    if (!found || (!state.info && name !== "Escape")) return;
     event.preventDefault();
     found[3](name);
   });

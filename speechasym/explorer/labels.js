@@ -3,7 +3,7 @@
 import { History, insert, merge, moveBorder, remove, rename, split } from "./edits.js";
 import { alertOf, el, post, say } from "./requests.js";
 import { happen, on, redraw, seconds, select, state } from "./state.js";
-import { addTier, change, choose, chosenInterval, edits, rows, tierOf, unsaved, use } from "./tiers.js";
+import { addTier, change, choose, chosenInterval, edits, lanes, rows, tierOf, unsaved, use } from "./tiers.js";
 
 const box = document.getElementById("tiers");
 const button = (text, act, more = {}) => el("button", { type: "button", onclick: act, ...more }, text);
@@ -21,7 +21,8 @@ const joiner = button("Merge with next", () => {
   change(key, merge(tierOf(key).intervals, n));
   choose(key, n);
 });
-const fields = el("div", { class: "edit", role: "group", "aria-label": "Chosen label", hidden: true },
+// always there, so that the tiers below do not move away under a double click
+const fields = el("fieldset", { class: "edit", "aria-label": "Chosen label", disabled: true },
   el("label", {}, "Label ", label), el("label", {}, "From ", from, " s"), el("label", {}, "to ", to, " s"),
   button("Play", () => happen("play-chosen")), splitter, joiner, button("Delete", () => deleteChosen()));
 const undo = button("Undo", () => step("undo"), { "aria-keyshortcuts": "Control+Z" });
@@ -107,8 +108,12 @@ export async function saveTextGrid() {
 export function refresh() {
   if (!edits()) return;
   const interval = chosenInterval();
-  fields.hidden = !interval;
-  if (interval) {
+  fields.disabled = !interval;
+  fields.hidden = !rows().length;
+  if (!interval) {
+    label.value = from.value = to.value = "";
+    splitter.textContent = "Split in the middle";
+  } else {
     const tier = tierOf(state.chosen.key);
     if (document.activeElement !== label) label.value = interval[2];
     if (document.activeElement !== from) from.value = interval[0].toFixed(4);
@@ -130,7 +135,7 @@ export function refresh() {
 
 export function setUp() {
   box.append(el("header", {}, el("h2", { id: "tiers-title" }, "Labels"),
-    el("span", { class: "fields" }, undo, redo, adder, maker, saver)), fields, hint);
+    el("span", { class: "fields" }, undo, redo, adder, maker, saver)), fields, lanes, hint);
   maker.addEventListener("submit", (event) => {
     event.preventDefault();
     addTier(name.value.trim() || "labels");

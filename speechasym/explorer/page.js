@@ -162,7 +162,9 @@ async function open(recording, from, to) {
   } catch (error) {
     if (mine !== opening) return;
     alertOf(error.message);
+    byId("about").textContent = error.message;
     state.info = null;
+    state.recording = null;
     document.body.classList.add("empty");
     main.setAttribute("aria-busy", "false");
     return;
@@ -356,7 +358,7 @@ async function begin() {
   window.addEventListener("hashchange", () => apply(read(location.hash)));
   if (!state.session.recordings.length) {
     byId("name").textContent = state.session.title ?? "speechasym explore";
-    byId("list-note").textContent = "No recordings here yet.";
+    byId("list-note").textContent = "No recordings here yet: press Record.";
     document.body.classList.add("empty");
     main.setAttribute("aria-busy", "false");
   }

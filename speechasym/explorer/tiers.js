@@ -10,7 +10,7 @@ export const BLOCK_S = 30; // recognised at once
 const MOST_SEEN_S = 60; // longer views are not recognised
 const MOST_LABELS = 400; // of a tier in view; more are not readable
 const box = document.getElementById("tiers");
-const list = el("div", { class: "lanes" });
+export const lanes = el("div", { class: "lanes" });
 
 const blocks = new Map(); // "recording model k" -> tiers, or null while asked for
 let recognised = []; // tiers of the blocks that have arrived
@@ -68,7 +68,7 @@ async function load(key, k) {
   try {
     const found = await getJson(`r/${id}/recognised.json?model=${model()}&from=${k * BLOCK_S}&to=${to}`);
     blocks.set(key, found.tiers ?? found);
-    if (state.recording.id === id) {
+    if (state.recording?.id === id) {
       gather();
       history.extend((tiers) => tiers.map((tier) => {
         const more = blocks.get(key).find(({ name }) => `recognised ${name}` === tier.key);
@@ -289,11 +289,10 @@ export function drawTiers() {
   if (!same) {
     const before = new Map(rowsNow.map((row) => [row.key, row]));
     rowsNow = wanted.map((tier) => before.get(tier.key) ?? makeRow(tier));
-    list.replaceChildren(...rowsNow.map(({ element }) => element));
+    lanes.replaceChildren(...rowsNow.map(({ element }) => element));
   }
-  if (!list.isConnected) box.append(list);
-  list.style.setProperty("--gutter", `${gutter()}px`);
-  list.style.setProperty("--edge", `${EDGE}px`);
+  lanes.style.setProperty("--gutter", `${gutter()}px`);
+  lanes.style.setProperty("--edge", `${EDGE}px`);
   const area = Math.max(1, box.clientWidth - gutter() - EDGE);
   wanted.forEach((tier, n) => fill(rowsNow[n], tier, area));
 }

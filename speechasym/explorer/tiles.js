@@ -76,7 +76,7 @@ async function load(where) {
     keep(where, tile);
   } catch (error) {
     const again = error.status >= 400 && error.status < 500 ? Infinity : Date.now() + RETRY_MS;
-    if (error.status === 410) alertOf(error.message);
+    if (error.status === 410 || error.status === 0) alertOf(error.message);
     keep(where, { header: null, values: null, cost: 200, tries: 0, failed: error, next: again });
   }
   running -= 1;

@@ -1,13 +1,13 @@
 // One panel on its canvas: tiles or their stand-ins, waveform, axis, selection and cursor.
 
 import { clock, digitsOf, frequencyTicks, number, timeTicks } from "./axes.js";
-import { coloured, quantile, theme } from "./palettes.js";
+import { bars, coloured, quantile, theme } from "./palettes.js";
 import { samplesIn } from "./samples.js";
 import { seconds, state } from "./state.js";
 import { COLUMNS, address, columnSeconds, indices, standIns, tileAt, zoomOf } from "./tiles.js";
 
 export const EDGE = 10; // px right of a plot
-export const SAMPLES_BELOW = 0.5; // s in view: single samples are drawn
+export const SAMPLES_BELOW = 0.25; // s in view: single samples are drawn
 const RANGE_DB = 60;
 export const gutter = () => (window.innerWidth < 640 ? 46 : 62);
 
@@ -112,24 +112,21 @@ function drawTiles(g, area, panel, parts, [a, b]) {
   }
 }
 
-/** Bars from the least to the greatest value of each column of waveform tiles. */
+/** Draw waveform tiles: bars from the least to the greatest value of each column. */
 export function drawWave(g, area, parts, peak, x) {
-  const middle = area.height / 2;
-  const scale = (middle - 1) / peak;
-  g.fillStyle = theme().soft;
+  g.imageSmoothingEnabled = false;
+  const ratio = g.getTransform().a;
+  const whole = (place) => Math.round(place * ratio) / ratio;
+  const height = Math.round(area.height * ratio);
   for (const { zoom, index, tile, from, to } of parts) {
-    const { columns, lo, hi } = tile.header;
     const column = columnSeconds(zoom);
     const begin = index * COLUMNS * column;
-    const first = Math.max(0, Math.floor((Math.max(from, area.from) - begin) / column));
-    const last = Math.min(columns, Math.ceil((Math.min(to, area.to) - begin) / column));
-    const wide = Math.max(1, x(column) - x(0));
-    for (let n = first; n < last; n += 1) {
-      const low = lo + (hi - lo) * tile.values[n] / 255;
-      const high = lo + (hi - lo) * tile.values[columns + n] / 255;
-      const top = middle - high * scale;
-      g.fillRect(x(begin + n * column), top, wide, Math.max(1, (high - low) * scale));
-    }
+    const end = Math.min(to, begin + tile.header.columns * column, area.to + column);
+    const start = Math.max(from, begin, area.from - column);
+    if (end <= start) continue;
+    const picture = bars(tile, height, peak, theme().rgb.soft);
+    const [x0, x1] = [whole(x(start)), whole(x(end))];
+    g.drawImage(picture, (start - begin) / column, 0, (end - start) / column, height, x0, 0, x1 - x0, area.height);
   }
 }
 

@@ -1,11 +1,12 @@
 // speechasym explore: opens recordings, and joins panels, sound, labels, files and the address.
 
 import { clock, digitsOf, duration, hertz, withUnit } from "./axes.js";
-import { addresses, drawAxis, drawMarks, drawPanel, drawWave, fit, gutter, plot, valueAt } from "./draw.js";
+import { addresses, drawAxis, drawPanel, plot, valueAt } from "./draw.js";
 import { KEYS, listen, timeline } from "./gestures.js";
 import * as labels from "./labels.js";
 import * as live from "./live.js";
-import { forgetTheme, theme } from "./palettes.js";
+import * as overview from "./overview.js";
+import { forgetTheme } from "./palettes.js";
 import { buildAdd, caption, renew, setPanels } from "./panels.js";
 import { usualPanels } from "./parameters.js";
 import { alertOf, el, getJson, say, watch } from "./requests.js";
@@ -13,7 +14,7 @@ import { forgetSamples } from "./samples.js";
 import { buildSave } from "./save.js";
 import { happen, on, pan, read, redraw, remember, seconds, select, show, state, zoom } from "./state.js";
 import * as sound from "./sound.js";
-import { COLUMNS, address, columnSeconds, forget, tileAt, want } from "./tiles.js";
+import { forget, want } from "./tiles.js";
 import { chosenInterval, drawTiers, recognise, regather } from "./tiers.js";
 
 const byId = (id) => document.getElementById(id);
@@ -21,52 +22,10 @@ const main = document.querySelector("main");
 const FIRST_S = 10; // in view of a long recording
 let opening = 0;
 
-function overviewTiles() {
-  const zoom_ = Math.max(-12, Math.min(2, Math.floor(Math.log2(0.01 * 1000 / seconds()))));
-  const long = COLUMNS * columnSeconds(zoom_);
-  return Array.from({ length: Math.ceil(seconds() / long) }, (_, index) =>
-    ({ zoom: zoom_, index, from: index * long, to: (index + 1) * long,
-      where: address(state.recording.id, "waveform", zoom_, index) }));
-}
-
-function drawOverview() {
-  const canvas = byId("overview");
-  const g = fit(canvas);
-  const area = { ...plot(canvas), from: 0, to: seconds() };
-  const { lane, accent, sans, soft } = theme();
-  g.clearRect(0, 0, canvas.clientWidth, area.height);
-  g.fillStyle = lane;
-  g.fillRect(area.left, 0, area.width, area.height);
-  const tiles = overviewTiles();
-  const parts = tiles.map((part) => ({ ...part, tile: tileAt(part.where) })).filter(({ tile }) => tile?.header?.columns);
-  const tops = parts.map(({ tile }) => Math.max(Math.abs(tile.header.lo), Math.abs(tile.header.hi)));
-  state.peak = Math.max(1e-4, ...tops);
-  const x = (time) => area.left + time / seconds() * area.width;
-  drawWave(g, area, parts, state.peak, x);
-  const [x0, x1] = [x(state.from), x(state.to)];
-  g.fillStyle = accent;
-  g.globalAlpha = 0.18;
-  g.fillRect(x0, 0, Math.max(3, x1 - x0), area.height);
-  g.globalAlpha = 1;
-  g.strokeStyle = accent;
-  g.strokeRect(x0 + 0.5, 0.5, Math.max(2, x1 - x0 - 1), area.height - 1);
-  if (state.selection) g.fillRect(x(state.selection.from), area.height - 3, Math.max(1, x(state.selection.to) - x(state.selection.from)), 3);
-  g.fillStyle = soft;
-  g.font = `11px ${sans}`;
-  g.textAlign = "right";
-  g.textBaseline = "middle";
-  g.fillText("all", area.left - 7, area.height / 2);
-  canvas.setAttribute("aria-valuemin", "0");
-  canvas.setAttribute("aria-valuemax", seconds().toFixed(2));
-  canvas.setAttribute("aria-valuenow", state.from.toFixed(2));
-  canvas.setAttribute("aria-valuetext", `${state.from.toFixed(2)} to ${state.to.toFixed(2)} of ${seconds().toFixed(2)} s`);
-  return tiles.map(({ where }) => where);
-}
-
 function frame() {
   if (!state.info) return;
   const now = sound.playing();
-  const overview = drawOverview();
+  const all = overview.draw();
   drawAxis(byId("axis"));
   const needed = [];
   const guessed = [];
@@ -78,7 +37,7 @@ function frame() {
     done = drawPanel(panel, now) && done;
     caption(panel);
   }
-  want([...needed.slice(0, 4), ...overview, ...needed.slice(4)], guessed);
+  want([...needed.slice(0, 4), ...all, ...needed.slice(4)], guessed);
   drawTiers();
   main.setAttribute("aria-busy", String(!done));
   ranges();
@@ -303,19 +262,6 @@ function apply(wanted) {
   else if (recording) open(recording, wanted.from, wanted.to);
 }
 
-function overviewGestures() {
-  const canvas = byId("overview");
-  const go = (event) => {
-    if (!event.buttons) return;
-    const area = plot(canvas);
-    const time = (event.clientX - canvas.getBoundingClientRect().left - area.left) / area.width * seconds();
-    const span = state.to - state.from;
-    show(time - span / 2, time + span / 2);
-  };
-  canvas.addEventListener("pointerdown", (event) => { canvas.setPointerCapture(event.pointerId); go(event); });
-  canvas.addEventListener("pointermove", go);
-}
-
 async function begin() {
   try {
     state.session = await getJson("session.json");
@@ -329,7 +275,7 @@ async function begin() {
   buildAdd();
   controls();
   timeline(byId("axis"));
-  overviewGestures();
+  overview.setUp();
   listen();
   watch();
   list();

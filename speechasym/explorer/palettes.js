@@ -76,6 +76,32 @@ export function coloured(tile, kind, palette, a, b) {
   return canvas;
 }
 
+/** A waveform tile as a canvas of this height, `peak` at its top; kept with the tile by height. */
+export function bars(tile, height, peak, [red, green, blue]) {
+  const { columns, lo, hi } = tile.header;
+  const key = `${peak} ${red} ${green} ${blue}`;
+  tile.bars ??= new Map();
+  const before = tile.bars.get(height);
+  if (before?.key === key) return before.canvas;
+  const canvas = document.createElement("canvas");
+  canvas.width = columns;
+  canvas.height = height;
+  const context = canvas.getContext("2d");
+  const image = context.createImageData(columns, height);
+  const out = new Uint32Array(image.data.buffer);
+  const ink = ((255 << 24) | (blue << 16) | (green << 8) | red) >>> 0;
+  const row = (byte) => (1 - (lo + (hi - lo) * byte / 255) / peak) * (height - 1) / 2;
+  for (let n = 0; n < columns; n += 1) {
+    const top = Math.max(0, Math.round(row(tile.values[columns + n])));
+    const bottom = Math.min(height - 1, Math.round(row(tile.values[n])));
+    for (let y = top; y <= bottom; y += 1) out[y * columns + n] = ink;
+  }
+  context.putImageData(image, 0, 0);
+  if (tile.bars.size > 3) tile.bars.clear(); // heights of windows before
+  tile.bars.set(height, { key, canvas });
+  return canvas;
+}
+
 /** The value below which `share` of a tile's values lie. */
 export function quantile(tile, share) {
   const counts = new Uint32Array(256);

@@ -95,7 +95,7 @@ function make({ kind, values }) {
   panel.message = el("p", { class: "message", hidden: true });
   panel.plot = el("div", {
     class: "plot", tabindex: "0", role: "application", "aria-roledescription": "picture over time",
-    "aria-labelledby": `panel${count}-title`, "aria-describedby": "keys",
+    "aria-labelledby": `panel${count}-title`, "aria-describedby": "plot-help",
   }, panel.canvas, panel.message);
   panel.element = el("section", { class: `panel ${kind}`, "aria-labelledby": `panel${count}-title` },
     panel.heading, panel.plot);

@@ -1,7 +1,7 @@
 // Playing a stretch, also slowed with its pitch kept.
 
 import { alertOf, getJson, say } from "./requests.js";
-import { happen, redraw, seconds, show, state } from "./state.js";
+import { redraw, seconds, show, state } from "./state.js";
 
 const MOST_S = 120; // the server sends no more at once
 const sound = document.getElementById("sound");
@@ -88,9 +88,13 @@ export function setUp() {
   speed.addEventListener("change", pace);
   loop.addEventListener("change", () => { sound.loop = loop.checked; });
   sound.addEventListener("ended", () => {
+    const last = stretch;
     stretch = null;
+    if (last?.follow && last.to < seconds()) {
+      play(last.to, seconds(), true);
+      return;
+    }
     label();
     redraw();
-    happen("ended");
   });
 }

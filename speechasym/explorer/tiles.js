@@ -59,8 +59,9 @@ function decode(buffer) {
   const length = new DataView(buffer).getUint32(0, true);
   const header = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)));
   const values = new Uint8Array(buffer, 4 + length, header.rows * header.columns);
-  // the coloured picture takes four bytes a value
-  return { header, values, cost: 2000 + 5 * values.length, picture: null, tries: 0, failed: null };
+  // the coloured picture takes four bytes a value, that of a waveform four a pixel
+  const picture = header.rows > 2 ? 4 * values.length : 800 * header.columns;
+  return { header, values, cost: 2000 + values.length + picture, picture: null, tries: 0, failed: null };
 }
 
 async function load(where) {

@@ -5,6 +5,7 @@ import { bars, coloured, quantile, theme } from "./palettes.js";
 import { samplesIn } from "./samples.js";
 import { seconds, state } from "./state.js";
 import { COLUMNS, address, columnSeconds, indices, standIns, tileAt, zoomOf } from "./tiles.js";
+import { chooseRows, drawEvents } from "./units.js";
 
 export const EDGE = 10; // px right of a plot
 export const SAMPLES_BELOW = 0.25; // s in view: single samples are drawn
@@ -108,7 +109,16 @@ function drawTiles(g, area, panel, parts, [a, b]) {
     const start = Math.max(from, begin, state.from - column);
     if (end <= start) continue;
     const [x0, x1] = [whole(xOf(start, area)), whole(xOf(end, area))];
-    g.drawImage(picture, (start - begin) / column, 0, (end - start) / column, rows, x0, 0, x1 - x0, area.height);
+    const [from_, wide] = [(start - begin) / column, (end - start) / column];
+    if (!panel.rows) {
+      g.drawImage(picture, from_, 0, wide, rows, x0, 0, x1 - x0, area.height);
+      continue;
+    }
+    const each = area.height / panel.rows.length;
+    panel.rows.forEach((row, place) => {
+      const [top, bottom] = [whole(area.height - (place + 1) * each), whole(area.height - place * each)];
+      g.drawImage(picture, from_, rows - 1 - row, wide, 1, x0, top, x1 - x0, bottom - top);
+    });
   }
 }
 
@@ -118,6 +128,7 @@ export function drawWave(g, area, parts, peak, x) {
   const ratio = g.getTransform().a;
   const whole = (place) => Math.round(place * ratio) / ratio;
   const height = Math.round(area.height * ratio);
+  if (!height) return; // not shown
   for (const { zoom, index, tile, from, to } of parts) {
     const column = columnSeconds(zoom);
     const begin = index * COLUMNS * column;
@@ -182,7 +193,8 @@ function drawGutter(g, area, panel, header) {
     put(number(-panel.peak, 2), area.height - 6);
     return;
   }
-  const yOf = (row) => area.height * (1 - (row + 0.5) / header.rows);
+  const count = panel.rows?.length ?? header.rows;
+  const yOf = (place) => area.height * (1 - (place + 0.5) / count);
   if (header.frequencies?.length > 1) {
     const ticks = frequencyTicks(header.frequencies, area.height / 22);
     for (const { row, text } of ticks) {
@@ -190,11 +202,12 @@ function drawGutter(g, area, panel, header) {
       g.fillRect(area.left - 4, yOf(row), 4, 1);
     }
   } else if (header.names?.length) {
-    const each = area.height / header.rows;
+    const names = panel.rows?.map((row) => header.names[row]) ?? header.names;
+    const each = area.height / count;
     const skip = Math.max(1, Math.ceil(10 / each));
     g.font = `${Math.min(11, Math.max(9, Math.floor(each)))}px ${sans}`;
-    header.names.forEach((name, row) => {
-      if (row % skip === 0 && yOf(row) > 5 && yOf(row) < area.height - 4) put(name, yOf(row));
+    names.forEach((name, place) => {
+      if (place % skip === 0 && yOf(place) > 4 && yOf(place) < area.height - 3) put(name, yOf(place));
     });
   }
 }
@@ -232,14 +245,6 @@ export function drawMarks(g, area, playing) {
   g.restore();
 }
 
-function drawEvents(g, area, events) {
-  g.fillStyle = theme().mark;
-  for (const [time] of events) {
-    const x = xOf(time, area);
-    if (x >= area.left && x <= area.left + area.width) g.fillRect(x - 0.5, 0, 1.5, 7);
-  }
-}
-
 /** Draw a panel. -> whether everything in view is exact. */
 export function drawPanel(panel, playing) {
   const { canvas } = panel;
@@ -265,8 +270,9 @@ export function drawPanel(panel, playing) {
     done = single || (exact && state.to - state.from >= SAMPLES_BELOW);
   } else if (drawn.length) {
     panel.range = limits(panel, drawn, exact);
+    panel.rows = panel.kind === "units" ? chooseRows(panel, drawn, exact, area.height) : null;
     drawTiles(g, area, panel, drawn, panel.range);
-    if (panel.events) drawEvents(g, area, panel.events(state.from, state.to));
+    if (panel.events) drawEvents(g, area, panel, panel.events(state.from, state.to), (time) => xOf(time, area));
   }
   g.restore();
   if (drawn.length) {
@@ -293,7 +299,9 @@ export function valueAt(panel, time, share) {
     if (column < 0 || column >= columns) continue;
     const value = (row) => lo + (hi - lo) * tile.values[row * columns + column] / 255;
     if (panel.kind === "waveform") return { low: value(0), high: value(1), row: 0 };
-    const row = Math.max(0, Math.min(rows - 1, Math.floor(share * rows)));
+    const count = panel.rows?.length ?? rows;
+    const place = Math.max(0, Math.min(count - 1, Math.floor(share * count)));
+    const row = panel.rows?.[place] ?? place;
     return { value: value(row), row };
   }
   return null;

@@ -154,7 +154,7 @@ function moveCursor(pixels, share) {
   const before = state.cursor ?? { time: cursorOrMiddle(), share: 0.5 };
   const width = panel ? plot(panel.canvas).width : 800;
   const time = Math.max(0, Math.min(seconds(), before.time + pixels / width * (state.to - state.from)));
-  const rows = panel?.header?.rows ?? 1;
+  const rows = panel?.rows?.length ?? panel?.header?.rows ?? 1;
   const high = Math.max(0.5 / rows, Math.min(1 - 0.5 / rows, before.share + share / rows));
   state.cursor = { time, share: high, panel };
   state.caret = time;

@@ -11,7 +11,7 @@ const box = document.getElementById("live");
 const button = document.getElementById("record");
 let running = null;
 
-/** Columns that arrive, of which the last SHOWN_S are kept and drawn. */
+/** Columns that arrive, of which the last SHOWN_S are drawn. */
 class Strip {
   constructor(title, kind) {
     this.kind = kind;
@@ -22,23 +22,23 @@ class Strip {
     this.image = document.createElement("canvas");
   }
 
-  /** Add a reply: {rows, columns, lo, hi, data: base64, row by row}. */
-  add(reply) {
-    if (!reply?.columns) return;
+  /** Add a reply's columns, or with `instead` show them only: {rows, columns, lo, hi, from, column_s, data}. */
+  add(reply, instead = false) {
+    if (!reply?.columns || !reply.rows) return;
     this.header = reply;
     const bytes = Uint8Array.from(atob(reply.data), (letter) => letter.charCodeAt(0));
     const { rows, columns } = reply;
+    if (instead) this.columns = [];
     for (let n = 0; n < columns; n += 1) {
       const column = new Uint8Array(rows);
       for (let row = 0; row < rows; row += 1) column[row] = bytes[row * columns + n];
       this.columns.push(column);
     }
-    const rate = 1 / (reply.column_s ?? 0.01);
-    this.most = Math.round(SHOWN_S * rate);
-    this.columns.splice(0, this.columns.length - this.most);
+    this.columns.splice(0, this.columns.length - Math.round(SHOWN_S / reply.column_s));
+    this.end = reply.from + columns * reply.column_s;
   }
 
-  draw() {
+  draw(now) {
     const g = fit(this.canvas);
     const left = gutter();
     const width = this.canvas.clientWidth - left - EDGE;
@@ -52,7 +52,7 @@ class Strip {
     const points = anchors(this.kind === "units" ? "units" : "level", state.palette);
     const table = Array.from({ length: 256 }, (_, byte) =>
       mix(points, (byte - low) / Math.max(1, bytesTop - low)).map(Math.round));
-    this.image.width = this.most;
+    this.image.width = this.columns.length;
     this.image.height = rows;
     const context = this.image.getContext("2d");
     const image = context.createImageData(this.columns.length, rows);
@@ -61,9 +61,16 @@ class Strip {
         image.data.set([...table[column[row]], 255], 4 * ((rows - 1 - row) * this.columns.length + n));
       }
     });
-    context.putImageData(image, this.most - this.columns.length, 0);
+    context.putImageData(image, 0, 0);
     g.imageSmoothingEnabled = false;
-    g.drawImage(this.image, left, 0, width, height);
+    const long = this.columns.length * this.header.column_s;
+    const x = (time) => left + width * (1 - (now - time) / SHOWN_S);
+    g.save();
+    g.beginPath();
+    g.rect(left, 0, width, height);
+    g.clip();
+    g.drawImage(this.image, x(this.end - long), 0, long / SHOWN_S * width, height);
+    g.restore();
     if (frequencies?.length > 1) {
       g.font = `11px ${theme().sans}`;
       g.fillStyle = theme().soft;
@@ -124,18 +131,17 @@ async function send(live) {
     }
     try {
       const reply = await post(`live/${live.id}`, chunk);
-      live.gammatone.add(reply.gammatone ?? reply);
-      (reply.units ?? []).forEach((units, n) => {
-        if (!live.levels[n]) {
-          live.levels[n] = new Strip(units.name ?? `Level ${n + 1}`, "units");
-          live.figures.append(live.levels[n].element);
+      live.now = reply.seconds;
+      live.gammatone.add(reply.gammatone);
+      for (const units of reply.units) {
+        if (!live.levels.has(units.level)) {
+          live.levels.set(units.level, new Strip(`Units of ${live.model.levels[units.level]}`, "units"));
+          live.figures.append(live.levels.get(units.level).element);
         }
-        live.levels[n].add(units);
-      });
-      if (reply.text) {
-        live.text.replaceChildren(...Object.entries(reply.text).filter(([, text]) => text)
-          .flatMap(([name, text]) => [el("dt", {}, name), el("dd", {}, text)]));
+        live.levels.get(units.level).add(units, true);
       }
+      live.text.textContent = reply.text || "Nothing recognised yet";
+      if (reply.error) alertOf(reply.error);
     } catch (error) {
       live.failed = true;
       alertOf(error.message);
@@ -148,8 +154,8 @@ async function send(live) {
 
 function frame(live) {
   if (running !== live) return;
-  live.gammatone.draw();
-  live.levels.forEach((strip) => strip.draw());
+  live.gammatone.draw(live.now);
+  live.levels.forEach((strip) => strip.draw(live.now));
   drawWave(live.wave, live.samples, live.context.sampleRate);
   const seconds = live.count / live.context.sampleRate;
   live.clock.textContent = `${Math.floor(seconds / 60)}:${(seconds % 60).toFixed(1).padStart(4, "0")}`;
@@ -171,6 +177,21 @@ async function open() {
   return { stream, context, node };
 }
 
+/** The model of the first panel of units, or the first that reads live, or the first. */
+function chosenModel() {
+  const { models } = state.session;
+  const wanted = state.panels.find(({ kind, values }) => kind === "units" && values.model)?.values.model;
+  return models.find(({ id }) => id === wanted) ?? models.find(({ live }) => live) ?? models[0];
+}
+
+function note(model, path, temporary) {
+  const how = !model ? "" : model.live ? `${model.name} reads the stream as it comes.`
+    : `${model.name} cannot read a stream: it reads the last 4 s again and again.`;
+  const where = temporary ? "The recording is kept until the server stops; start with --out DIR to keep it for good."
+    : `The recording is written to ${path}.`;
+  return `The last ${SHOWN_S} s are shown. ${how} ${where}`;
+}
+
 const WHY = {
   NotAllowedError: "The browser was not allowed to use the microphone. Allow it in the address bar, then record again.",
   NotFoundError: "No microphone was found. Connect one, then record again.",
@@ -182,17 +203,19 @@ export async function start() {
   button.disabled = true;
   try {
     const opened = await open();
-    const { live: id } = await post("live/start", { rate: opened.context.sampleRate });
+    const model = chosenModel();
+    const { live: id, path, temporary } = await post("live/start",
+      { rate: opened.context.sampleRate, ...(model ? { model: model.id } : {}) });
     const live = {
-      ...opened, id, waiting: [], samples: [], levels: [], count: 0, sending: false, failed: false,
+      ...opened, id, model, now: 0, waiting: [], samples: [], levels: new Map(), count: 0, sending: false, failed: false,
       gammatone: new Strip("Gammatone", "gammatone"), wave: el("canvas", { class: "wave", "aria-hidden": "true" }),
-      text: el("dl", { "aria-live": "off" }), clock: el("span", { class: "clock" }, "0:00.0"), figures: el("div"),
+      text: el("p", { class: "text", hidden: !model }, "Nothing recognised yet"), clock: el("span", { class: "clock" }, "0:00.0"), figures: el("div"),
     };
     running = live;
     live.figures.append(el("figure", {}, el("figcaption", {}, "Waveform"), live.wave), live.gammatone.element);
     const stopper = el("button", { type: "button", class: "main", id: "stop-recording", onclick: stop }, "Stop and keep");
     box.replaceChildren(el("header", {}, el("h2", {}, el("i", { class: "dot" }), "Recording "), live.clock, stopper),
-      live.text, live.figures, el("p", { class: "note" }, `The last ${SHOWN_S} s. ${state.session.live_note ?? ""}`));
+      live.text, live.figures, el("p", { class: "note" }, note(model, path, temporary)));
     box.hidden = false;
     document.body.classList.add("recording");
     live.node.port.onmessage = ({ data }) => {
@@ -225,10 +248,13 @@ export async function stop() {
   button.focus();
   if (live.failed) return;
   try {
-    const { recording, path } = await post(`live/${live.id}/stop`, {});
-    happen("recorded", recording);
-    const where = path ?? recording.path;
-    alertOf(where ? `Kept as ${where}` : `Kept as ${recording.name}`, "done");
+    const { recording } = await post(`live/${live.id}/stop`, {});
+    if (recording) {
+      happen("recorded", recording);
+      alertOf(`Kept as ${recording.name}`, "done");
+    } else {
+      alertOf("Nothing was recorded.");
+    }
   } catch (error) {
     alertOf(error.message);
   }

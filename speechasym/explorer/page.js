@@ -23,7 +23,7 @@ const FIRST_S = 10; // in view of a long recording
 let opening = 0;
 
 function frame() {
-  if (!state.info) return;
+  if (!state.info || document.body.classList.contains("recording")) return;
   const now = sound.playing();
   const all = overview.draw();
   drawAxis(byId("axis"));
@@ -135,6 +135,7 @@ async function open(recording, from, to) {
   Object.assign(state, { recording, info, selection: null, caret: null, cursor: null, chosen: null });
   const channels = info.channels > 1 ? `, ${info.channels} channels, the mean is shown` : "";
   byId("about").textContent = `${duration(info.seconds)}, ${info.rate.toLocaleString("en").replace(",", "\u202f")} Hz${channels}`;
+  if (info.problem) alertOf(info.problem);
   renew();
   show(from ?? 0, to ?? Math.min(info.seconds, FIRST_S));
   happen("opened");
@@ -171,6 +172,21 @@ function list() {
     return el("li", {}, button);
   }));
   byId("list-note").textContent = shown.length ? "" : "No name contains this.";
+}
+
+/** Ask again for the list until the headers of all recordings have been read. */
+async function listLater() {
+  while (!state.session.listed) {
+    await new Promise((done) => setTimeout(done, 1000));
+    try {
+      const { listed, recordings } = await getJson("session.json");
+      state.session.listed = listed;
+      for (const recording of state.session.recordings) {
+        Object.assign(recording, recordings.find(({ id }) => id === recording.id));
+      }
+      list();
+    } catch { /* the watch says that the server has stopped */ }
+  }
 }
 
 function drawer(on) {
@@ -279,6 +295,7 @@ async function begin() {
   listen();
   watch();
   list();
+  listLater();
   on("frame", frame);
   on("view", () => { remember(); recogniseSoon(); });
   on("panels", () => { connect(); regather(); recogniseSoon(); });

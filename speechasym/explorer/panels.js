@@ -153,7 +153,7 @@ export function caption(panel) {
   const points = anchors(colourKind(panel.kind), state.palette);
   const stops = Array.from({ length: 9 }, (_, n) => `rgb(${mix(points, n / 8).map(Math.round)})`);
   const [a, b] = panel.range;
-  const unit = (panel.header.unit ?? "").split(" ")[0]; // the read-out has all of it
+  const unit = /^(dB|ERB|cycles)/.exec(panel.header.unit ?? "")?.[0] ?? ""; // the read-out has all of it
   const digits = b - a >= 10 ? 0 : b - a >= 1 ? 1 : 2;
   const text = `${number(a, digits)} ${stops} ${number(b, digits)} ${unit}`;
   if (panel.ramp.dataset.text === text) return;

@@ -39,6 +39,8 @@ function units(values) {
   return [
     { name: "model", label: "Model", default: models[0]?.id, choices: models.map(({ id, name }) => [id, name]) },
     { name: "level", label: "Level", default: "0", choices: levels.map((name, n) => [String(n), name]) },
+    { name: "rows", label: "Units", default: "active", local: true,
+      choices: [["active", "most active in view"], ["all", "all"]] },
   ];
 }
 

@@ -157,6 +157,18 @@ function firstAfter(intervals, time) {
   return low;
 }
 
+const measure = document.createElement("canvas").getContext("2d");
+const widths = new Map();
+
+/** The width of a label in px, as it is written in a tier. */
+function widthOf(label) {
+  if (!widths.has(label)) {
+    measure.font = `12.8px ${getComputedStyle(box).fontFamily}`;
+    widths.set(label, measure.measureText(label).width);
+  }
+  return widths.get(label);
+}
+
 function makeRow(tier) {
   const lane = el("div", { class: "lane", role: "group" });
   const name = el("div", { class: "name" });
@@ -236,6 +248,7 @@ function fill(row, tier, area) {
     const chosen = state.chosen?.key === tier.key && state.chosen.n === n;
     button.classList.toggle("chosen", chosen);
     button.classList.toggle("empty", !label.trim());
+    button.classList.toggle("tight", widthOf(label) > x1 - x0 - 3);
     if (chosen) button.setAttribute("aria-current", "true");
     else button.removeAttribute("aria-current");
     button.tabIndex = n === roving ? 0 : -1;

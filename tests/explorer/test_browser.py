@@ -62,10 +62,10 @@ def tab(chromium, explorer):
 def tabs(chromium):
     contexts, messages = [], []
 
-    def open_tab(explorer, name="spoken.flac", extra="", **options):
+    def open_tab(explorer, name="spoken.flac", extra="&p=waveform;gammatone", **options):
         context = chromium.new_context(**({"viewport": {"width": 1300, "height": 900}} | options))
         contexts.append(context)
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(60_000)  # the first tile compiles the kernels
         page = context.new_page()
         page.messages = messages
         page.on("console", lambda m: messages.append(m.text) if m.type == "error" else None)
@@ -88,7 +88,7 @@ def drawn(page):
 
 def until(page, condition):
     """Wait for a condition in JavaScript; the page's policy forbids `wait_for_function`."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while not page.evaluate(condition):
         assert time.monotonic() < end, condition
         page.wait_for_timeout(20)
@@ -115,7 +115,8 @@ def plot_of(page, kind):
 
 
 def test_it_loads_zooms_and_pans(tab):
-    page = tab()
+    page = tab(extra="")  # the usual panels
+    assert page.locator(".panel.units, .panel.asymmetry").count() == 2
     assert page.title() == "spoken.flac – speechasym explore"
     assert page.locator("#recordings button").count() == 4
     assert "2.99 s" in page.locator("#about").inner_text()
@@ -272,7 +273,7 @@ def test_labels_are_corrected_and_saved_as_a_new_textgrid(tab, folder):
 
 
 def test_a_border_is_dragged(tab):
-    page = tab("spoken.flac", extra="&t=0-1")
+    page = tab("spoken.flac", extra="&t=0-1&p=waveform")
     words = page.locator(".tier.hand").first.locator(".lane button:not(.empty)")
     words.nth(0).click()
     handle = page.locator(".handle").nth(1).bounding_box()
@@ -321,7 +322,7 @@ def alert(page):
 
 
 def test_a_file_deleted_while_open_and_a_broken_one(tab, folder):
-    page = tab("gone.wav", extra="&t=0-2")
+    page = tab("gone.wav", extra="&t=0-2&p=waveform")
     (folder / "gone.wav").unlink()
     page.keyboard.press("+")
     page.keyboard.press("+")

@@ -110,7 +110,7 @@ async function open(recording, from, to) {
   sound.stop();
   byId("name").textContent = recording.name;
   byId("about").textContent = "";
-  document.title = `${recording.name} – speechasym explore`;
+  document.title = `${recording.name} | speechasym explore`;
   document.querySelectorAll("#recordings button").forEach((button) => {
     button.toggleAttribute("aria-current", button.dataset.id === recording.id);
   });

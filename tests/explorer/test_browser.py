@@ -117,7 +117,7 @@ def plot_of(page, kind):
 def test_it_loads_zooms_and_pans(tab):
     page = tab(extra="")  # the usual panels
     assert page.locator(".panel.units, .panel.asymmetry").count() == 2
-    assert page.title() == "spoken.flac – speechasym explore"
+    assert page.title() == "spoken.flac | speechasym explore"
     assert page.locator("#recordings button").count() == 4
     assert "2.99 s" in page.locator("#about").inner_text()
     x, y, width, height = plot_of(page, "gammatone")
@@ -178,6 +178,7 @@ def test_a_selection_is_played_at_quarter_speed(tab):
     page.mouse.move(x + 0.3 * width, y + height / 2, steps=4)
     page.mouse.up()
     page.select_option("#speed", "0.25")
+    page.locator("#loop").check()
     page.locator("#panels").focus()
     page.keyboard.press(" ")
     until(page, "document.getElementById('sound').currentTime > 0")

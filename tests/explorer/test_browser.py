@@ -210,7 +210,7 @@ def test_a_parameter_changes_the_picture_and_the_address(tab):
         page.select_option("#palette", "magma")
     page.locator("#add button[data-kind=spectrogram]").click()
     expect(page.locator(".panel.spectrogram .ramps")).to_contain_text("dB")
-    until(page, "location.hash.includes('channels:32')")
+    until(page, "location.hash.includes('channels:32;spectrogram')")
     page.reload()
     drawn(page)
     expect(page.locator(".panel.spectrogram")).to_have_count(1)

@@ -44,7 +44,7 @@ print(f"{s.level_db.shape[0]} channels, {s.level_db.shape[1]} frames, {s.frame_r
 print(f"The channel at {s.frequencies[loudest]:.0f} Hz is the loudest on average")
 
 # %%
-# That is this reader's fundamental frequency (median 81 Hz, `data/README.md`).
+# That is this reader's fundamental frequency (median 81 Hz, ``data/README.md``).
 #
 # Where is there speech, and what is said? The second question goes to the small model of read
 # English that comes with the package. Phones, letters and words are read from different levels of

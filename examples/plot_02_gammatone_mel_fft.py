@@ -3,7 +3,8 @@ Gammatone against mel and FFT
 =============================
 
 **What does an auditory filterbank show that an FFT or a mel spectrogram does not?** All three
-divide a sound by frequency. They differ in how wide a channel is, and so in how fast it can follow.
+divide a sound by frequency. They differ in how wide a channel is, and so in how fast it can
+follow.
 """
 
 from pathlib import Path
@@ -81,4 +82,4 @@ plt.show()
 #
 # **What to try next.** A pulse rate of 50 or 400 Hz moves the border between lines and columns.
 # `speechasym.Gammatone` is the filterbank itself, a torch module with gradients, and
-# `kind="constant-q"` a third kind of spectrogram.
+# ``kind="constant-q"`` a third kind of spectrogram.

@@ -2,8 +2,8 @@
 Instantaneous frequency and formants
 ====================================
 
-**Where within a channel is the energy?** The level of a filter says how loud its band is. Its phase
-says more: the speed at which it turns is the frequency that drives the filter. We draw each
+**Where within a channel is the energy?** The level of a filter says how loud its band is. Its
+phase says more: the speed at which it turns is the frequency that drives the filter. We draw each
 channel at that frequency instead of at its centre.
 """
 

@@ -2,8 +2,9 @@
 Reading the level picture
 =========================
 
-**What does a known sound look like in the picture of asymmetries?** We make four sounds whose every
-property we know, and look for each of them. After that, the picture of a sentence can be read.
+**What does a known sound look like in the picture of asymmetries?** We make four sounds whose
+every property we know, and look for each of them. After that, the picture of a sentence can be
+read.
 """
 
 from pathlib import Path

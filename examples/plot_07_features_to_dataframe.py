@@ -2,8 +2,8 @@
 Features to a DataFrame
 =======================
 
-**How do features of many recordings get into pandas, R or a spreadsheet?** `extract` writes a table
-for each recording; `read_features` joins them into one DataFrame with names and units, and
+**How do features of many recordings get into pandas, R or a spreadsheet?** `extract` writes a
+table for each recording; `read_features` joins them into one DataFrame with names and units, and
 `functionals` sums up each recording in a row. Needs ``pip install 'speechasym[tables]'``.
 """
 

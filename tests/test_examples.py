@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 import speechasym
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
-FAST = ["02", "04", "07"]  # those that take a second or two
+FAST = ["02", "04", "07", "14"]  # those that take a second or two
 NAMES = [path.stem for path in EXAMPLES]
 
 

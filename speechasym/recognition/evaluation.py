@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from speechasym import files
 from speechasym.annotations import transcripts
-from speechasym.config import check_count, check_range
+from speechasym.config import check_count, check_range, plural
 from speechasym.corpora.manifests import stream_cuts
 from speechasym.errors import ConfigError
 from speechasym.language.letters import spell
@@ -55,9 +55,9 @@ class LevelSummary(NamedTuple):
     resolution: float | None  # N, learned; None: all units
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Evaluation:
-    """The results of a run on a set of cuts."""
+    """The results of a run on a set of cuts; as a string, its error rates."""
 
     trained: TrainedModel
     cuts: Path
@@ -80,6 +80,14 @@ class Evaluation:
     calibration: Path | None = None
     # of a model whose loop may settle: mean passes, most passes, utterances that settled
     feedback: dict[str, float] | None = None
+
+    def __repr__(self) -> str:
+        lines = [f"{self.trained.name}: {plural(len(self.speakers), 'cut')}, {self.seconds:.0f} s"]
+        for name, score in self.scores.items():
+            ends = f" ({score.low:.1%} to {score.high:.1%})" if score.speakers > 1 else ""
+            said = f"{score.rate:6.1%}{ends} of {score.counts.length:,}"
+            lines.append(f"{name:<16} {MEASURES[name]} {said}")
+        return "\n".join(lines)
 
     def by_speaker(self, name: str) -> dict[str, Counts]:
         """Return the counts of each speaker, by name, for one of the scores."""

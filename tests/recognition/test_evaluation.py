@@ -57,6 +57,17 @@ def test_score_gives_the_same_figures(found, tmp_path, capsys):
         assert row[5:9] == [str(n) for n in (c.length, c.substitutions, c.deletions, c.insertions)]
 
 
+def test_printed_it_is_its_error_rates(found):
+    first, *lines = str(found).splitlines()
+    assert first == f"{found.trained.name}: 7 cuts, {found.seconds:.0f} s"
+    score = found.scores["phones"]
+    assert lines[0].split() == [
+        "phones", "PER", f"{score.rate:.1%}", f"({score.low:.1%}", "to", f"{score.high:.1%})", "of",
+        str(score.counts.length),
+    ]  # fmt: skip
+    assert len(lines) == len(found.scores)
+
+
 def test_counts_by_speaker(found):
     for name, result in found.scores.items():
         own = found.by_speaker(name)

@@ -36,10 +36,10 @@ print(own.text)
 # Phones come from a lexicon: that of the package for the words that it has. Others are pronounced
 # from their spelling; here *meters*, which is *metres* in old books.
 
-pretrained = Path(speechasym.__file__).parent / "recognition" / "pretrained"
+pretrained = speechasym.Recogniser()
 cuts = {name: folder / "own" / f"{name}_cuts.jsonl.gz" for name in ("train", "dev", "test")}
 words = speechasym.make_lexicon(
-    pretrained / "lexicon.txt", list(cuts.values()), folder / "lexicon.txt", guess=True
+    pretrained.lexicon, list(cuts.values()), folder / "lexicon.txt", guess=True
 )
 print(words.words, "words, of which the lexicon lacks", words.missing)
 
@@ -54,7 +54,7 @@ config = speechasym.read_config(
         f"data.dev={cuts['dev']}",
         f"data.cache={folder / 'features'}",
         f"data.labels.lexicon={folder / 'lexicon.txt'}",
-        f"start={pretrained}",
+        f"start={pretrained.trained.folder}",
         "data.workers=0",
         "epochs=8",
         "batch_seconds=10",

@@ -49,10 +49,7 @@ folder = Path(tempfile.mkdtemp())
 print(sentences[:2])
 
 model = speechasym.estimate_lm(folder / "cards.txt", folder / "cards.arpa")
-pretrained = Path(speechasym.__file__).parent / "recognition" / "pretrained"
-lexicon = speechasym.make_lexicon(
-    pretrained / "lexicon.txt", folder / "cards.txt", folder / "lexicon.txt"
-)
+lexicon = speechasym.make_lexicon(books.lexicon, folder / "cards.txt", folder / "lexicon.txt")
 print(f"{lexicon.words} words, {len(lexicon.missing)} of them without pronunciation")
 print("n-grams of one, two and three words:", model.model.sizes)
 

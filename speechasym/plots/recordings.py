@@ -47,8 +47,8 @@ def plot(
         file: an audio file, or a feature file of any format beside (or below) its features.json;
             or a recording in memory that knows its rate, see `speechasym.load`.
         out: the picture; its suffix gives the format: .png, .pdf or .svg. None: none is written.
-        what: panels, from top to bottom: waveform, gammatone, frequency, phase, spectrogram (short-
-            time Fourier transform), constant-q, pitch; of features other than gammatone, names of
+        what: panels, from top to bottom: waveform, gammatone, frequency, phase, spectrogram
+            (short-time Fourier transform), constant-q, pitch; of features other than gammatone, names of
             columns without their numbers. None: the first four, or all that a feature file has.
             Or one whole figure of a recording: levels (asymmetry at each scale), hysteresis (loops
             of one channel), summary (rise and fall work over the channels).

@@ -48,10 +48,10 @@ def plot(
             or a recording in memory that knows its rate, see `speechasym.load`.
         out: the picture; its suffix gives the format: .png, .pdf or .svg. None: none is written.
         what: panels, from top to bottom: waveform, gammatone, frequency, phase, spectrogram
-            (short-time Fourier transform), constant-q, pitch; of features other than gammatone, names of
-            columns without their numbers. None: the first four, or all that a feature file has.
-            Or one whole figure of a recording: levels (asymmetry at each scale), hysteresis (loops
-            of one channel), summary (rise and fall work over the channels).
+            (short-time Fourier transform), constant-q, pitch; of features other than gammatone,
+            names of columns without their numbers. None: the first four, or all that a feature
+            file has. Or one whole figure of a recording: levels (asymmetry at each scale),
+            hysteresis (loops of one channel), summary (rise and fall work over the channels).
         start, duration: the part to draw, in s; without a duration or an end, at most 60 s.
         channel: of a multichannel recording: "mean", or a number from 0.
         tiers: a .TextGrid, .PHN or .WRD to draw below the waveform. None: the annotation of the

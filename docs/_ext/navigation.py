@@ -5,9 +5,9 @@ from typing import Any
 
 SECTIONS = ["docs/guide", "docs/gallery/index", "docs/api/index", "docs/theory", "recipes/README",
             "docs/project"]  # fmt: skip
-GUIDE = ["transcribe", "features", "asymmetry", "pictures", "explore", "report", "alignment", "segments",
-         "units", "live", "corpora", "training", "hierarchy", "learning", "mini", "decoding",
-         "model-card", "scoring", "abx", "scale", "formats", "dataflow", "faq",
+GUIDE = ["transcribe", "features", "asymmetry", "pictures", "explore", "report", "alignment",
+         "segments", "units", "live", "corpora", "training", "hierarchy", "learning", "mini",
+         "decoding", "model-card", "scoring", "abx", "scale", "formats", "dataflow", "faq",
          "glossary"]  # fmt: skip
 THEORY = ["claims", "observers", "roles", "growth", "monitor"]
 PROJECT = ["results", "features-compared", "benchmarks", "log", "cite"]

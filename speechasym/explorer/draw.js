@@ -1,20 +1,21 @@
 // One panel on its canvas: tiles or their stand-ins, waveform, axis, selection and cursor.
 
-import { clock, digitsOf, frequencyTicks, number, timeTicks } from "./axes.js";
+import { clock, frequencyTicks, number, timeTicks } from "./axes.js";
 import { bars, coloured, quantile, theme } from "./palettes.js";
 import { samplesIn } from "./samples.js";
-import { seconds, state } from "./state.js";
+import { redraw, seconds, state } from "./state.js";
 import { COLUMNS, address, columnSeconds, indices, standIns, tileAt, zoomOf } from "./tiles.js";
 import { chooseRows, drawEvents } from "./units.js";
 
 export const EDGE = 10; // px right of a plot
 export const SAMPLES_BELOW = 0.25; // s in view: single samples are drawn
 const RANGE_DB = 60;
+const WAIT_MS = 600; // before a panel without a picture says why
 export const gutter = () => (window.innerWidth < 640 ? 46 : 62);
 
 /** Set a canvas to the pixels of its box -> its context, in CSS pixels. */
 export function fit(canvas) {
-  const ratio = Math.min(3, window.devicePixelRatio || 1);
+  const ratio = state.ratio ?? Math.min(3, window.devicePixelRatio || 1);
   const width = Math.max(1, Math.round(canvas.clientWidth * ratio));
   const height = Math.max(1, Math.round(canvas.clientHeight * ratio));
   if (canvas.width !== width) canvas.width = width;
@@ -245,6 +246,16 @@ export function drawMarks(g, area, playing) {
   g.restore();
 }
 
+/** What to say instead of a picture that takes long. */
+function waiting(panel) {
+  if (!panel.since) {
+    panel.since = performance.now();
+    setTimeout(redraw, WAIT_MS + 20);
+  }
+  if (performance.now() - panel.since < WAIT_MS) return "";
+  return panel.kind === "units" ? "The model is reading the recording …" : "Computing …";
+}
+
 /** Draw a panel. -> whether everything in view is exact. */
 export function drawPanel(panel, playing) {
   const { canvas } = panel;
@@ -263,6 +274,8 @@ export function drawPanel(panel, playing) {
   panel.parts = parts;
   panel.note = panel.failed ?? parts.find(({ tile }) => tile.header.note)?.tile.header.note ?? "";
   const drawn = parts.filter(({ tile }) => tile.header.columns && tile.header.rows);
+  if (!parts.length && !panel.note) panel.note = waiting(panel);
+  else panel.since = null;
   if (panel.kind === "waveform") {
     panel.peak = panel.values.height === "view" ? peakInView(drawn) : state.peak ?? 1;
     const single = state.to - state.from < SAMPLES_BELOW && drawSamples(g, area, panel.peak);
@@ -339,4 +352,3 @@ export function drawAxis(canvas) {
   }
 }
 
-export { digitsOf };

@@ -7,6 +7,7 @@ import { Failed, alertOf, el, post, say } from "./requests.js";
 import { happen, state } from "./state.js";
 
 const SHOWN_S = 8;
+const MOST_UNITS = 24; // of a level
 const box = document.getElementById("live");
 const button = document.getElementById("record");
 let running = null;
@@ -17,25 +18,37 @@ class Strip {
     this.kind = kind;
     this.columns = []; // Uint8Array of rows
     this.header = null;
+    this.totals = []; // of each unit, to show the most active ones
     this.canvas = el("canvas", { class: kind, "aria-hidden": "true" });
     this.element = el("figure", {}, el("figcaption", {}, title), this.canvas);
     this.image = document.createElement("canvas");
   }
 
-  /** Add a reply's columns, or with `instead` show them only: {rows, columns, lo, hi, from, column_s, data}. */
-  add(reply, instead = false) {
+  /** Add a reply's columns, in the place of those from its time on: {rows, columns, from, column_s, data ...}. */
+  add(reply) {
     if (!reply?.columns || !reply.rows) return;
     this.header = reply;
     const bytes = Uint8Array.from(atob(reply.data), (letter) => letter.charCodeAt(0));
     const { rows, columns } = reply;
-    if (instead) this.columns = [];
+    if (this.end) {
+      const later = Math.max(0, Math.round((this.end - reply.from) / reply.column_s));
+      this.columns.splice(Math.max(0, this.columns.length - later));
+    }
     for (let n = 0; n < columns; n += 1) {
       const column = new Uint8Array(rows);
       for (let row = 0; row < rows; row += 1) column[row] = bytes[row * columns + n];
+      if (this.kind === "units") column.forEach((value, row) => { this.totals[row] = (this.totals[row] ?? 0) + value; });
       this.columns.push(column);
     }
     this.columns.splice(0, this.columns.length - Math.round(SHOWN_S / reply.column_s));
     this.end = reply.from + columns * reply.column_s;
+  }
+
+  /** The rows to draw: all, or those of the units that were most active so far. */
+  chosenRows(rows) {
+    const all = Array.from({ length: rows }, (_, row) => row);
+    if (this.kind !== "units" || rows <= MOST_UNITS) return all;
+    return all.sort((a, b) => this.totals[b] - this.totals[a]).slice(0, MOST_UNITS).sort((a, b) => a - b);
   }
 
   draw(now) {
@@ -43,6 +56,7 @@ class Strip {
     const left = gutter();
     const width = this.canvas.clientWidth - left - EDGE;
     const height = this.canvas.clientHeight;
+    g.clearRect(0, 0, left, height);
     g.fillStyle = theme().lane;
     g.fillRect(left, 0, width, height);
     if (!this.header || !this.columns.length) return;
@@ -52,14 +66,15 @@ class Strip {
     const points = anchors(this.kind === "units" ? "units" : "level", state.palette);
     const table = Array.from({ length: 256 }, (_, byte) =>
       mix(points, (byte - low) / Math.max(1, bytesTop - low)).map(Math.round));
+    const chosen = this.chosenRows(rows);
     this.image.width = this.columns.length;
-    this.image.height = rows;
+    this.image.height = chosen.length;
     const context = this.image.getContext("2d");
-    const image = context.createImageData(this.columns.length, rows);
+    const image = context.createImageData(this.columns.length, chosen.length);
     this.columns.forEach((column, n) => {
-      for (let row = 0; row < rows; row += 1) {
-        image.data.set([...table[column[row]], 255], 4 * ((rows - 1 - row) * this.columns.length + n));
-      }
+      chosen.forEach((row, place) => {
+        image.data.set([...table[column[row]], 255], 4 * ((chosen.length - 1 - place) * this.columns.length + n));
+      });
     });
     context.putImageData(image, 0, 0);
     g.imageSmoothingEnabled = false;
@@ -131,14 +146,13 @@ async function send(live) {
     }
     try {
       const reply = await post(`live/${live.id}`, chunk);
-      live.now = reply.seconds;
       live.gammatone.add(reply.gammatone);
       for (const units of reply.units) {
         if (!live.levels.has(units.level)) {
-          live.levels.set(units.level, new Strip(`Units of ${live.model.levels[units.level]}`, "units"));
+          live.levels.set(units.level, new Strip(`Most active units of ${live.model.levels[units.level]}`, "units"));
           live.figures.append(live.levels.get(units.level).element);
         }
-        live.levels.get(units.level).add(units, true);
+        live.levels.get(units.level).add(units);
       }
       live.text.textContent = reply.text || "Nothing recognised yet";
       if (reply.error) alertOf(reply.error);
@@ -154,10 +168,10 @@ async function send(live) {
 
 function frame(live) {
   if (running !== live) return;
-  live.gammatone.draw(live.now);
-  live.levels.forEach((strip) => strip.draw(live.now));
-  drawWave(live.wave, live.samples, live.context.sampleRate);
   const seconds = live.count / live.context.sampleRate;
+  live.gammatone.draw(seconds);
+  live.levels.forEach((strip) => strip.draw(seconds));
+  drawWave(live.wave, live.samples, live.context.sampleRate);
   live.clock.textContent = `${Math.floor(seconds / 60)}:${(seconds % 60).toFixed(1).padStart(4, "0")}`;
   requestAnimationFrame(() => frame(live));
 }
@@ -207,7 +221,7 @@ export async function start() {
     const { live: id, path, temporary } = await post("live/start",
       { rate: opened.context.sampleRate, ...(model ? { model: model.id } : {}) });
     const live = {
-      ...opened, id, model, now: 0, waiting: [], samples: [], levels: new Map(), count: 0, sending: false, failed: false,
+      ...opened, id, model, waiting: [], samples: [], levels: new Map(), count: 0, sending: false, failed: false,
       gammatone: new Strip("Gammatone", "gammatone"), wave: el("canvas", { class: "wave", "aria-hidden": "true" }),
       text: el("p", { class: "text", hidden: !model }, "Nothing recognised yet"), clock: el("span", { class: "clock" }, "0:00.0"), figures: el("div"),
     };

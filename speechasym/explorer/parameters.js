@@ -66,8 +66,9 @@ export const available = () => Object.keys(KINDS).filter((kind) =>
 
 /** Which panels a first visit shows. */
 export function usualPanels() {
-  const kinds = ["waveform", "gammatone", "asymmetry"].filter((kind) => available().includes(kind));
   const levels = state.session.models[0]?.levels ?? [];
-  return [...kinds.map((kind) => ({ kind, values: {} })),
+  const scale = state.session.parameters.asymmetry?.scales[1]?.id; // the fastest one is restless
+  return [{ kind: "waveform", values: {} }, { kind: "gammatone", values: {} },
+    { kind: "asymmetry", values: scale ? { scale } : {} },
     ...(levels.length ? [{ kind: "units", values: { level: String(levels.length - 1) } }] : [])];
 }

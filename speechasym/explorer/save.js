@@ -1,12 +1,12 @@
 // Files: a picture of what is in view, tables, sound, labels.
 
-import { clock, digitsOf } from "./axes.js";
-import { EDGE, colourKind, drawAxis, gutter } from "./draw.js";
+import { clock, digitsOf, number } from "./axes.js";
+import { EDGE, colourKind, drawAxis, drawPanel, gutter } from "./draw.js";
 import { anchors, mix, theme } from "./palettes.js";
 import { csvAddress, slug } from "./panels.js";
 import { KINDS } from "./parameters.js";
 import { Failed, alertOf, el, get, say } from "./requests.js";
-import { seconds, state } from "./state.js";
+import { redraw, seconds, state } from "./state.js";
 import { saveTextGrid } from "./labels.js";
 import { rows } from "./tiers.js";
 
@@ -26,8 +26,11 @@ function offer(blob, name) {
 
 /** What a panel shows, in words: Gammatone, channels 64, aligned ... */
 function title(panel) {
-  const chosen = [...panel.heading.querySelectorAll("select")].map((select) =>
-    `${select.closest("label").firstChild.data.trim().toLowerCase()} ${select.selectedOptions[0]?.textContent}`);
+  const chosen = [...panel.heading.querySelectorAll("select")].map((select) => {
+    const label = select.closest("label").firstChild.data.trim().toLowerCase();
+    const text = select.selectedOptions[0]?.textContent ?? "";
+    return text.startsWith(label) ? text : `${label} ${text}`;
+  });
   return [KINDS[panel.kind], ...chosen].join(", ");
 }
 
@@ -35,9 +38,9 @@ function drawRamp(g, panel, right, y) {
   if (!panel.range || panel.kind === "waveform") return;
   const [a, b] = panel.range;
   const points = anchors(colourKind(panel.kind), state.palette);
-  const digits = b - a >= 10 ? 0 : 2;
+  const digits = b - a >= 10 ? 0 : b - a >= 1 ? 1 : 2;
   g.textAlign = "right";
-  const text = `${b.toFixed(digits)} ${panel.header.unit ?? ""}`.trim();
+  const text = `${number(b, digits)} ${panel.header.unit ?? ""}`.trim();
   g.fillText(text, right, y);
   const x = right - g.measureText(text).width - 86;
   for (let n = 0; n < 80; n += 1) {
@@ -45,7 +48,7 @@ function drawRamp(g, panel, right, y) {
     g.fillRect(x + n, y - 5, 1, 10);
   }
   g.fillStyle = theme().soft;
-  g.fillText(a.toFixed(digits), x - 6, y);
+  g.fillText(number(a, digits), x - 6, y);
 }
 
 function drawTier(g, tier, top, width) {
@@ -72,6 +75,7 @@ function drawTier(g, tier, top, width) {
 /** Draw the panels in view with headings, ramps, axis and tiers on one canvas. */
 export function picture() {
   const ratio = Math.max(2, window.devicePixelRatio || 1);
+  state.ratio = ratio; // the panels are drawn again, as fine as the picture
   const width = document.getElementById("axis").clientWidth;
   const tiers = rows().filter(({ intervals }) => intervals.some(([a, b]) => b > state.from && a < state.to));
   const height = 34 + 22 + tiers.length * TIER +
@@ -100,6 +104,7 @@ export function picture() {
     g.fillText(title(panel), gutter(), y + HEAD / 2);
     g.fillStyle = soft;
     drawRamp(g, panel, width - EDGE, y + HEAD / 2);
+    drawPanel(panel, null);
     g.drawImage(panel.canvas, 0, y + HEAD, width, panel.canvas.clientHeight);
     y += HEAD + panel.canvas.clientHeight;
   }
@@ -111,6 +116,8 @@ export function picture() {
     drawTier(g, tier, y, width);
     y += TIER;
   }
+  state.ratio = null;
+  redraw();
   return canvas;
 }
 

@@ -15,6 +15,7 @@ export const state = {
   contrast: 0, // doublings
   brightness: 0, // dB
   drag: "select",
+  ratio: null, // pixels of a canvas to one of the page; null: as the screen has
   touched: false, // whether panels were chosen by a person
 };
 

@@ -163,7 +163,7 @@ const widths = new Map();
 /** The width of a label in px, as it is written in a tier. */
 function widthOf(label) {
   if (!widths.has(label)) {
-    measure.font = `12.8px ${getComputedStyle(box).fontFamily}`;
+    measure.font = `12px ${getComputedStyle(box).fontFamily}`;
     widths.set(label, measure.measureText(label).width);
   }
   return widths.get(label);
@@ -201,9 +201,12 @@ function makeRow(tier) {
 
 function fill(row, tier, area) {
   const { intervals } = tier;
-  const shortened = tier.name.length > 9 ? tier.name.replace(" by ", " ") : tier.name;
-  row.name.replaceChildren(el("b", {}, shortened),
-    el("small", {}, tier.corrected ? (tier.source === "new" ? "new" : "corrected") : tier.source));
+  const source = tier.corrected ? (tier.source === "new" ? "new" : "corrected") : tier.source;
+  if (row.name.title !== `${tier.name}, ${source}`) {
+    row.name.title = `${tier.name}, ${source}`;
+    row.name.classList.toggle("long", tier.name.length > 10);
+    row.name.replaceChildren(el("b", {}, tier.name), el("small", {}, source));
+  }
   row.element.className = `tier ${tier.source}${tier.corrected ? " corrected" : ""}`;
   row.lane.setAttribute("aria-label", `${tier.name}, ${tier.corrected ? "corrected" : tier.source}`);
   const first = firstAfter(intervals, state.from);
@@ -248,7 +251,9 @@ function fill(row, tier, area) {
     const chosen = state.chosen?.key === tier.key && state.chosen.n === n;
     button.classList.toggle("chosen", chosen);
     button.classList.toggle("empty", !label.trim());
-    button.classList.toggle("tight", widthOf(label) > x1 - x0 - 3);
+    const room = (x1 - x0 - 3) / widthOf(label);
+    button.classList.toggle("small", room < 1 && room >= 0.82);
+    button.classList.toggle("tight", room < 0.82);
     if (chosen) button.setAttribute("aria-current", "true");
     else button.removeAttribute("aria-current");
     button.tabIndex = n === roving ? 0 : -1;

@@ -7,7 +7,7 @@ export const COLUMNS = 512;
 const CLOSEST = 5;
 const COARSEST = -12;
 const MOST_BYTES = 160e6;
-const AT_ONCE = 4; // requests; browsers open six to one server
+const AT_ONCE = 5; // requests; browsers open six to one server
 const AGAIN_MS = 1000; // until a preview is asked for again
 const RETRY_MS = 4000; // until a failed tile may be asked for again
 
@@ -107,8 +107,7 @@ function pump() {
 What was asked for before and has not been sent is dropped: the view has moved on. */
 export function want(needed, guessed) {
   queue = needed.filter(due).map((where) => ({ where, spare: false }));
-  const busy = queue.length > 0 || needed.some((where) => kept.get(where)?.loading);
-  if (!busy) queue = guessed.filter(due).map((where) => ({ where, spare: true }));
+  if (!queue.length) queue = guessed.filter(due).map((where) => ({ where, spare: true }));
   pump();
 }
 

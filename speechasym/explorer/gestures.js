@@ -126,6 +126,7 @@ function up(event) {
   spread = null;
   if (!held) return;
   clearTimeout(held.timer);
+  if (held.moved && !held.pans) select(held.fixed, timeOf(event, held.canvas));
   if (!held.moved && event.type === "pointerup") {
     const box = event.currentTarget;
     state.cursor = { time: held.time, share: shareOf(event, held.canvas), panel: box.panel ?? null };

@@ -273,16 +273,20 @@ function handles(row, tier, scale) {
       const start = event.clientX;
       const [from, to] = chosenInterval();
       const at = side ? to : from;
-      handle.onpointermove = (moved) => {
-        const width = row.lane.clientWidth;
-        const time = at + (moved.clientX - start) / width * (state.to - state.from);
+      const follow = (moved) => {
+        if (moved.clientX === start && !begun) return;
+        const time = at + (moved.clientX - start) / row.lane.clientWidth * (state.to - state.from);
         const { n } = state.chosen;
         change(row.key, moveBorder(tierOf(row.key).intervals, n, side, time, seconds()), !begun);
         begun = true;
         select(...chosenInterval());
         happen("chosen");
       };
-      handle.onpointerup = () => { handle.onpointermove = null; };
+      handle.onpointermove = follow;
+      handle.onpointerup = (last) => {
+        follow(last);
+        handle.onpointermove = handle.onpointerup = null;
+      };
     });
     return handle;
   });
@@ -307,7 +311,12 @@ export function drawTiers() {
   if (!same) {
     const before = new Map(rowsNow.map((row) => [row.key, row]));
     rowsNow = wanted.map((tier) => before.get(tier.key) ?? makeRow(tier));
-    lanes.replaceChildren(...rowsNow.map(({ element }) => element));
+    // rows that stay are not taken out: they may have the focus, or be dragged
+    const staying = new Set(rowsNow);
+    for (const row of before.values()) if (!staying.has(row)) row.element.remove();
+    rowsNow.forEach(({ element }, n) => {
+      if (lanes.children[n] !== element) lanes.insertBefore(element, lanes.children[n] ?? null);
+    });
   }
   lanes.style.setProperty("--gutter", `${gutter()}px`);
   lanes.style.setProperty("--edge", `${EDGE}px`);

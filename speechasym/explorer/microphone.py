@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from speechasym.auditory import filterbank
 from speechasym.errors import AudioError, SpeechAsymError
+from speechasym.explorer.choices import FRAME_S
 from speechasym.explorer.models import Model, held_columns, limits, one_thread
-from speechasym.explorer.signal_panels import FRAME_S, HIGH_DB, LOW_DB
+from speechasym.explorer.signal_panels import HIGH_DB, LOW_DB
 from speechasym.explorer.tiles import Grid, scaled
 
 LAST_S = 4.0  # that a model reads that cannot read live, and that is shown of its units

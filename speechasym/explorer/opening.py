@@ -13,6 +13,7 @@ from speechasym.explorer.recordings import DESCRIPTION, Recording, recordings_of
 from speechasym.explorer.server import Explorer
 from speechasym.explorer.session import Session
 
+START_UP_S = 3.0  # that the start waits at most for kernels, which are compiled on first use
 OF_A_RUN = (DESCRIPTION, "model.safetensors", "config.json")  # any of them is in its folder
 
 
@@ -73,6 +74,7 @@ def explore(
     explorer = Explorer(session, port)
     if browser:
         webbrowser.open(explorer.address)
+    ready.wait(START_UP_S)  # meanwhile the browser starts
     return explorer
 
 
@@ -84,5 +86,5 @@ def _warm_up(ready: threading.Event) -> None:
     config = filterbank.FilterbankConfig(sample_rate=16000)
     x = np.zeros(1600, np.float32)
     filterbank.pool(x[None], filterbank.design(config))
-    loops.all_frames(x, tracks.design(tracks.AsymmetryConfig(bank=config)))
     ready.set()
+    loops.all_frames(x, tracks.design(tracks.AsymmetryConfig(bank=config)))

@@ -5,6 +5,7 @@ Shapes: T samples, F frames of the overview, R rows.
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,10 @@ from speechasym.explorer.recordings import Recording
 
 SECONDS = 0.04  # of a frame, about
 SAMPLED = 256  # moments of which a preview consists
-_turns = threading.Lock()  # so that one thread computes at a time, whatever is open
+YIELD_S = 0.2  # that an overview waits, before each part, for requests that are being answered
+_one = threading.Lock()  # so that one overview is computed at a time, whatever is open
+_requests = threading.Condition()
+_answering: list[None] = []  # one entry for each request
 
 
 class Overview:
@@ -47,7 +51,9 @@ class Overview:
     def _run(self) -> None:
         parts = self._parts()
         while True:
-            with _turns:
+            with _one:
+                with _requests:
+                    _requests.wait_for(lambda: not _answering, YIELD_S)
                 try:
                     part = next(parts, None)
                 except Exception:  # the request for this stretch raises the same
@@ -58,6 +64,19 @@ class Overview:
             part = part[: len(self.values) - self.done]
             self.values[self.done : self.done + len(part)] = part
             self.done += len(part)
+
+
+@contextmanager
+def answering() -> Iterator[None]:
+    """Let overviews wait for what the block computes."""
+    with _requests:
+        _answering.append(None)
+    try:
+        yield
+    finally:
+        with _requests:
+            _answering.pop()
+            _requests.notify_all()
 
 
 def hop(rate: int) -> int:

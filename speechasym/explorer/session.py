@@ -17,7 +17,15 @@ import numpy as np
 
 from speechasym.config import check_choice, check_range
 from speechasym.errors import ConfigError, OutputError, SpeechAsymError
-from speechasym.explorer import labels, models, signal_panels, tiles
+from speechasym.explorer import (
+    asymmetry_panel,
+    choices,
+    labels,
+    models,
+    overview,
+    signal_panels,
+    tiles,
+)
 from speechasym.explorer.memo import Memo
 from speechasym.explorer.microphone import Live
 from speechasym.explorer.models import Model
@@ -32,7 +40,7 @@ WAIT_S = 0.3  # for the headers of the recordings, which are read from the start
 ABANDONED_S = 30.0  # after which a recording ends that nobody continues
 PANELS: dict[str, Callable[..., Picture]] = {
     "waveform": signal_panels.waveform, "gammatone": signal_panels.gammatone,
-    "spectrogram": signal_panels.fft, "asymmetry": signal_panels.asymmetry,
+    "spectrogram": signal_panels.fft, "asymmetry": asymmetry_panel.asymmetry,
 }  # fmt: skip
 
 Options = Mapping[str, str]
@@ -75,7 +83,7 @@ class Session:
         models: that can read them, the usual one first.
         out: folder for what is saved; None: labels beside the recording, sound in a folder that is
             removed at the end.
-        ready: set when what every picture needs is compiled and loaded.
+        ready: set when what every picture needs is loaded, or compiled on first use.
     """
 
     def __init__(
@@ -165,7 +173,7 @@ class Session:
         return {
             "title": self.title, "version": __version__, "recordings": rows,
             "models": [model.about() for model in self.models],
-            "parameters": signal_panels.parameters(), "microphone": True,
+            "parameters": choices.parameters(), "microphone": True,
             "listed": self._listed.is_set(), "ready": self.ready.is_set(),
             "out": None if self.out is None else str(self.out),
         }  # fmt: skip
@@ -204,7 +212,8 @@ class Session:
         finest = tiles.FINEST_WAVE if panel == "waveform" else tiles.FINEST
         g = tiles.grid(recording.seconds, zoom, index, finest)
         nothing = Picture(np.zeros((0, 0)), 0.0, 1.0, "", {})
-        return Answer("tile", tiles.tile(draw(g) if g.columns else nothing, g))
+        with overview.answering():
+            return Answer("tile", tiles.tile(draw(g) if g.columns else nothing, g))
 
     def _table(self, recording: Recording, options: Options) -> Answer:
         panel = options.get("panel", "")

@@ -1,25 +1,21 @@
-"""Pictures of the signal: waveform, gammatone and FFT spectrogram, asymmetry by scale.
+"""Pictures of the signal: waveform, gammatone and FFT spectrogram.
 
 A column holds the mean over its time of what the library computes, or the frame at its middle where
 frames are longer.
 
-Shapes: T samples, F frames, C channels, K columns, S scales.
+Shapes: T samples, F frames, C channels, K columns.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from speechasym.asymmetry import loops, tracks
-from speechasym.asymmetry.columns import CHUNK
-from speechasym.asymmetry.tracks import SCALES, AsymmetryConfig, Design, Scale
-from speechasym.auditory import erb, filterbank
+from speechasym.auditory import filterbank
 from speechasym.auditory.filterbank import FilterbankConfig, FilterbankState
-from speechasym.config import check_choice
 from speechasym.explorer import overview
+from speechasym.explorer.choices import FRAME_S, chosen
 from speechasym.explorer.memo import Memo
 from speechasym.explorer.overview import Overview
 from speechasym.explorer.recordings import Recording
@@ -34,46 +30,6 @@ DIRECT_S = 90.0  # computed for a request at most, while an overview is being co
 RUN_IN_S = 0.3  # after which the narrowest filter has forgotten what was before
 PREVIEW_S = 0.1  # the same, for a preview
 HIGHEST_HZ = 10_000.0  # shown of an FFT spectrogram: speech has little above
-FRAME_S = 0.01  # of asymmetry, and of the mean of an FFT spectrogram
-WHOLE_S, PART_S, BEFORE_S = 60.0, 5.0, 10.0  # asymmetry: read whole, or in parts after a run-in
-KINDS = {"amplitude": "amplitude", "frequency": "frequency", "phase": "lead"}  # -> tracks
-
-CHOICES = {  # parameter -> its choices, the default first
-    "channels": ("64", "32", "128"), "align": ("false", "true"),
-    "window_ms": ("10", "5", "20", "40"), "kind": tuple(KINDS),
-    "scale": ("0", "1", "2", "3"), "width": ("1", "0.25", "0.5", "2", "4"),
-}  # fmt: skip
-
-
-def chosen(options: Options, name: str) -> str:
-    """Return the value of a parameter. Raises `ConfigError` for one that is not a choice."""
-    value = options.get(name, CHOICES[name][0])
-    check_choice(name, value, CHOICES[name])
-    return value
-
-
-def parameters() -> dict[str, Any]:
-    """Return what can be chosen for the pictures, by panel."""
-
-    def choices(*names: str) -> dict[str, Any]:
-        return {
-            name: {
-                "default": CHOICES[name][0],
-                "choices": sorted(CHOICES[name], key=float) if name != "align" else CHOICES[name],
-            }
-            for name in names
-        }
-
-    scales = [
-        {"id": str(n), "name": f"{s.time_ms:g} ms, ±{s.decibel:g} dB", "time_ms": s.time_ms,
-         "width_db": s.decibel, "width_erb": s.erb, "width_cycles": s.cycle}
-        for n, s in enumerate(SCALES)
-    ]  # fmt: skip
-    asymmetry = {"kinds": list(KINDS), "scales": scales, **choices("width", "channels")}
-    return {
-        "gammatone": choices("channels", "align"), "spectrogram": choices("window_ms"),
-        "asymmetry": asymmetry,
-    }  # fmt: skip
 
 
 def waveform(recording: Recording, g: Grid, options: Options, memo: Memo) -> Picture:
@@ -235,99 +191,3 @@ def _windows(
     s = spectrogram(x, rate, kind="fft", frame_rate=rate / hop, window_ms=window_ms)
     shown = s.frequencies <= HIGHEST_HZ
     return s.level_db[shown], s.frequencies[shown]
-
-
-def asymmetry(recording: Recording, g: Grid, options: Options, memo: Memo) -> Picture:
-    """Return (rise - fall) / (rise + fall + width) of one kind of track at one scale."""
-    track, number = KINDS[chosen(options, "kind")], int(chosen(options, "scale"))
-    channels, width = int(chosen(options, "channels")), float(chosen(options, "width"))
-    d = _design(recording.rate, channels, width)
-    rate, exact = recording.rate / d.hop, True
-    first, stop = g.frames(rate)
-    key = recording.key("asymmetry", channels, width)
-    if recording.seconds <= WHOLE_S:
-        whole = memo(key, partial(_asymmetries, recording, d, 0, None))
-        values = whole[track][number][first:stop]
-    elif g.end - g.start <= WHOLE_S:
-        size = round(PART_S * rate)
-        numbers = range(first // size, -(-stop // size))
-        parts = {n: memo.get((*key, n)) for n in numbers}
-        missing = [n for n, part in parts.items() if part is None]
-        if missing:  # at once, with one run-in
-            begin = missing[0] * size
-            new = _asymmetries(recording, d, begin, (missing[-1] + 1) * size)
-            for n in range(missing[0], missing[-1] + 1):
-                own = slice(n * size - begin, (n + 1) * size - begin)
-                parts[n] = {name: values[:, own].copy() for name, values in new.items()}
-                memo((*key, n), partial(parts.get, n))
-        values = np.concatenate([parts[n][track][number] for n in numbers])
-        values = values[first - numbers[0] * size :][: stop - first]
-    else:
-        far = memo((*key, track), partial(_asymmetry_overview, recording, d, track))
-        rate = far.rate
-        first, stop = g.frames(rate)
-        exact = far.done >= min(stop, len(far.values))
-        values = far.values[first:stop].reshape(-1, len(SCALES), far.values.shape[1] // len(SCALES))
-        values = values[:, number] / 127
-    columns = columns_of(values.astype(np.float32), first, rate, g).T
-    rows = {"frequencies": _centres(d, track).round(2).tolist()}
-    return Picture(columns, -1.0, -1 + 255 / 127, "asymmetry, fall -1 to rise 1", rows, exact)
-
-
-def _design(rate: int, channels: int, width: float) -> Design:
-    """Return the design of feature extraction at this sample rate, with widths so many times."""
-    hop = max(1, round(FRAME_S * rate))
-    config = FilterbankConfig(sample_rate=rate, channels=channels, frame_rate=rate / hop)
-    scales = tuple(Scale(t, *(width * value for value in rest)) for t, *rest in SCALES)
-    return tracks.design(AsymmetryConfig(bank=config, scales=scales))
-
-
-def _centres(d: Design, track: str) -> NDArray[np.float64]:
-    """Return centre frequencies in Hz; of lead, midway between neighbours."""
-    if track != "lead":
-        return d.inner.frequency
-    cam = erb.hz_to_cam(d.inner.frequency)
-    return erb.cam_to_hz((cam[1:] + cam[:-1]) / 2)
-
-
-def _asymmetries(
-    recording: Recording, d: Design, first: int, stop: int | None
-) -> dict[str, NDArray[np.float16]]:
-    """Return the asymmetry (S, F, C) of each track, of frames from `first` to `stop`."""
-    before = min(first, round(BEFORE_S * recording.rate / d.hop))
-    end = recording.samples if stop is None else min(stop * d.hop, recording.samples)
-    x = recording.read((first - before) * d.hop, end)
-    x = np.pad(x, (0, -len(x) % d.hop))
-    blocks = (x[i : i + CHUNK] for i in range(0, len(x), CHUNK))
-    parts = list(_asymmetry_blocks(blocks, d, loops.DRAWN_TRACKS))
-    return {
-        track: np.concatenate([part[track] for part in parts], 1)[:, before:]
-        for track in loops.DRAWN_TRACKS
-    }
-
-
-def _asymmetry_blocks(
-    blocks: Iterable[NDArray[np.float32]], d: Design, names: Sequence[str]
-) -> Iterator[dict[str, NDArray[np.float16]]]:
-    """Yield the asymmetry (S, F, C) of these tracks for blocks of samples (T,)."""
-    state = tracks.start(d)
-    for x in blocks:
-        pooled, state = tracks.pool(x, d, state, tuple(names))
-        yield {track: pooled.asymmetry[track].astype(np.float16) for track in names}
-
-
-def _asymmetry_overview(recording: Recording, d: Design, track: str) -> Overview:
-    per_frame = max(1, overview.hop(recording.rate) // d.hop)
-
-    def parts() -> Iterator[NDArray]:
-        rest: NDArray | None = None
-        for block in _asymmetry_blocks(recording.blocks(2.0), d, [track]):
-            new = block[track].transpose(1, 0, 2)
-            rest = new if rest is None else np.concatenate([rest, new])
-            whole = len(rest) // per_frame * per_frame
-            means = rest[:whole].reshape(-1, per_frame, *rest.shape[1:]).mean(1, np.float32)
-            yield np.rint(127 * means).astype(np.int8).reshape(len(means), -1)
-            rest = rest[whole:]
-
-    rows = len(SCALES) * len(_centres(d, track))
-    return Overview(recording, per_frame * d.hop, rows, parts, kind=np.int8)

@@ -18,7 +18,7 @@ import speechasym
 from speechasym.annotations.textgrid import read_textgrid
 from speechasym.asymmetry import loops
 from speechasym.errors import AudioError, CheckpointError, ConfigError
-from speechasym.explorer import overview, signal_panels
+from speechasym.explorer import asymmetry_panel, overview, signal_panels
 from speechasym.plots.asymmetry import design
 
 OURS = {"X-Requested-With": "speechasym"}
@@ -281,9 +281,13 @@ def test_recordings_that_cannot_be_read_or_are_odd(tmp_path):
         assert client.json(f"r/{rows['stereo.flac']['id']}/info.json")["channels"] == 2
 
 
+def amplitude_asymmetry(x):
+    return loops.all_frames(x, design(16000)).asymmetry["amplitude"][0]
+
+
 def test_a_long_recording_is_seen_from_afar(tmp_path, monkeypatch):
     monkeypatch.setattr(signal_panels, "SHORT_S", 1.0)
-    monkeypatch.setattr(signal_panels, "WHOLE_S", 1.0)
+    monkeypatch.setattr(asymmetry_panel, "NEAR_S", 1.0)
     monkeypatch.setattr(signal_panels, "DIRECT_S", 0.0)
     path = ROOT / "data" / "librivox-austen-0870.flac"
     with speechasym.explore(path, browser=False) as explorer:
@@ -299,7 +303,28 @@ def test_a_long_recording_is_seen_from_afar(tmp_path, monkeypatch):
         assert got[1].max() == pytest.approx(x.max(), abs=0.01)
         while not (got := client.tile("asymmetry", zoom=-3, index=0))[0]["exact"]:
             pass
-        assert np.abs(got[1]).max() > 0.3
+        frames = loops.all_frames(x, asymmetry_panel.design(16000, 64, 1.0)).asymmetry["amplitude"][
+            0
+        ]
+        means = frames[: len(frames) // 8 * 8].reshape(-1, 8, 64).mean(1).T
+        assert np.abs(got[1][:, : means.shape[1]] - means).max() < 0.01
+        _, values = client.tile("asymmetry", zoom=3, index=9)  # from 5.76 to 6.4 s
+        assert np.abs(values[:, ::8] - frames[576:640].T).max() < 0.005
+
+
+def test_a_part_far_from_any_known_state_begins_after_a_run_in(tmp_path, monkeypatch):
+    monkeypatch.setattr(asymmetry_panel, "NEAR_S", 6.0)
+    monkeypatch.setattr(asymmetry_panel, "PART_S", 1.0)
+    monkeypatch.setattr(asymmetry_panel, "BEFORE_S", 3.0)
+    path = ROOT / "data" / "librivox-austen-0870.flac"
+    x, _ = speechasym.load(path)
+    frames = amplitude_asymmetry(x)
+    with speechasym.explore(path, browser=False) as explorer:
+        client = Client(explorer)
+        _, values = client.tile("asymmetry", zoom=3, index=9)
+        assert np.abs(values[:, ::8] - frames[576:640].T).max() < 0.005
+        _, values = client.tile("asymmetry", zoom=0, index=0)  # from the start: exact
+        assert np.abs(values[:, :500] - frames[:500].T).max() < 0.005
 
 
 def test_what_the_microphone_records(client):

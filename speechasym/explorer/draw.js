@@ -11,7 +11,7 @@ export const EDGE = 10; // px right of a plot
 export const SAMPLES_BELOW = 0.25; // s in view: single samples are drawn
 const RANGE_DB = 60;
 const WAIT_MS = 600; // before a panel without a picture says why
-export const gutter = () => (window.innerWidth < 640 ? 46 : 62);
+export const gutter = () => (window.innerWidth < 640 ? 46 : 70);
 
 /** Set a canvas to the pixels of its box -> its context, in CSS pixels. */
 export function fit(canvas) {

@@ -145,7 +145,9 @@ export function timeline(element) {
   element.addEventListener("pointermove", moveTo);
   element.addEventListener("pointerup", up);
   element.addEventListener("pointercancel", up);
-  element.addEventListener("pointerleave", (event) => { if (!pointers.has(event.pointerId)) leave(); });
+  element.addEventListener("pointerleave", (event) => {
+    if (!pointers.has(event.pointerId) && event.pointerType !== "touch") leave();
+  });
   element.addEventListener("dblclick", () => happen("whole-or-selection"));
 }
 

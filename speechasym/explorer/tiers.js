@@ -204,7 +204,7 @@ function fill(row, tier, area) {
   const source = tier.corrected ? (tier.source === "new" ? "new" : "corrected") : tier.source;
   if (row.name.title !== `${tier.name}, ${source}`) {
     row.name.title = `${tier.name}, ${source}`;
-    row.name.classList.toggle("long", tier.name.length > 10);
+    row.name.classList.toggle("long", tier.name.length > 9);
     row.name.replaceChildren(el("b", {}, tier.name), el("small", {}, source));
   }
   row.element.className = `tier ${tier.source}${tier.corrected ? " corrected" : ""}`;

@@ -118,7 +118,7 @@ def redrawn(page, kind):
 
 def plot_of(page, kind):
     box = page.locator(f".panel.{kind} .plot").bounding_box()
-    left = 62
+    left = 70  # the gutter
     return box["x"] + left, box["y"], box["width"] - left - 10, box["height"]
 
 

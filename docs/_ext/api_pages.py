@@ -52,7 +52,7 @@ def directive(name: str) -> str:
     if inspect.ismodule(value):
         return (
             f".. py:module:: speechasym.{name}\n\n"
-            f".. automodule:: {value.__name__}\n   :members:\n   :undoc-members:\n"
+            f".. automodule:: {value.__name__}\n   :members:\n"
             "   :exclude-members: extra_repr, reset\n"
         )
     if inspect.isclass(value):
@@ -153,6 +153,8 @@ def docstring(app: Any, what: str, name: str, value: Any, options: Any, lines: l
     """Tables of Markdown in docstrings as tables of reStructuredText."""
     text = "\n".join(lines)
     text = re.sub(r"(?:^\|.*\|$\n?)+", table, text, flags=re.M)
+    text = re.sub(r"(?m)^(\[\d+\] .*)\n    (\S)", r"\1 \2", text)  # sources: a paragraph each
+    text = re.sub(r"(?m)^(\[\d+\] .*)\n(?=\[\d+\] )", r"\1\n\n", text)
     text = re.sub(r"\|(\w+)\|", r"\\|\1\\|", text)  # |z| is not a substitution
     lines[:] = text.split("\n")
 

@@ -20,7 +20,7 @@ from speechasym.corpora import espeak
 from speechasym.recognition import pretrained
 
 # half a minute of processor time: only `make docs` runs them
-SLOW = ("export_onnx", "write_recording_report")
+SLOW = ("align", "export_onnx", "write_recording_report")
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 ITEMS = """\
 #file onset offset #phone prev-phone next-phone speaker

@@ -54,6 +54,7 @@ sphinx_gallery_conf = {
     "backreferences_dir": "docs/gallery/backreferences",
     "doc_module": ("speechasym",),
     "image_scrapers": ("gallery_figures", "matplotlib"),
+    "reset_modules": ("matplotlib", "gallery_figures.set_text_size"),
     "ignore_repr_types": r"matplotlib\.",
     "remove_config_comments": True,
     "min_reported_time": 5,

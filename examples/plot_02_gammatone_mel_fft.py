@@ -27,7 +27,7 @@ def draw(axes, level_db, frequencies, until, title):
     even = np.ptp(np.diff(frequencies)) < 1
     hertz = [1000, 2000, 5000] if even else [200, 500, 1000, 2000, 5000]
     axes.set_yticks(np.interp(hertz, frequencies, np.arange(len(frequencies)) + 0.5), hertz)
-    axes.set_title(title, loc="left", fontsize=11)
+    axes.set_title(title, loc="left")
     axes.set_ylabel("frequency (Hz)")
 
 

@@ -39,7 +39,7 @@ for axes, places, title in ((panels[0], 4, "all places resolved"), (panels[1], 3
     axes.plot(betas, curves[:, 1], label="1000", color="tab:orange")
     axes.set(xscale="log", xlabel="sensitivity β (places)", title=title)
     axes.set_xticks([0.1, 1, 10], ["0.1", "1", "10"])
-turn = next(b for b in np.arange(0.1, 2, 0.01) if np.subtract(*significance(numbers, 10, b)) > 0)
+turn = next(b for b in np.arange(0.1, 2, 0.001) if np.subtract(*significance(numbers, 10, b)) > 0)
 panels[0].axvline(turn, color="0.5", linestyle=":", label=f"β = {turn:.2f}")
 panels[0].set_ylabel("significance")
 panels[0].legend()

@@ -1,10 +1,12 @@
 """Figures for sphinx-gallery that pyplot does not know, such as those of `speechasym.plot`.
 
-In conf.py: `"image_scrapers": ("gallery_figures", "matplotlib")`.
+In conf.py: `"image_scrapers": ("gallery_figures", "matplotlib")`, and for the size of text
+`"reset_modules": ("matplotlib", "gallery_figures.set_text_size")`.
 """
 
 from typing import Any
 
+from matplotlib import rcParams
 from matplotlib.figure import Figure
 from sphinx_gallery.scrapers import figure_rst
 
@@ -30,3 +32,8 @@ def scrape(block: Any, variables: dict[str, Any], config: dict[str, Any]) -> str
 
 def _get_sg_image_scraper() -> Any:
     return scrape
+
+
+def set_text_size(config: dict[str, Any], file: str) -> None:
+    """Make text in figures large enough for a page on a telephone."""
+    rcParams.update({"font.size": 12, "axes.titlesize": "medium"})

@@ -110,7 +110,7 @@ def report(name: str, page: Page, seconds: float, zoom: int, zooms: range) -> No
     print(f"{name}: start-up {page.start_up:.2f} s, then first picture {first:.2f} s")
     started = time.perf_counter()
     while not all([page.tile(panel, zoom, 0) for panel in PANELS]):
-        time.sleep(0.05)
+        time.sleep(0.5)
     print(f"  all four panels exact after another {time.perf_counter() - started:.2f} s")
     steps = page.zoom_steps(seconds, zooms)
     for panel, times in steps.items():

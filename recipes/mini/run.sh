@@ -40,3 +40,4 @@ echo "Error rates:  $out/test.json; recognised and reference texts: $out/hypothe
 echo "Model:        $run/model.safetensors (speechasym transcribe $run RECORDING)"
 echo "Pictures:     $pictures: curves, confusion, units, ranks, levels; asymmetry of the recording"
 echo "Tiers:        $out/textgrids/$id.TextGrid (Praat opens it)"
+echo "Look, listen: speechasym explore $run"

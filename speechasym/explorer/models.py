@@ -8,6 +8,8 @@ Shapes: F frames, S steps of a level, U units, K columns.
 
 import json
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,11 +36,11 @@ class LevelSteps(NamedTuple):
 
 
 class Model:
-    """A model, opened when it is first needed; one thread at a time uses it."""
+    """A model, opened when it is first needed."""
 
     def __init__(self, number: int, name: str, run: str | Path | None, folder: Path) -> None:
         self.id, self.name, self.run, self.folder = str(number), name, run, folder
-        self.lock = threading.RLock()
+        self.lock, self._search = threading.RLock(), threading.Lock()
         self._recogniser: Any = None
 
     def about(self) -> dict[str, Any]:
@@ -96,8 +98,9 @@ class Model:
 
     def _tiers(self, recording: Recording, part: int) -> dict[str, list[Interval]]:
         x, offset, (begin, end) = _samples(recording, part)
-        with self.lock, one_thread():
-            transcript = self.recogniser.transcribe((x, recording.rate))
+        recogniser = self.recogniser
+        with self._search, one_thread():  # units need not wait for words
+            transcript = recogniser.transcribe((x, recording.rate))
         return {
             name: [
                 Interval(round(max(begin, a + offset), 4), round(min(end, b + offset), 4), label)
@@ -134,19 +137,22 @@ class Model:
         return [f"{symbol} {unit}".strip() for unit, symbol in enumerate(symbols)]
 
 
-class one_thread:
+_before: list[int] = []  # torch's threads as they were, once for each thread in `one_thread`
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
     """Let torch use one thread inside the block: more wait for each other on a busy machine."""
+    import torch
 
-    def __enter__(self) -> None:
-        import torch
-
-        self._before = torch.get_num_threads()
-        torch.set_num_threads(1)
-
-    def __exit__(self, *exc: object) -> None:
-        import torch
-
-        torch.set_num_threads(self._before)
+    _before.append(_before[0] if _before else torch.get_num_threads())
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        before = _before.pop()
+        if not _before:
+            torch.set_num_threads(before)
 
 
 def parts_of(recording: Recording, start: float, end: float) -> range:

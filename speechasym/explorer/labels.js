@@ -82,7 +82,7 @@ function moved(side, field) {
 export async function saveTextGrid() {
   const shown = rows().filter(({ intervals }) => intervals.length);
   if (!shown.length) {
-    alertOf("There are no labels to save yet: recognise, open a recording with a TextGrid, or add a tier.");
+    alertOf("This recording has no labels to save yet. Add a tier, or wait until it is recognised.");
     return;
   }
   const taken = new Set(shown.filter(({ source }) => source === "hand").map((tier) => tier.name));

@@ -265,7 +265,7 @@ export async function stop() {
     const { recording } = await post(`live/${live.id}/stop`, {});
     if (recording) {
       happen("recorded", recording);
-      alertOf(`Kept as ${recording.name}`, "done");
+      alertOf(`Kept as ${recording.name}${state.session.out ? "" : " until the server stops"}`, "done");
     } else {
       alertOf("Nothing was recorded.");
     }

@@ -20,6 +20,9 @@ import { chosenInterval, drawTiers, recognise, regather } from "./tiers.js";
 const byId = (id) => document.getElementById(id);
 const main = document.querySelector("main");
 const FIRST_S = 10; // in view of a long recording
+const MOST_LISTED = 500; // recordings at once; the others are found by name
+const POINT = matchMedia("(hover: none)").matches ? "Tap a panel to read its values"
+  : "Point at a panel to read its values";
 let opening = 0;
 
 function frame() {
@@ -103,6 +106,11 @@ async function events(panel) {
 
 const watchUnits = () => state.panels.filter(({ kind }) => kind === "units").forEach(events);
 
+function mark(button, recording) {
+  if (button.dataset.id === recording?.id) button.setAttribute("aria-current", "true");
+  else button.removeAttribute("aria-current");
+}
+
 /** Open a recording; from..to in s if given, else its first seconds. */
 async function open(recording, from, to) {
   opening += 1;
@@ -110,10 +118,9 @@ async function open(recording, from, to) {
   sound.stop();
   byId("name").textContent = recording.name;
   byId("about").textContent = "";
+  byId("about").classList.remove("bad");
   document.title = `${recording.name} | speechasym explore`;
-  document.querySelectorAll("#recordings button").forEach((button) => {
-    button.toggleAttribute("aria-current", button.dataset.id === recording.id);
-  });
+  document.querySelectorAll("#recordings button").forEach((button) => mark(button, recording));
   let info;
   try {
     if (recording.error) throw new Error(recording.error);
@@ -122,6 +129,7 @@ async function open(recording, from, to) {
     if (mine !== opening) return;
     alertOf(error.message);
     byId("about").textContent = error.message;
+    byId("about").classList.add("bad");
     state.info = null;
     state.recording = null;
     document.body.classList.add("empty");
@@ -162,16 +170,18 @@ function list() {
   filter.hidden = state.session.recordings.length < 8;
   const wanted = filter.querySelector("input").value.toLowerCase();
   const shown = state.session.recordings.filter(({ name }) => name.toLowerCase().includes(wanted));
-  byId("recordings").replaceChildren(...shown.map((recording) => {
+  byId("recordings").replaceChildren(...shown.slice(0, MOST_LISTED).map((recording) => {
     const small = recording.error ? "cannot be read"
       : [recording.seconds ? duration(recording.seconds) : "", recording.tiers ? "labels" : ""].filter(Boolean).join(", ");
     const button = el("button", { type: "button", "data-id": recording.id, class: recording.error ? "broken" : "",
       title: recording.name, onclick: () => { drawer(false); open(recording); remember(); } },
       el("span", {}, recording.name), el("small", {}, small));
-    button.toggleAttribute("aria-current", recording.id === state.recording?.id);
+    mark(button, state.recording);
     return el("li", {}, button);
   }));
-  byId("list-note").textContent = shown.length ? "" : "No name contains this.";
+  const more = shown.length - MOST_LISTED;
+  byId("list-note").textContent = !shown.length ? "No name contains this."
+    : more > 0 ? `${more} more: type a part of the name.` : "";
 }
 
 /** Ask again for the list until the headers of all recordings have been read. */
@@ -285,6 +295,7 @@ async function begin() {
     alertOf(error.message);
     return;
   }
+  byId("read-out").textContent = POINT;
   labels.setUp();
   sound.setUp();
   live.setUp();
@@ -305,7 +316,7 @@ async function begin() {
   on("selection", () => { byId("zoom-selection").disabled = !state.selection; });
   on("cursor", (how) => {
     const text = reading();
-    byId("read-out").textContent = text || "Point at a panel to read its values";
+    byId("read-out").textContent = text || POINT;
     if (how === "keys") say(text, 150);
   });
   on("whole-or-selection", () => {
@@ -321,7 +332,8 @@ async function begin() {
   window.addEventListener("hashchange", () => apply(read(location.hash)));
   if (!state.session.recordings.length) {
     byId("name").textContent = state.session.title ?? "speechasym explore";
-    byId("list-note").textContent = "No recordings here yet: press Record.";
+    byId("list-note").textContent = "No recordings yet.";
+    byId("about").textContent = "Press Record to see and keep what the microphone hears.";
     document.body.classList.add("empty");
     main.setAttribute("aria-busy", "false");
   }

@@ -42,6 +42,7 @@ export async function post(address, body) {
 }
 
 const box = document.getElementById("alerts");
+const DONE_MS = 12000; // good news leaves by itself
 
 /** Show a problem at the top until it is closed or solved; equal ones once. */
 export function alertOf(text, kind = "problem") {
@@ -57,6 +58,7 @@ export function alertOf(text, kind = "problem") {
   close.addEventListener("click", () => line.remove());
   line.append(close);
   box.append(line);
+  if (kind === "done") setTimeout(() => line.remove(), DONE_MS);
   while (box.children.length > 3) box.firstElementChild.remove();
 }
 

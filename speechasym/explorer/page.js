@@ -12,7 +12,7 @@ import { usualPanels } from "./parameters.js";
 import { alertOf, el, getJson, say, watch } from "./requests.js";
 import { forgetSamples } from "./samples.js";
 import { buildSave } from "./save.js";
-import { happen, on, pan, read, redraw, remember, seconds, select, show, state, zoom } from "./state.js";
+import { happen, on, read, redraw, remember, seconds, select, show, state, zoom } from "./state.js";
 import * as sound from "./sound.js";
 import { forget, want } from "./tiles.js";
 import { chosenInterval, drawTiers, recognise, regather } from "./tiers.js";

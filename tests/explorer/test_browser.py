@@ -17,7 +17,8 @@ from speechasym.annotations.textgrid import read_textgrid, write_textgrid
 playwright = pytest.importorskip(
     "playwright.sync_api", reason="no playwright here: pip install 'speechasym[test]'"
 )
-expect = playwright.expect  # waits until it is so, 5 s at most
+expect = playwright.expect  # waits until it is so
+expect.set_options(timeout=20_000)
 CHROMIUM = browser.chromium()
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="no Chromium here: install Debian's chromium-headless-shell"

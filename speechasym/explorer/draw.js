@@ -60,11 +60,16 @@ function pieces(panel, from, to, width) {
   const parts = [];
   let exact = true;
   panel.failed = null;
+  panel.broken = false;
   for (const index of indices(from, Math.min(to, seconds()), zoom)) {
     const tile = tileAt(address(id, panel.source, zoom, index));
     const long = COLUMNS * columnSeconds(zoom);
     const limits = { from: index * long, to: (index + 1) * long };
-    if (tile?.failed) panel.failed = tile.failed.message;
+    if (tile?.failed) {
+      panel.broken = true;
+      // a file or server that is gone is said once, for all panels
+      if (tile.failed.status !== 410 && tile.failed.status !== 0) panel.failed = tile.failed.message;
+    }
     if (tile?.header) {
       parts.push({ zoom, index, tile, ...limits });
       exact &&= tile.header.exact !== false;
@@ -274,7 +279,7 @@ export function drawPanel(panel, playing) {
   panel.parts = parts;
   panel.note = panel.failed ?? parts.find(({ tile }) => tile.header.note)?.tile.header.note ?? "";
   const drawn = parts.filter(({ tile }) => tile.header.columns && tile.header.rows);
-  if (!parts.length && !panel.note) panel.note = waiting(panel);
+  if (!parts.length && !panel.note && !panel.broken) panel.note = waiting(panel);
   else panel.since = null;
   if (panel.kind === "waveform") {
     panel.peak = panel.values.height === "view" ? peakInView(drawn) : state.peak ?? 1;
@@ -293,7 +298,7 @@ export function drawPanel(panel, playing) {
     drawGutter(g, area, panel, panel.header);
   }
   drawMarks(g, area, playing);
-  return done || Boolean(panel.failed);
+  return done || panel.broken;
 }
 
 /** The value of a panel at a time and a height (0 to 1): {value, row, low, high}, or null. */

@@ -9,7 +9,7 @@ import * as overview from "./overview.js";
 import { forgetTheme } from "./palettes.js";
 import { buildAdd, caption, renew, setPanels } from "./panels.js";
 import { usualPanels } from "./parameters.js";
-import { alertOf, el, getJson, say, watch } from "./requests.js";
+import { alertOf, el, getJson, say, watch, withdrawOld } from "./requests.js";
 import { forgetSamples } from "./samples.js";
 import { buildSave } from "./save.js";
 import { happen, on, read, redraw, remember, seconds, select, show, state, zoom } from "./state.js";
@@ -116,6 +116,7 @@ async function open(recording, from, to) {
   opening += 1;
   const mine = opening;
   sound.stop();
+  if (state.recording && recording !== state.recording) withdrawOld();
   byId("name").textContent = recording.name;
   byId("about").textContent = "";
   byId("about").classList.remove("bad");

@@ -66,7 +66,12 @@ export function withdraw(text) {
   for (const child of [...box.children]) if (child.dataset.text === text) child.remove();
 }
 
-/** Ask every 3 s whether the server lives; `gone` and `back` are called when that changes. */
+/** Take away what was said of a recording that is no longer shown. */
+export function withdrawOld() {
+  for (const child of [...box.children]) if (child.dataset.text !== STOPPED) child.remove();
+}
+
+/** Ask every 3 s whether the server lives, and say when it does not. */
 export function watch() {
   let alive = true;
   setInterval(async () => {

@@ -63,7 +63,7 @@ for verdict in speechasym.noise_test(x, rate, noises=39):
 #
 # The whole picture, with frequency and phase beside the level, is drawn by one call:
 
-figure = speechasym.plot(file, what="levels", size=(9, 8), font_size=9)
+figure = speechasym.plot(file, what="levels")
 figure
 
 # %%

@@ -72,7 +72,7 @@ for offset, task, colour in ((0.17, tasks[0], "tab:blue"), (-0.17, tasks[1], "ta
     axes.barh(0, 0, color=colour, label=task.split(",")[0])
 axes.set_yticks(range(len(results)), list(results))
 axes.set(xlabel="ABX error (%), 95 % interval over speakers", xlim=(0, None))
-axes.legend(loc="lower right")
+figure.legend(loc="outside upper center", ncols=2)
 plt.show()
 
 # %%

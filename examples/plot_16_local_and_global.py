@@ -88,7 +88,12 @@ for rule, lines in metrics.items():
     print(f"{rule:<14}  cosine {np.mean(cosines):5.2f} on average; {held:.0f} kB of activations")
 left.set(xlabel="step", ylabel="letter error on dev (%)", ylim=(0, None))
 left.legend()
-right.set(xlabel="step", ylabel="cosine with the true gradient, lower level", ylim=(-0.5, 1.05))
+right.set(
+    xlabel="step",
+    ylabel="cosine with the true one",
+    ylim=(-0.5, 1.05),
+    title="gradient of the lower level",
+)
 plt.show()
 
 # %%

@@ -100,7 +100,7 @@ def training_losses(metrics: Metrics) -> list[Curve]:
     curves = []
     for head in metrics.heads:
         loss = _column(metrics.steps, f"loss_{head}")
-        loss[loss <= 0] = math.nan  # a step in which no cut had enough steps for its labels
+        loss[loss == 0] = math.nan  # a step in which no cut had enough steps for its labels
         curves.append(Curve(head, metrics.step_epochs, loss))
     return curves
 
@@ -114,6 +114,11 @@ def loss_curves(metrics: Metrics) -> list[Curve]:
         dev = _column(metrics.validations, f"dev_loss_{raw.head}")
         curves.append(Curve(raw.head, metrics.validation_epochs, dev, dev=True))
     return curves
+
+
+def some_negative(curves: Sequence[Curve]) -> bool:
+    """Return whether a loss is below 0, as beside rivals (`mmi`), so that it has no logarithm."""
+    return any(bool((curve.values < 0).any()) for curve in curves)
 
 
 def error_curves(metrics: Metrics) -> list[Curve]:
@@ -145,7 +150,7 @@ def running_mean(x: NDArray, width: int) -> NDArray[np.float64]:
 
 
 def losses(axes: Axes, metrics: Metrics) -> list[Line2D]:
-    """Draw CTC losses, log scale: training thin and smoothed, dev dashed."""
+    """Draw CTC losses: training thin and smoothed, dev dashed; log scale unless some are < 0."""
     for raw in training_losses(metrics):
         axes.plot(raw.epochs, raw.values, color=COLOURS[raw.head], alpha=0.2, linewidth=0.5)
     lines, curves = [], loss_curves(metrics)
@@ -156,7 +161,7 @@ def losses(axes: Axes, metrics: Metrics) -> list[Line2D]:
         lines += axes.plot(curve.epochs, curve.values, color=COLOURS[curve.head], **style)
     values = np.concatenate([curve.values for curve in curves])
     values = values[values > 0]
-    if len(values):
+    if len(values) and not some_negative(curves):
         axes.set_yscale("log")
         axes.set_ylim(0.7 * float(values.min()), 1.5 * float(values.max()))
         plain_log_ticks(axes)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speechasym.plots.confusion import ConfusionMatrix
-from speechasym.plots.curves import Metrics, error_curves, loss_curves, rate_curve
+from speechasym.plots.curves import Metrics, error_curves, loss_curves, rate_curve, some_negative
 from speechasym.plots.learning import stage_curves
 from speechasym.plots.ranks import RankShares
 from speechasym.plots.watched import block_histories, level_histories
@@ -88,7 +88,7 @@ def chart(
     if log_y:
         low, high = max(low, least or low) / 1.25, high * 1.25
     else:
-        low, high = min(0.0, low), high * 1.05 or 1.0
+        low, high = min(0.0, low), max(0.0, high) * 1.05 or 1.0
     low, high = limits or (low, high)
     across = AxisScale(first, max(last, first + 1e-9), LEFT, WIDTH - RIGHT, log_x)
     up = AxisScale(low, high, HEIGHT - BOTTOM, TOP, log_y)
@@ -163,10 +163,12 @@ def _point_labels(
 
 def curves(metrics: Metrics) -> Html:
     """Draw losses and dev errors over the epochs, and the learning rate."""
+    by_loss = loss_curves(metrics)
     losses = [
         Line(f"{c.head}, dev" if c.dev else c.head, c.head, c.epochs, c.values, dashed=c.dev)
-        for c in loss_curves(metrics)
+        for c in by_loss
     ]
+    signed = some_negative(by_loss)
     by_head = error_curves(metrics)
     errors = [Line(c.head, c.head, c.epochs, c.values) for c in by_head]
     lowest = [(c.head, *c.lowest) for c in by_head if c.lowest is not None]
@@ -177,7 +179,7 @@ def curves(metrics: Metrics) -> Html:
     marks = metrics.growth_epochs
     return tag(
         "div",
-        chart(losses, "CTC loss", "epoch", "nats per label", marks=marks),
+        chart(losses, "CTC loss", "epoch", "nats per label", log_y=not signed, marks=marks),
         chart(
             errors,
             "Error rate on the dev cuts",

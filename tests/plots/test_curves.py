@@ -10,6 +10,7 @@ from matplotlib.image import imread
 from speechasym.errors import ConfigError
 from speechasym.plots import curves
 from speechasym.plots.runs import plot_run
+from speechasym.report import charts
 from speechasym.training.run_folder import METRICS
 
 
@@ -52,6 +53,20 @@ def test_an_error_rate_of_zero_is_drawn(tmp_path):
     assert axes.get_yscale() == "linear"
     plot_run(tmp_path, tmp_path / "x.png", "curves")
     assert imread(tmp_path / "x.png").std() > 0.01
+
+
+def test_losses_below_zero_are_drawn(tmp_path):
+    """Beside rivals (`mmi`) a training loss may be negative."""
+    lines = [{"step": 1, "epoch": 0, "loss": -2.0, "loss_phones": -2.0, "learning_rate": 0.0}]
+    lines.append({"step": 1, "epoch": 1, "dev_loss_phones": 3.0, "dev_error_phones": 0.5})
+    written(tmp_path, lines)
+    metrics = curves.read_metrics(tmp_path)
+    axes = Figure().subplots()
+    train, _ = curves.losses(axes, metrics)
+    assert train.get_ydata().tolist() == [-2.0] and axes.get_yscale() == "linear"
+    low, high = axes.get_ylim()
+    assert low < -2 and high > 3
+    assert str(charts.curves(metrics)).count("<li>") == 4  # both losses, error, rate: all drawn
 
 
 def test_running_mean():

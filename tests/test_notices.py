@@ -7,7 +7,7 @@ from fnmatch import fnmatch
 import pytest
 from helpers import ROOT
 
-OURS = {".py", ".css", ".js", ".typed", ".md"}  # code and texts of the project
+OURS = {".html", ".py", ".css", ".js", ".typed", ".md"}  # code and texts of the project
 NOTICE = (ROOT / "NOTICE").read_text("utf-8")
 
 

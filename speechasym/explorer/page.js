@@ -148,6 +148,7 @@ async function open(recording, from, to) {
   renew();
   show(from ?? 0, to ?? Math.min(info.seconds, FIRST_S));
   happen("opened");
+  happen("selection");
   watchUnits();
   recogniseSoon();
 }

@@ -34,7 +34,7 @@ print(own.text)
 
 # %%
 # Phones come from a lexicon: that of the package for the words that it has. Others are pronounced
-# from their spelling; here *meters*, which is *metres* in old books.
+# from their spelling.
 
 pretrained = speechasym.Recogniser()
 cuts = {name: folder / "own" / f"{name}_cuts.jsonl.gz" for name in ("train", "dev", "test")}
@@ -81,9 +81,8 @@ for run in (None, folder / "my-run"):
     print(result)
 
 # %%
-# Thirteen of 39 phones were wrong before, ten afterwards; on dev hardly anything changed. With
-# two short recordings that is no result, and a model trained on 24 s hears its speakers only.
-# What counts is that every step is here.
+# A few symbols fewer are wrong than before; on dev hardly anything changed. With two short
+# recordings that is no result. What counts is that every step is here.
 
 #
 # **What to try next.** Your own folder: a text beside each recording, or one table

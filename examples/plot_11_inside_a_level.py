@@ -36,8 +36,8 @@ figure
 # - At level 1 the ticks on top mark events. Where a vowel lasts, as before 1.5 s, an event is
 #   long and one unit holds (orange); where phones change quickly, as between 0.8 and 1 s, events
 #   follow each other fast.
-# - Units of level 2 have names of words, but few are words: *father* wins for 60 ms in "might".
-#   Words are read from all units together.
+# - Units of level 2 have names of words, but few are words: *father* wins for some 50 ms in
+#   "might". Words are read from all units together.
 #
 # How sharply do units compete, and how long do events last?
 
@@ -60,8 +60,8 @@ plt.show()
 
 # %%
 # At every level the winner has about half of the activation, and ten units have nine tenths of
-# it: a step is said by a few units, as the rank law of the levels wants it. Most events last one
-# to three steps of 30 ms; the long ones are lasting vowels, *s*, and the silence at the ends.
+# it: a step is said by a few units, as their rank law intends. Most events last one to three
+# steps of 30 ms; the long ones are lasting vowels, *s*, and the silence at the ends.
 #
 # **What to try next.** Your own recording, or a run of your own as the first argument;
 # ``what="ranks"`` fits two laws to the ranks; `discover_units` returns the events as intervals.

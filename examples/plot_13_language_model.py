@@ -60,8 +60,8 @@ player = speechasym.Recogniser(lexicon=folder / "lexicon.txt", lm=folder / "card
 recognise(player)
 
 # %%
-# What was heard has not changed. The picture shows it for "ten of clubs": how probable each phone
-# is over time, and what either makes of it.
+# Both hear the same phones. The picture shows how probable each is over time in "ten of clubs",
+# and which words either makes of them.
 
 file = data / "cards-001.wav"
 log_probs, times, symbols = books.posteriors(file, head="phones")
@@ -85,11 +85,12 @@ figure.colorbar(image, label="probability")
 plt.show()
 
 # %%
-# What is heard has not changed, and it is not "clubs": the vowel is taken for *OW*, between a *K*
-# and an *S*. For someone who reads old books that is nearest to "course", for someone who plays
-# cards it can only be "clubs". That is the use of a small language, and its danger: whatever is
-# said, the player will hear cards.
+# The end is not heard as "clubs": the vowel is taken for *OW*, between a *K* and an *S*. For
+# someone who reads old books that is nearest to "course", for someone who plays cards it can only
+# be "clubs". That is the use of a small language, and its danger: whatever is said, the player
+# will hear cards.
 #
 # **What to try next.** ``lm_weight=`` and ``word_score=`` of `Recogniser` say how much the
-# language counts; ``guess=True`` pronounces words that the lexicon lacks. :doc:`/docs/decoding`
-# describes the search. In the shell: ``speechasym lm cards.txt --out cards.arpa``.
+# language counts; ``guess=True`` of `make_lexicon` pronounces words that the lexicon lacks.
+# :doc:`/docs/decoding` describes the search. In the shell: ``speechasym lm cards.txt --out
+# cards.arpa``.

@@ -99,9 +99,9 @@ plt.show()
 # %%
 # All three learn, and end near each other: with so few letters on dev, a few points are nothing.
 # In the lower level the rules without backpropagation follow the true gradient for the first
-# steps only. Afterwards the phones, which are read from this level, are right, and what the
-# letters above it still ask for does not reach it, or not in time. In exchange they hold the
-# activations of one stage at a time.
+# steps only. Afterwards the phones, which are read from this level, are right, so that what is
+# left of the true gradient comes from the letters above. In exchange both rules hold the
+# activations of one stage at a time, and need less memory.
 #
 # **What to try next.** ``learning.mix=0.125`` takes the true gradient in every eighth step;
 # ``learning.local=[contrastive]`` needs no labels below the top; ``speechasym.plot_run(run, None,

@@ -44,8 +44,8 @@ for steps in (1, 40):
 
 # %%
 # Then the level names the segments of three voices that it has not heard. How much of the
-# information about which phone is said has the number of the unit, frame by frame? Chance is the
-# same with phones moved in time.
+# information about which phone is said is in the number of the unit, frame by frame? Chance is
+# the same with phones moved in time.
 
 rows = [json.loads(line) for line in (corpus / "utterances.jsonl").read_text().splitlines()]
 rows = [row for row in rows if row["set"] == "test"]
@@ -98,9 +98,8 @@ plt.show()
 
 # %%
 # Above, the red boundaries are mostly near the blue ones, and the same unit returns for the same
-# sound: 57 for silence, 42 in both *ay* and *uh*. Below, most units are dark in one row: *ih*,
-# *l*, *w* and silence have units almost of their own, those of *d* and *n* serve other sounds as
-# well.
+# sound, such as the silence at both ends. Below, most units are dark in one row: *ih*, *l*, *w*
+# and silence have units almost of their own, those of *d* and *n* serve other sounds as well.
 #
 # After a single step it is not much worse: with 64 prototypes drawn from the features, any two
 # sounds that differ get different units, and on synthetic speech the same sound hardly varies.

@@ -8,9 +8,12 @@ import pytest
 from helpers import ROOT
 from recipe_commands import Commands, after, config_of, speakers_of
 
+from recipes.compare.systems import read_systems
+from speechasym import read_config
 from speechasym.annotations.tiers import read_tiers
 from speechasym.language import lexicon
 from speechasym.language.arpa import read_arpa
+from speechasym.levels.hierarchy import build_model
 from speechasym.recognition.decoder import BY_LEXICON
 
 RUN = ROOT / "recipes" / "librispeech" / "run.sh"
@@ -197,3 +200,14 @@ def test_bad_input_ends_it_before_any_command(local, words, more, said):
     found = commands.run(RUN, *words, *([folder / "bad"] if words else []), **more)
     assert (found.returncode, commands.asked) == (2, [])
     assert said in found.stderr
+
+
+def test_the_baselines_of_hours_are_valid_and_of_our_size():
+    ours, *others = read_systems(RUN.parent / "hours.yaml")
+    base, size = RUN.parent / "tiny.yaml", {}
+    for system in (ours, *others):
+        config = read_config(base, system.words)
+        inputs = {"asymmetry": 33, "logmel": 80}[config.data.features.features]
+        model = build_model(config.model, inputs, {"phones": 40, "letters": 29, "words": 400})
+        size[system.name] = sum(weights.numel() for weights in model.parameters())
+    assert all(0.9 < size[other.name] / size[ours.name] < 1.2 for other in others), size

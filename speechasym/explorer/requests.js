@@ -66,7 +66,7 @@ export function withdraw(text) {
   for (const child of [...box.children]) if (child.dataset.text === text) child.remove();
 }
 
-/** Take away what was said of a recording that is no longer shown. */
+/** Remove messages about the recording that was shown before. */
 export function withdrawOld() {
   for (const child of [...box.children]) if (child.dataset.text !== STOPPED) child.remove();
 }

@@ -113,3 +113,16 @@ def with_feedback(trained, **options):
     for level in model.levels[:-1]:
         torch.nn.init.normal_(level.context.weight, std=0.3)
     return trained._replace(model=model, config=replace(trained.config, model=config))
+
+
+def causal(run):
+    """The run as if it had been trained to read live: causal levels, running normalisation."""
+    config = run.config.model
+    levels = tuple(replace(v, block=replace(v.block, causal=True)) for v in config.levels)
+    config = replace(config, levels=levels)
+    torch.manual_seed(0)
+    sizes = {head: len(symbols) for head, symbols in run.inventories.items()}
+    model = build_model(config, run.model.inputs, sizes).eval()
+    model.load_state_dict(run.model.state_dict())
+    data = replace(run.config.data, features=replace(run.feature_config, normalise="running"))
+    return run._replace(model=model, config=replace(run.config, model=config, data=data))

@@ -1,35 +1,19 @@
 """What the page records is read while it is heard: as a stream, or its last seconds again."""
 
 import time
-from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 import toy
 from helpers import ROOT
 
 import speechasym
 from speechasym.explorer.microphone import Live
 from speechasym.explorer.models import models_for
-from speechasym.levels.hierarchy import build_model
 from speechasym.recognition.recogniser import Recogniser
 from speechasym.recognition.trained_model import open_run
 
 RUN = ROOT / "tests" / "fixtures" / "run-0.1" / "run"
-
-
-def causal(run):
-    """The run as if it had been trained to read live."""
-    config = run.config.model
-    levels = tuple(replace(v, block=replace(v.block, causal=True)) for v in config.levels)
-    config = replace(config, levels=levels)
-    torch.manual_seed(0)
-    sizes = {head: len(symbols) for head, symbols in run.inventories.items()}
-    model = build_model(config, run.model.inputs, sizes).eval()
-    model.load_state_dict(run.model.state_dict())
-    data = replace(run.config.data, features=replace(run.feature_config, normalise="running"))
-    return run._replace(model=model, config=replace(run.config, model=config, data=data))
 
 
 def heard(live, x):
@@ -53,7 +37,7 @@ def test_levels_and_text_come_back(tmp_path, streams):
     x = np.concatenate([x, np.zeros(24000)]) if streams else x
     (model, *_) = models_for(RUN)
     run = open_run(RUN)
-    model._recogniser = Recogniser(causal(run) if streams else run)
+    model._recogniser = Recogniser(toy.causal(run) if streams else run)
     live = Live(16000, tmp_path / "a.wav", model)
     units, text = heard(live, x)
     assert [unit["level"] for unit in units] == [0, 1]

@@ -7,15 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 from helpers import tone
-from toy import RATE, utterance
+from toy import RATE, causal, utterance
 
 import speechasym
 from speechasym.cli.main import main
 from speechasym.errors import AudioError, ConfigError
 from speechasym.feature_extraction.sets import MfccFeatures
-from speechasym.levels.hierarchy import build_model
 from speechasym.recognition import live as live_module
 from speechasym.recognition.live import LiveTranscription, check, transcribe_live
 from speechasym.recognition.recogniser import Recogniser
@@ -26,16 +24,7 @@ from speechasym.recognition.transcription import recognised
 @pytest.fixture(scope="module")
 def trained(toy):
     """The toy run, with its levels made causal, and features normalised by the past."""
-    run = open_run(toy / "run")
-    config = run.config.model
-    levels = tuple(replace(v, block=replace(v.block, causal=True)) for v in config.levels)
-    config = replace(config, levels=levels)
-    torch.manual_seed(0)
-    sizes = {head: len(symbols) for head, symbols in run.inventories.items()}
-    model = build_model(config, run.model.inputs, sizes).eval()
-    model.load_state_dict(run.model.state_dict())
-    data = replace(run.config.data, features=replace(run.feature_config, normalise="running"))
-    return run._replace(model=model, config=replace(run.config, model=config, data=data))
+    return causal(open_run(toy / "run"))
 
 
 @pytest.fixture(scope="module")

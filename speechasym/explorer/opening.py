@@ -48,7 +48,7 @@ def explore(
         `with` block.
 
     Raises:
-        AudioError: no such file, or a folder without recordings.
+        AudioError: no such file, one that cannot be read, or a folder without recordings.
         CheckpointError, ConfigError: a run, port or option that cannot be used.
 
     Example:
@@ -67,6 +67,8 @@ def explore(
             recordings, run = recordings_of_run(path, channel), run or path
         else:
             recordings = recordings_of(path, channel)
+            if path.is_file():
+                recordings[0].reopen()  # else the page would have to tell that it cannot be read
     if path is not None and not recordings:
         known = " ".join(sorted(EXTENSIONS))
         raise AudioError(path, f"holds no recordings ({known})", "Check the path")

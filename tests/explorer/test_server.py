@@ -371,6 +371,9 @@ def test_what_cannot_be_opened(tmp_path):
         speechasym.explore(tmp_path / "missing", browser=False)
     with pytest.raises(AudioError, match="holds no recordings"):
         speechasym.explore(tmp_path, browser=False)
+    (tmp_path / "text.wav").write_text("no samples")
+    with pytest.raises(AudioError, match=r"text\.wav"):
+        speechasym.explore(tmp_path / "text.wav", browser=False)
     with speechasym.explore(browser=False) as explorer:
         assert Client(explorer).json("session.json")["recordings"] == []
         port = urlsplit(explorer.address).port

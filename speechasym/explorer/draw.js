@@ -4,7 +4,7 @@ import { clock, frequencyTicks, number, timeTicks } from "./axes.js";
 import { bars, coloured, quantile, theme } from "./palettes.js";
 import { samplesIn } from "./samples.js";
 import { redraw, seconds, state } from "./state.js";
-import { COLUMNS, address, columnSeconds, indices, standIns, tileAt, zoomOf } from "./tiles.js";
+import { COLUMNS, address, columnSeconds, columnsBetween, indices, standIns, tileAt, zoomOf } from "./tiles.js";
 import { chooseRows, drawEvents } from "./units.js";
 
 export const EDGE = 10; // px right of a plot
@@ -150,12 +150,10 @@ export function drawWave(g, area, parts, peak, x) {
 /** The greatest size of what is in view of waveform tiles. */
 function peakInView(parts) {
   let most = 1e-4;
-  for (const { zoom, index, tile } of parts) {
+  for (const part of parts) {
+    const { tile } = part;
     const { columns, lo, hi } = tile.header;
-    const column = columnSeconds(zoom);
-    const begin = index * COLUMNS * column;
-    const first = Math.max(0, Math.floor((state.from - begin) / column));
-    const last = Math.min(columns, Math.ceil((state.to - begin) / column));
+    const [first, last] = columnsBetween(part, state.from, state.to);
     for (let n = first; n < last; n += 1) {
       const [low, high] = [tile.values[n], tile.values[columns + n]].map((byte) => lo + (hi - lo) * byte / 255);
       most = Math.max(most, Math.abs(low), Math.abs(high));

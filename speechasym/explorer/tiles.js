@@ -13,6 +13,16 @@ const RETRY_MS = 4000; // until a failed tile may be asked for again
 
 export const columnSeconds = (zoom) => 0.01 * 2 ** -zoom;
 
+/** The columns of a tile between two times: [first, one after the last]. */
+export function columnsBetween({ zoom, index, tile }, from, to) {
+  const column = columnSeconds(zoom);
+  const begin = index * COLUMNS * column;
+  return [
+    Math.max(0, Math.floor((from - begin) / column)),
+    Math.min(tile.header.columns, Math.ceil((to - begin) / column)),
+  ];
+}
+
 /** The zoom whose columns are about one pixel wide. */
 export const zoomOf = (secondsPerPixel) =>
   Math.max(COARSEST, Math.min(CLOSEST, Math.round(Math.log2(0.01 / secondsPerPixel))));

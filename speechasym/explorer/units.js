@@ -2,19 +2,18 @@
 
 import { theme } from "./palettes.js";
 import { state } from "./state.js";
-import { COLUMNS, columnSeconds } from "./tiles.js";
+import { columnSeconds, columnsBetween } from "./tiles.js";
 
 const ROW = 11; // px
 
 /** Sum of each row's values in view. */
 function totals(parts, rows) {
   const sums = new Float64Array(rows);
-  for (const { zoom, index, tile } of parts) {
+  for (const part of parts) {
+    const { tile } = part;
     const { columns, lo, hi } = tile.header;
-    const column = columnSeconds(zoom);
-    const begin = index * COLUMNS * column;
-    const first = Math.max(0, Math.floor((state.from - begin) / column));
-    const last = Math.min(columns, Math.ceil((state.to - begin) / column));
+    const column = columnSeconds(part.zoom);
+    const [first, last] = columnsBetween(part, state.from, state.to);
     for (let row = 0; row < rows; row += 1) {
       let sum = 0;
       for (let n = first; n < last; n += 1) sum += tile.values[row * columns + n];

@@ -18,7 +18,7 @@ from speechasym.corpora.report import Count, PreparationReport, Problems, Publis
 from speechasym.errors import ConfigError, OutputError
 
 if TYPE_CHECKING:
-    from lhotse import CutSet, RecordingSet, SupervisionSet
+    from lhotse import CutSet, Recording, RecordingSet, SupervisionSegment, SupervisionSet
     from lhotse.cut import Cut
 
 Tier = tuple[SampleInterval, ...]
@@ -186,19 +186,21 @@ def write(corpus: Corpus, out: Path) -> list[Path]:
         for name, manifests in corpus.sets.items():
             for part, items in manifests._asdict().items():
                 written.append(out / f"{name}_{part}.jsonl.gz")
-                with (
-                    files.atomic(written[-1]) as file,
-                    gzip.GzipFile("", "wb", 6, file, mtime=0) as packed,
-                ):
-                    for item in items:
-                        line = json.dumps(item.to_dict(), ensure_ascii=False) + "\n"
-                        packed.write(line.encode("utf-8", "backslashreplace"))
-                files.record_written(written[-1])
+                write_items(written[-1], items)
         with files.atomic(out / "report.txt") as file:
             file.write(corpus.report.text(limit=None).encode())
         files.record_written(out / "report.txt")
         files.write_json(index, corpus.report.as_dict())
     return [*written, out / "report.txt", index]
+
+
+def write_items(path: Path, items: "Iterable[Cut | Recording | SupervisionSegment]") -> None:
+    """Write a manifest (.jsonl.gz); the same items give the same bytes. Raises `OutputError`."""
+    with files.atomic(path) as file, gzip.GzipFile("", "wb", 6, file, mtime=0) as packed:
+        for item in items:
+            line = json.dumps(item.to_dict(), ensure_ascii=False) + "\n"
+            packed.write(line.encode("utf-8", "backslashreplace"))
+    files.record_written(path)
 
 
 def stream_cuts(path: str | Path) -> "Iterator[tuple[bytes, Cut]]":

@@ -1,9 +1,10 @@
 """Forced alignment into a folder: of one recording, of a folder of recordings, or of cuts."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from speechasym import files
 from speechasym.annotations.ctm import write_ctm
@@ -12,7 +13,7 @@ from speechasym.annotations.textgrid import read_textgrid, write_textgrid
 from speechasym.annotations.tier_files import FORMATS, paths_of, write_tiers
 from speechasym.config import check_choice
 from speechasym.corpora.folder_texts import TABLES
-from speechasym.corpora.manifests import stream_cuts
+from speechasym.corpora.manifests import stream_cuts, write_items
 from speechasym.errors import (
     AnnotationError,
     MissingWordError,
@@ -28,7 +29,11 @@ from speechasym.recognition.pronounced_words import pronouncer
 from speechasym.recognition.recogniser import Recogniser, recogniser_of
 from speechasym.recognition.trained_model import TrainedModel
 
+if TYPE_CHECKING:
+    from lhotse.cut import Cut
+
 FORMAT = 2  # of the log
+ALIGNED = "aligned_cuts.jsonl.gz"
 
 
 def align_cuts(
@@ -50,8 +55,9 @@ def align_cuts(
     - Of a folder of recordings with texts beside them, or a table, as `prepare folder` reads them,
       it writes NAME.TextGrid for each recording, in the tree of the folder, report.json and
       scores.csv.
-    - Of a manifest of cuts it writes a TextGrid for each, phones.ctm, words.ctm, report.json and
-      scores.csv.
+    - Of a manifest of cuts it writes a TextGrid for each, phones.ctm, words.ctm, report.json,
+      scores.csv and aligned_cuts.jsonl.gz: the cuts that were aligned, with the times of their
+      words and phones, to train with.
 
     Texts that do not fit what is said are aligned, but named in `warned` of the result.
 
@@ -146,6 +152,8 @@ def align_cuts(
         )  # fmt: skip
     key["cuts"] = files.sha256(Path(cuts))
     extra = [name for name in formats if name not in ("textgrid", "ctm")]
+    if not overwrite:
+        files.check_replaceable([out / ALIGNED])
     log = AlignmentLog(out / LOG, key)
     result = AlignedCuts(folder=out)
     tables: dict[str, dict[str, list[Interval]]] = {"phones": {}, "words": {}}
@@ -193,5 +201,31 @@ def align_cuts(
     for tier, table in tables.items():
         if table:
             write_ctm(out / f"{tier}.ctm", table)
+    if result.scores:
+        write_items(out / ALIGNED, _with_times(cuts, tables))
     result.write_report(key)
     return result
+
+
+def _with_times(
+    cuts: str | Path, tables: Mapping[str, Mapping[str, list[Interval]]]
+) -> "Iterator[Cut]":
+    """Yield the cuts that were aligned; each supervision has the words and phones next to it."""
+    from lhotse.supervision import AlignmentItem
+    from lhotse.utils import fastcopy
+
+    for _, cut in stream_cuts(cuts):
+        found = {k: tables[f"{k}s"][cut.id] for k in ("word", "phone") if cut.id in tables[f"{k}s"]}
+        if not found:
+            continue
+        alignments: dict[str, Any] = {s.id: {k: [] for k in found} for s in cut.supervisions}
+        for kind, intervals in found.items():
+            for start, end, label in intervals:
+                middle = (start + end) / 2
+                nearest = min(
+                    cut.supervisions, key=lambda s: max(s.start - middle, middle - s.end, 0)
+                )
+                item = AlignmentItem(label, start, round(end - start, 6))
+                alignments[nearest.id][kind].append(item)
+        timed = {name: partial(fastcopy, alignment=rows) for name, rows in alignments.items()}
+        yield cut.map_supervisions(lambda s, timed=timed: timed[s.id](s))

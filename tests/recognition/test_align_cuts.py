@@ -2,16 +2,19 @@
 
 import json
 
+import numpy as np
 import pytest
 from helpers import called, write_cuts
 from toy import LEXICON
 
 from speechasym.annotations.ctm import read_ctm
 from speechasym.annotations.tiers import read_tiers
+from speechasym.corpora.manifests import read_cuts
 from speechasym.errors import ConfigError, OutputError
 from speechasym.recognition import alignment_results
 from speechasym.recognition.align_cuts import align_cuts
 from speechasym.recognition.alignment_results import AlignedCuts
+from speechasym.training import labels
 
 
 def test_command(toy, tmp_path, capsys, monkeypatch):
@@ -29,6 +32,19 @@ def test_command(toy, tmp_path, capsys, monkeypatch):
         table = read_ctm(tmp_path / "out" / f"{tier}.ctm")
         assert len(table) == 7
         assert table["test-00"] == [i for i in tiers[tier] if i.label]
+    # cuts with these times, to train with
+    path = tmp_path / "out" / "aligned_cuts.jsonl.gz"
+    timed = {cut.id: cut for cut in read_cuts(path)}
+    assert list(timed) == list(table)
+    for tier in ("phone", "word"):
+        found = labels.aligned(timed["test-00"], tier)
+        expected = [i for i in tiers[f"{tier}s"] if i.label]
+        assert [i.label for i in found] == [i.label for i in expected]
+        assert np.allclose([i[:2] for i in found], [i[:2] for i in expected], atol=1e-5)
+    path.write_bytes(b"my own")
+    assert called(capsys, *call)[0] == 2
+    assert called(capsys, *call, "--overwrite")[0] == 0
+    assert len(list(read_cuts(path))) == 7
     # what is there is kept, what a kill left half is toy again
     before = (tmp_path / "out" / "phones.ctm").read_bytes()
     (tmp_path / "out" / "test-03.TextGrid").write_text("File type")
@@ -41,6 +57,34 @@ def test_command(toy, tmp_path, capsys, monkeypatch):
     assert code == 2 and "other options" in err
     code, said, _ = called(capsys, *call[:-1], tmp_path / "by", "--head", "letters")
     assert code == 0 and "cuts by letters" in said and not (tmp_path / "by/phones.ctm").exists()
+
+
+def test_aligned_cuts_with_several_supervisions(trained, cuts, tmp_path):
+    """Each has its own words and phones."""
+    from dataclasses import replace
+
+    (whole,) = cuts[0].supervisions
+    second = whole.alignment["word"][1]
+    parts = []
+    for name, begin, end in (("b", second.start, whole.end), ("a", 0, second.start)):
+        own = {
+            kind: [i for i in items if begin <= i.start < end]
+            for kind, items in whole.alignment.items()
+        }
+        text = " ".join(item.symbol for item in own["word"])
+        parts.append(
+            replace(whole, id=name, start=begin, duration=end - begin, text=text, alignment=own)
+        )
+    path = write_cuts(tmp_path / "cuts.jsonl.gz", [replace(cuts[0], supervisions=parts)])
+    align_cuts(trained, path, tmp_path / "out", show_progress=False)
+    (found,) = read_cuts(tmp_path / "out" / "aligned_cuts.jsonl.gz")
+    assert [s.id for s in found.supervisions] == ["b", "a"]
+    for timed, known in zip(found.supervisions, parts, strict=True):
+        for kind, items in known.alignment.items():
+            labels_of = [[i.symbol.lower() for i in s.alignment[kind]] for s in (timed, known)]
+            assert items and labels_of[0] == labels_of[1]
+            off = [a.start - b.start for a, b in zip(timed.alignment[kind], items, strict=True)]
+            assert np.median(np.abs(off)) < 0.05
 
 
 def test_cuts_that_fail_do_not_stop_the_others(toy, cuts, trained, tmp_path, capsys, monkeypatch):

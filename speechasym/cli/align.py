@@ -25,9 +25,10 @@ def add_parser(commands: Any) -> None:
         help="recordings and their words -> times",
         description="Find the times of the known words and phones of a recording, of a folder of"
         " recordings with their texts beside them (.txt, .lab, .TextGrid, or a table), or of cuts."
-        " It writes a TextGrid for each; of cuts also phones.ctm, words.ctm and aligned_cuts.jsonl.gz"
-        " (to train with), of folders and cuts report.json. An interrupted call resumes when it is called again. Without a run the model"
-        " that comes with the package is used, for English read aloud, with its lexicon.",
+        " It writes a TextGrid for each; of cuts also phones.ctm, words.ctm and, to train with,"
+        " aligned_cuts.jsonl.gz; of folders and cuts report.json. An interrupted call resumes when"
+        " it is called again. Without a run the model that comes with the package is used, for"
+        " English read aloud, with its lexicon.",
         epilog="Examples:\n"
         "  speechasym align speech.wav speech.txt --out aligned\n"
         "  speechasym align recordings --out aligned --format textgrid,csv,srt\n"

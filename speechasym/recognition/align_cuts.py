@@ -215,17 +215,12 @@ def _with_times(
     from lhotse.utils import fastcopy
 
     for _, cut in stream_cuts(cuts):
-        found = {k: tables[f"{k}s"][cut.id] for k in ("word", "phone") if cut.id in tables[f"{k}s"]}
-        if not found:
-            continue
-        alignments: dict[str, Any] = {s.id: {k: [] for k in found} for s in cut.supervisions}
-        for kind, intervals in found.items():
-            for start, end, label in intervals:
-                middle = (start + end) / 2
-                nearest = min(
-                    cut.supervisions, key=lambda s: max(s.start - middle, middle - s.end, 0)
-                )
-                item = AlignmentItem(label, start, round(end - start, 6))
-                alignments[nearest.id][kind].append(item)
+        alignments: dict[str, Any] = {s.id: {} for s in cut.supervisions}
+        for kind in ("word", "phone"):
+            for start, end, label in tables[f"{kind}s"].get(cut.id, ()):
+                nearest = min(cut.supervisions, key=lambda s: max(s.start - end, start - s.end))
+                items = alignments[nearest.id].setdefault(kind, [])
+                items.append(AlignmentItem(label, start, round(end - start, 6)))
         timed = {name: partial(fastcopy, alignment=rows) for name, rows in alignments.items()}
-        yield cut.map_supervisions(lambda s, timed=timed: timed[s.id](s))
+        if any(alignments.values()):
+            yield cut.map_supervisions(lambda s, timed=timed: timed[s.id](s))

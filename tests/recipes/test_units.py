@@ -7,7 +7,8 @@ import pytest
 import toy_timit
 from toy_timit import SPEAKERS
 
-from recipes.discovery.units import few, measure, picture, readout, report, systems
+from recipes.discovery.units import few, measure, picture, readout, report, systems, words
+from speechasym.annotations.intervals import Interval
 from speechasym.errors import ConfigError
 from speechasym.scoring import abx_cells
 
@@ -35,8 +36,9 @@ def test_measures_tables_and_picture(timit, toy, tmp_path, monkeypatch):
     assert of_run["pnmi"]["value"] > 0.6 > of_run["chance"]["value"]
     assert 0 <= of_run["abx across"]["value"] < 0.2
     assert {k.split(" | ")[1] for k in cells} == {
-        "change of log-mel 80", "change of compact 33", "run, level 0", "run, level 1",
-        "k-means log-mel 80, 4", "k-means compact 33, 4", "k-means compact 33 between changes, 4",
+        "change of log-mel 80", "change of compact 33", "pieces of log-mel 80",
+        "pieces of compact 33", "run, level 0", "run, level 0 between pieces", "run, level 1",
+        "k-means log-mel 80, 4", "k-means compact 33, 4", "k-means compact 33 between pieces, 4",
     }  # fmt: skip
     assert cells["TIMIT TEST | change of compact 33 | 0"]["strict f1"]["value"] > 0.7
     monkeypatch.setattr(measure, "measured", None)  # nothing is left to measure
@@ -84,3 +86,27 @@ def test_few_minutes_are_of_all_speakers(toy):
     assert seconds / 2 <= sum(c.duration for c in chosen) < seconds
     with pytest.raises(ConfigError, match="fewer than"):
         few.choose(cuts, 1000)
+
+
+def test_pieces_are_cut_where_rows_turn():
+    rng = np.random.default_rng(0)
+    rows = np.repeat([[1.0, 0.0], [0.0, 2.0], [1.0, 1.0]], [9, 6, 12], 0)
+    assert systems.pieces(rows + 0.1 * rng.normal(size=rows.shape), 0.5) == [9, 15]
+    assert systems.pieces(rows, 50.0) == []
+    assert len(systems.pieces(np.ones((3 * systems.LONGEST, 2)), 50.0)) == 2
+
+
+def test_units_that_recur_together_become_words():
+    rng = np.random.default_rng(0)
+    lexicon = [[0, 1, 2], [3, 4], [5, 6, 7, 1], [2, 0]]
+    texts = [[u for w in rng.integers(4, size=30) for u in lexicon[w]] for _ in range(20)]
+    rounds = words.learn(texts, frozenset({9}))
+    text = [(u,) for u in [9, 0, 1, 2, 3, 4, 9, 5, 6, 7, 1]]
+    for pairs in rounds:
+        text = words.joined(text, pairs)
+    assert text == [(9,), (0, 1, 2), (3, 4), (9,), (5, 6, 7, 1)]
+    silent = [Interval(0, 0.1, "a"), Interval(0.1, 0.2, "b")]
+    loud = {"x": np.repeat([-2.0, 1.0], 10)}
+    assert words.quiet({"x": silent}, loud) == {"a"}
+    (one,) = words.segmented(silent, {"a": 3, "b": 4}, [{((3,), (4,))}])
+    assert one == Interval(0, 0.2, "3-4")

@@ -10,6 +10,7 @@ import argparse
 import json
 import re
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,10 @@ ROUNDS = 300  # drawings of speakers
 TASKS = {"within": Task(), "across": Task(across=True)}
 REACHES = (1, 2, 3)  # frames on either side of a change
 WIDTHS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4)
-LATE = (0.0, 0.25, 0.5)  # frames
+COSTS = (1.5, 1.75, 2.0, 2.3, 2.6, 3.0, 3.5, 4.0, 4.6, 5.3)  # of a piece
+LATE = (0.0, 0.25, 0.5)  # rows
 CHANGED = ("log-mel 80", "compact 33")  # whose changes are boundaries
+Candidate = tuple[dict[str, Any], dict[str, list[int]]]  # options, cuts of each recording
 CHOSEN_ON = "TRAIN"  # the folder of TIMIT's speakers on whom widths are chosen
 
 
@@ -145,14 +148,10 @@ def part_of(found: Found, corpus: Corpus) -> Found:
 
 
 def measure_clusters(parts: list[Corpus], sounds: dict, train: dict, results: Results) -> None:
-    """Measure k-means on frozen features: a unit for each frame, or between changes."""
-    by, chosen = (
-        CHANGED[0],
-        results.cells[f"{parts[0].name} | change of {CHANGED[0]} | 0"]["chosen"],
-    )
-    changes = systems.spectral_change(matrices(sounds, FROZEN[by]), **chosen).boundaries
-    for label in (*FROZEN, f"{CHANGED[1]} between changes"):
-        options = FROZEN[label.removesuffix(" between changes")]
+    """Measure k-means on frozen features: a unit for each frame, or between pieces."""
+    known = limits(sounds, results)
+    for label in (*FROZEN, f"{CHANGED[1]} between pieces"):
+        options = FROZEN[label.removesuffix(" between pieces")]
         names = [
             f"{p.name} | k-means {label}, {k} | {s}"
             for p in parts
@@ -161,8 +160,8 @@ def measure_clusters(parts: list[Corpus], sounds: dict, train: dict, results: Re
         ]
         if all(name in results.cells for name in names):
             continue
-        limits = changes if label.endswith("between changes") else None
-        all_found = systems.clusters(train, sounds, options, SIZES, SEEDS, limits)
+        within = known if label.endswith("between pieces") else None
+        all_found = systems.clusters(train, sounds, options, SIZES, SEEDS, within)
         for (size, seed), found in all_found.items():
             for corpus in parts:
                 first = (size, seed) == (SIZES[0], 0)  # features are the same for all
@@ -170,44 +169,85 @@ def measure_clusters(parts: list[Corpus], sounds: dict, train: dict, results: Re
                 results.add(f"{corpus.name} | k-means {label}, {size} | {seed}", cell)
 
 
-def measure_changes(parts: list[Corpus], sounds: dict, results: Results) -> None:
-    """Measure boundaries by changes; reach, width and lateness are chosen on TIMIT's TRAIN."""
-    for label, options in {k: FROZEN[k] for k in CHANGED}.items():
-        if all(f"{p.name} | change of {label} | 0" in results.cells for p in parts):
-            continue
-        features = matrices(sounds, options)
-        chosen, best = None, -1.0
-        on = next(p for p in parts if p.name.endswith(CHOSEN_ON))
+def measure_boundaries(parts: list[Corpus], sounds: dict, results: Results) -> None:
+    """Measure boundaries by changes and by pieces; their options are chosen on TIMIT's TRAIN."""
+    on = next(p for p in parts if p.name.endswith(CHOSEN_ON))
+
+    def changes(features: dict[str, NDArray]) -> Iterator[Candidate]:
         for reach in REACHES:
             tracks = {n: systems.changes(features[n], reach) for n in on.sounds}
             deviation = float(np.concatenate(list(tracks.values())).std())
-            for width in WIDTHS:
-                peaks = {n: systems.turns(t, width * deviation) for n, t in tracks.items()}
-                for late in LATE:
-                    times = {
-                        n: [(p + late) / systems.FRAMES for p in row] for n, row in peaks.items()
-                    }
-                    value = score_boundaries(on.boundaries, times).r_value
-                    if value > best:
-                        chosen, best = (reach, width * deviation, late), value
-        assert chosen is not None
-        found = systems.spectral_change(features, *chosen)
-        for corpus in parts:
-            cell = measured(corpus, part_of(found, corpus), False)
-            cell["chosen"] = {"reach": chosen[0], "width": round(chosen[1], 5), "late": chosen[2]}
-            results.add(f"{corpus.name} | change of {label} | 0", cell)
+            for share in WIDTHS:
+                width = round(share * deviation, 5)
+                peaks = {n: systems.turns(t, width) for n, t in tracks.items()}
+                yield {"reach": reach, "width": width}, peaks
+
+    def pieces(features: dict[str, NDArray]) -> Iterator[Candidate]:
+        for cost in COSTS:
+            yield {"cost": cost}, {n: systems.pieces(features[n], cost) for n in on.sounds}
+
+    kinds = {
+        "change": (systems.FRAMES, changes, systems.spectral_change),
+        "pieces": (systems.PIECE_RATE, pieces, systems.spectral_pieces),
+    }
+    for label, options in {k: FROZEN[k] for k in CHANGED}.items():
+        for kind, (rate, candidates, find) in kinds.items():
+            name = f"{kind} of {label}"
+            if all(f"{p.name} | {name} | 0" in results.cells for p in parts):
+                continue
+            features = matrices(sounds, options | {"rate": rate})
+            chosen = chosen_on(on, candidates(features), rate)
+            found = find(features, **chosen)
+            for corpus in parts:
+                cell = measured(corpus, part_of(found, corpus), False) | {"chosen": chosen}
+                results.add(f"{corpus.name} | {name} | 0", cell)
+
+
+def chosen_on(corpus: Corpus, candidates: Iterable[Candidate], rate: float) -> dict[str, Any]:
+    """Return the options, and how many rows later, that give the highest R-value."""
+    chosen, best = {}, -np.inf
+    for options, cuts in candidates:
+        for late in LATE:
+            times = {n: [(cut + late) / rate for cut in row] for n, row in cuts.items()}
+            value = score_boundaries(corpus.boundaries, times).r_value
+            if value > best:
+                chosen, best = {**options, "late": late}, value
+    return chosen
 
 
 def measure_run(run: Path, parts: list[Corpus], sounds: dict, results: Results) -> None:
-    """Measure the levels of a run, NAME-SEED."""
+    """Measure the levels of a run, NAME-SEED, and its lowest units between pieces."""
     match = re.fullmatch(r"(.+)-(\d+)", run.name)
     name, seed = match.groups() if match else (run.name, "0")
-    if f"{parts[0].name} | {name}, level 0 | {seed}" in results.cells:
+    if f"{parts[-1].name} | {name}, level 0 between pieces | {seed}" in results.cells:
         return
-    for number, found in systems.levels(run, sounds).items():
+    for label, found in systems.levels(run, sounds, limits(sounds, results)).items():
         for corpus in parts:
-            cell = measured(corpus, part_of(found, corpus), number == 0)
-            results.add(f"{corpus.name} | {name}, level {number} | {seed}", cell)
+            key = f"{corpus.name} | {name}, {label} | {seed}"
+            if key not in results.cells:
+                results.add(key, measured(corpus, part_of(found, corpus), label == "level 0"))
+
+
+def limits(sounds: dict, results: Results) -> dict[str, list[float]]:
+    """Return the boundaries between pieces of log-mel, cut as was chosen on TIMIT."""
+    key = next(key for key in results.cells if f"| pieces of {CHANGED[0]} |" in key)
+    chosen = results.cells[key]["chosen"]
+    options = FROZEN[CHANGED[0]] | {"rate": systems.PIECE_RATE}
+    return systems.spectral_pieces(matrices(sounds, options), **chosen).boundaries
+
+
+def corpora(
+    timit: Path, cuts: Path | None, aligned: Path | None
+) -> tuple[list[Corpus], dict[str, NDArray]]:
+    """Return TIMIT's TRAIN and TEST, the aligned cuts, and the samples of all recordings."""
+    whole = of_timit(timit)
+    parts = [
+        whole.part([n for n in whole.sounds if n.startswith(group)], f"TIMIT {group}")
+        for group in ("TRAIN", "TEST")
+    ]
+    if cuts is not None and aligned is not None:
+        parts.append(of_cuts(cuts, aligned, 60))
+    return parts, {n: x for corpus in parts for n, x in corpus.sounds.items()}
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -227,17 +267,9 @@ def main(arguments: list[str] | None = None) -> None:
     add("--out", type=Path, default=Path("out/discovery/units/results.json"))
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    corpora = [of_timit(options.timit)]
-    whole = corpora[0]
-    parts = []
-    for group in ("TRAIN", "TEST"):
-        parts.append(whole.part([n for n in whole.sounds if n.startswith(group)], f"TIMIT {group}"))
-    if options.cuts is not None:
-        corpora.append(of_cuts(options.cuts, options.aligned, 60))
-        parts.append(corpora[1])
-    sounds = {n: x for corpus in corpora for n, x in corpus.sounds.items()}
+    parts, sounds = corpora(options.timit, options.cuts, options.aligned)
     results = Results(options.out)
-    measure_changes(parts, sounds, results)
+    measure_boundaries(parts, sounds, results)
     for run in options.runs:
         measure_run(run, parts, sounds, results)
     if options.train is not None:

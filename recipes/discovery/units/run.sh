@@ -5,8 +5,9 @@
 # TIMIT: folder of TRAIN and TEST, with phones by hand, to measure on (required).
 # TRAIN, DEV: comma-separated subsets (local-train; local-dev). TEXTGRIDS: folder of phones and words
 # of DEV's cuts, as `speechasym align` writes them (default: aligned by the package's model).
-# CONFIGS: configurations (change asymmetry views). SEEDS: (0 1 2). MINUTES: of labels of TIMIT's
-# training speakers, for phones on top of the first configuration's runs (1 3; the disc has 10 too).
+# CONFIGS: configurations (change asymmetry views entropy; larger takes 10 minutes). SEEDS: (0 1 2).
+# LEXICON: pronunciations, for words of phones and for step 6. MINUTES: of labelled recordings of
+# TRAIN, for phones on top of the first configuration's runs (1 3 10). OPTIONS: of these runs.
 # SPEECHASYM, PYTHON: the commands to use (speechasym, python).
 set -euo pipefail
 recipe=units
@@ -31,7 +32,7 @@ fi
 
 echo "3. Levels without labels -> $out/runs"
 runs=()
-for config in ${CONFIGS:-change asymmetry views}; do
+for config in ${CONFIGS:-change asymmetry views entropy}; do
   for seed in ${SEEDS:-0 1 2}; do
     train_run "recipes/discovery/units/$config.yaml" "$out/runs/$config-$seed" \
       "$(cuts "$train")" "$(cuts "$dev")" "seed=$seed" ${settings[@]+"${settings[@]}"}
@@ -46,19 +47,36 @@ echo "4. Measures -> $out/results.json, $out/report.md"
 sentence=$(find -L "$timit" -iname 'S[IX]*.PHN' | sort | head -n 1)
 "$python" -m recipes.discovery.units.picture "${runs[0]}" "${sentence%.*}" "$out/sentence.png"
 
-echo "5. Phones from a few minutes of labels -> $out/few"
-timit_cuts=$out/few/timit
-[ -e "$timit_cuts/train_cuts.jsonl.gz" ] \
-  || tolerate "$bin" prepare timit "$timit" --out "$timit_cuts" > "$out/prepare-timit.txt"
-"$python" -m recipes.discovery.units.few "$timit_cuts/train_cuts.jsonl.gz" "$out/few" ${MINUTES:-1 3}
+echo "5. Word-like segments -> $out/results.json, $out/report.md"
+lexicon=${LEXICON:+$(absolute "$LEXICON")}
+[ -n "$lexicon" ] && spelt=(--lexicon "$lexicon") || spelt=()
+"$python" -m recipes.discovery.units.words --timit "$timit" --train "$(cuts "$train")" \
+  --cuts "$(cuts "$dev")" --aligned "$aligned" --runs "${runs[0]}" --out "$out/results.json" \
+  ${spelt[@]+"${spelt[@]}"}
+"$python" -m recipes.discovery.units.report "$out/results.json" > "$out/report.md"
+
+[ -n "$lexicon" ] || { echo "6. left out: LEXICON is not set"; exit 0; }
+echo "6. Phones from a few minutes of labels -> $out/few, $out/few.md"
+few=$out/few options=(${OPTIONS:-})
+"$python" -m recipes.discovery.units.few "$(cuts "$train")" "$few" ${MINUTES:-1 3 10}
+bridge() {  # RUN TRAIN [KEY=VALUE ...]
+  local run=$1 train=$2
+  shift 2
+  train_run recipes/discovery/units/bridge.yaml "$run" "$train" "$(cuts "$dev")" \
+    "data.labels.lexicon=$lexicon" "$@" ${options[@]+"${options[@]}"}
+}
 for seed in ${SEEDS:-0 1 2}; do
-  for minutes in ${MINUTES:-1 3}; do
-    for start in nothing units; do
-      from=()
-      if [ "$start" = units ]; then from=("start=${runs[0]%-*}-$seed"); fi
-      train_run recipes/discovery/units/bridge.yaml "$out/few/bridge-$minutes-$start-$seed" \
-        "$out/few/few-$minutes.jsonl.gz" "$timit_cuts/test_cuts.jsonl.gz" "seed=$seed" \
-        ${from[@]+"${from[@]}"}
+  units=${runs[0]%-*}-$seed named=$few/named-$seed
+  create_once "$named.jsonl.gz" "$python" -m recipes.discovery.units.named "$units" \
+    "$(cuts "$train")" "$out/results.json" "$named.jsonl.gz"
+  bridge "$named" "$named.jsonl.gz" "data.dev=$named.jsonl.gz" framewise=1 "start=$units" "seed=$seed"
+  for minutes in ${MINUTES:-1 3 10}; do
+    for start in nothing units names; do
+      case $start in nothing) from=() ;; units) from=("start=$units") ;; names) from=("start=$named") ;; esac
+      run=$few/bridge-$minutes-$start-$seed
+      bridge "$run" "$few/few-$minutes.jsonl.gz" "seed=$seed" ${from[@]+"${from[@]}"}
+      create_once "$run.json" "$bin" evaluate "$run" --cuts "$(cuts "$dev")" --out "$run.json"
     done
   done
 done
+"$python" -m recipes.discovery.units.bridged "$few" > "$out/few.md"

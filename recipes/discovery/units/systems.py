@@ -11,6 +11,7 @@ from recipes.discovery.units.corpus import RATE, matrices
 from speechasym.annotations.intervals import Interval
 from speechasym.feature_extraction import normalise
 from speechasym.levels.hierarchy import Hierarchy
+from speechasym.levels.units import shares
 from speechasym.recognition.discovery import checked_levels, discover_units
 from speechasym.recognition.trained_model import open_run
 
@@ -20,6 +21,8 @@ FROZEN: dict[str, dict[str, Any]] = {
     "log-mel 80": {"features": "logmel"},
     "compact 33": {"features": "asymmetry", "compact": True},
 }
+PIECE_RATE = 200  # rows a second that are cut into pieces
+LONGEST = 80  # rows of a piece
 FITTED = 40000  # frames that clusters are fitted to
 Sounds = Mapping[str, NDArray[np.float32]]
 Units = dict[str, list[Interval]]
@@ -52,6 +55,12 @@ def pooled(features: NDArray, boundaries: list[float]) -> tuple[NDArray, NDArray
     return sums / np.diff(edges)[:, None], np.stack([edges[:-1], edges[1:]], 1)
 
 
+def labelled(frames: NDArray, labels: NDArray) -> list[Interval]:
+    """Return segments of frames (S, 2) with their units (S,)."""
+    rows = zip((frames / FRAMES).tolist(), labels.tolist(), strict=True)
+    return [Interval(start, end, str(unit)) for (start, end), unit in rows]
+
+
 def starts(units: Units) -> dict[str, list[float]]:
     """Return the inner boundaries of segments, s."""
     return {name: [i.start for i in row[1:]] for name, row in units.items()}
@@ -82,33 +91,47 @@ def clusters(
                     units[name] = intervals(model.predict(np.ascontiguousarray(m, np.float32)))
                     continue
                 means, frames = pooled(m, boundaries[name])
-                labels = model.predict(np.ascontiguousarray(means, np.float32)).tolist()
-                spans = (frames / FRAMES).tolist()
-                units[name] = [
-                    Interval(s, e, str(n)) for (s, e), n in zip(spans, labels, strict=True)
-                ]
+                labels = model.predict(np.ascontiguousarray(means, np.float32))
+                units[name] = labelled(frames, labels)
             limits = starts(units) if boundaries is None else dict(boundaries)
             found[size, seed] = Found(units, size, limits, test if boundaries is None else {})
     return found
 
 
-def levels(run: Path, sounds: Sounds) -> dict[int, Found]:
-    """Return {level: what the level of a run finds}."""
+def levels(
+    run: Path, sounds: Sounds, boundaries: Mapping[str, list[float]] | None = None
+) -> dict[str, Found]:
+    """Return {level N: what the level of a run finds}.
+
+    boundaries: of segments that get the lowest level's unit with most activation in them, as
+    "level 0 between pieces".
+    """
     trained = open_run(run)
     numbers = checked_levels(trained)
     units: dict[int, Units] = {n: {} for n in numbers}
     features: dict[int, dict[str, NDArray]] = {n: {} for n in numbers}
+    between: Units = {}
     for name, x in sounds.items():
         for row in discover_units(x, trained, RATE):
             units[row.level][name] = row.intervals
         for number, level in enumerate(trained.activations(trained.features(x))):
-            if number in units:
-                y = level.at_frames().y.numpy()
-                rows = normalise.normalised([y], "utterance", FRAMES)
-                features[number][name] = np.concatenate(list(rows))
+            if number not in units:
+                continue
+            frames = level.at_frames()
+            rows = normalise.normalised([frames.y.numpy()], "utterance", FRAMES)
+            features[number][name] = np.concatenate(list(rows))
+            if number == 0 and boundaries is not None and frames.units is not None:
+                means, spans = pooled(shares(frames.units).numpy(), boundaries[name])
+                between[name] = labelled(spans, means.argmax(1))
     assert isinstance(trained.model, Hierarchy)  # `checked_levels` has seen to it
     sizes = {n: trained.model.config.levels[n].units for n in numbers}
-    return {n: Found(units[n], sizes[n], starts(units[n]), features[n]) for n in numbers}
+    found = {
+        f"level {n}": Found(units[n], sizes[n], starts(units[n]), features[n]) for n in numbers
+    }
+    if between:
+        limits = {name: boundaries[name] for name in between} if boundaries else {}
+        found["level 0 between pieces"] = Found(between, sizes[0], limits, {})
+    return found
 
 
 def changes(x: NDArray, reach: int) -> NDArray[np.float64]:
@@ -144,6 +167,41 @@ def turns(x: NDArray, width: float) -> list[int]:
             peaks.append(at)
             rising, low = False, value
     return peaks
+
+
+def pieces(x: NDArray, cost: float) -> list[int]:
+    """Return where rows (F, D) are cut into pieces so that what is left of them costs least.
+
+    A piece costs the squares of its rows' distances from their mean, rows being of length 1, and
+    `cost` on top; no piece is longer than `LONGEST` rows. The best cuts are found by dynamic
+    programming.
+    """
+    rows = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-9)
+    sums = np.concatenate([np.zeros((1, x.shape[1])), np.cumsum(rows, 0, dtype=np.float64)])
+    least, before = np.zeros(len(x) + 1), np.zeros(len(x) + 1, int)
+    for end in range(1, len(x) + 1):
+        start = np.arange(max(0, end - LONGEST), end)
+        length = end - start
+        left = length - np.square(sums[end] - sums[start]).sum(1) / length
+        total = least[start] + left + cost
+        best = int(total.argmin())
+        least[end], before[end] = total[best], start[best]
+    cuts, at = [], int(before[-1])
+    while at > 0:
+        cuts.append(at)
+        at = int(before[at])
+    return cuts[::-1]
+
+
+def spectral_pieces(features: Mapping[str, NDArray], cost: float, late: float) -> Found:
+    """Return boundaries between pieces in which features hardly turn.
+
+    features: at `PIECE_RATE`. late: rows by which boundaries are later.
+    """
+    boundaries = {
+        name: [(n + late) / PIECE_RATE for n in pieces(m, cost)] for name, m in features.items()
+    }
+    return Found({}, 0, boundaries, {})
 
 
 def spectral_change(

@@ -8,11 +8,12 @@ import pytest
 from helpers import sine
 from toy import manifest
 
-from recipes.claims.direction import classify, features, run, tasks
+from recipes.claims.direction import classify, features, remedies, run, tasks
 from recipes.claims.direction.tasks import Sentence, Task, Token
 from speechasym.annotations.intervals import Interval, SampleInterval
 from speechasym.annotations.textgrid import write_textgrid
 from speechasym.errors import ItemError
+from speechasym.feature_extraction.pitch import Pitch
 
 
 def test_sets_have_equal_size_and_turn_with_time(monkeypatch):
@@ -131,6 +132,7 @@ def test_from_sounds_to_report(tmp_path, monkeypatch, capsys):
     task, sounds = tasks.of_envelopes(1)
     monkeypatch.setattr(tasks, "of_envelopes", lambda: (task, sounds))
     monkeypatch.setattr(run, "NETS", ())
+    monkeypatch.setattr(remedies, "planned", lambda task: [])
     assert run.main(["--out", str(tmp_path)]) == 0
     text = capsys.readouterr().out
     assert (
@@ -167,3 +169,95 @@ def test_recordings_are_read_with_their_times(tmp_path):
 def test_a_tone_is_no_speech(tmp_path):
     with pytest.raises(ItemError, match="fewer than 8 tokens"):
         run.measure(task_of(6), {"f": sine(0.5, 16000, 500, 0.3).astype(np.float32)}, {})
+
+
+def test_read_stops_stand_at_their_release():
+    rng = np.random.default_rng(0)
+    x = 0.001 * rng.normal(size=12800).astype(np.float32)
+    x[3000:3400] += 0.3 * rng.normal(size=400).astype(np.float32)
+    assert abs(tasks.release(x, 2000, 3600) - 3000) < 16
+    assert tasks.release(np.zeros(100, np.float32), 0, 50) == 20
+    rows = [(0, 1600, "pau"), (2000, 3600, "T"), (3600, 5000, "AH0"), (5000, 6000, "D"),
+            (6000, 7000, "S"), (7000, 8000, "B"), (8000, 9000, "R")]  # fmt: skip
+    words = [SampleInterval(2000, 7000, "tuds"), SampleInterval(7000, 9000, "br")]
+    one = Sentence("a", "s", x, [SampleInterval(*row) for row in rows], words)
+    voicing, place = tasks.of_read_stops([one])
+    assert [t.label for t in voicing.tokens] == ["voiceless", "voiced"]  # D is within a word
+    assert [t.label for t in place.tokens] == ["alveolar", "labial"]
+    fine = tasks.finer(voicing)
+    assert fine.rate == 500 and fine.name == "stop voicing, read books, 500 Hz"
+    matrix = np.arange(500.0)[:, None]
+    got = classify.windows({"a": matrix}, [Token("a", 0.2, "x", "s")], range(-1, 2), fine.rate)
+    np.testing.assert_array_equal(got, [[99, 100, 101]])
+
+
+def test_pitch_that_falls_has_a_sign(monkeypatch):
+    hz = np.r_[np.full(30, np.nan), np.linspace(200, 100, 40), np.full(30, np.nan)]
+    track = Pitch(np.arange(100) / 100, hz)
+    monkeypatch.setattr(features, "pitch", lambda x, rate: track)
+    monkeypatch.setattr(features, "_normalised", lambda x: x)
+    empty = {name: np.zeros((100, 32)) for name in features.BY_PITCH}
+    rows = features.with_pitch(empty, np.ones(1))
+    assert {name: m.shape for name, m in rows.items()} == {
+        f"{name} + pitch": (100, 38) for name in features.BY_PITCH
+    }
+    for name in (features.POWER, features.HALF_CHANGE, features.HALF):
+        assert (rows[f"{name} + pitch"][60, 34:] < -0.02).all(), name
+    silent = Pitch(track.times, np.full(100, np.nan))
+    monkeypatch.setattr(features, "pitch", lambda x, rate: silent)
+    rows = features.with_pitch(empty, np.ones(1))
+    assert not any(m.any() for m in rows.values())
+
+
+def test_inputs_are_in_the_order_of_the_tokens():
+    tokens = [Token("ab"[n % 2], 0.01 * n, "x", "s") for n in range(6)]
+    matrices = {"a": np.arange(9.0)[:, None], "b": 10 + np.arange(9.0)[:, None]}
+    task = Task("t", "", tokens, range(1))
+    got = classify.inputs(task, lambda file: {"m": matrices[file]}, ["m"])
+    np.testing.assert_array_equal(got["m"][:, 0], [0, 11, 2, 13, 4, 15])
+
+
+def test_the_best_of_several_inputs_is_chosen_by_training_speakers():
+    task, rng = task_of(), np.random.default_rng(0)
+    y = np.array([t.label == "a" for t in task.tokens])[:, None]
+    useful = (y * 2.0 - 1 + rng.normal(0, 0.2, (40, 1))).astype(np.float32)
+    counts = classify.evaluate([rng.normal(size=(40, 1)).astype(np.float32), useful], task)
+    assert counts.chosen == (1, 1, 1, 1) and classify.balanced(counts)[0] < 0.1
+
+
+def test_remedies_are_tried_on_other_features(monkeypatch):
+    monkeypatch.setattr(classify, "PENALTIES", (0.1,))
+    task, asked = task_of()._replace(name="stop voicing"), []
+
+    def made(x, rate=100, factor=1.0):
+        asked.append((rate, factor))
+        return {name: np.random.default_rng(0).normal(size=(rate, 2)) for name in features.SETS}
+
+    monkeypatch.setattr(features, "features", made)
+    monkeypatch.setattr(features, "with_pitch", lambda rows, x: {
+        f"{name} + pitch": rows[name] for name in features.BY_PITCH})  # fmt: skip
+    known = remedies.tried(remedies.FINER, task, {"f": np.ones(1)}, {})
+    assert asked == [(500, 1.0)] and list(known) == list(remedies.SETS)
+    found = remedies.tried(remedies.FITTED, task, {"f": np.ones(1)}, known)
+    assert asked[1:] == [(100, factor) for factor in remedies.FACTORS]
+    assert len(found[features.HALF].chosen) == 4 and found[features.POWER] is known[features.POWER]
+    assert set(remedies.tried(remedies.PITCH, task, {"f": np.ones(1)}, known)) == set(found)
+
+
+def test_remedies_are_judged_by_the_strongest_rival():
+    task = task_of()
+    y = np.array([t.label == "a" for t in task.tokens])[:, None] * 2.0 - 1
+    noise = np.random.default_rng(0).normal(size=(40, 1))
+    good, bad = (classify.evaluate((y * k + noise).astype(np.float32), task) for k in (4, 0))
+    found = dict.fromkeys(remedies.SETS[:-1], bad) | {features.HALF: good}
+    best, gap = remedies.against_strongest(found, dict.fromkeys(remedies.SETS, bad))
+    assert best == remedies.SETS[0] and gap[0] < -0.3
+    before = dict.fromkeys(remedies.SETS, bad) | {features.MFCC: good}
+    best, gap = remedies.against_strongest(found, before)
+    assert best == "MFCC with slopes, without remedy" and gap[0] == 0
+    text = remedies.report([(task, before, {remedies.FINER: found})])
+    assert "| 500 Hz | made |" in text and "nothing certain" in text
+    names = ("phrase ends, near", "stop place", "syllable nuclei")
+    assert [remedies.planned(task._replace(name=n)) for n in names] == [
+        [remedies.PITCH], [remedies.FITTED, remedies.FINER], [remedies.FITTED]
+    ]  # fmt: skip

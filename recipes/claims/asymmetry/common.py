@@ -81,9 +81,12 @@ def logmel(x: NDArray) -> NDArray[np.float32]:
     return _computed(x, features="logmel")
 
 
-def leaky_moves(track: NDArray, time_ms: float) -> tuple[NDArray, NDArray]:
-    """Sum rises and falls of a track (F, D), forgotten with a time constant; no hysteresis."""
-    keep = np.exp(-1000 / FRAMES / time_ms)
+def leaky_moves(track: NDArray, time_ms: float, rate: float = FRAMES) -> tuple[NDArray, NDArray]:
+    """Sum rises and falls of a track (F, D), forgotten with a time constant; no hysteresis.
+
+    rate: frames a second.
+    """
+    keep = np.exp(-1000 / rate / time_ms)
     change = np.diff(track, axis=0, prepend=track[:1])
     out = np.stack([np.maximum(change, 0), np.maximum(-change, 0)])
     for f in range(1, len(track)):

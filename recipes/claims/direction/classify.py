@@ -3,7 +3,7 @@
 Shapes: N tokens, D inputs, S speakers, K classes, R drawings.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -28,25 +28,54 @@ class Counts(NamedTuple):
 
     speakers: tuple[str, ...]
     values: NDArray[np.float64]
+    chosen: tuple[int, ...] = ()  # of several inputs, which in each fold
 
 
 def windows(
-    matrices: Mapping[str, NDArray], tokens: Sequence[Token], offsets: range
+    matrices: Mapping[str, NDArray], tokens: Sequence[Token], offsets: range, rate: int = FRAMES
 ) -> NDArray[np.float32]:
-    """Return (N, D): the frames around each token side by side; those beyond an end repeat it."""
+    """Return (N, D): the frames around each token side by side; those beyond an end repeat it.
+
+    rate: frames a second.
+    """
     rows = []
     for token in tokens:
         matrix = matrices[token.file]
-        at = np.clip(int(token.at * FRAMES) + np.array(offsets), 0, len(matrix) - 1)
+        at = np.clip(int(token.at * rate) + np.array(offsets), 0, len(matrix) - 1)
         rows.append(matrix[at].ravel())
     return np.stack(rows)
 
 
-def evaluate(x: NDArray[np.float32], task: Task, hidden: int = 0, seed: int = 0) -> Counts:
+def inputs(
+    task: Task, compute: Callable[[str], Mapping[str, NDArray]], names: Sequence[str]
+) -> dict[str, NDArray[np.float32]]:
+    """Return {set: (N, D)}, the windows of the task's tokens.
+
+    compute: {set: (F, D)} of a file; it is called once for each, and no more than one is kept.
+    """
+    of_file: dict[str, list[int]] = {}
+    for n, token in enumerate(task.tokens):
+        of_file.setdefault(token.file, []).append(n)
+    parts: dict[str, list[NDArray]] = {name: [] for name in names}
+    for file, numbers in of_file.items():
+        matrices, tokens = compute(file), [task.tokens[n] for n in numbers]
+        for name in names:
+            parts[name].append(windows({file: matrices[name]}, tokens, task.offsets, task.rate))
+    order = np.argsort(np.concatenate(list(of_file.values())))
+    return {name: np.concatenate(rows)[order] for name, rows in parts.items()}
+
+
+def evaluate(
+    x: NDArray[np.float32] | Sequence[NDArray[np.float32]],
+    task: Task,
+    hidden: int = 0,
+    seed: int = 0,
+) -> Counts:
     """Return the errors of each speaker, classified by a model of other speakers.
 
     Args:
-        x: (N, D) of the task's tokens.
+        x: (N, D) of the task's tokens; of several, the best one is chosen inside the training
+            speakers, with the middle penalty.
         task: what to classify.
         hidden: units of a hidden layer; 0: logistic regression.
         seed: of the order of speakers in folds.
@@ -66,25 +95,33 @@ def evaluate(x: NDArray[np.float32], task: Task, hidden: int = 0, seed: int = 0)
         problem = f"has {len(names)} speakers, fewer than {FOLDS}"
         raise ItemError(task.name, problem, "Give recordings of more speakers")
     order = [str(name) for name in np.random.default_rng(seed).permutation(names)]
-    wrong = np.zeros(len(y), bool)
+    wrong, chosen = np.zeros(len(y), bool), []
+    several = [x] if isinstance(x, np.ndarray) else x
     for fold in range(FOLDS):
         test = np.isin(of, order[fold::FOLDS])
         inner = [name for name in order if name not in order[fold::FOLDS]][::3]
         held_out = np.isin(of, inner)
         fit, tune = ~test & ~held_out, held_out
-        errors = []
-        for penalty in PENALTIES:
-            guess = _guesses(x[fit], y[fit], x[tune], len(labels), penalty, hidden)
-            errors.append(np.mean([(guess != y[tune])[y[tune] == k].mean()
-                                   for k in set(y[tune])]))  # fmt: skip
+
+        def missed(one: NDArray, penalty: float, fit: NDArray, tune: NDArray) -> float:
+            guess = _guesses(one[fit], y[fit], one[tune], len(labels), penalty, hidden)
+            rows = [(guess != y[tune])[y[tune] == k].mean() for k in set(y[tune])]
+            return float(np.mean(rows))
+
+        middle = PENALTIES[len(PENALTIES) // 2]
+        errors = [missed(one, middle, fit, tune) for one in several] if several[1:] else [0.0]
+        chosen.append(int(np.argmin(errors)))
+        own = several[chosen[-1]]
+        errors = [missed(own, penalty, fit, tune) for penalty in PENALTIES]
         best = PENALTIES[int(np.argmin(errors))]
-        wrong[test] = _guesses(x[~test], y[~test], x[test], len(labels), best, hidden) != y[test]
+        guess = _guesses(own[~test], y[~test], own[test], len(labels), best, hidden)
+        wrong[test] = guess != y[test]
     values = np.zeros((len(names), len(labels), 2))
     for s, name in enumerate(names):
         for k in range(len(labels)):
-            own = (of == name) & (y == k)
-            values[s, k] = wrong[own].sum(), own.sum()
-    return Counts(tuple(names), values)
+            at = (of == name) & (y == k)
+            values[s, k] = wrong[at].sum(), at.sum()
+    return Counts(tuple(names), values, tuple(chosen) if several[1:] else ())
 
 
 def _guesses(

@@ -10,6 +10,7 @@ import argparse
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,8 +18,9 @@ from numpy.typing import NDArray
 
 from recipes.claims.asymmetry.common import COLOURS, RATE, axes, log, save
 from recipes.claims.direction import features as sets
-from recipes.claims.direction import tasks
-from recipes.claims.direction.classify import HIDDEN, Counts, balanced, evaluate, windows
+from recipes.claims.direction import remedies, tasks
+from recipes.claims.direction.classify import HIDDEN, Counts, balanced, evaluate, inputs
+from recipes.claims.direction.remedies import formatted
 from recipes.claims.direction.tasks import Task
 from recipes.compare.jobs import guarded, publish
 from recipes.provenance import commit, machine, table
@@ -38,6 +40,14 @@ NETS = ("direction of a room", "ramped or damped")  # also classified by a net w
 BY_NETS = (sets.POWER, sets.MFCC, sets.HALF_CHANGE, sets.HALF)
 
 
+class Measured(NamedTuple):
+    """A task, the errors of each set, and those with a remedy."""
+
+    task: Task
+    counts: dict[str, Counts]
+    remedies: dict[str, dict[str, Counts]]
+
+
 def measure(
     task: Task, sounds: Mapping[str, NDArray[np.float32]], controls: Mapping[str, NDArray]
 ) -> dict[str, Counts]:
@@ -48,10 +58,8 @@ def measure(
         sounds: {file: (T,)} at 16 kHz.
         controls: {name: (N, D)} inputs that replace the features.
     """
-    by_file = {file: sets.features(sounds[file]) for file in sorted({t.file for t in task.tokens})}
     out = {}
-    for name in sets.SETS:
-        x = windows({file: each[name] for file, each in by_file.items()}, task.tokens, task.offsets)
+    for name, x in inputs(task, lambda file: sets.features(sounds[file]), sets.SETS).items():
         out[name] = evaluate(x, task)
         if task.name in NETS and name in BY_NETS:
             out[f"{name}, net"] = evaluate(x, task, HIDDEN)
@@ -78,27 +86,40 @@ def results(
     read: tuple[Path, Path] | None,
     known: dict[str, dict],
     done: Callable[[], None],
-) -> list[tuple[Task, dict[str, Counts]]]:
+) -> list[Measured]:
     """Return each task with the errors of each set; `known` ones are not measured again.
 
     Args:
         root: TIMIT's folder.
         read: cuts, and the folder of their TextGrids.
-        known: {task: {set: [speakers, counts]}}, to which what is measured is added.
+        known: {task: {set: [speakers, counts, chosen]}}, to which what is measured is added; those
+            with a remedy are called "TASK | REMEDY".
         done: called after each task.
 
     Raises `ItemError` as the readers do.
     """
-    out = []
+    out: list[Measured] = []
+
+    def kept(name: str, task: Task, compute: Callable[[], dict[str, Counts]]) -> dict[str, Counts]:
+        if name not in known:
+            log(f"{name}: {len(task.tokens)} tokens")
+            known[name] = {
+                n: [c.speakers, c.values.tolist(), c.chosen] for n, c in compute().items()
+            }
+            done()
+        stored = known[name].items()
+        return {n: Counts(tuple(w), np.array(c), tuple(*more)) for n, (w, c, *more) in stored}
 
     def add(task: Task, sounds: Mapping[str, NDArray], controls: Mapping[str, NDArray]) -> None:
-        if task.name not in known:
-            log(f"{task.name}: {len(task.tokens)} tokens")
-            counts = measure(task, sounds, controls)
-            known[task.name] = {n: [c.speakers, c.values.tolist()] for n, c in counts.items()}
-            done()
-        stored = known[task.name].items()
-        out.append((task, {n: Counts(tuple(who), np.array(c)) for n, (who, c) in stored}))
+        counts = kept(task.name, task, lambda: measure(task, sounds, controls))
+        tried = {
+            remedy: kept(
+                f"{task.name} | {remedy}", task,
+                lambda r=remedy: remedies.tried(r, task, sounds, counts),  # type: ignore[misc]
+            )
+            for remedy in remedies.planned(task)
+        }  # fmt: skip
+        out.append(Measured(task, counts, tried))
 
     add(*tasks.of_envelopes(), {})
     if root is not None:
@@ -112,17 +133,13 @@ def results(
             add(task, {s.file: s.sound for s in one}, elapsed(task, one))
     if read is not None:
         data = tasks.aligned(*read)
+        sounds = {s.file: s.sound for s in data}
+        for task in tasks.of_read_stops(data):
+            add(task, sounds, {})
         for task in tasks.of_phrases(data):
             task = task._replace(name=f"{task.name}, read books")
-            add(task, {s.file: s.sound for s in data}, elapsed(task, data))
+            add(task, sounds, elapsed(task, data))
     return out
-
-
-def formatted(samples: NDArray[np.float64], signed: bool = False) -> str:
-    """Return a share in % with its 95 % interval, of (1 + R,) the value and drawings."""
-    low, high = np.nanquantile(samples[1:], [0.025, 0.975])
-    sign = "+" if signed else ""
-    return f"{100 * samples[0]:{sign}.1f} ({100 * low:{sign}.1f} to {100 * high:{sign}.1f})"
 
 
 def verdict(errors: Mapping[str, NDArray[np.float64]]) -> str:
@@ -138,11 +155,11 @@ def verdict(errors: Mapping[str, NDArray[np.float64]]) -> str:
     return f"better than {' and '.join(better)} only" if better else "nothing certain"
 
 
-def report(measured: list[tuple[Task, dict[str, Counts]]]) -> str:
+def report(measured: list[Measured]) -> str:
     """Return the tables in Markdown."""
     parts = [f"Commit {commit()}, {machine()}.\n"]
     rows, gaps, sizes = [], [], []
-    for task, counts in measured:
+    for task, counts, _ in measured:
         errors = {name: balanced(c) for name, c in counts.items()}
         numbers = {
             k: sum(t.label == k for t in task.tokens) for k in {t.label for t in task.tokens}
@@ -160,20 +177,21 @@ def report(measured: list[tuple[Task, dict[str, Counts]]]) -> str:
         table(["task", *(f"{a} - {b}" for a, b in COMPARED)], gaps),
     ]
     extra = []
-    for task, counts in measured:
+    for task, counts, _ in measured:
         others = [name for name in counts if name not in sets.SETS]
         extra += [[task.name, name, formatted(balanced(counts[name]))] for name in others]
     if extra:
         parts += ["Nets with a hidden layer, and controls:\n",
                   table(["task", "inputs", "error"], extra)]  # fmt: skip
+    parts.append(remedies.report(measured))
     return "\n".join(parts)
 
 
-def figure(measured: list[tuple[Task, dict[str, Counts]]], out: Path) -> None:
+def figure(measured: list[Measured], out: Path) -> None:
     """Plot the balanced errors of each task; filled: sets with hysteresis."""
     fig, (axis,) = axes(1, 9, 0.62 * len(measured) + 2.2)
     for n, name in enumerate(sets.SETS):
-        values = [balanced(counts[name]) for _, counts in measured]
+        values = [balanced(counts[name]) for _, counts, _ in measured]
         middle = np.array([100 * v[0] for v in values])
         low, high = np.array([100 * np.nanquantile(v[1:], [0.025, 0.975]) for v in values]).T
         at = np.arange(len(measured)) + 0.09 * (n - 3.5)
@@ -182,7 +200,7 @@ def figure(measured: list[tuple[Task, dict[str, Counts]]], out: Path) -> None:
             middle, at, xerr=[middle - low, high - middle], fmt="o" if name in WITH else "s",
             color=[*COLOURS, "0.45"][n], ms=4.5, lw=1, label=name, **hollow,
         )  # fmt: skip
-    axis.set_yticks(range(len(measured)), [task.name for task, _ in measured])
+    axis.set_yticks(range(len(measured)), [task.name for task, _, _ in measured])
     axis.invert_yaxis()
     axis.set(xlabel="balanced error, % (95 % interval over speakers)", xlim=(0, None))
     fig.legend(frameon=False, fontsize=8, loc="outside right upper", title="filled: hysteresis")

@@ -5,6 +5,7 @@ Shapes: T samples.
 
 import zlib
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,7 +25,9 @@ from speechasym.language import phones
 STOPS = {"b": "labial", "p": "labial", "d": "alveolar", "t": "alveolar", "g": "velar", "k": "velar"}
 VOICED = "bdg"
 SYLLABIC = {"em", "en", "eng", "el"}  # nuclei, though not vowels
+GLIDES = {"L", "R", "W", "Y"}
 PAUSES = {"h#", "pau"}
+QUIET = 1e-7  # added to the power of 5 ms, so that silence does not rise
 RT60 = 0.6  # s
 CARRIERS: tuple[int | None, ...] = (
     400,
@@ -59,7 +62,8 @@ class Task(NamedTuple):
     name: str
     question: str
     tokens: list[Token]
-    offsets: range  # frames of 10 ms
+    offsets: range  # frames
+    rate: int = 100  # frames a second
 
 
 class Sentence(NamedTuple):
@@ -98,8 +102,8 @@ def sentences(root: Path) -> list[Sentence]:
 def aligned(cuts: Path, folder: Path) -> list[Sentence]:
     """Read recordings and the TextGrids that `speechasym align` wrote for them into a folder.
 
-    Gaps between words are pauses. The last word of a recording is left out: that it is last is
-    known from where the recording was cut.
+    Gaps between words are pauses, which stand before the phones. The last word of a recording is
+    left out: that it is last is known from where the recording was cut.
 
     Raises `ItemError` if no cut has a TextGrid with words.
     """
@@ -108,12 +112,15 @@ def aligned(cuts: Path, folder: Path) -> list[Sentence]:
         path = folder / f"{cut.id}.TextGrid"
         if not path.exists():
             continue
-        words = [row for row in read_textgrid(path).get("words", []) if row.label]
+        tiers = read_textgrid(path)
+        words = [row for row in tiers.get("words", []) if row.label]
         edges = [0.0, *(t for row in words for t in (row.start, row.end))]
         gaps = zip(edges[::2], edges[1::2], strict=False)
         pauses = [_in_samples(a, b, "pau") for a, b in gaps if b - a >= 0.1]
         sound = speechasym.load(cut, RATE)[0]
         rows = [_in_samples(row.start, row.end, row.label) for row in words[:-1]]
+        said = [row for row in tiers.get("phones", []) if row.label]
+        pauses += [_in_samples(row.start, row.end, row.label) for row in said]
         out.append(Sentence(cut.id, str(cut.supervisions[0].speaker), sound, pauses, rows))
     if not out:
         raise ItemError(
@@ -161,6 +168,51 @@ def of_phones(data: Iterable[Sentence]) -> list[Task]:
         Task("side of a vowel", "a fifth after its begin or before its end, 40 ms around",
              sides, range(-4, 5, 1)),
     ]  # fmt: skip
+
+
+def of_read_stops(data: Iterable[Sentence]) -> list[Task]:
+    """Return tasks on stops that begin a word of an aligned recording, before a vowel or glide.
+
+    The release is where the sound of the stop, as it was aligned, rises most within 5 ms.
+    """
+    voicing, place = [], []
+    for s in data:
+        starts = {row.start for row in s.words}
+        said = [row for row in s.phones if row.label not in PAUSES]
+        for row, following in pairwise(said):
+            label, then = row.label.lower(), following.label.rstrip("012").upper()
+            if label not in STOPS or row.start not in starts or following.start > row.end:
+                continue
+            if then in phones.VOWELS or then in GLIDES:
+                at = release(s.sound, row.start, row.end) / RATE
+                voice = "voiced" if label in VOICED else "voiceless"
+                voicing.append(Token(s.file, at, voice, s.speaker))
+                place.append(Token(s.file, at, STOPS[label], s.speaker))
+    where = "at the begin of words, from 60 ms before the release to 120 after"
+    return [
+        Task("stop voicing, read books", f"b d g or p t k {where}", voicing, range(-6, 13, 2)),
+        Task("stop place, read books", "labial, alveolar or velar; the same windows", place,
+             range(-6, 13, 2)),
+    ]  # fmt: skip
+
+
+def release(x: NDArray[np.float32], start: int, end: int) -> int:
+    """Return the sample between two where 5 ms are loudest against the 5 ms before, in dB."""
+    size = RATE // 200
+    power = np.diff(x, prepend=x[:1]).astype(np.float64) ** 2
+    sums = np.concatenate([[0.0], np.cumsum(power)])
+    at = np.arange(max(start, size), max(start, size, min(end, len(x) - size)) + 1)
+    at = np.minimum(at, len(x) - size)
+    before, after = sums[at] - sums[at - size], sums[at + size] - sums[at]
+    return int(at[np.argmax(np.log(after + QUIET) - np.log(before + QUIET))])
+
+
+def finer(task: Task) -> Task:
+    """Return a task on stops with every second frame of 2 ms, from 20 ms before to 80 after."""
+    question = f"{task.question.split(', from')[0]}, from 20 ms before the release to 80 after"
+    return task._replace(
+        name=f"{task.name}, 500 Hz", question=question, offsets=range(-10, 41, 2), rate=500
+    )
 
 
 def of_phrases(data: Iterable[Sentence]) -> list[Task]:

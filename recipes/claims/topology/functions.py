@@ -7,13 +7,15 @@ what is in OUT/functions.jsonl.
 """
 
 import argparse
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from recipes.claims.learning.report import difference
 from recipes.claims.topology.lines import append, by_speaker, counts, rate
@@ -23,8 +25,12 @@ from recipes.provenance import commit, machine, table
 from speechasym import files
 from speechasym.config import check_count
 from speechasym.levels import functions
+from speechasym.levels.attention import Attention
 from speechasym.levels.base import State, hide
 from speechasym.training.config import read_config
+
+if TYPE_CHECKING:
+    from speechasym.levels.config import BlockConfig
 
 # name -> functions of a block sequence, what they are, and the system to compare with
 SYSTEMS = {
@@ -32,6 +38,8 @@ SYSTEMS = {
     "sum": (("sum", "feedforward"), "u(x) + sigmoid(v(x)): the same maps", "gate"),
     "linear": (("linear", "feedforward"), "a map, step by step", "gate"),
     "attention": (("attention", "feedforward"), "four heads over all steps", "gate"),
+    "products": (("products", "feedforward"), "attention without its softmax", "attention"),
+    "means": (("means", "feedforward"), "attention without queries and keys", "attention"),
     "attention-sum": (("attention", "sum", "feedforward"), "attention and a sum", "attention"),
     "attention-gate": (("attention", "gate", "feedforward"), "attention and a gate", "attention"),
     "plain": (("convolution", "feedforward"), "a convolution and no constant", ""),
@@ -59,10 +67,38 @@ class Mask(functions.Constant):
         return self.value * x, ()
 
 
+class Products(Attention):
+    """Attention without its softmax: values times (query . key), both of them products.
+
+    What is near counts more, by the same learned slopes, as a mean over what is visible.
+    """
+
+    def _run(self, x: Tensor, mask: Tensor | None, state: State | None) -> tuple[Tensor, State]:
+        q, k, v = self._heads(x)
+        bias, visible = self._visible(x.shape[1], x.shape[1], x, mask)
+        near = bias.masked_fill(~visible, -torch.inf).softmax(-1)
+        y = (near * (q @ k.mT / math.sqrt(q.shape[3]))) @ v
+        return self.out(y.transpose(1, 2).flatten(2)), ()
+
+
+class Means(Attention):
+    """Attention without queries and keys: means of values, weighed by distance alone."""
+
+    def __init__(self, config: "BlockConfig") -> None:
+        super().__init__(config)
+        self.inside = nn.Linear(self.width, self.out.in_features)
+
+    def _run(self, x: Tensor, mask: Tensor | None, state: State | None) -> tuple[Tensor, State]:
+        v = self.inside(x).unflatten(2, (self.heads, -1)).transpose(1, 2)
+        bias, visible = self._visible(x.shape[1], x.shape[1], x, mask)
+        near = bias.masked_fill(~visible, -torch.inf).softmax(-1)
+        return self.out((near @ v).transpose(1, 2).flatten(2)), ()
+
+
 @contextmanager
 def more_functions() -> Iterator[None]:
     """Let configurations name the functions of this module."""
-    more = {"sum": Sum, "mask": Mask}
+    more = {"sum": Sum, "mask": Mask, "products": Products, "means": Means}
     functions.FUNCTIONS |= more
     try:
         yield

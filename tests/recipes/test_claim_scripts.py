@@ -64,17 +64,15 @@ def trained(call):
 def test_starvation(run, data, tmp_path):
     done, calls = run("starvation", data, tmp_path / "out")
     assert done.returncode == 0, done.stderr
-    assert [call[1].rsplit(".", 1)[1] for call in calls] == [
-        "shares",
-        *["compare"] * 4,
-        "report",
-        "stitch",
-    ]
+    words = "shares compare compare compare compare report shares compare report compare stitch"
+    assert [call[1].rsplit(".", 1)[1] for call in calls] == words.split()
     for n, call in zip((1, 2, 4, 8), calls[1:5], strict=True):
         config, seeds, _ = trained(call)
         assert seeds == 2 and config.steps == 400 and config.data.train == config.data.dev
         assert config.data.train.endswith(f"/sentences{n}_cuts.jsonl.gz")
-    assert calls[-1].count("--pair") == 3
+    assert trained(calls[7])[0].steps == 1600
+    assert calls[9][3] == "recipes/claims/starvation/tasks.yaml"
+    assert calls[-1].count("--pair") == 4
 
 
 def test_oscillators(run, data, tmp_path):
@@ -84,9 +82,10 @@ def test_oscillators(run, data, tmp_path):
     assert mini.epochs == 10 and mini.model.levels[0].width == 76
     assert timit.steps == 400 and timit.model.levels[1].width == 64
     assert timit.model.levels[0].block.dropout == 0.1
-    assert calls[2][1] == "recipes.claims.oscillators.frequencies" and len(calls[2]) == 8
+    assert calls[2][1] == "recipes.claims.oscillators.remedies" and "steps=400" in calls[2]
+    assert calls[3][1] == "recipes.claims.oscillators.frequencies" and len(calls[3]) == 8
     (data / "mini" / "train_cuts.jsonl.gz").unlink()
-    assert len(run("oscillators", data, tmp_path / "out")[1]) == 2
+    assert len(run("oscillators", data, tmp_path / "out")[1]) == 3
 
 
 def test_heads(run, data, tmp_path):

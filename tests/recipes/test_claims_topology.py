@@ -10,14 +10,15 @@ import torch
 from helpers import ROOT, tone
 
 from recipes.claims.quantisation.measure import answer, utterances
-from recipes.claims.topology import functions, prune, series, students
+from recipes.claims.topology import functions, little, prune, series, students
 from recipes.compare.systems import read_systems
 from speechasym.errors import ConfigError
 from speechasym.levels import functions as known
 from speechasym.levels.config import BlockConfig
 from speechasym.recognition.trained_model import open_run
-from speechasym.training import loop
+from speechasym.training import loop, losses
 from speechasym.training.config import read_config
+from speechasym.training.on_device import Batch
 
 HERE = ROOT / "recipes" / "claims" / "topology"
 LEVEL = "model.levels=[{width: 16, repeat: 2, units: 0, functions: [convolution, linear]}]"
@@ -124,6 +125,15 @@ def test_functions_of_the_recipe():
     torch.testing.assert_close(added(x), u + v.sigmoid())
     mask = functions.Mask(BlockConfig(width=4))
     torch.testing.assert_close(mask(x), mask.value * x)
+    with torch.no_grad():
+        products, means = (
+            kind(BlockConfig(width=4)) for kind in (functions.Products, functions.Means)
+        )
+        products.inside.weight[:8], products.inside.bias[:8] = 0, 1  # queries and keys all alike
+        means.inside.weight[:], means.inside.bias[:] = (t[8:] for t in products.inside.parameters())
+        products.log_slope.copy_(means.log_slope)
+        means.out.load_state_dict(products.out.state_dict())
+        torch.testing.assert_close(products(x), means(x))  # 1: one channel of a head
     with functions.more_functions():
         assert BlockConfig(function="mask").function == "mask"
     with pytest.raises(ConfigError, match="mask"):
@@ -167,3 +177,26 @@ def test_students_are_compared_with_labels_alone(corpus, stack, tmp_path, capsys
     read = [json.loads(line) for line in (out / "students.jsonl").read_text().splitlines()]
     assert len(read) == 4 and read[0]["counts"] == read[1]["counts"]
     assert read[2]["loss"] > read[0]["loss"]
+
+
+def test_cuts_without_labels_count_for_nothing():
+    torch.manual_seed(0)
+    config = read_config(HERE / "functions.yaml", ["data.train=a", "data.dev=b"])
+    heads = {"phones": (torch.randn(3, 9, 5).log_softmax(2), torch.tensor([9, 8, 7]))}
+    targets = {"phones": (torch.tensor([[1, 2], [3, 4], [2, 1]]), torch.tensor([2, 1, 2]))}
+    batch = Batch(["a", "b", "c"], torch.zeros(3, 9, 1), torch.tensor([9, 8, 7]), targets)
+
+    def loss(batch, rows, total):
+        x = {head: (y[rows], n[rows]) for head, (y, n) in heads.items()}
+        return losses.head_losses(x, {}, batch, config, {"phones": total}, 1.0)
+
+    some = {"phones": tuple(t[[0, 2]] for t in targets["phones"])}
+    want = loss(batch._replace(ids=["a", "c"], targets=some), [0, 2], 4)[0]
+    with little.without_labels({"b"}):
+        value, parts, left_out = loss(batch, [0, 1, 2], 5)
+    assert value == want == parts["phones"] and left_out == {"phones": []}
+    with little.without_labels({"a", "b", "c"}):
+        assert loss(batch, [0, 1, 2], 5)[0] == 0
+    assert loss(batch, [0, 1, 2], 5)[0] != want
+    names = [s.name for s in read_systems(HERE / "little.yaml")]
+    assert names == ["taught-all", "taught-few", "labels-few"]

@@ -26,6 +26,7 @@ from recipes.claims.asymmetry.common import COLOURS, axes, save
 from recipes.claims.learning.report import difference
 from recipes.compare.intervals import speaker_counts
 from recipes.compare.jobs import guarded, publish, read_lines
+from recipes.compare.systems import read_systems
 from recipes.provenance import commit, machine, table
 from speechasym.errors import OutputError
 from speechasym.levels.arbitration import Labels
@@ -33,6 +34,8 @@ from speechasym.recognition.trained_model import open_run
 
 HEAD = "phones"
 OURS, MEMBER, SIZE = "heads4", "small1", 4  # many heads; the nets of an ensemble, and how many
+SYSTEMS = Path(__file__).with_name("systems.yaml")
+NUMBERS = {2: "two", 3: "three", 4: "four"}
 
 
 # ways of several nets to answer: probabilities of the same step, which blanks win if the nets put a
@@ -50,6 +53,14 @@ class Row(NamedTuple):
     groups: list[list[str]]  # names of runs that read together, for each seed
     parameters: int  # of all nets together
     rule: str = "by steps"
+
+    def shown(self, words: Mapping[str, str]) -> str:
+        """Return what the nets are in words, {system: what it shows}."""
+        run, together = self.groups[0][0], len(self.groups[0])
+        system = words[run.rpartition("-seed")[0]]
+        if together == 1:
+            return system
+        return f"{NUMBERS.get(together, together)} nets, {system}, {self.rule}"
 
 
 def rows_of(lines: Sequence[Mapping]) -> list[Row]:
@@ -104,7 +115,7 @@ def counted(condition: Condition, rows: Sequence[Row]) -> dict[str, NDArray[np.f
 
 def report(rows: Sequence[Row], counts: Mapping[str, NDArray[np.float64]]) -> str:
     """Return the table in Markdown."""
-    body = []
+    body, words = [], {system.name: system.shows for system in read_systems(SYSTEMS)}
     for row in rows:
         own = counts[row.name]
         each = 100 * own[..., 0].sum(1) / own[..., 1].sum(1)
@@ -112,31 +123,36 @@ def report(rows: Sequence[Row], counts: Mapping[str, NDArray[np.float64]]) -> st
         if row.name != OURS:
             gap = "{:+.1f} [{:+.1f}, {:+.1f}]".format(*difference(own, counts[OURS]))
         middle = f"{statistics.median(each):.1f} ({min(each):.1f} to {max(each):.1f})"
-        body.append([row.name, str(len(row.groups)), f"{row.parameters:,}", middle, gap])
-    head = ["nets", "seeds", "parameters together", "errors in phones, %", f"minus {OURS}, points"]
+        size = f"{row.parameters:,}"
+        body.append([row.shown(words), str(len(row.groups)), size, middle, gap])
+    head = [
+        "nets",
+        "seeds",
+        "parameters together",
+        "errors in phones, %",
+        "minus the first, points",
+    ]
     return "\n".join([
-        "Median (least to greatest) over seeds; difference [95 % interval: speakers drawn alike "
-        "for both, seeds drawn for each].\n",
+        "Phones: median (least to greatest) over seeds; difference [95 % interval: speakers drawn "
+        "alike for both, seeds drawn for each].\n",
         table(head, body), f"Commit {commit()}, {machine()}.\n",
     ])  # fmt: skip
 
 
 def figure(rows: Sequence[Row], counts: Mapping[str, NDArray[np.float64]], out: Path) -> None:
-    """Plot the errors of each seed against all parameters of the nets together."""
-    fig, (axis,) = axes(1, 6.5, 3.6)
+    """Plot the errors of each seed or ensemble, a line of the figure for each system."""
+    words = {system.name: system.shows for system in read_systems(SYSTEMS)}
+    fig, (axis,) = axes(1, 8.2, 0.3 * len(rows) + 0.9)
     for number, row in enumerate(rows):
         own = counts[row.name]
         each = 100 * own[..., 0].sum(1) / own[..., 1].sum(1)
-        marker = "o" if len(row.groups[0]) == 1 else "^"
-        axis.plot([row.parameters] * len(each), each, marker, color=COLOURS[number % len(COLOURS)],
-                  label=row.name, alpha=0.8)  # fmt: skip
-    axis.set(xscale="log", xlabel="parameters, all nets together, thousands")
-    parameters = [row.parameters for row in rows]
-    sizes = [min(parameters), max(parameters)]
-    axis.set_xticks(sizes, [f"{size / 1000:.0f}" for size in sizes])
-    axis.set_xticks([], minor=True)
-    axis.set_ylabel("phone errors, %")
-    fig.legend(frameon=False, fontsize=8, loc="outside right upper")
+        together = len(row.groups[0]) > 1
+        axis.plot(each, [number] * len(each), "^" if together else "o", color=COLOURS[together],
+                  alpha=0.7)  # fmt: skip
+    shown = [f"{row.shown(words)}: {row.parameters / 1000:.0f} k" for row in rows]
+    axis.set_yticks(range(len(rows)), shown, fontsize="small")
+    axis.invert_yaxis()
+    axis.set_xlabel("phone errors, %")
     save(fig, out)
 
 

@@ -30,7 +30,7 @@ from speechasym.recognition.trained_model import open_run
 class Bank(NamedTuple):
     """The oscillators of a block, in steps of its level."""
 
-    run: str
+    run: str  # its folder and the one above: mini/oscillator-seed0
     level: int
     block: int
     before: NDArray[np.float64]  # (J,) periods
@@ -56,7 +56,8 @@ def banks(folder: Path) -> list[Bank]:
                 lasting = None
                 if own.log_rate is not None:
                     lasting = (-own.log_rate).exp().double().detach().numpy()
-                found.append(Bank(folder.name, number, place, before, after, lasting))
+                name = f"{folder.resolve().parent.name}/{folder.name}"
+                found.append(Bank(name, number, place, before, after, lasting))
     if not found:
         problem = "has no block of oscillators"
         raise ConfigError(folder, problem, "Train with functions: [oscillator, feedforward]")
@@ -85,10 +86,18 @@ def report(found: Sequence[Bank]) -> str:
     return f"Median (10 to 90 % of the oscillators).\n\n{table(head, body)}"
 
 
+def shown(run: str) -> str:
+    """Return a run's name in words: mini, damped, seed 0."""
+    corpus, _, name = run.rpartition("/")
+    system, _, seed = name.rpartition("-seed")
+    kind = {"oscillator": "undamped", "oscillator-damped": "learned damping"}.get(system, system)
+    return f"{corpus}, {kind}, seed {seed}"
+
+
 def figure(found: Sequence[Bank], out: Path) -> None:
     """Plot how far each frequency has moved against its period before training."""
     names = list(dict.fromkeys(bank.run for bank in found))
-    fig, row = axes(len(names), 3.6 * len(names) + 2.2, 3.4, sharey=True)
+    fig, row = axes(len(names), 3.2 * len(names) + 1.8, 3.4, sharey=True)
     for axis, name in zip(row, names, strict=True):
         own = [bank for bank in found if bank.run == name]
         for number, bank in enumerate(own):
@@ -96,7 +105,7 @@ def figure(found: Sequence[Bank], out: Path) -> None:
                           color=COLOURS[number % len(COLOURS)],
                           label=f"level {bank.level}, block {bank.block}")  # fmt: skip
         axis.axhline(0, color="0.4", lw=1)
-        axis.set_title(name, fontsize="medium")
+        axis.set_title(shown(name), fontsize="medium")
         axis.set_xlabel("period before training, steps")
     row[0].set_ylabel("frequency raised by training, octaves")
     marks, labels = row[-1].get_legend_handles_labels()

@@ -10,6 +10,7 @@ Shapes: S steps, D, E widths, N speakers.
 
 import argparse
 import copy
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -216,8 +217,14 @@ def report(pairs: Sequence[dict[str, Any]]) -> str:
     return "\n".join([*parts, f"Commit {commit()}, {machine()}.\n"])
 
 
+def shown(run: str) -> str:
+    """Return a run's name in words: width 64, seed 0."""
+    system, _, seed = run.rpartition("-seed")
+    return f"{re.sub(r'^w(?=[0-9])', 'width ', system)}, seed {seed}"
+
+
 def figure(pairs: Sequence[dict[str, Any]], out: Path) -> None:
-    """Plot the errors by depth."""
+    """Plot the errors by depth, up to as many as symbols."""
     fig, row = axes(len(pairs), 3.2 * len(pairs) + 0.6, 3.4, sharey=True)
     for axis, pair in zip(row, pairs, strict=True):
         own = np.array(pair["own"])
@@ -228,9 +235,10 @@ def figure(pairs: Sequence[dict[str, Any]], out: Path) -> None:
             if lines:
                 rates = [100 * c[:, 0].sum() / c[:, 1].sum() for _, c in lines]
                 axis.plot([d for d, _ in lines], rates, ".-", color=COLOURS[number], label=kind)
-        axis.set_title(f"{pair['a']}\nto {pair['b']}", fontsize="small")
+        title = f"below: {shown(pair['a'])}\nabove: {shown(pair['b'])}"
+        axis.set_title(title, fontsize="small")
         axis.set_xlabel("stitched after block")
-    row[0].set_ylabel("phone errors, %")
+    row[0].set(ylabel="phone errors, %", ylim=(None, 100))
     row[0].legend(frameon=False, fontsize="small")
     save(fig, out)
 

@@ -64,14 +64,16 @@ def trained(call):
 def test_starvation(run, data, tmp_path):
     done, calls = run("starvation", data, tmp_path / "out")
     assert done.returncode == 0, done.stderr
-    words = "shares compare compare compare compare report shares compare report compare stitch"
+    words = "shares compare compare compare compare report " + 2 * "shares compare report "
+    words += "compare stitch"
     assert [call[1].rsplit(".", 1)[1] for call in calls] == words.split()
     for n, call in zip((1, 2, 4, 8), calls[1:5], strict=True):
         config, seeds, _ = trained(call)
         assert seeds == 2 and config.steps == 400 and config.data.train == config.data.dev
         assert config.data.train.endswith(f"/sentences{n}_cuts.jsonl.gz")
     assert trained(calls[7])[0].steps == 1600
-    assert calls[9][3] == "recipes/claims/starvation/tasks.yaml"
+    assert "/wrong/sentences8" in trained(calls[10])[0].data.train
+    assert calls[12][3] == "recipes/claims/starvation/tasks.yaml"
     assert calls[-1].count("--pair") == 4
 
 

@@ -37,6 +37,19 @@ def test_shares_are_nested_and_of_all_speakers(toy, tmp_path, capsys):
     assert "must be whole numbers >= 1, got '0'" in capsys.readouterr().err
 
 
+def test_some_phones_are_wrong(toy):
+    def phones(cuts):
+        return [i.symbol for cut in cuts for i in cut.supervisions[0].alignment["phone"]]
+
+    cuts = list(read_cuts(toy / "train_cuts.jsonl.gz"))
+    right, wrong = phones(cuts), phones(shares.with_errors(cuts, 0.3))
+    share = np.mean([a != b for a, b in zip(right, wrong, strict=True)])
+    assert 0.2 < share < 0.4 and set(wrong) == set(right)
+    assert phones(cuts) == right
+    with pytest.raises(ConfigError, match=r"--wrong.*from 0 to 1, got 2"):
+        shares.with_errors(cuts, 2)
+
+
 def test_only_the_width_differs():
     words = ["data.train=a", "data.dev=b"]
     sizes = [

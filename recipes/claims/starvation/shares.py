@@ -1,9 +1,10 @@
 """Nested shares of a manifest: the same speakers, fewer sentences of each (C19).
 
-    python -m recipes.claims.starvation.shares TRAIN_CUTS --out OUT --sentences 1,2,4,8
+    python -m recipes.claims.starvation.shares CUTS --out OUT --sentences 1,2,4,8 [--wrong 0.2]
 
 writes OUT/sentencesN_cuts.jsonl.gz, in which each speaker has N sentences, those of a smaller share
-among them, and OUT/shares.json with their lengths.
+among them, and OUT/shares.json with their lengths. With --wrong, so many of the phones are another
+one at random.
 """
 
 import argparse
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from lhotse.cut import Cut
 
 SHARES = "shares.json"
+PAUSES = {"h#", "pau", "epi"}
 
 
 def shares(cuts: "Sequence[Cut]", counts: Sequence[int], seed: int = 0) -> "dict[int, list[Cut]]":
@@ -43,6 +45,33 @@ def shares(cuts: "Sequence[Cut]", counts: Sequence[int], seed: int = 0) -> "dict
         random.Random(f"{seed} {speaker}").shuffle(order)
         chosen |= {cut.id: place for place, cut in enumerate(order)}
     return {n: [cut for cut in cuts if chosen[cut.id] < n] for n in counts}
+
+
+def with_errors(cuts: "Sequence[Cut]", share: float, seed: int = 0) -> "list[Cut]":
+    """Return the cuts with a share of the phones, in the mean, replaced by others at random.
+
+    Pauses stay. Raises `ConfigError` unless 0 <= share <= 1.
+    """
+    if not 0 <= share <= 1:
+        raise ConfigError("--wrong", f"must be from 0 to 1, got {share:g}", "Use 0.2")
+    from lhotse.utils import fastcopy
+
+    draw = random.Random(seed)
+    aligned = [s.alignment["phone"] for cut in cuts for s in cut.supervisions if s.alignment]
+    phones = sorted({item.symbol for items in aligned for item in items} - PAUSES)
+    changed = []
+    for cut in cuts:
+        said = []
+        for supervision in cut.supervisions:
+            items = [
+                item._replace(symbol=draw.choice([p for p in phones if p != item.symbol]))
+                if item.symbol not in PAUSES and draw.random() < share else item
+                for item in (supervision.alignment or {})["phone"]
+            ]  # fmt: skip
+            alignment = {**(supervision.alignment or {}), "phone": items}
+            said.append(fastcopy(supervision, alignment=alignment))
+        changed.append(fastcopy(cut, supervisions=said))
+    return changed
 
 
 def write(chosen: "Mapping[int, Sequence[Cut]]", out: Path) -> None:
@@ -68,6 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add = parser.add_argument
     add("cuts", type=Path, help="manifest of cuts to train on")
     add("--out", type=Path, required=True, help="folder of the shares")
+    add("--wrong", type=float, default=0.0, metavar="SHARE", help="of the phones to get wrong")
     add("--sentences", default="1,2,4,8", help="comma-separated sentences of each speaker")
     options = parser.parse_args(arguments)
 
@@ -76,7 +106,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not words or not all(word.isdecimal() and int(word) for word in words):
             problem = f"must be whole numbers >= 1, got {options.sentences!r}"
             raise ConfigError("--sentences", problem, "Use for example 1,2,4,8")
-        write(shares(list(read_cuts(options.cuts)), [int(word) for word in words]), options.out)
+        cuts = list(read_cuts(options.cuts))
+        if options.wrong:
+            cuts = with_errors(cuts, options.wrong)
+        write(shares(cuts, [int(word) for word in words]), options.out)
         return 0
 
     return guarded(act)

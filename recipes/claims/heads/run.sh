@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # One head, many, and ensembles of one-headed nets (C25): bash recipes/claims/heads/run.sh DATA [OUT]
 # DATA: folder with timit and its manifests. Run again, it continues. SEEDS (3): of each; an ensemble has four nets.
+# STEPS (400).
 set -euo pipefail
 [ $# -gt 0 ] || { echo "Use: bash recipes/claims/heads/run.sh DATA [OUT]" >&2; exit 2; }
 data=$(cd "$1" && pwd)/timit out=${2:-out/claims/heads}
@@ -13,7 +14,7 @@ trained() {  # SYSTEMS SEEDS
     --test "$data/test_cuts.jsonl.gz" --out "$out" --only "$1" --seeds "$2" --workers 0 \
     --set "data.train=$data/train_cuts.jsonl.gz" "data.dev=$data/train_cuts.jsonl.gz" "data.cache=$out/features" \
     data.augment.time_masks=2 data.augment.column_masks=1 weight_decay=0.05 model.every.block.dropout=0.1 \
-    model.every.width=64 > /dev/null
+    model.every.width=64 "steps=${STEPS:-400}" > /dev/null
 }
 trained heads4,heads1,heads16 "$seeds"
 trained small1 $((4 * seeds))

@@ -1,11 +1,10 @@
-"""Are confidences probabilities? The expected calibration error, and a temperature that lowers it.
+"""Are confidences probabilities? The expected calibration error.
 
-Shapes: N recognised symbols, V classes.
+Shapes: N recognised symbols.
 
 [1] M. P. Naeini, G. F. Cooper, M. Hauskrecht, "Obtaining well calibrated probabilities using
     Bayesian binning", AAAI 2015.
-[2] C. Guo et al., "On calibration of modern neural networks", ICML 2017: 15 bins of equal width,
-    and one temperature, chosen by the likelihood of held-out data.
+[2] C. Guo et al., "On calibration of modern neural networks", ICML 2017: 15 bins of equal width.
 """
 
 from collections.abc import Sequence
@@ -17,7 +16,6 @@ from rapidfuzz.distance import Levenshtein
 from speechasym.errors import ScoringError
 
 BINS = 15
-TEMPERATURES = np.geomspace(0.05, 8, 81)
 
 
 def calibration_error(confidence: ArrayLike, correct: ArrayLike, bins: int = BINS) -> float:
@@ -50,29 +48,3 @@ def hits(reference: Sequence[str], hypothesis: Sequence[str]) -> NDArray[np.bool
     for op in Levenshtein.opcodes(list(hypothesis), list(reference)):
         correct[op.src_start : op.src_end] = op.tag == "equal"
     return correct
-
-
-def tempered(
-    log_probs: NDArray, labels: NDArray, temperature: float | NDArray
-) -> NDArray[np.float64]:
-    """Return p (N,) of labels by log-probabilities (N, V) divided by a temperature, or (N,)."""
-    scaled = log_probs / np.reshape(temperature, (-1, 1))
-    scaled = np.exp(scaled - scaled.max(1, keepdims=True))
-    return scaled[np.arange(len(labels)), labels] / scaled.sum(1)
-
-
-def best_temperature(log_probs: NDArray, labels: NDArray, correct: ArrayLike) -> float:
-    """Return the temperature at which confidences make what was correct and wrong most likely [2].
-
-    Args:
-        log_probs: (N, V) of each symbol's event.
-        labels: (N,) recognised classes.
-        correct: (N,) whether the symbol was said.
-    """
-    hit = np.asarray(correct, bool)
-
-    def likelihood(temperature: float) -> float:
-        p = tempered(log_probs, labels, temperature).clip(1e-6, 1 - 1e-6)
-        return float(np.log(np.where(hit, p, 1 - p)).sum())
-
-    return float(max(TEMPERATURES, key=likelihood))

@@ -93,3 +93,25 @@ def test_causal_softmax_is_that_of_the_scores(frames):
 
 def test_causal_softmax_of_no_frames():
     assert attention(heads=3, causal=True)(torch.zeros(2, 0, D)).shape == (2, 0, D)
+
+
+@pytest.mark.parametrize("frames", [1, 2, 33])
+@pytest.mark.parametrize("padded", [True, False])
+def test_softmax_with_gradients_is_that_of_the_scores(frames, padded):
+    torch.manual_seed(0)
+    function = attention(heads=3).double()
+    x = signal(3, frames).double().requires_grad_()
+    mask = torch.arange(frames) < torch.tensor([[frames], [frames // 2 + 1], [0]])
+    mask = mask if padded else torch.ones_like(mask)
+    values = function.inside(x).chunk(3, 2)[2].unflatten(2, (3, -1)).transpose(1, 2)
+    w, _ = function.weights(x, mask)
+    plain = function.out((w @ values).transpose(1, 2).flatten(2)) * mask[..., None]
+    y = function(x, mask)
+    torch.testing.assert_close(y, plain)
+    parameters = [x, *function.parameters()]
+    found = torch.autograd.grad(y.square().sum(), parameters)
+    expected = torch.autograd.grad(plain.square().sum(), parameters)
+    for fast, slow in zip(found, expected, strict=True):
+        torch.testing.assert_close(fast, slow)
+    with torch.no_grad():  # by torch's attention
+        torch.testing.assert_close(function(x, mask), plain)

@@ -10,7 +10,9 @@ from helpers import tone
 
 from recipes.claims.arbitration import measure, picture, readings, report, rules
 from recipes.claims.arbitration.readings import Condition, Utterance
+from recipes.claims.arbitration.temperatures import best_temperature, tempered
 from speechasym.levels.arbitration import Reading
+from speechasym.scoring.calibration import calibration_error
 
 NETS = ("a", "b", "c")
 
@@ -93,3 +95,18 @@ def test_it_reads_measures_reports_and_draws(trained, toy, tmp_path, monkeypatch
     out = tmp_path / "heard.png"
     picture.main([f"{tmp_path}/toy/test-5.npz", "--net", "one", "two", "--out", str(out)])
     assert out.stat().st_size > 5000
+
+
+def test_the_temperature_undoes_too_much_confidence():
+    rng = np.random.default_rng(0)
+    log_p = np.log(rng.dirichlet(np.ones(4), 4000))
+    labels = log_p.argmax(1)
+    p = tempered(log_p, labels, 1.0)
+    np.testing.assert_allclose(p, np.exp(log_p.max(1)))
+    correct = rng.random(len(p)) < p
+    sharp = 3 * log_p  # as if three times too sure
+    found = best_temperature(sharp, labels, correct)
+    assert found == pytest.approx(3, rel=0.15)
+    before = calibration_error(tempered(sharp, labels, 1.0), correct)
+    after = calibration_error(tempered(sharp, labels, found), correct)
+    assert after < 0.03 < 0.1 < before

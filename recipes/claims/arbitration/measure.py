@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from recipes.claims.arbitration import readings
 from recipes.claims.arbitration.readings import Condition
 from recipes.claims.arbitration.rules import RULES, Gate, Scene, decided
+from recipes.claims.arbitration.temperatures import best_temperature, tempered
 from recipes.claims.asymmetry.common import log
 from recipes.provenance import commit, machine
 from speechasym import files
@@ -141,7 +142,7 @@ def calibrated(seen: dict[str, list[Scene]], symbols: Sequence[str]) -> dict[str
     events = {name: sure([decided(s) for s in rows], rows, symbols) for name, rows in seen.items()}
 
     dev = [e for name, e in events.items() if name.startswith("dev")]
-    on_dev = calibration.best_temperature(*map(np.concatenate, zip(*dev, strict=True)))
+    on_dev = best_temperature(*map(np.concatenate, zip(*dev, strict=True)))
     result: dict[str, Any] = {"temperature": on_dev}
     halves = {name: (np.arange(len(e[1])) * 2 // max(1, len(e[1]))) for name, e in events.items()}
     crossed = []
@@ -150,7 +151,7 @@ def calibrated(seen: dict[str, list[Scene]], symbols: Sequence[str]) -> dict[str
             [x[halves[name] == half] for x in e]
             for name, e in events.items() if name.startswith("test")
         ]  # fmt: skip
-        crossed.append(calibration.best_temperature(*map(np.concatenate, zip(*rows, strict=True))))
+        crossed.append(best_temperature(*map(np.concatenate, zip(*rows, strict=True))))
     result["crossed"] = crossed
     for name, (log_probs, labels, correct) in events.items():
         if name.startswith("dev") or not len(labels):
@@ -159,9 +160,9 @@ def calibrated(seen: dict[str, list[Scene]], symbols: Sequence[str]) -> dict[str
         temperatures.append(np.array(crossed)[1 - halves[name]])
         errors = []
         for t in temperatures:
-            p = calibration.tempered(log_probs, labels, t).clip(0, 1)
+            p = tempered(log_probs, labels, t).clip(0, 1)
             errors.append(calibration.calibration_error(p, correct))
-        p = calibration.tempered(log_probs, labels, temperatures[1])
+        p = tempered(log_probs, labels, temperatures[1])
         result[name] = {
             "events": len(labels), "correct": float(correct.mean()), "ece": errors,
             "kept": [float((p >= 0.5).mean()), float(correct[p >= 0.5].mean())],

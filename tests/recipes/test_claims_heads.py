@@ -57,10 +57,10 @@ def test_an_ensemble_of_one_net_reads_what_it_reads(trained, toy, tmp_path, monk
     ]
     assert [row[0] for row in rows[2:]] == [
         "| four heads of 16 channels", "| one head of 24 channels",
-        "| two nets, four heads of 16 channels, by steps",
-        "| two nets, four heads of 16 channels, by answers",
-        "| four nets, one head of 24 channels, by steps",
-        "| four nets, one head of 24 channels, by answers",
+        "| two nets with four heads of 16 channels, by steps",
+        "| two nets with four heads of 16 channels, by answers",
+        "| four nets with one head of 24 channels, by steps",
+        "| four nets with one head of 24 channels, by answers",
     ]  # fmt: skip
     by_steps = [row for row in rows[2:] if "answers" not in row[0]]
     assert len({row[3] for row in by_steps}) == 1  # the same net alone and with itself

@@ -60,7 +60,7 @@ class Row(NamedTuple):
         system = words[run.rpartition("-seed")[0]]
         if together == 1:
             return system
-        return f"{NUMBERS.get(together, together)} nets, {system}, {self.rule}"
+        return f"{NUMBERS.get(together, together)} nets with {system}, {self.rule}"
 
 
 def rows_of(lines: Sequence[Mapping]) -> list[Row]:
@@ -68,9 +68,10 @@ def rows_of(lines: Sequence[Mapping]) -> list[Row]:
 
     Raises `OutputError` unless many heads are among them.
     """
-    by: dict[str, list[Mapping]] = {}
+    by: dict[str, list[Mapping]] = {system.name: [] for system in read_systems(SYSTEMS)}
     for line in sorted(lines, key=lambda line: line["seed"]):
         by.setdefault(line["system"], []).append(line)
+    by = {name: runs for name, runs in by.items() if runs}
     if OURS not in by:
         raise OutputError(OURS, "is not among the finished runs", "Run recipes.compare first")
     single, several = [], []
@@ -152,7 +153,7 @@ def figure(rows: Sequence[Row], counts: Mapping[str, NDArray[np.float64]], out: 
     shown = [f"{row.shown(words)}: {row.parameters / 1000:.0f} k" for row in rows]
     axis.set_yticks(range(len(rows)), shown, fontsize="small")
     axis.invert_yaxis()
-    axis.set_xlabel("phone errors, %")
+    axis.set(xlabel="phone errors, %", title="parameters of all nets together, thousands (k)")
     save(fig, out)
 
 

@@ -7,7 +7,17 @@ import pytest
 import toy_timit
 from toy_timit import SPEAKERS
 
-from recipes.discovery.units import few, measure, picture, readout, report, systems, words
+from recipes.discovery.units import (
+    bridged,
+    few,
+    measure,
+    named,
+    picture,
+    readout,
+    report,
+    systems,
+    words,
+)
 from speechasym.annotations.intervals import Interval
 from speechasym.errors import ConfigError
 from speechasym.scoring import abx_cells
@@ -43,8 +53,11 @@ def test_measures_tables_and_picture(timit, toy, tmp_path, monkeypatch):
     assert cells["TIMIT TEST | change of compact 33 | 0"]["strict f1"]["value"] > 0.7
     monkeypatch.setattr(measure, "measured", None)  # nothing is left to measure
     measure.main(words)
+    found = {"a": cells["TIMIT TEST | run, level 0 | 0"]["strict f1"]}
+    cells["TIMIT TEST | words of a | 0"] = {"word f1": {"value": 0.5}, "strict f1": found["a"]}
     text = report.tables(cells)
-    assert text.count("### TIMIT TEST") == 3 and "| k-means compact 33, 4 | 2 |" in text
+    assert "### TIMIT TEST: words, %" in text and text.count("| words of a | 1 | 50.0 | - |") == 1
+    assert text.count("### TIMIT TEST") == 4 and "| k-means compact 33, 4 | 2 |" in text
     stem = timit / SPEAKERS[0] / "SX0"
     picture.main([str(toy / "run"), str(stem), str(tmp_path / "a.png")])
     assert (tmp_path / "a.png").stat().st_size > 10000
@@ -110,3 +123,34 @@ def test_units_that_recur_together_become_words():
     assert words.quiet({"x": silent}, loud) == {"a"}
     (one,) = words.segmented(silent, {"a": 3, "b": 4}, [{((3,), (4,))}])
     assert one == Interval(0, 0.2, "3-4")
+
+
+def test_units_become_the_phones_of_cuts(toy, tmp_path, monkeypatch):
+    from speechasym.corpora.manifests import read_cuts
+    from speechasym.training.labels import aligned
+
+    results, out = tmp_path / "results.json", tmp_path / "named.jsonl.gz"
+    results.write_text(
+        json.dumps({"TIMIT TRAIN | pieces of log-mel 80 | 0": {"chosen": {"cost": 2, "late": 0.5}}})
+    )
+    named.main([str(toy / "run"), str(toy / "test_cuts.jsonl.gz"), str(results), str(out)])
+    for cut in read_cuts(out):
+        rows = aligned(cut, "phone")
+        assert rows[0].start == 0 and len(rows) > 1
+        assert all(row.label[0] == "u" and row.label[1:].isdigit() for row in rows)
+
+
+def test_phone_errors_from_nothing_and_from_units(tmp_path):
+    for name, wrong in (
+        ("1-nothing-0", 60),
+        ("1-nothing-1", 64),
+        ("1-names-0", 50),
+        ("3-units-0", 9),
+    ):
+        speakers = {s: {"D": 0, "I": 0, "S": wrong, "N": 100} for s in "ab"}
+        content = {"scores": {"phones": {"speakers": speakers}}}
+        (tmp_path / f"bridge-{name}.json").write_text(json.dumps(content))
+    rows = bridged.report(tmp_path).splitlines()
+    assert rows[2].startswith("| 1 | names | 50.0 | 50.0 (50.0 to 50.0) | -19.4 % (")
+    assert rows[3].startswith("| 1 | nothing | 60.0 64.0 | 62.0 (") and rows[3].endswith("| - |")
+    assert rows[4].startswith("| 3 | units | 9.0 |")

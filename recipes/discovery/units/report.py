@@ -22,6 +22,10 @@ BOUNDARIES = {
     "F1": ("strict f1", 100), "R-value": ("strict r_value", 100),
     "F1, lenient": ("lenient f1", 100), "R-value, lenient": ("lenient r_value", 100),
 }  # fmt: skip
+WORDS = {
+    "F1": ("word f1", 100), "precision of boundaries": ("strict precision", 100),
+    "recall": ("strict recall", 100), "F1 of boundaries": ("strict f1", 100),
+}  # fmt: skip
 ABX = {"within": ("abx within", 100), "across": ("abx across", 100)}
 Cells = list[dict[str, dict[str, float]]]
 
@@ -49,11 +53,13 @@ def tables(results: dict[str, dict]) -> str:
         corpora[corpus][system].append(results[key])
     parts = [f"Commit {commit()}, {machine()}.\n"]
     for corpus, systems in corpora.items():
-        for title, columns in (("units", UNITS), ("boundaries, %", BOUNDARIES), ("ABX, %", ABX)):
+        kinds = {"units": UNITS, "boundaries, %": BOUNDARIES, "ABX, %": ABX, "words, %": WORDS}
+        for title, columns in kinds.items():
             rows = [
                 [system, str(len(cells)), *(text(cells, *column) for column in columns.values())]
                 for system, cells in systems.items()
-                if any(name in cells[0] for name, _ in columns.values())
+                if system.startswith("words of ") == (columns is WORDS)
+                and any(name in cells[0] for name, _ in columns.values())
             ]
             if rows:
                 parts += [f"### {corpus}: {title}\n", table(["system", "seeds", *columns], rows)]

@@ -5,7 +5,8 @@
 # TIMIT: folder of TRAIN and TEST, with phones by hand, to measure on (required).
 # TRAIN, DEV: comma-separated subsets (local-train; local-dev). TEXTGRIDS: folder of phones and words
 # of DEV's cuts, as `speechasym align` writes them (default: aligned by the package's model).
-# CONFIGS: configurations (change asymmetry views entropy; larger takes 10 minutes). SEEDS: (0 1 2).
+# CONFIGS: configurations (change asymmetry views entropy); larger takes 10 minutes with its features.
+# SEEDS: (0 1 2).
 # LEXICON: pronunciations, for words of phones and for step 6. MINUTES: of labelled recordings of
 # TRAIN, for phones on top of the first configuration's runs (1 3 10). OPTIONS: of these runs.
 # SPEECHASYM, PYTHON: the commands to use (speechasym, python).
@@ -57,13 +58,15 @@ lexicon=${LEXICON:+$(absolute "$LEXICON")}
 
 [ -n "$lexicon" ] || { echo "6. left out: LEXICON is not set"; exit 0; }
 echo "6. Phones from a few minutes of labels -> $out/few, $out/few.md"
-few=$out/few options=(${OPTIONS:-})
+few=$out/few options=(${OPTIONS:-}) spelling=$out/lexicon.txt
+create_once "$spelling" "$bin" lexicon "$lexicon" --guess --out "$spelling" \
+  --words "$(cuts "$train")" "$(cuts "$dev")"
 "$python" -m recipes.discovery.units.few "$(cuts "$train")" "$few" ${MINUTES:-1 3 10}
 bridge() {  # RUN TRAIN [KEY=VALUE ...]
   local run=$1 train=$2
   shift 2
   train_run recipes/discovery/units/bridge.yaml "$run" "$train" "$(cuts "$dev")" \
-    "data.labels.lexicon=$lexicon" "$@" ${options[@]+"${options[@]}"}
+    "data.labels.lexicon=$spelling" "$@" ${options[@]+"${options[@]}"}
 }
 for seed in ${SEEDS:-0 1 2}; do
   units=${runs[0]%-*}-$seed named=$few/named-$seed

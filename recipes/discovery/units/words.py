@@ -162,6 +162,12 @@ def main(arguments: list[str] | None = None) -> None:
     torch.set_num_threads(1)
     parts, sounds = measure.corpora(options.timit, options.cuts, options.aligned)
     results = measure.Results(options.out)
+    clusters = f"k-means {measure.CHANGED[1]} between pieces, {SIZE}"
+    names = [run.name.rpartition("-")[0] or run.name for run in options.runs]
+    expected = [clusters, *(f"{name}, level 0" for name in names)]
+    expected += ["phones"] if options.lexicon and options.cuts else []
+    if all(f"{parts[-1].name} | words of {name} | 0" in results.cells for name in expected):
+        return
     cuts = [cut for _, cut in stream_cuts(options.train)]
     train = {cut.id: load_samples(cut, RATE) for cut in cuts}
     logmel = matrices(train, FROZEN[measure.CHANGED[0]])
@@ -172,9 +178,8 @@ def main(arguments: list[str] | None = None) -> None:
         {n: train[n] for n in list(train)[:: max(1, len(train) // measure.FITTED_CUTS)]},
         both, FROZEN[measure.CHANGED[1]], (SIZE,), 1, limits,
     )[SIZE, 0].units  # fmt: skip
-    kinds = {f"k-means {measure.CHANGED[1]} between pieces, {SIZE}": found}
-    for run in options.runs:
-        name = run.name.rpartition("-")[0] or run.name
+    kinds = {clusters: found}
+    for run, name in zip(options.runs, names, strict=True):
         levels = systems.levels(run, both, limits)
         kinds |= {f"{name}, {level}": levels[level].units for level in
                   ("level 0", "level 0 between pieces")}  # fmt: skip

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 from activity_recordings import CONDITIONS, RATE, Mixture, Spoken, librispeech, mix
 
-from speechasym.recognition import activity
+from speechasym import files
+from speechasym.recognition import activity, activity_evidence
 from speechasym.recognition.activity_evidence import evidence
 from speechasym.recognition.confidence_fit import fit_logistic
 from speechasym.recognition.noises import sounds_without_speech
@@ -89,7 +90,9 @@ def main() -> None:
     )
     logistic, frames = fit(readers)
     about = "logistic function of the evidence of speech; written by scripts/fit_activity.py"
-    activity.write_logistic(activity.FILE, logistic, about)
+    weights = dict(zip(activity_evidence.columns(), logistic.weights, strict=True))
+    content = {"about": about, "bias": logistic.bias, "weights": weights}
+    files.write_json(activity.FILE, content)
     print(f"{frames} frames -> {activity.FILE}")
 
 

@@ -4,6 +4,7 @@ Only what was opened when the server started, and what it recorded since, has an
 name a path.
 """
 
+import glob
 import json
 import os
 import threading
@@ -151,7 +152,7 @@ class Recording:
     def _annotations(self) -> Iterator[Path]:
         """Yield the annotation files beside the recording."""
         endings = (".textgrid", ".phn", ".wrd", ".ctm")
-        beside = self.path.parent.glob(f"{_literal(self.path.stem)}.*")
+        beside = self.path.parent.glob(f"{glob.escape(self.path.stem)}.*")
         for path in sorted(beside, key=lambda path: (len(path.name), path.name)):
             stem = path.stem.split(CORRECTED)[0]
             if path.suffix.lower() in endings and stem == self.path.stem and path.is_file():
@@ -176,11 +177,6 @@ class Recording:
                 mark = path.stem.removeprefix(self.path.stem)[1:]
                 tiers |= {f"{name} ({mark})": rows for name, rows in read_tiers(path).items()}
         return tiers
-
-
-def _literal(name: str) -> str:
-    """Return a glob pattern that matches a name."""
-    return "".join(f"[{c}]" if c in "*?[" else c for c in name)
 
 
 def recordings_of(path: Path, channel: str | int = "mean") -> list[Recording]:

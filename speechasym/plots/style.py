@@ -7,12 +7,14 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from speechasym.config import check_range
 from speechasym.errors import ConfigError
 from speechasym.plots.axes import DPI, font_scale, text_width
 
 CAPTION_SIZE = 8.0  # points
+LEAST = 0.6  # of the usual size of text, in figures smaller than their panels need
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +26,8 @@ class PictureStyle:
 
     size: tuple[float, float] | None = None  # width and height in inches; None: as the panels need
     dpi: float = DPI  # pixels per inch
-    font_size: float | None = None  # of plain text in points; None: 10
+    # of plain text in points; None: 10, less where `size` is less than the panels need
+    font_size: float | None = None
     caption: bool = True  # whether a text below says how to read the figure
 
     def __post_init__(self) -> None:
@@ -47,10 +50,13 @@ class PictureStyle:
         with mpl.rc_context(settings), warnings.catch_warnings():
             warnings.filterwarnings("error", "constrained_layout not applied")
             figure = draw()
-            width, height = map(float, self.size or figure.get_size_inches())
+            natural = figure.get_size_inches()
+            width, height = map(float, self.size or natural)
             small = CAPTION_SIZE * font_scale()
+            if self.font_size is None:
+                small *= _shrink_text(figure, min(width / natural[0], height / natural[1], 1))
             lines = _wrapped(caption, width, small) if self.caption and caption else []
-            room = 0.17 * font_scale() * len(lines) + 0.16 if lines else 0.0  # inches
+            room = 0.17 * small / CAPTION_SIZE * len(lines) + 0.16 if lines else 0.0  # inches
             if self.size is not None:
                 height = max(0.5, height - room)
                 figure.set_size_inches(width, height)
@@ -68,8 +74,22 @@ class PictureStyle:
                 remedy = "Use a larger size, a smaller font size, or fewer panels"
                 raise ConfigError("size", problem, remedy) from warning
             if lines:
-                _add_below(figure, lines, room)
+                _add_below(figure, lines, room, small)
         return figure
+
+
+def _shrink_text(figure: Figure, share: float) -> float:
+    """Make all text smaller, as the figure is, but not below `LEAST`; return the share used."""
+    share = max(share, LEAST)
+    if share < 1:
+        axes = [axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)]
+        sizes = [float(axis.get_major_ticks(1)[0].label1.get_fontsize()) for axis in axes]
+        for text in figure.findobj(Text):
+            if isinstance(text, Text):
+                text.set_fontsize(share * float(text.get_fontsize()))
+        for axis, size in zip(axes, sizes, strict=True):  # of ticks that are yet to come
+            axis.set_tick_params(labelsize=share * size)
+    return share
 
 
 def _wrapped(text: str, width: float, size: float) -> list[str]:
@@ -85,7 +105,7 @@ def _wrapped(text: str, width: float, size: float) -> list[str]:
     return lines
 
 
-def _add_below(figure: Figure, lines: Sequence[str], room: float) -> None:
+def _add_below(figure: Figure, lines: Sequence[str], room: float, size: float) -> None:
     """Add paper of `room` inches below a figure that is laid out, with a text on it."""
     width, height = map(float, figure.get_size_inches())
     figure.set_layout_engine("none")
@@ -104,5 +124,5 @@ def _add_below(figure: Figure, lines: Sequence[str], room: float) -> None:
         title.set_y(moved(title.get_position()[1]))
     figure.text(
         0.15 / width, 0.08 / (height + room), "\n".join(lines), color="0.3", va="bottom",
-        fontsize=CAPTION_SIZE * font_scale(), parse_math=False,
+        fontsize=size, parse_math=False,
     )  # fmt: skip

@@ -75,12 +75,13 @@ def level_histories(metrics: Metrics) -> list[LevelHistory]:
     for rows, epochs in _histories(metrics, "levels", ("level",)):
         fitted = {law: _column(rows, f"laws.{law}.beta") for law in LAWS}
         bic = {law: _column(rows, f"laws.{law}.bic")[-1] for law in LAWS}
+        head = str(rows[-1]["head"])
         title = f"level {rows[-1]['level']}: {rows[-1].get('units', 0)} units, {rows[-1]['law']}"
         histories.append(
             LevelHistory(
                 title, epochs, [np.array(row.get("wins", []), float) for row in rows],
                 {name: _column(rows, key) for key, name in USE.items()},
-                {_left_name(name, rows): _column(rows, key) for key, name in LEFT.items()},
+                {name.replace("labels", head): _column(rows, k) for k, name in LEFT.items()},
                 {"learned": _column(rows, "beta")} | {f"{k} fit": v for k, v in fitted.items()},
                 _verdict(bic),
             )
@@ -126,10 +127,6 @@ def _column(rows: Sequence[Mapping[str, Any]], key: str) -> NDArray[np.float64]:
             value = value.get(name) if isinstance(value, Mapping) else None
         values.append(math.nan if value is None else value)
     return np.array(values, float)
-
-
-def _left_name(name: str, rows: Sequence[Mapping[str, Any]]) -> str:
-    return name.replace("labels", str(rows[-1]["head"]))
 
 
 def _verdict(bic: Mapping[str, float]) -> str:

@@ -227,9 +227,3 @@ def read_logistic(path: Path) -> Logistic:
         problem = f"is not a logistic function of the evidence ({type(error).__name__}: {error})"
         raise CheckpointError(path, problem, "Install the package again") from error
     return logistic
-
-
-def write_logistic(path: Path, logistic: Logistic, about: str) -> None:
-    """Write a logistic function as `read_logistic` reads it."""
-    weights = dict(zip(activity_evidence.columns(), logistic.weights, strict=True))
-    files.write_json(path, {"about": about, "bias": logistic.bias, "weights": weights})

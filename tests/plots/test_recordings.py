@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -199,3 +200,17 @@ def test_damaged_recording_is_drawn_with_a_warning(tmp_path, capsys, caplog):
     path = tone(tmp_path / "x.wav", np.frombuffer(noise.replace(b"\r", b"\n"), "<i2"))
     assert called(capsys, "plot", path, "--out", tmp_path / "x.png", "--what=waveform")[0] == 0
     assert "damaged by a copy in text mode" in caplog.text
+
+
+def test_text_shrinks_with_a_figure_smaller_than_its_panels_need(tmp_path):
+    """So that labels of rows that lie above one another do not meet."""
+    path = tone(tmp_path / "x.wav", rate=8000)
+    figures = [speechasym.plot(path, what="levels", size=size) for size in (None, (9, 6))]
+    usual, small = ([a.yaxis.label for a in f.axes if a.get_ylabel()] for f in figures)
+    assert small[0].get_fontsize() == pytest.approx(0.6 * usual[0].get_fontsize())
+    first = sorted((label.get_window_extent() for label in small[:5]), key=lambda box: box.y0)
+    assert all(above.y0 >= below.y1 for below, above in pairwise(first))
+    ticks = figures[1].axes[1].xaxis.get_major_ticks()[0].label1
+    assert ticks.get_fontsize() == pytest.approx(6)
+    chosen = speechasym.plot(path, what="levels", size=(9, 6), font_size=8)
+    assert chosen.axes[1].yaxis.label.get_fontsize() == 8

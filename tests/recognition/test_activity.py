@@ -186,9 +186,3 @@ def test_a_file_without_the_function(tmp_path, text):
     path.write_text(text)
     with pytest.raises(CheckpointError, match="not a logistic function"):
         activity.read_logistic(path)
-
-
-def test_the_function_comes_back(tmp_path):
-    logistic = activity.read_logistic(activity.FILE)
-    activity.write_logistic(tmp_path / "a.json", logistic, "x")
-    assert activity.read_logistic(tmp_path / "a.json") == logistic

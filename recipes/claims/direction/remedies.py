@@ -4,6 +4,7 @@ Each is tried on the tasks where it should help, beside the same sets without hy
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,13 @@ def planned(task: Task) -> list[str]:
     return [FITTED, FINER] if task.name.startswith("stop ") else [FITTED]
 
 
+def _stretched(
+    sounds: Mapping[str, NDArray[np.float32]], factor: float, file: str
+) -> dict[str, NDArray[np.float32]]:
+    """Return the sets of a file with all half-widths times a factor."""
+    return sets.features(sounds[file], factor=factor)
+
+
 def tried(
     remedy: str, task: Task, sounds: Mapping[str, NDArray[np.float32]], known: Found
 ) -> dict[str, Counts]:
@@ -54,10 +62,7 @@ def tried(
 
         x = inputs(task, compute, names)
         return {name: evaluate(x[f"{name} + pitch"], task) for name in SETS}
-    several = [
-        inputs(task, lambda file, f=factor: sets.features(sounds[file], factor=f), SETS[2:])
-        for factor in FACTORS
-    ]
+    several = [inputs(task, partial(_stretched, sounds, factor), SETS[2:]) for factor in FACTORS]
     out = {name: evaluate([x[name] for x in several], task) for name in SETS[2:]}
     return {name: known[name] for name in SETS[:2]} | out
 

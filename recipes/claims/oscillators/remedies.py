@@ -36,7 +36,7 @@ QUICK = 30.0
 class Quick(Oscillator):
     """Oscillators whose frequencies move thirty times as far in a step of Adam."""
 
-    undecayed = (*Oscillator.undecayed, "more")
+    undecayed = (*Oscillator.undecayed, "more")  # type: ignore[assignment]
 
     def __init__(self, config: "BlockConfig") -> None:
         super().__init__(config)

@@ -30,8 +30,8 @@ def report(folder: Path) -> str:
     """Return the table in Markdown."""
     found: dict[tuple[float, str], list[NDArray]] = defaultdict(list)
     for path in sorted(folder.glob("bridge-*.json")):
-        _, minutes, start, _ = path.stem.split("-")
-        found[float(minutes), start].append(counts(path))
+        _, label, start, _ = path.stem.split("-")
+        found[float(label), start].append(counts(path))
     rows = []
     for (minutes, start), seeds in sorted(found.items()):
         values = 100 * np.array([one[:, 0].sum() / one[:, 1].sum() for one in seeds])

@@ -186,7 +186,7 @@ def measure_boundaries(parts: list[Corpus], sounds: dict, results: Results) -> N
         for cost in COSTS:
             yield {"cost": cost}, {n: systems.pieces(features[n], cost) for n in on.sounds}
 
-    kinds = {
+    kinds: dict[str, tuple[float, Any, Any]] = {
         "change": (systems.FRAMES, changes, systems.spectral_change),
         "pieces": (systems.PIECE_RATE, pieces, systems.spectral_pieces),
     }

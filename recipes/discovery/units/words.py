@@ -57,7 +57,7 @@ def learn(texts: Sequence[Sequence[int]], apart: frozenset[int]) -> list[set[tup
         texts: units of each recording.
         apart: units that stay words of their own, such as pauses.
     """
-    rows = [[(unit,) for unit in text] for text in texts]
+    rows: list[list[Word]] = [[(unit,) for unit in text] for text in texts]
     spelling = np.log(len({unit for text in texts for unit in text}))
     rounds: list[set[tuple[Word, Word]]] = []
     while True:
@@ -93,7 +93,7 @@ def segmented(
     intervals: Sequence[Interval], numbers: Mapping[str, int], rounds: Sequence[set]
 ) -> list[Interval]:
     """Return the words of a recording's units, as intervals."""
-    text = [(numbers.get(row.label, -1),) for row in intervals]
+    text: list[Word] = [(numbers.get(row.label, -1),) for row in intervals]
     for pairs in rounds:
         text = joined(text, pairs)
     ends = np.cumsum([len(word) for word in text])

@@ -56,7 +56,7 @@ def banks(folder: Path) -> list[Bank]:
                 lasting = None
                 if own.log_rate is not None:
                     lasting = (-own.log_rate).exp().double().detach().numpy()
-                name = f"{folder.resolve().parent.name}/{folder.name}"
+                name = f"{folder.absolute().parent.name}/{folder.name}"
                 found.append(Bank(name, number, place, before, after, lasting))
     if not found:
         problem = "has no block of oscillators"

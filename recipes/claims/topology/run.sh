@@ -36,12 +36,14 @@ for n in "$short" "$long"; do students students "students-$n" "${own[2]}" "epoch
 # few labels: two sentences of each voice
 "$python" -m recipes.claims.starvation.shares "$data/train_cuts.jsonl.gz" --out "$out/few" --sentences 2
 few=$out/few/sentences2_cuts.jsonl.gz
-for kind in "$few labels-few,taught-few" "$data/train_cuts.jsonl.gz taught-all"; do
-  read -r cuts systems <<< "$kind"
+little() {  # CUTS SYSTEMS FOLDER STEPS OF 12 EPOCHS
   of_recipe little "$few" "$data/train_cuts.jsonl.gz" $here/functions.yaml $here/little.yaml --test "$test" \
-    --out "$out/little" --seeds "$seeds" --only "$systems" --set "data.train=$cuts" "${own[@]:1}" model.every.width=32 \
-    "teacher.run=$out/stacks/theory-seed0" epochs=100000 steps=$((epochs * 359 / 12)) > /dev/null
-done
+    --out "$out/$3" --seeds "$seeds" --only "$2" --set "data.train=$1" "${own[@]:1}" model.every.width=32 \
+    "teacher.run=$out/stacks/theory-seed0" epochs=100000 steps=$((epochs * $4 / 12)) > /dev/null
+}
+little "$few" labels-few,taught-few little 359
+little "$data/train_cuts.jsonl.gz" taught-all little 359
+little "$few" labels-few little-long 1100  # as long as a teacher takes
 
 [ -n "${NOISES:-}" ] || exit 0  # of scripts/make_noises.py, to train with
 students noisy_students noisy "data.cache=$out/features-noisy" "data.augment.noise=$NOISES" data.augment.noise_share=0.8 \

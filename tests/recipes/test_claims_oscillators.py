@@ -76,7 +76,7 @@ def test_selective_oscillators_move_as_the_others(trained):
         y.sum().backward()
         assert all(p.grad is not None for p in function.parameters())
     for name in ("remedies", "librispeech"):
-        with remedies.more_functions():
+        with remedies.more_functions(remedies.OWN):
             for system in read_systems(HERE / f"{name}.yaml"):
                 read_config(None, ["data.train=a", "data.dev=b", *system.words])
     assert not any(name.startswith("oscillator-") for name in FUNCTIONS)

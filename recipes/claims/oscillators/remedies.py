@@ -13,16 +13,15 @@ Shapes: B batch, F frames, D width, J oscillators, H heads.
 
 import math
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from recipes.claims.topology.functions import more_functions
 from recipes.compare import __main__ as compare
-from speechasym.levels import functions
 from speechasym.levels.base import Depthwise, State, check_heads, hide
 from speechasym.levels.oscillator import CYCLES, FASTEST, Oscillator, _turned
 from speechasym.ops.selective import selective_scan
@@ -119,24 +118,16 @@ class All(Selective):
     taps = writes = forgets = True
 
 
-@contextmanager
-def more_functions() -> Iterator[None]:
-    """Let configurations name the functions of this module."""
-    kinds = {"quick": Quick, "turns": Selective, "taps": Taps, "writes": Writes,
-             "forgets": Forgets, "all": All}  # fmt: skip
-    more = {f"oscillator-{name}": kind for name, kind in kinds.items()}
-    functions.FUNCTIONS |= more
-    try:
-        yield
-    finally:
-        for name in more:
-            del functions.FUNCTIONS[name]
+OWN = {
+    "oscillator-quick": Quick, "oscillator-turns": Selective, "oscillator-taps": Taps,
+    "oscillator-writes": Writes, "oscillator-forgets": Forgets, "oscillator-all": All,
+}  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    with more_functions():  # in this process, which has them
+    with more_functions(OWN):  # in this process, which has them
         return compare.main([*words, "--workers", "0"])
 
 

@@ -8,7 +8,7 @@ what is in OUT/functions.jsonl.
 
 import argparse
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,7 +26,7 @@ from speechasym import files
 from speechasym.config import check_count
 from speechasym.levels import functions
 from speechasym.levels.attention import Attention
-from speechasym.levels.base import State, hide
+from speechasym.levels.base import Function, State, hide
 from speechasym.training.config import read_config
 
 if TYPE_CHECKING:
@@ -95,10 +95,12 @@ class Means(Attention):
         return self.out((near @ v).transpose(1, 2).flatten(2)), ()
 
 
+OWN = {"sum": Sum, "mask": Mask, "products": Products, "means": Means}
+
+
 @contextmanager
-def more_functions() -> Iterator[None]:
-    """Let configurations name the functions of this module."""
-    more = {"sum": Sum, "mask": Mask, "products": Products, "means": Means}
+def more_functions(more: Mapping[str, type[Function]] = OWN) -> Iterator[None]:
+    """Let configurations name more functions of a block; default: those of this module."""
     functions.FUNCTIONS |= more
     try:
         yield

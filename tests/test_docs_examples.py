@@ -72,10 +72,12 @@ def test_python(page, folder, monkeypatch, capsys):
     x = np.random.default_rng(0).normal(0, 0.1, 16000).astype(np.float32)
     names = {"speechasym": speechasym, "torch": torch, "nn": torch.nn, "np": np, "x": x}
     for number, block in enumerate(PAGES[page][0]):
+        problem = None
         try:
             exec(compile(block, page, "exec"), names)
         except Exception as error:
-            pytest.fail(f"example {number} of {page}: {error!r}\n{block}")
+            problem = repr(error)
+        assert problem is None, f"example {number} of {page}: {problem}\n{block}"
 
 
 @pytest.mark.parametrize("page", [name for name, (_, lines) in PAGES.items() if lines])

@@ -216,6 +216,7 @@ def test_a_parameter_changes_the_picture_and_the_address(tab):
     drawn(page)
     expect(page.locator(".panel.spectrogram")).to_have_count(1)
     expect(channels).to_have_value("32")
+    assert channels.input_value() == "32"
 
 
 def saved(page, item):
@@ -291,6 +292,7 @@ def test_a_border_is_dragged(tab):
     page.mouse.up()
     expect(words.nth(0)).to_have_attribute("aria-label", re.compile("0.200 to 0.400 s"))
     expect(words.nth(1)).to_have_attribute("aria-label", re.compile("0.400 to 0.550 s"))
+    assert "0.200 to 0.400 s" in words.nth(0).get_attribute("aria-label")
 
 
 def test_on_a_phone_in_the_dark(tab):
@@ -366,3 +368,4 @@ def test_the_microphone_is_shown_live_and_kept(tab):
     drawn(page)
     expect(page.locator("#recordings button")).to_have_count(5)
     expect(page.locator("#recordings button[aria-current]")).to_contain_text(" s")
+    assert page.locator("#recordings button").count() == 5

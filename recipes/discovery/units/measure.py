@@ -250,21 +250,26 @@ def corpora(
     return parts, {n: x for corpus in parts for n, x in corpus.sounds.items()}
 
 
+def add_tests(parser: argparse.ArgumentParser) -> None:
+    """Add the options of what is measured, and where results are kept."""
+    add = parser.add_argument
+    add("--timit", type=Path, required=True, help="folder of TRAIN, TEST")
+    add("--cuts", type=Path, help="manifest of further cuts of unseen readers")
+    add("--aligned", type=Path, help="folder of their TextGrids with phones and words")
+    add("--runs", type=Path, nargs="*", default=[], help="finished runs, called NAME-SEED")
+    add("--out", type=Path, default=Path("out/discovery/units/results.json"))
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(
         prog="python -m recipes.discovery.units.measure",
         description=(__doc__ or "").splitlines()[0],
     )
-    add = parser.add_argument
-    add("--timit", type=Path, required=True, help="folder of TRAIN, TEST")
-    add(
+    add_tests(parser)
+    parser.add_argument(
         "--train", type=Path, help="manifest of cuts that clusters are fitted to; none: no clusters"
     )
-    add("--cuts", type=Path, help="manifest of further cuts of unseen readers")
-    add("--aligned", type=Path, help="folder of their TextGrids with phones and words")
-    add("--runs", type=Path, nargs="*", default=[], help="finished runs, called NAME-SEED")
-    add("--out", type=Path, default=Path("out/discovery/units/results.json"))
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     parts, sounds = corpora(options.timit, options.cuts, options.aligned)

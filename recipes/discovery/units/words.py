@@ -151,13 +151,9 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(prog="python -m recipes.discovery.units.words")
     option = parser.add_argument
-    option("--timit", type=Path, required=True, help="folder of TRAIN, TEST")
+    measure.add_tests(parser)
     option("--train", type=Path, required=True, help="manifest of cuts to find words in")
-    option("--cuts", type=Path, help="manifest of cuts of unseen readers")
-    option("--aligned", type=Path, help="folder of their TextGrids with phones and words")
     option("--lexicon", type=Path, help="spells the training cuts' texts, for words of phones")
-    option("--runs", type=Path, nargs="*", default=[], help="finished runs, called NAME-SEED")
-    option("--out", type=Path, default=Path("out/discovery/units/results.json"))
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     parts, sounds = measure.corpora(options.timit, options.cuts, options.aligned)

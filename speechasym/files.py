@@ -128,7 +128,7 @@ def check_replaceable(paths: Iterable[Path]) -> None:
     for path in paths:
         if not path.is_file():
             continue
-        remedy = "Choose another file, or give --overwrite to replace it"
+        remedy = "Choose another file or folder, or give --overwrite to replace it"
         if _written(path.parent).get(path.name) != sha256(path, OutputError, remedy):
             raise OutputError(
                 path, "exists, and was not written by speechasym, or was changed since", remedy

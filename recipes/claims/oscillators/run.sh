@@ -35,7 +35,7 @@ if [ -e "$data/librispeech/train_cuts.jsonl.gz" ]; then
     --test "$data/librispeech/dev_cuts.jsonl.gz" --out "$out/librispeech" \
     --set "data.train=$data/librispeech/train_cuts.jsonl.gz" "data.dev=$data/librispeech/dev_cuts.jsonl.gz" \
     "data.cache=$out/features-librispeech" "data.labels.lexicon=$data/librispeech/lexicon.txt" "data.augment.speeds=[1.0]" \
-    "model.levels={0: {events: none}}" "heads={phones: 1, letters: 0, words: 0}" target=phones mmi=0 \
+    "model={preset: tiny, every: {width: 96, block: {dropout: 0.05}}, levels: {0: {events: none}}, heads: {phones: {level: 1}, letters: {slots: 1}}}" "heads={phones: 1, letters: 0, words: 0}" target=phones mmi=0 \
     epochs=100000 validate_every=1000000 "steps=$steps"  # the last step is kept
 fi
 [ "${#runs[@]}" = 0 ] || "$python" -m recipes.claims.oscillators.frequencies "${runs[@]}" --out "$out"

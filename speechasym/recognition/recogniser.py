@@ -74,10 +74,10 @@ class Recogniser:
     Example:
         >>> transcript = speechasym.Recogniser().transcribe("speech.wav")
         >>> print(transcript.text)
-        HE WAS NOT AND THEY ALL DISPOSED YOUNG MAN
+        HE WAS NOT AN ILL DISPOSED YOUNG MAN
         >>> for word in transcript.words_by_lexicon[:2]:
         ...     print(f"{word.start:.2f} {word.end:.2f} {word.label} {word.confidence:.2f}")
-        0.15 0.35 HE 0.8...
+        0.15 0.35 HE 0.9...
         0.35 0.54 WAS 0.9...
     """
 
@@ -268,7 +268,7 @@ def transcribe(
 
     Example:
         >>> print(speechasym.transcribe("speech.wav").text)
-        HE WAS NOT AND THEY ALL DISPOSED YOUNG MAN
+        HE WAS NOT AN ILL DISPOSED YOUNG MAN
     """
     recogniser = recogniser_of(run, **options)
     return recogniser.transcribe(source, sample_rate, heads=heads, longest=longest, channel=channel)

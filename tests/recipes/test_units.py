@@ -125,7 +125,8 @@ def test_units_that_recur_together_become_words():
     assert one == Interval(0, 0.2, "3-4")
 
 
-def test_units_become_the_phones_of_cuts(toy, tmp_path, monkeypatch):
+@pytest.mark.parametrize("source", ["run", "kmeans-1"])
+def test_units_become_the_phones_of_cuts(source, toy, tmp_path, monkeypatch):
     from speechasym.corpora.manifests import read_cuts
     from speechasym.training.labels import aligned
 
@@ -133,7 +134,7 @@ def test_units_become_the_phones_of_cuts(toy, tmp_path, monkeypatch):
     results.write_text(
         json.dumps({"TIMIT TRAIN | pieces of log-mel 80 | 0": {"chosen": {"cost": 2, "late": 0.5}}})
     )
-    named.main([str(toy / "run"), str(toy / "test_cuts.jsonl.gz"), str(results), str(out)])
+    named.main([str(toy / source), str(toy / "test_cuts.jsonl.gz"), str(results), str(out)])
     for cut in read_cuts(out):
         rows = aligned(cut, "phone")
         assert rows[0].start == 0 and len(rows) > 1

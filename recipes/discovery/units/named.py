@@ -1,8 +1,9 @@
 """Write cuts whose phones are units that a run has found between pieces: names to learn from.
 
-    python -m recipes.discovery.units.named RUN CUTS RESULTS OUT
+    python -m recipes.discovery.units.named RUN|kmeans-SEED CUTS RESULTS OUT
 
-RUN: finished, without labels. CUTS: manifest. RESULTS: of `measure`. OUT: manifest to write.
+RUN: finished, without labels; kmeans-SEED: 128 clusters of the compact set instead, the rival.
+CUTS: manifest. RESULTS: of `measure`. OUT: manifest to write.
 """
 
 import sys
@@ -27,7 +28,15 @@ def main(words: list[str]) -> None:
     cuts = [cut for _, cut in stream_cuts(path)]
     sounds = {cut.id: load_samples(cut, RATE) for cut in cuts}
     limits = measure.limits(sounds, measure.Results(results))
-    units = systems.levels(run, sounds, limits)["level 0 between pieces"].units
+    if run.name.startswith("kmeans-"):
+        seed = int(run.name.removeprefix("kmeans-"))
+        step = max(1, len(sounds) // measure.FITTED_CUTS)
+        some = dict(list(sounds.items())[::step][: measure.FITTED_CUTS])
+        compact = systems.FROZEN[measure.CHANGED[1]]
+        found = systems.clusters(some, sounds, compact, (128,), seed + 1, limits)[128, seed]
+    else:
+        found = systems.levels(run, sounds, limits)["level 0 between pieces"]
+    units = found.units
     for cut in cuts:
         one = cut.supervisions[0]
         rows = [

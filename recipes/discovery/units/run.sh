@@ -69,13 +69,23 @@ bridge() {  # RUN TRAIN [KEY=VALUE ...]
     "data.labels.lexicon=$spelling" "$@" ${options[@]+"${options[@]}"}
 }
 for seed in ${SEEDS:-0 1 2}; do
-  units=${runs[0]%-*}-$seed named=$few/named-$seed
-  create_once "$named.jsonl.gz" "$python" -m recipes.discovery.units.named "$units" \
-    "$(cuts "$train")" "$out/results.json" "$named.jsonl.gz"
-  bridge "$named" "$named.jsonl.gz" "data.dev=$named.jsonl.gz" framewise=1 "start=$units" "seed=$seed"
+  units=${runs[0]%-*}-$seed
+  for names in units kmeans; do  # a net that names what a run, or its rival, has found
+    [ $names = units ] && from=("$units" "start=$units") || from=("kmeans-$seed")
+    named=$few/named-$names-$seed
+    create_once "$named.jsonl.gz" "$python" -m recipes.discovery.units.named "${from[0]}" \
+      "$(cuts "$train")" "$out/results.json" "$named.jsonl.gz"
+    bridge "$named" "$named.jsonl.gz" "data.dev=$named.jsonl.gz" framewise=1 "seed=$seed" \
+      ${from[1]+"${from[1]}"}
+  done
   for minutes in ${MINUTES:-1 3 10}; do
-    for start in nothing units names; do
-      case $start in nothing) from=() ;; units) from=("start=$units") ;; names) from=("start=$named") ;; esac
+    for start in nothing units names kmeans; do
+      case $start in
+        nothing) from=() ;;
+        units) from=("start=$units") ;;
+        names) from=("start=$few/named-units-$seed") ;;
+        kmeans) from=("start=$few/named-kmeans-$seed") ;;
+      esac
       run=$few/bridge-$minutes-$start-$seed
       bridge "$run" "$few/few-$minutes.jsonl.gz" "seed=$seed" ${from[@]+"${from[@]}"}
       create_once "$run.json" "$bin" evaluate "$run" --cuts "$(cuts "$dev")" --out "$run.json"

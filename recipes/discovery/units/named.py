@@ -28,8 +28,9 @@ def main(words: list[str]) -> None:
     cuts = [cut for _, cut in stream_cuts(path)]
     sounds = {cut.id: load_samples(cut, RATE) for cut in cuts}
     limits = measure.limits(sounds, measure.Results(results))
-    if run.name.startswith("kmeans-"):
-        seed = int(run.name.removeprefix("kmeans-"))
+    rival, _, number = run.name.partition("-")
+    if rival == "kmeans" and number.isdigit():
+        seed = int(number)
         step = max(1, len(sounds) // measure.FITTED_CUTS)
         some = dict(list(sounds.items())[::step][: measure.FITTED_CUTS])
         compact = systems.FROZEN[measure.CHANGED[1]]

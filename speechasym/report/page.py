@@ -110,6 +110,8 @@ def _head(data: ReportData) -> Html:
     trained = data.trained
     training, seen = _training_cuts(data)
     trained_for = "trained"
+    if start := trained.config.start:
+        trained_for = f"started from {Path(start).name} and trained"
     if data.metrics is not None:
         last = data.metrics.steps[-1]
         spent = f" in {html.duration(last['seconds'])}" if "seconds" in last else ""

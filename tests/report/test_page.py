@@ -232,11 +232,12 @@ def small(toy, folder, more: str):
 
 def test_a_single_head_without_units_or_events(toy, tmp_path):
     plain = "model.levels.0.units=0 model.levels.1.units=0 model.levels.0.events=none"
-    run = small(toy, tmp_path, f"heads.phones=0 heads.words=0 {plain}")
+    run = small(toy, tmp_path, f"heads.phones=0 heads.words=0 {plain} start={toy / 'run'}")
     parsed, _ = written(tmp_path, run)  # on its own dev cuts
     assert "have no units" in parsed.text and "This level has no units." in parsed.text
     assert "letter error rate" in parsed.text.lower() and "Phone error rate" not in parsed.text
     assert "dev_cuts.jsonl.gz" in parsed.text and "6 cuts" in parsed.text
+    assert "started from run and trained for" in parsed.text
 
 
 def test_a_model_without_levels(toy, tmp_path):

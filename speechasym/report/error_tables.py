@@ -18,7 +18,7 @@ from speechasym.scoring.tables import TokenRow
 from speechasym.training.config import HEADS
 
 TITLES = {"phones": "Phones", "letters": "Letters", "words": "Words"}
-TITLES[FROM_LETTERS] = "Words spelled from letters"
+TITLES[FROM_LETTERS] = "Words by letters"
 MEASURES = {"PER": "phone error rate", "LER": "letter error rate", "WER": "word error rate"}
 MOST_ROWS = 20  # of a list
 

@@ -59,7 +59,7 @@ def test_only_the_width_differs():
         }
         for s in read_systems(HERE / "widths.yaml")
     ]
-    assert sizes == [{64}, {12}, {28}, {144}]
+    assert sizes == [{64}, {12}, {28}, {144}, {288}]
     config = read_config(HERE / "starved.yaml", words)
     assert config.data.augment.speeds == (1.0,) and not config.weight_decay
 

@@ -107,7 +107,7 @@ def with_feedback(trained, **options):
     """The same trained model with feedback, which it hears through random weights."""
     config = replace(trained.config.model, feedback=FeedbackConfig(**options))
     torch.manual_seed(0)
-    sizes = {head: len(symbols) for head, symbols in trained.inventories.items()}
+    sizes = {head: len(symbols) for head, symbols in trained.written.items()}
     model = build_model(config, trained.model.inputs, sizes).eval()
     model.load_state_dict(trained.model.state_dict(), strict=False)
     for level in model.levels[:-1]:
@@ -121,7 +121,7 @@ def causal(run):
     levels = tuple(replace(v, block=replace(v.block, causal=True)) for v in config.levels)
     config = replace(config, levels=levels)
     torch.manual_seed(0)
-    sizes = {head: len(symbols) for head, symbols in run.inventories.items()}
+    sizes = {head: len(symbols) for head, symbols in run.written.items()}
     model = build_model(config, run.model.inputs, sizes).eval()
     model.load_state_dict(run.model.state_dict())
     data = replace(run.config.data, features=replace(run.feature_config, normalise="running"))

@@ -212,8 +212,21 @@ def in_sequence(log_probs: Tensor, follow: NDArray[np.float64]) -> Tensor:
     return torch.from_numpy(shares).clamp(min=LEAST).log().to(log_probs)
 
 
+def merge(log_probs: Tensor, classes: NDArray[np.int64]) -> Tensor:
+    """Return log p (S, P) of classes that stand for one or more of V.
+
+    Args: log_probs (S, V), classes (V,) which of P each of them is.
+    """
+    total = log_probs.new_zeros(len(log_probs), int(classes.max()) + 1)
+    total.index_add_(1, torch.from_numpy(classes).to(log_probs.device), log_probs.exp())
+    return total.clamp(min=LEAST).log()
+
+
 def greedy(
-    log_probs: Tensor, lengths: Tensor, follow: NDArray[np.float64] | None = None
+    log_probs: Tensor,
+    lengths: Tensor,
+    follow: NDArray[np.float64] | None = None,
+    classes: NDArray[np.int64] | None = None,
 ) -> list[list[int]]:
     """Return the labels of each utterance's best path.
 
@@ -221,10 +234,12 @@ def greedy(
         log_probs: (B, S, V).
         lengths: (B,) steps.
         follow: (V, V) to read steps `in_sequence`; None: each by itself.
+        classes: (V,) to `merge` what is read, so that labels are of P; None: they are of V.
     """
     labels = []
     for row, length in zip(log_probs, lengths.tolist(), strict=True):
         known = row[:length] if follow is None else in_sequence(row[:length], follow)
+        known = known if classes is None else merge(known, classes)
         labels.append([label for _, _, label in runs(known.argmax(-1).cpu())])
     return labels
 

@@ -29,6 +29,7 @@ from torch import Tensor
 from speechasym.annotations.intervals import Interval
 from speechasym.auditory.gammatone import Gammatone
 from speechasym.errors import AlignmentError, ConfigError
+from speechasym.language import contexts
 from speechasym.language.letters import SPACE, spell
 from speechasym.levels import ctc
 from speechasym.recognition import pronounced_words
@@ -124,7 +125,7 @@ def align(
     tiers: dict[str, list[Interval]] = {}
     score, fit = 0.0, None
     for which in heads:
-        inventory, posteriors = trained.inventories[which], shifted[which]
+        inventory, posteriors = trained.written[which], shifted[which]
         if which == "phones":
             chosen = _likeliest_pronunciations(inventory, posteriors[0][0], known_words)
             symbols = [symbol for row in chosen for symbol in row]
@@ -142,7 +143,8 @@ def align(
         points = np.clip(heard * LEVEL_RATE, 0, len(level))
         edges = np.array(boundaries(level, points, numbers, LEVEL_RATE)) / LEVEL_RATE
         limited = np.minimum(edges, seconds).tolist()
-        timed = [Interval(a, b, s) for (a, b), s in zip(limited, symbols, strict=True)]
+        names = map(contexts.plain, symbols) if which in trained.merged else symbols
+        timed = [Interval(a, b, s) for (a, b), s in zip(limited, names, strict=True)]
         tiers[which] = [i for i in timed if i.label != SPACE]
         if which == "phones":
             row = labels.encode(symbols, labels.classes(inventory))

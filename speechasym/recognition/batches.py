@@ -112,7 +112,7 @@ def _open(request: _Request) -> tuple[Recogniser, Dataset, torch.device]:
     place = environment.select_device(request.device)
     recogniser.trained.model.to(place)
     config = recogniser.trained.config.data
-    config = replace(config, workers=0, labels=replace(config.labels, lexicon=None))
+    config = replace(config, workers=0, labels=replace(config.labels, lexicon=None, context=False))
     data = dataset.load(config, request.cuts, (), inventories={}, show_progress=False)
     return recogniser, data, place
 
@@ -154,11 +154,11 @@ def _recognise(
 def _posteriors(
     ids: Sequence[str], output: ModelOutput, head: str, trained: TrainedModel | None = None
 ) -> dict[str, NDArray[np.float32]]:
-    """{utterance: log p (S, V)} of a batch: in sequence if the run has learned that, or alone."""
+    """{utterance: log p (S, V)} of a batch, as a run is read, or without one as it writes them."""
     log_probs, counts = output.heads[head]
     steps = {name: log_probs[n, : int(counts[n])].float().cpu() for n, name in enumerate(ids)}
     if trained is not None:
-        steps = {name: trained.in_sequence(head, rows) for name, rows in steps.items()}
+        steps = {name: trained.read(head, rows) for name, rows in steps.items()}
     return {name: rows.numpy() for name, rows in steps.items()}
 
 

@@ -127,14 +127,15 @@ def _aligned(
     """Return (N, 4) for each word: log p of its path over that of the best, a symbol; how alike
     the symbols of both are, 0 to 1; its steps, and its symbols.
     """
-    symbols = decoder.inventories[head]
     if head in decoder.searches:
-        search = decoder.searches[head]
-        written, separator, obliged = search.written, search.separator, search.obliged
+        chain = decoder.searches[head].chain(words)
     else:
+        symbols = decoder.inventories[head]
         written, separator = spellings(words, symbols), labels.classes(symbols).get(SPACE, 0)
-        obliged = bool(separator)
-    chain = chain_of([written.get(word, [()]) for word in words], separator, obliged)
+        ways = [written.get(word, [()]) for word in words]
+        chain = chain_of(ways, separator, bool(separator))
+    if head in decoder.merged:  # the posteriors are those of phones without contexts
+        chain = chain._replace(symbol=decoder.merged[head][chain.symbol].astype(np.int32))
     states = cpu_search.align(log_probs, *chain[:4])
     spoken = states >= 0
     path, best = np.where(spoken, chain.symbol[states], 0), log_probs.argmax(1)

@@ -74,7 +74,8 @@ class Decoder:
     """Find words by the posteriors of a run's heads.
 
     Args:
-        inventories: {head: symbols} of the run.
+        inventories: {head: symbols} as the run writes them.
+        merged: {head: the class (V,) that each class is read as} where that is another.
         entries: pronunciations; None if only letters are searched.
         guessed: how many of the pronunciations are guessed, for the report.
         paths: of lexicon and language model, for the report.
@@ -91,11 +92,12 @@ class Decoder:
         lm: NgramModel,
         config: DecodingConfig,
         *,
+        merged: Mapping[str, NDArray[np.int64]] | None = None,
         guessed: int = 0,
         paths: tuple[Path | None, Path | None] = (None, None),
     ) -> None:
         self.inventories, self.entries, self.lm, self.config = inventories, entries, lm, config
-        self.paths = paths
+        self.merged, self.paths = merged or {}, paths
         for head in config.heads:
             check_head(head, inventories, "from" if head in config.searched else f"{head}_weight")
         lm_words = [word for word in lm.words if word not in ngrams.SPECIAL]
@@ -112,7 +114,7 @@ class Decoder:
             only_lm = [word for word in lm_words if word not in entries]
             self.vocabulary = Vocabulary(len(known), only_lm, len(entries) - len(known), guessed)
             symbols = inventories["phones"]
-            written = pronunciations(entries, known, symbols)
+            written = pronunciations(entries, known, symbols, context="phones" in self.merged)
             silence = labels.classes(symbols).get(phones.SILENCE, 0)
             self.searches["phones"] = WordSearch(written, lm, separator=silence)
         if "letters" in config.heads:
@@ -230,6 +232,7 @@ def open_decoder(
     lm_file: str | Path,
     config: DecodingConfig,
     *,
+    merged: Mapping[str, NDArray[np.int64]] | None = None,
     spelling: bool = False,
 ) -> Decoder:
     """Read lexicon and language model, and return a decoder for a run.
@@ -239,6 +242,7 @@ def open_decoder(
     Args:
         lexicon_file: pronunciations; None to search letters only.
         lm_file: language model, ARPA (may be compressed) or binary.
+        merged: see `Decoder`.
         spelling: guess the pronunciation of words that only the language model has.
 
     Raises:
@@ -259,7 +263,7 @@ def open_decoder(
         entries, _ = completion.complete(entries, wanted, letter_to_sound.learn(entries))
         guessed = len(entries) - before
     paths = (None if lexicon_file is None else Path(lexicon_file), Path(lm_file))
-    decoder = Decoder(inventories, entries, lm, config, guessed=guessed, paths=paths)
+    decoder = Decoder(inventories, entries, lm, config, merged=merged, guessed=guessed, paths=paths)
     if only_lm := decoder.vocabulary.only_lm:
         be = "is" if len(only_lm) == 1 else "are"
         log.warning(

@@ -58,14 +58,15 @@ def open_runs(runs: Runs) -> TrainedModel:
     return first._replace(
         model=Arbitration([member.model for member in members], columns).eval(), config=config,
         inventories={head: first.inventories[head] for head in heads},
+        written={head: first.written[head] for head in heads},
         fingerprint=prints.hexdigest(), members=tuple(members),
     )  # fmt: skip
 
 
 def _check_alike(first: TrainedModel, other: TrainedModel) -> None:
     """Raise `ConfigError` unless two runs have the same symbols."""
-    for head, symbols in first.inventories.items():
-        if head in other.inventories and symbols != other.inventories[head]:
+    for head, symbols in first.written.items():
+        if head in other.written and symbols != other.written[head]:
             raise _different_symbols(head, first, other)
 
 
@@ -73,8 +74,8 @@ def _different_symbols(head: str, first: TrainedModel, other: TrainedModel) -> C
     """Return the error that names an example of the symbols that only one of two runs has."""
     sizes = []
     for run, rival in ((first, other), (other, first)):
-        symbols = run.inventories[head]
-        only = sorted(set(symbols) - set(rival.inventories[head]))
+        symbols = run.written[head]
+        only = sorted(set(symbols) - set(rival.written[head]))
         example = f", {only[0]!r} among them" if only else ""
         sizes.append(f"{run.folder} reads {len(symbols)} {head}{example}")
     problem = f"{sizes[0]}; {sizes[1]}"

@@ -210,7 +210,7 @@ def evaluate(
     place = environment.select_device(device)
     # one process, so that scripts that call this need no `if __name__ == "__main__"`
     config = trained.config.data
-    config = replace(config, workers=0, labels=replace(config.labels, lexicon=None))
+    config = replace(config, workers=0, labels=replace(config.labels, lexicon=None, context=False))
     with dataset.naming(cuts):
         streamed = (cut for _, cut in stream_cuts(cuts))
         spelled = reference_phones(recogniser, streamed) if "phones" in heads else None

@@ -224,9 +224,11 @@ class _Utterance:
         self.normalise = live.speech.copy() if config.normalise == "running" else None
         self.state: StreamState | None = None
         self.decoder = live.decoder
-        heads = [*live.heads, *(() if live.decoder is None else live.decoder.config.heads)]
+        searched = () if live.decoder is None else live.decoder.config.heads
         start = begin - trained.delay - 1e-6  # steps before it belong to the utterance before
-        self.paths = {head: _Path(start) for head in dict.fromkeys(heads)}
+        # {(head, alone)}: as heads are read, and alone, as they write, if they are searched
+        self.paths = {(head, False): _Path(start) for head in live.heads}
+        self.paths |= {(head, True): _Path(start) for head in searched}
         self.heads, self.yielded, self.changed = live.heads, False, False
 
     def read(self, rows: NDArray, last: bool = False) -> list[float]:
@@ -240,9 +242,10 @@ class _Utterance:
         self.watch(output, self.first)
         found: list[float] = []
         self.changed = False
-        for number, (head, path) in enumerate(self.paths.items()):
-            new = path.read(self._posteriors(output, head))
-            self.changed |= bool(new) and head in self.heads
+        for number, ((head, alone), path) in enumerate(self.paths.items()):
+            offset = self.first / self.trained.feature_config.rate
+            new = path.read(self.trained.posteriors(output, head, offset, alone))
+            self.changed |= bool(new) and not alone
             if number == 0:
                 found = new
                 self.latest = path.latest
@@ -250,10 +253,11 @@ class _Utterance:
 
     def result(self, end: float, final: bool) -> LiveResult:
         """Return what was read until the time `end`."""
-        symbols = {head: self.paths[head].closed + self.paths[head].open for head in self.heads}
+        read = {head: self.paths[head, False] for head in self.heads}
+        symbols = {head: path.closed + path.open for head, path in read.items()}
         if final:
             if self.decoder is not None:
-                paths = {head: self.paths[head] for head in self.decoder.config.heads}
+                paths = {head: self.paths[head, True] for head in self.decoder.config.heads}
                 known = all(path.parts for path in paths.values())
                 posteriors = {head: _joined(path.parts) for head, path in paths.items() if known}
                 words = words_by_lexicon(posteriors, self.decoder) if known else []
@@ -261,9 +265,6 @@ class _Utterance:
             symbols = {head: spread(rows, REACH_S[head], end) for head, rows in symbols.items()}
         begun = min((rows[0].start for rows in symbols.values() if rows), default=self.begin)
         return LiveResult(max(self.begin, begun), end, final, Transcript(end, symbols, 1))
-
-    def _posteriors(self, output: ModelOutput, head: str) -> Posteriors:
-        return self.trained.posteriors(output, head, self.first / self.trained.feature_config.rate)
 
 
 class _Path:

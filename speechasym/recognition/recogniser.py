@@ -118,8 +118,10 @@ class Recogniser:
         """The search for words by lexicon and language model; None without a language model."""
         if self.lm is None:
             return None
-        heads = self.trained.inventories
-        return open_decoder(heads, self.lexicon, self.lm, self.decoding, spelling=self.spelling)
+        return open_decoder(
+            self.trained.written, self.lexicon, self.lm, self.decoding,
+            merged=self.trained.merged, spelling=self.spelling,
+        )  # fmt: skip
 
     @property
     def heads(self) -> list[str]:

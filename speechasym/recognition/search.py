@@ -139,11 +139,11 @@ class WordSearch:
         """Return log p of words over all ways to write them and all alignments; -inf for none."""
         if any(word not in self.written for word in words):
             return NOTHING
-        return float(cpu_search.likelihood(log_probs, *self._chain(words)[:4]))
+        return float(cpu_search.likelihood(log_probs, *self.chain(words)[:4]))
 
     def spans(self, log_probs: NDArray[np.float32], words: Sequence[str]) -> list[WordSpan] | None:
         """Return where each word is in the best alignment; None if the words do not fit."""
-        chain = self._chain(words)
+        chain = self.chain(words)
         states = cpu_search.align(log_probs, *chain[:4])
         word_of_step = np.where(states >= 0, chain.word[states], -1)
         spans = []
@@ -155,5 +155,7 @@ class WordSearch:
             spans.append(WordSpan(int(steps[0]), int(steps[-1]), min(1.0, score)))
         return spans
 
-    def _chain(self, words: Sequence[str]) -> Chain:
-        return chain_of([self.written[word] for word in words], self.separator, self.obliged)
+    def chain(self, words: Sequence[str]) -> Chain:
+        """Return all ways to write words; one that cannot be written has none of its own."""
+        ways = [self.written.get(word, [()]) for word in words]
+        return chain_of(ways, self.separator, self.obliged)

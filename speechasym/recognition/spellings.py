@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speechasym.errors import DecodingError
-from speechasym.language import phones
+from speechasym.language import contexts, phones
 from speechasym.language.letters import SPACE
 from speechasym.language.lexicon import Lexicon
 from speechasym.language.ngrams import NgramModel
@@ -24,7 +24,9 @@ FLAP = "dx"  # of the folded phones of TIMIT
 Spellings = dict[str, list[tuple[int, ...]]]  # {word: classes of each way to write it}
 
 
-def pronunciations(entries: Lexicon, words: Iterable[str], inventory: Sequence[str]) -> Spellings:
+def pronunciations(
+    entries: Lexicon, words: Iterable[str], inventory: Sequence[str], context: bool = False
+) -> Spellings:
     """Return {word: its pronunciations as classes of a phones head}, without stress and silences.
 
     If the head writes only TIMIT's 39 folded classes, the lexicon is folded alike, and words may
@@ -32,13 +34,16 @@ def pronunciations(entries: Lexicon, words: Iterable[str], inventory: Sequence[s
 
     Args:
         inventory: symbols of the head, in order of their classes from 1, in either letter case.
+        context: whether they are phones in context; what was never heard in one has another.
 
     Raises:
         DecodingError: phones that the head does not write.
     """
-    folded = set(inventory) <= set(phones.TIMIT_39)
+    alone = set(map(contexts.plain, inventory)) if context else set(inventory)
+    folded = alone <= set(phones.TIMIT_39)
     known = labels.classes(inventory)
     known |= {symbol.upper(): k for symbol, k in known.items() if symbol.upper() not in known}
+    nearest = cache(lambda symbol: contexts.nearest(symbol, known))
     missing: Counter[str] = Counter()
     written: Spellings = {}
     plain = cache(phones.strip_stress)  # a few symbols, a hundred thousand times
@@ -47,8 +52,10 @@ def pronunciations(entries: Lexicon, words: Iterable[str], inventory: Sequence[s
         for symbols in entries[word]:
             ways = [[plain(p) for p in symbols if p not in phones.SILENCES]]
             if folded:
-                ways += _flapped(ways[0]) if FLAP in known else []
+                ways += _flapped(ways[0]) if FLAP in alone else []
                 ways = [[phones.FOLD_ANY_TO_39.get(p.lower(), p) for p in way] for way in ways]
+            if context:
+                ways = [[nearest(p) for p in contexts.in_context(way)] for way in ways]
             if not known.keys() >= {*ways[0]}:
                 missing.update(p for p in ways[0] if p not in known)
             rows += [tuple(known[p] for p in way) for way in ways if way and known.keys() >= {*way}]

@@ -25,7 +25,7 @@ from speechasym.levels.streaming import StreamState
 from speechasym.recognition import installed, pretrained
 from speechasym.training import checkpoints, models, run_folder, unit_names
 from speechasym.training.config import HEADS, TrainConfig
-from speechasym.training.labels import Inventory
+from speechasym.training.labels import Inventory, read_as
 from speechasym.training.unit_names import LevelNames
 
 LANGUAGE_MODELS = (pretrained.LM, "lm.arpa.gz", "lm.arpa")  # beside a model
@@ -66,7 +66,9 @@ class TrainedModel(NamedTuple):
     folder: Path
     model: nn.Module
     config: TrainConfig
-    inventories: Inventory  # {head: symbols}
+    inventories: Inventory  # {head: symbols that it is read as}
+    written: Inventory  # {head: symbols of its classes}: phones may be in context
+    merged: Mapping[str, NDArray[np.int64]]  # {head: class that each is read as (V,)} if they are
     fingerprint: str  # sha256 of the model's tensors
     members: tuple["TrainedModel", ...] = ()  # runs that read together; the first has the folder
     follow: Mapping[str, NDArray[np.float64]] = {}  # {head: as `symbols.follow`}, if by MMI
@@ -154,18 +156,24 @@ class TrainedModel(NamedTuple):
     ) -> Posteriors:
         """Return what a head reads, from the output for features that begin at `offset` s.
 
-        alone: without what the run knows of which symbols follow which, as a search needs it.
+        alone: as the head writes them, which a search needs: phones in context, and without what
+            the run knows of which symbols follow which.
         """
         log_probs, frames = step_frames(output, head)
         if not alone:
-            log_probs = self.in_sequence(head, log_probs)
+            log_probs = self.read(head, log_probs)
         times = np.maximum(0.0, frames / self.feature_config.rate + (offset - self.delay))
-        return Posteriors(log_probs, times, ("", *self.inventories[head]))
+        symbols = (self.written if alone else self.inventories)[head]
+        return Posteriors(log_probs, times, ("", *symbols))
 
-    def in_sequence(self, head: str, log_probs: Tensor) -> Tensor:
-        """Return log_probs (S, V) as posteriors given all steps, if the head learned by MMI."""
-        follow = self.follow.get(head)
-        return log_probs if follow is None else ctc.in_sequence(log_probs, follow)
+    def read(self, head: str, log_probs: Tensor) -> Tensor:
+        """Return what a head writes (S, V) as it is read: without contexts.
+
+        If it learned by MMI, as posteriors given all steps.
+        """
+        if (follow := self.follow.get(head)) is not None:
+            log_probs = ctc.in_sequence(log_probs, follow)
+        return ctc.merge(log_probs, self.merged[head]) if head in self.merged else log_probs
 
     def activations(self, rows: NDArray[np.float32]) -> list[LevelActivations]:
         """Return what each level computes for features (F, D), lowest first.
@@ -182,7 +190,7 @@ class TrainedModel(NamedTuple):
             for name, (log_probs, _) in output.heads.items():
                 head = getattr(self.model.config.heads, name)
                 if head.level == number:
-                    row = self.in_sequence(name, log_probs[0, : steps * head.slots])
+                    row = self.read(name, log_probs[0, : steps * head.slots])
                     posteriors[name] = row.unflatten(0, (steps, head.slots))
             units = None if level.activation is None else level.activation[0, :steps]
             frames = torch.stack([level.start[0, :steps], level.end[0, :steps]], 1)
@@ -226,9 +234,10 @@ def open_run(run: str | Path | TrainedModel | None) -> TrainedModel:
         raise CheckpointError(folder, problem, remedy)
     model, config, inventories = models.open_model(folder)
     meta = json.loads((folder / checkpoints.MODEL_META).read_text("utf-8"))
-    heads = {head: inventories[head] for head in HEADS if head in inventories}
+    written = {head: inventories[head] for head in HEADS if head in inventories}
+    heads, merged = read_as(written, config.data.labels)
     follow = {head: np.array(rows) for head, rows in meta.get("follow", {}).items()}
-    return TrainedModel(folder, model, config, heads, meta["sha256"], follow=follow)
+    return TrainedModel(folder, model, config, heads, written, merged, meta["sha256"], (), follow)
 
 
 def check_head(head: str, known: Collection[str], option: str, run: object = "the run") -> None:

@@ -33,12 +33,16 @@ class LabelConfig:
     silence: Literal["drop", "merge", "keep"] = "drop"
     fold: Literal["none", "timit39"] = "none"  # timit39 folds TIMIT's 61 or 48 phones to 39
     lexicon: str | None = None  # lexicon that gives the phones of cuts without phones
+    context: bool = False  # phones are learned in context, and all are those of the lexicon
     word_least: int = 2  # words seen fewer times are <unk>
     word_most: int = 10000  # largest number of words; rarer ones are <unk>
 
     def __post_init__(self) -> None:
         for name in ("word_least", "word_most"):
             check_range(name, getattr(self, name), "1 or more", low=1)
+        if self.context and self.lexicon is None:
+            problem = "needs a lexicon, which tells the phones of each word"
+            raise ConfigError("context", problem, "Set data.labels.lexicon, or context: false")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,8 +233,7 @@ class TrainConfig:
     target: str | None = None  # head whose dev error selects the best model; default: the first
     tensorboard: bool = False  # write metrics for TensorBoard too, if installed
     monitor: bool = True  # watch ranks of units and heads at each validation, see `monitor`
-    # validations without improvement before stopping early; default: never
-    patience: int | None = None
+    patience: int | None = None  # validations without improvement before it stops; default: never
     seed: int = 0
     # auto: bfloat16 on CUDA, float32 on the CPU
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -276,6 +279,10 @@ class TrainConfig:
         ):
             remedy = "Set heads.phones to 1"
             raise ConfigError("learning.local", "framewise needs a head phones", remedy)
+        timed = self.framewise or self.data.augment.splice or "framewise" in self.learning.local
+        if timed and self.data.labels.context:
+            problem = "phones in context have no times, which framewise and splice need"
+            raise ConfigError("data.labels.context", problem, "Set it to false")
         if self.data.augment.splice and list(self.heads.used) != ["phones"]:
             problem = f"only phones have times, but the heads are {', '.join(self.heads.used)}"
             remedy = "Set it to 0, or heads.letters and heads.words to 0"

@@ -25,6 +25,7 @@ from speechasym import files
 from speechasym.auditory.filterbank import frame_count, hop
 from speechasym.corpora.manifests import check_writable, stream_cuts
 from speechasym.errors import AudioError, LabelError
+from speechasym.language import contexts
 from speechasym.language.lexicon import Lexicon, read_lexicon
 from speechasym.training import batches, cuts, labels
 from speechasym.training.augment import (
@@ -108,9 +109,11 @@ class Dataset:
         return {"phones": follow(self.symbols["phones"], len(self.inventories["phones"]) + 1)}
 
     def reference(self, head: str, number: int) -> list[str]:
-        """Return a cut's symbols for a head, unknown words included."""
+        """Return a cut's symbols for a head, unknown words included, phones without contexts."""
         vocabulary, rows, _ = self.symbols[head]
-        return [vocabulary[n] for n in rows[number].tolist()]
+        row = [vocabulary[n] for n in rows[number].tolist()]
+        in_context = head == "phones" and self.config.labels.context
+        return list(map(contexts.plain, row)) if in_context else row
 
     @property
     def workers(self) -> int:
@@ -326,9 +329,8 @@ def load(
     with naming(path):
         for line, cut in stream_cuts(path):
             if (stamp := cuts.file_stamp(cut)) == cuts.MISSING:
-                missing = cuts.unreadable(cut, FileNotFoundError())
                 if config.unreadable == "stop":
-                    raise missing
+                    raise cuts.unreadable(cut, FileNotFoundError())
                 left_out += 1  # of each batch, so that batches stay those of an interrupted run
             builder.add(line, cut, stamp)
             for head in heads:
@@ -368,15 +370,14 @@ def load(
     if config.cache is None:
         return data
     with naming(path):
-        return replace(
-            data, store=_stored(data, f"features of {name.split('.')[0]}", show_progress)
-        )
+        store = _stored(data, f"features of {name.split('.')[0]}", show_progress)
+    return replace(data, store=store)
 
 
 def _stored(data: Dataset, what: str, show_progress: bool) -> FeatureStore:
     """Return the store of a dataset, complete."""
     config, index, ids = data.config, data.index, data.ids
-    assert config.cache is not None
+    assert config.cache
     noises, skip = data.noises, config.unreadable == "skip"
     variants = partial(recurring_variants, data.augment, len(noises), seed=data.seed)
     store = FeatureStore(config.cache, len(variants(name=ids[0])), BLOCK)

@@ -5,10 +5,15 @@ Label 0 is CTC's blank; symbol k of an inventory, counted from 0, has label k + 
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
+from itertools import chain
 from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from speechasym.annotations.intervals import Interval
 from speechasym.errors import LabelError
+from speechasym.language import contexts
 from speechasym.language.letters import LETTERS, normalise, spell
 from speechasym.language.lexicon import Lexicon
 from speechasym.language.ngrams import UNKNOWN
@@ -31,8 +36,8 @@ def tokens(
 ) -> list[str]:
     """Return the symbols of a cut for a head. Raises `LabelError`.
 
-    Phones are the cut's own, or those of its words in the lexicon: if it has none, or most of them
-    are not in `known`, the phones of a run (default: all are).
+    Phones are the cut's own, or those of its words in the lexicon: if it has none, if most of them
+    are not in `known`, the phones of a run (default: all are), or if they are learned in context.
     """
     if head == "phones":
         return _phones(cut, config, lexicon, known)
@@ -61,20 +66,24 @@ def words_in(text: str, name: str) -> list[str]:
 def _phones(
     cut: "Cut", config: LabelConfig, lexicon: Lexicon | None, known: Collection[str] | None
 ) -> list[str]:
-    own = [phone.label for phone in timed_phones(cut, config)]
+    own = [] if config.context else [phone.label for phone in timed_phones(cut, config)]
     if own and (lexicon is None or mostly_known(own, known)):
         return own
     name = f"cut {cut.id}"
     if lexicon is None:
         remedy = "Set data.labels.lexicon, or set heads.phones to 0"
         raise LabelError(name, "it has no phones", remedy)
-    symbols: list[str] = []
+    rows: list[list[str]] = []
     for word in words_of(cut):
         alternatives = lexicon.pronounce(word)
         if not alternatives:
             raise LabelError(name, f"{word!r} is not in the lexicon", "Add it there")
-        symbols += alternatives[0]
-    row = pronounced(symbols, config, name)
+        rows.append(list(alternatives[0]))
+    if config.context:
+        rows = [contexts.in_context(pronounced(row, config, name)) for row in rows]
+        row = list(chain.from_iterable(rows))
+        return row if known is None else [contexts.nearest(phone, known) for phone in row]
+    row = pronounced(chain.from_iterable(rows), config, name)
     return row if known is None else [phone_in(phone, known) or phone for phone in row]
 
 
@@ -156,6 +165,19 @@ def inventory(head: str, counts: Mapping[str, int], config: LabelConfig) -> tupl
     words = [word for word, count in counts.items() if count >= config.word_least]
     words = sorted(words, key=lambda word: (-counts[word], word))[: config.word_most]
     return (*sorted(words), UNKNOWN)
+
+
+def read_as(
+    inventories: Inventory, config: LabelConfig
+) -> tuple[Inventory, dict[str, NDArray[np.int64]]]:
+    """Return the symbols that heads are read as, and {head: the class (V,) that each class is}.
+
+    Phones in context are read as phones; all else as it is written, without an entry in the second.
+    """
+    if not config.context or "phones" not in inventories:
+        return inventories, {}
+    plain, classes = contexts.merged(inventories["phones"])
+    return {**inventories, "phones": plain}, {"phones": classes}
 
 
 def encode(row: Sequence[str], known: Mapping[str, int]) -> list[int]:

@@ -20,7 +20,7 @@ from speechasym import files
 from speechasym.annotations.intervals import Interval
 from speechasym.corpora.manifests import stream_cuts
 from speechasym.errors import CheckpointError
-from speechasym.language import lexicon
+from speechasym.language import contexts, lexicon
 from speechasym.language.phones import SILENCE, SILENCES
 from speechasym.levels import ctc
 from speechasym.training import labels
@@ -148,12 +148,16 @@ def _timed(
     if head == "words" and (spoken := labels.aligned(cut, "word")):
         return [i._replace(label=i.label.upper()) for i in spoken]
     known = labels.classes(inventories[head])
-    row = labels.encode(labels.tokens(cut, head, config.data.labels, words), known)
+    said = labels.tokens(cut, head, config.data.labels, words, inventories.get("phones"))
+    row = labels.encode(said, known)
     log_probs, steps = output.heads[head]
     log_probs = log_probs[0, : int(steps[0])].cpu()
     if not row or ctc.steps_needed(row) > len(log_probs):
         return []
     first, end = (part[0].cpu().numpy() / config.data.features.rate for part in output.spans[head])
+    names = inventories[head]
+    if head == "phones" and config.data.labels.context:
+        names = tuple(map(contexts.plain, names))
     spans = [(first[a], end[b - 1]) for a, b in ctc.align(log_probs, row)]
     before = [0.0, *(stop for _, stop in spans[:-1])]
     after = [*(start for start, _ in spans[1:]), cut.duration]
@@ -161,7 +165,7 @@ def _timed(
         Interval(
             float(max(start - REACH_S[head], (earlier + start) / 2)),
             float(min(stop + REACH_S[head], (stop + later) / 2)),
-            inventories[head][label - 1],
+            names[label - 1],
         )
         for label, (start, stop), earlier, later in zip(row, spans, before, after, strict=True)
     ]

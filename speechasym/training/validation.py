@@ -10,6 +10,7 @@ from torch import nn
 from speechasym.errors import ConfigError, TrainingError
 from speechasym.levels import ctc
 from speechasym.training.dataset import Dataset
+from speechasym.training.labels import read_as
 from speechasym.training.losses import NOTHING_FOLLOWS, Follow, autocast
 from speechasym.training.monitor import Monitor
 from speechasym.training.on_device import ON_CPU, Batch, DeviceBatches
@@ -39,6 +40,7 @@ def evaluate(
     model.eval()
     losses, labels, errors, lengths = (dict.fromkeys(data.inventories, 0.0) for _ in range(4))
     numbers = {name: number for number, name in enumerate(data.ids)}
+    read, merged = read_as(data.inventories, data.config.labels)
     with ExitStack() as stack:
         stack.callback(model.train, training)
         if monitor is not None:
@@ -48,12 +50,12 @@ def evaluate(
                 output = model(batch.features, batch.lengths)
             if monitor is not None:
                 monitor.add(batch, output)
-            for head, inventory in data.inventories.items():
+            for head, inventory in read.items():
                 log_probs, steps = output.heads[head]
                 loss, fits = ctc.loss(log_probs, steps, *batch.targets[head])
                 losses[head] += float(loss)
                 labels[head] += int(batch.targets[head][1][fits].sum())
-                rows = ctc.greedy(log_probs, steps, follow.get(head))
+                rows = ctc.greedy(log_probs, steps, follow.get(head), merged.get(head))
                 for name, row in zip(batch.ids, rows, strict=True):
                     symbols, known = (
                         ctc.symbols(row, inventory),

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from speechasym.errors import CheckpointError, ConfigError
+from speechasym.language import contexts
 from speechasym.training import checkpoints
 from speechasym.training.labels import Inventory
 
@@ -47,9 +48,10 @@ def start_from(
 ) -> tuple[int, int]:
     """Set a new model's tensors from those of a finished run that have the same name and shape.
 
-    In a head, what belongs to a symbol goes to the symbol of that name, whatever its case (AA, aa);
-    symbols that the run did not know keep their initial values. Returns how many numbers were
-    copied, and of how many. `columns`: of the model's features.
+    In a head, what belongs to a symbol goes to the symbol of that name, whatever its case (AA, aa),
+    and to a phone in all contexts if the run had it without; symbols that the run did not know keep
+    their initial values. Returns how many numbers were copied, and of how many. `columns`: of the
+    model's features.
 
     Raises:
         CheckpointError: the run is missing or incomplete.
@@ -87,7 +89,8 @@ def _copy_symbols(
     if several_slots or not old or list(source.shape) != expected:
         return 0
     numbers = {symbol.lower(): number for number, symbol in enumerate(old, 1)}
-    pairs = [(n, numbers[s.lower()]) for n, s in enumerate(new, 1) if s.lower() in numbers]
+    sources = [numbers.get(s.lower(), numbers.get(contexts.plain(s).lower())) for s in new]
+    pairs = [(number, known) for number, known in enumerate(sources, 1) if known is not None]
     for number, known in [(0, 0), *pairs]:
         target.select(axis, number).copy_(source.select(axis, known))
     return (1 + len(pairs)) * (target.numel() // target.shape[axis])

@@ -159,3 +159,16 @@ def test_read_in_sequence():
     assert ctc.greedy(batch, torch.tensor([3, 1]), never_twice)[1] == [1]
     assert ctc.greedy(batch, torch.tensor([3, 0]), never_twice)[0] != [1, 1]
     assert len(ctc.in_sequence(loud[:0], never_twice)) == 0
+
+
+def test_merged_classes_have_the_sum_of_their_posteriors():
+    log_probs = torch.randn(4, 5, generator=torch.Generator().manual_seed(2)).log_softmax(-1)
+    p = ctc.merge(log_probs, np.array([0, 1, 2, 1, 1])).exp()
+    want = torch.stack([log_probs.exp()[:, k].sum(1) for k in ([0], [1, 3, 4], [2])], 1)
+    torch.testing.assert_close(p, want)
+    torch.testing.assert_close(p.sum(1), torch.ones(4))
+    # three ways to write one symbol are together more probable than the blank
+    steps = torch.tensor([[[0.4, 0.2, 0.0, 0.2, 0.2]]]).log()
+    assert ctc.greedy(steps, torch.tensor([1])) == [[]]
+    assert ctc.greedy(steps, torch.tensor([1]), classes=np.array([0, 1, 2, 1, 1])) == [[1]]
+    assert ctc.merge(log_probs[:0], np.array([0, 1, 2, 1, 1])).shape == (0, 3)

@@ -62,7 +62,7 @@ def changed_features(run, **options):
         (lambda run: changed_features(run, rate=50.0), r"rate: .* 100.0, .*other .* 50.0"),
         (lambda run: changed_features(run, normalise="none"), "utterance, .* normalise none"),
         (
-            lambda run: run._replace(inventories=run.inventories | {"phones": ("aa", "m", "zh")}),
+            lambda run: run._replace(written=run.written | {"phones": ("aa", "m", "zh")}),
             r"3 phones, 's' among them; .*other reads 3 phones, 'zh' among them",
         ),
         (lambda run: run._replace(inventories={"tones": ("a",)}), "no head in common"),

@@ -1,11 +1,12 @@
 """Labels: symbols read from the words and phones of cuts."""
 
 from collections import Counter
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
-from speechasym.errors import LabelError
+from speechasym.errors import ConfigError, LabelError
 from speechasym.language import lexicon
 from speechasym.training import labels
 from speechasym.training.config import LabelConfig
@@ -70,6 +71,27 @@ def test_phones_from_a_lexicon():
         labels.tokens(cut("dog"), "phones", LabelConfig(), known)
     with pytest.raises(LabelError, match="it has no phones"):
         labels.tokens(cut("cat"), "phones", LabelConfig(), None)
+
+
+def test_phones_in_context():
+    """They are those of the lexicon, word by word, whatever the cut's own."""
+    known = lexicon.Lexicon({"CAT": [("K", "AE1", "T")], "A": [("AH0",)]})
+    config = LabelConfig(lexicon="lexicon.txt", context=True)
+    spoken = cut("a cat", symbols=["ah", "k"])
+    row = ["AH+#", "K+V", "AE+C", "T+#"]
+    assert labels.tokens(spoken, "phones", config, known) == row
+    heard = ("AE+C", "AH+C", "K+V", "T+V")
+    want = ["AH+C", "K+V", "AE+C", "T+V"]
+    assert labels.tokens(spoken, "phones", config, known, heard) == want
+    inventories = {"phones": tuple(sorted(row)), "letters": ("A",)}
+    plain, classes = labels.read_as(inventories, config)
+    assert plain == {"phones": ("AE", "AH", "K", "T"), "letters": ("A",)}
+    assert list(classes) == ["phones"] and classes["phones"].tolist() == [0, 1, 2, 3, 4]
+    assert labels.read_as(inventories, LabelConfig()) == (inventories, {})
+    folded = replace(config, fold="timit39")
+    assert labels.tokens(spoken, "phones", folded, known) == ["ah+#", "k+V", "ae+C", "t+#"]
+    with pytest.raises(ConfigError, match="context: needs a lexicon"):
+        LabelConfig(context=True)
 
 
 def test_text_becomes_letters_and_words():

@@ -44,8 +44,9 @@ def test_a_run_keeps_the_names_of_its_units(toy):
     assert set(names[1].names) <= {"", "sil", *(word.upper() for word in WORDS)}
 
 
-def test_without_times_the_head_aligns_them(toy, tmp_path):
-    """Most units have the name that annotated times give them."""
+@pytest.mark.parametrize("context", [False, True])
+def test_without_times_the_head_aligns_them(toy, tmp_path, context):
+    """Most units have the name that annotated times give them, without contexts."""
     trained = open_run(toy / "run")
     cuts = []
     for cut in CutSet.from_file(toy / "train_cuts.jsonl.gz"):
@@ -54,11 +55,11 @@ def test_without_times_the_head_aligns_them(toy, tmp_path):
     CutSet.from_cuts(cuts).to_file(tmp_path / "cuts.jsonl.gz")
     lines = [f"{word.upper()} {' '.join(phones).upper()}" for word, phones in WORDS.items()]
     (tmp_path / "lexicon.txt").write_text("\n".join(lines).replace("AA", "AA1") + "\n")
-    lexicon = replace(trained.config.data.labels, lexicon=str(tmp_path / "lexicon.txt"))
-    inventories = trained.inventories | {
-        "phones": tuple(phone.upper() for phone in trained.inventories["phones"])
-    }
-    config = replace(trained.config, data=replace(trained.config.data, labels=lexicon))
+    phones = tuple(phone.upper() + "+#" * context for phone in trained.inventories["phones"])
+    inventories, config = trained.inventories | {"phones": phones}, trained.config
+    found = {"lexicon": str(tmp_path / "lexicon.txt"), "context": context}
+    labels = replace(config.data.labels, **found)
+    config = replace(config, data=replace(config.data, labels=labels))
     names = unit_names.name_units(trained.model, config, inventories, tmp_path / "cuts.jsonl.gz")
     pairs = zip(names[0].names, trained.unit_names[0].names, strict=True)
     used = [(a, b) for a, b in pairs if b]

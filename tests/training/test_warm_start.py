@@ -37,6 +37,15 @@ def test_rows_go_to_the_symbols_of_their_name(before):
     assert total - taken == width + 1
 
 
+def test_phones_in_context_begin_as_the_phones_that_they_are(before):
+    tensors, meta = checkpoints.load_model(before)
+    model = tiny.Tiny(meta["columns"], {"phones": 3})
+    start_from(model, meta["columns"], {"phones": ("IY+#", "S+C", "S+V")}, before)
+    rows, old = model.state_dict()["heads.phones.weight"], tensors["heads.phones.weight"]
+    for row, old_row in enumerate((0, 3, 4, 4)):
+        torch.testing.assert_close(rows[row], old[old_row])
+
+
 def test_a_run_that_starts_from_another_begins_better(before, tmp_path):
     words = tiny.corpus(tmp_path, 8)
     lost = {}

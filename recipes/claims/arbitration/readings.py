@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from speechasym.corpora.manifests import stream_cuts
+from speechasym.errors import ConfigError
 from speechasym.levels.arbitration import Reading, reading
 from speechasym.recognition.recogniser import Recogniser
 from speechasym.recognition.references import reference_phones
@@ -42,6 +43,13 @@ class Condition(NamedTuple):
     utterances: list[Utterance]
 
 
+def check_plain(net: TrainedModel) -> None:
+    """Raise `ConfigError` for a net with phones in context: its steps are compared as written."""
+    if net.merged:
+        remedy = "Give one trained with data.labels.context: false"
+        raise ConfigError(net.folder, "its phones are learned in context", remedy)
+
+
 def labelled(
     net: TrainedModel, cuts: str | Path, lexicon: str | Path | None = None
 ) -> dataset.Dataset:
@@ -49,7 +57,7 @@ def labelled(
 
     lexicon: for the phones that are said, if the cuts and the run have none.
     """
-    labels = replace(net.config.data.labels, lexicon=None)
+    labels = replace(net.config.data.labels, lexicon=None, context=False)
     config = replace(net.config.data, workers=0, cache=None, labels=labels)
     recogniser = Recogniser(net, lexicon=lexicon)
     spelled = reference_phones(recogniser, (cut for _, cut in stream_cuts(cuts)))
@@ -106,6 +114,8 @@ def read(
         every: reads one of so many cuts.
         lexicon: for the phones that are said, if the cuts and the run have none.
     """
+    for net in nets.values():
+        check_plain(net)
     first = next(iter(nets.values()))
     data = labelled(first, cuts, lexicon)
     heads = list(first.inventories)

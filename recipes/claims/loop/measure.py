@@ -56,7 +56,7 @@ def batch(trained: TrainedModel, cuts: str | Path, count: int) -> tuple[Tensor, 
 def untrained(trained: TrainedModel, cuts: str | Path, seed: int) -> TrainedModel:
     """Return a net of the same configuration as it is before training; it hears, at random."""
     torch.manual_seed(seed)
-    sizes = {head: len(symbols) for head, symbols in trained.inventories.items()}
+    sizes = {head: len(symbols) for head, symbols in trained.written.items()}
     config: Any = trained.config.model
     inputs: Any = trained.model.inputs
     model: Any = build_model(config, inputs, sizes).eval()

@@ -71,6 +71,7 @@ def utterances(
     net: TrainedModel, cuts: Path, lexicon: Path | None, every: int = 1
 ) -> list[Utterance]:
     """Return one of so many cuts, sorted by length. Raises as `dataset.load`."""
+    readings.check_plain(net)
     data = readings.labelled(net, cuts, lexicon)
     rows = [
         Utterance(

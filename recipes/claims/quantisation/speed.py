@@ -90,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         torch.set_num_threads(1)
         net = open_run(None if options.run == PACKAGE else options.run)
         columns = len(net.feature_config.columns())
-        counts = {head: len(symbols) for head, symbols in net.inventories.items()}
+        counts = {head: len(symbols) for head, symbols in net.written.items()}
         models = {net.name: net.model} | {
             name: build_model({"preset": name}, columns, counts).eval() for name in options.presets
         }

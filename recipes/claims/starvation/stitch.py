@@ -146,7 +146,7 @@ def counted(
 def untrained(net: TrainedModel) -> TrainedModel:
     """Return a net of the same configuration with random weights."""
     model: Any = copy.deepcopy(net.model)
-    sizes = {head: len(symbols) for head, symbols in net.inventories.items()}
+    sizes = {head: len(symbols) for head, symbols in net.written.items()}
     torch.manual_seed(0)
     return net._replace(model=hierarchy.build_model(model.config, model.inputs, sizes).eval())
 

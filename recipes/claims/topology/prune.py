@@ -80,7 +80,7 @@ def apply(model: nn.Module, masks: Masks) -> None:
 def training_batches(net: TrainedModel, config: TrainConfig) -> Iterator[tuple[Batch, dict]]:
     """Yield batches of a run's training cuts, epoch after epoch, and their labels by head."""
     data = dataset.load(
-        config.data, config.data.train, list(config.heads.used), inventories=net.inventories,
+        config.data, config.data.train, list(config.heads.used), inventories=net.written,
         augment=config.data.augment, seed=config.seed, show_progress=False, timed=config.timed,
     )  # fmt: skip
     for epoch in count(1000):  # not those that the run has seen in this order

@@ -25,7 +25,7 @@ def open_models(folder: str) -> dict[str, TrainedModel]:
             f"uses {config.sample_rate} Hz and {config.rate:g} frames a second",
             f"Train with 16000 Hz and {RATE} frames a second, as in the other sets",
         )
-    sizes = {head: len(symbols) for head, symbols in trained.inventories.items()}
+    sizes = {head: len(symbols) for head, symbols in trained.written.items()}
     torch.manual_seed(0)
     model: Any = trained.model
     twin = hierarchy.build_model(model.config, model.inputs, sizes).eval()

@@ -34,13 +34,14 @@ def pronunciations(
 
     Args:
         inventory: symbols of the head, in order of their classes from 1, in either letter case.
-        context: whether they are phones in context; what was never heard in one has another.
+        context: whether they are phones in context. Of several ways to say a word, those with a
+            context that was never heard are left out; of a single one, such phones take another.
 
     Raises:
         DecodingError: phones that the head does not write.
     """
-    alone = set(map(contexts.plain, inventory)) if context else set(inventory)
-    folded = alone <= set(phones.TIMIT_39)
+    alone = contexts.merged(inventory)[0] if context else inventory
+    folded = set(alone) <= set(phones.TIMIT_39)
     known = labels.classes(inventory)
     known |= {symbol.upper(): k for symbol, k in known.items() if symbol.upper() not in known}
     nearest = cache(lambda symbol: contexts.nearest(symbol, known))
@@ -48,21 +49,26 @@ def pronunciations(
     written: Spellings = {}
     plain = cache(phones.strip_stress)  # a few symbols, a hundred thousand times
     for word in words:
-        rows = []
+        rows: list[tuple[int, ...]] = []
+        unheard: list[tuple[int, ...]] = []
         for symbols in entries[word]:
             ways = [[plain(p) for p in symbols if p not in phones.SILENCES]]
             if folded:
                 ways += _flapped(ways[0]) if FLAP in alone else []
                 ways = [[phones.FOLD_ANY_TO_39.get(p.lower(), p) for p in way] for way in ways]
-            if context:
-                ways = [[nearest(p) for p in contexts.in_context(way)] for way in ways]
-            if not known.keys() >= {*ways[0]}:
-                missing.update(p for p in ways[0] if p not in known)
-            rows += [tuple(known[p] for p in way) for way in ways if way and known.keys() >= {*way}]
-        if rows:
-            written[word] = list(dict.fromkeys(rows))
+            exact = list(map(contexts.in_context, ways)) if context else ways
+            heard = [list(map(nearest, way)) for way in exact] if context else ways
+            missing.update(
+                p for p, near in zip(ways[0], heard[0], strict=True) if near not in known
+            )
+            for way, near in zip(exact, heard, strict=True):
+                if near and known.keys() >= {*near}:
+                    kept = rows if known.keys() >= {*way} else unheard
+                    kept.append(tuple(known[p] for p in near))
+        if rows or unheard:
+            written[word] = list(dict.fromkeys(rows or unheard))
     if missing:
-        some, examples = ", ".join(p for p, _ in missing.most_common(5)), " ".join(inventory[:8])
+        some, examples = ", ".join(p for p, _ in missing.most_common(5)), " ".join(alone[:8])
         problem = f"the run's phones head does not write {some}; it writes {examples}, for example"
         remedy = "Give a lexicon in its phones, or train on speech that has them all"
         raise DecodingError("lexicon", problem, remedy)

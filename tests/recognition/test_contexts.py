@@ -6,7 +6,7 @@ import torch
 from toy import RATE, causal, configuration, utterance
 
 from speechasym import read_config, train
-from speechasym.errors import ConfigError
+from speechasym.errors import ConfigError, DecodingError
 from speechasym.language.lexicon import Lexicon
 from speechasym.levels import ctc
 from speechasym.recognition.decoder import BY_LEXICON
@@ -73,11 +73,15 @@ def test_a_recording_has_plain_phones_and_words(run, samples, files):
 
 
 def test_words_of_unheard_contexts_can_be_found(run):
-    """S is never before a vowel in training: SAM takes it as it is at the end."""
-    ways = pronunciations(
-        Lexicon({"SAM": [("S", "AA1", "M")]}), ["SAM"], run.written["phones"], True
-    )
+    """S is never before a vowel in training: the word SAM takes it as it is at the end."""
+    heard = run.written["phones"]
+    sam, am = ("S", "AA1", "M"), ("AA0", "M")
+    ways = pronunciations(Lexicon({"SAM": [sam]}), ["SAM"], heard, context=True)
     assert ways == {"SAM": [(5, 2, 3)]}
+    ways = pronunciations(Lexicon({"SAM": [sam, am]}), ["SAM"], heard, context=True)
+    assert ways == {"SAM": [(2, 3)]}  # it has a way to be said that was heard
+    with pytest.raises(DecodingError, match=r"does not write K; it writes AA M S,"):
+        pronunciations(Lexicon({"CAM": [("K", *am)]}), ["CAM"], heard, context=True)
 
 
 def test_alignment_is_by_contexts_and_named_without(run, samples, cuts, files):

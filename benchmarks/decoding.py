@@ -50,7 +50,9 @@ def main() -> int:
         for beam in map(int, names(options.beams)):
             config = config_of(source, beam=beam)
             start = time.monotonic()
-            decoder = open_decoder(trained.inventories, options.lexicon, options.lm, config)
+            decoder = open_decoder(
+                trained.written, options.lexicon, options.lm, config, merged=trained.merged
+            )
             built = time.monotonic() - start
             start = time.process_time()  # of one thread, whatever else runs on the machine
             lists = [decoder.decode(u.posteriors) for u in spoken]

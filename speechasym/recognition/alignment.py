@@ -29,7 +29,6 @@ from torch import Tensor
 from speechasym.annotations.intervals import Interval
 from speechasym.auditory.gammatone import Gammatone
 from speechasym.errors import AlignmentError, ConfigError
-from speechasym.language import contexts
 from speechasym.language.letters import SPACE, spell
 from speechasym.levels import ctc
 from speechasym.recognition import pronounced_words
@@ -125,7 +124,7 @@ def align(
     tiers: dict[str, list[Interval]] = {}
     score, fit = 0.0, None
     for which in heads:
-        inventory, posteriors = trained.written[which], shifted[which]
+        inventory, posteriors = trained.inventories[which], shifted[which]
         if which == "phones":
             chosen = _likeliest_pronunciations(inventory, posteriors[0][0], known_words)
             symbols = [symbol for row in chosen for symbol in row]
@@ -143,8 +142,7 @@ def align(
         points = np.clip(heard * LEVEL_RATE, 0, len(level))
         edges = np.array(boundaries(level, points, numbers, LEVEL_RATE)) / LEVEL_RATE
         limited = np.minimum(edges, seconds).tolist()
-        names = map(contexts.plain, symbols) if which in trained.merged else symbols
-        timed = [Interval(a, b, s) for (a, b), s in zip(limited, names, strict=True)]
+        timed = [Interval(a, b, s) for (a, b), s in zip(limited, symbols, strict=True)]
         tiers[which] = [i for i in timed if i.label != SPACE]
         if which == "phones":
             row = labels.encode(symbols, labels.classes(inventory))
@@ -190,12 +188,13 @@ def _words_around(
 def _shifted_posteriors(
     trained: TrainedModel, rows: NDArray[np.float32], heads: Sequence[str]
 ) -> dict[str, list[_Steps]]:
-    """Return what each head reads from each of the first `SHIFTS` frames on."""
+    """Return what each head reads, step by step, from each of the first `SHIFTS` frames on."""
     steps: dict[str, list[_Steps]] = {head: [] for head in heads}
     for shift in range(min(SHIFTS, len(rows))):
         output = trained.output(rows[shift:])
         for head in heads:
             log_probs, frames = step_frames(output, head)
+            log_probs = trained.without_contexts(head, log_probs)
             steps[head].append((log_probs, (frames[:, 0] + frames[:, 1]) / 2 + shift))
     return steps
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from speechasym.annotations.intervals import Interval
 from speechasym.errors import AlignmentError, LexiconError, MissingWordError
-from speechasym.language import contexts
 from speechasym.language.lexicon import Lexicon
 from speechasym.recognition.trained_model import TrainedModel
 from speechasym.training import labels
@@ -46,8 +45,7 @@ class Word(NamedTuple):
     """A word that is said."""
 
     text: str | None  # None: only phones, such as a silence between words
-    # in phones as the run writes them, perhaps in context; (): unknown
-    pronunciations: tuple[tuple[str, ...], ...] = ()
+    pronunciations: tuple[tuple[str, ...], ...] = ()  # in the phones of the run; (): unknown
 
 
 def words_of_cut(
@@ -78,7 +76,7 @@ def words_of_cut(
 
     words = []
     for n, group in groupby(sounds, key=number):
-        row = _phones_of_run(trained, [sound.label for sound in group], name)
+        row = tuple(_phone_of_run(trained, sound.label, name) for sound in group)
         words.append(Word(None if n is None else texts[n], (row,)))
     return words
 
@@ -107,21 +105,16 @@ def words_of_text(
         if not rows:
             remedy = "Add it, guess it from its spelling (--spelling), or align by letters"
             raise MissingWordError(name, f"{word!r} is not in the lexicon", remedy)
-        ways = dict.fromkeys(_phones_of_run(trained, row, name) for row in rows)
+        ways = dict.fromkeys(tuple(_phone_of_run(trained, p, name) for p in row) for row in rows)
         pronounced.append(Word(word, tuple(way for way in ways if way)))
     return pronounced
 
 
-def _phones_of_run(trained: TrainedModel, word: Sequence[str], name: str) -> tuple[str, ...]:
-    """Return the phones of a word as the run writes them. Raises `AlignmentError`."""
-    inventory, row = trained.inventories["phones"], []
-    for symbol in word:
-        if (phone := labels.phone_in(symbol, inventory)) is None:
-            some = " ".join(inventory[:5])
-            problem = f"the run does not know the phone {symbol!r}; it knows {some}, for example"
-            raise AlignmentError(name, problem, "Use the phones that it was trained on")
-        row.append(phone)
-    if "phones" in trained.merged:
-        written = trained.written["phones"]
-        row = [contexts.nearest(phone, written) for phone in contexts.in_context(row)]
-    return tuple(row)
+def _phone_of_run(trained: TrainedModel, symbol: str, name: str) -> str:
+    """Return a phone in the letter case of the run. Raises `AlignmentError`."""
+    inventory = trained.inventories["phones"]
+    if (phone := labels.phone_in(symbol, inventory)) is not None:
+        return phone
+    some = " ".join(inventory[:5])
+    problem = f"the run does not know the phone {symbol!r}; it knows {some}, for example"
+    raise AlignmentError(name, problem, "Use the phones that it was trained on")

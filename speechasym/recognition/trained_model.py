@@ -173,6 +173,10 @@ class TrainedModel(NamedTuple):
         """
         if (follow := self.follow.get(head)) is not None:
             log_probs = ctc.in_sequence(log_probs, follow)
+        return self.without_contexts(head, log_probs)
+
+    def without_contexts(self, head: str, log_probs: Tensor) -> Tensor:
+        """Return log_probs (S, V) of the symbols that the head is read as, summed over contexts."""
         return ctc.merge(log_probs, self.merged[head]) if head in self.merged else log_probs
 
     def activations(self, rows: NDArray[np.float32]) -> list[LevelActivations]:

@@ -84,7 +84,7 @@ def test_words_of_unheard_contexts_can_be_found(run):
         pronunciations(Lexicon({"CAM": [("K", *am)]}), ["CAM"], heard, context=True)
 
 
-def test_alignment_is_by_contexts_and_named_without(run, samples, cuts, files):
+def test_alignment_has_plain_phones(run, samples, files):
     recogniser = Recogniser(run, **files)
     tiers = recogniser.align(samples, "mass a am", RATE).tiers
     assert [i.label for i in tiers["phones"]] == ["M", "AA", "S", "AA", "AA", "M"]

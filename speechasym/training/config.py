@@ -40,9 +40,6 @@ class LabelConfig:
     def __post_init__(self) -> None:
         for name in ("word_least", "word_most"):
             check_range(name, getattr(self, name), "1 or more", low=1)
-        if self.context and self.lexicon is None:
-            problem = "needs a lexicon, which tells the phones of each word"
-            raise ConfigError("context", problem, "Set data.labels.lexicon, or context: false")
 
 
 @dataclass(frozen=True, kw_only=True)

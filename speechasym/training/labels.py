@@ -71,8 +71,9 @@ def _phones(
         return own
     name = f"cut {cut.id}"
     if lexicon is None:
+        problem = "phones in context are a lexicon's" if config.context else "it has no phones"
         remedy = "Set data.labels.lexicon, or set heads.phones to 0"
-        raise LabelError(name, "it has no phones", remedy)
+        raise LabelError(name, problem, remedy)
     rows: list[list[str]] = []
     for word in words_of(cut):
         alternatives = lexicon.pronounce(word)

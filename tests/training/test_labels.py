@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from speechasym.errors import ConfigError, LabelError
+from speechasym.errors import LabelError
 from speechasym.language import lexicon
 from speechasym.training import labels
 from speechasym.training.config import LabelConfig
@@ -90,8 +90,8 @@ def test_phones_in_context():
     assert labels.read_as(inventories, LabelConfig()) == (inventories, {})
     folded = replace(config, fold="timit39")
     assert labels.tokens(spoken, "phones", folded, known) == ["ah+#", "k+V", "ae+C", "t+#"]
-    with pytest.raises(ConfigError, match="context: needs a lexicon"):
-        LabelConfig(context=True)
+    with pytest.raises(LabelError, match=r"phones in context are a lexicon's\. Set data\.labels"):
+        labels.tokens(spoken, "phones", config, None)
 
 
 def test_text_becomes_letters_and_words():

@@ -1,5 +1,8 @@
 """A run whose phones are learned in context: searched and aligned with contexts, read without."""
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -110,6 +113,19 @@ def test_runs_in_context_read_together(run, samples, files):
     plain = other._replace(written=other.inventories)
     with pytest.raises(ConfigError, match=r"symbols differ: .* reads 5 phones, 'AA\+#' among them"):
         Recogniser([first, plain])
+
+
+def test_a_model_that_was_shipped_has_a_lexicon_beside_it(run, samples, files, tmp_path):
+    """Its configuration names none."""
+    shutil.copytree(run.folder, tmp_path / "model")
+    path = tmp_path / "model" / checkpoints.MODEL_META
+    meta = json.loads(path.read_text())
+    meta["config"]["data"]["labels"]["lexicon"] = None
+    path.write_text(json.dumps(meta))
+    for name, file in (("lexicon.txt", files["lexicon"]), ("lm.arpa", files["lm"])):
+        shutil.copyfile(file, tmp_path / "model" / name)
+    result = Recogniser(tmp_path / "model").transcribe(samples, RATE)
+    assert [i.label for i in result.words_by_lexicon] == ["MASS", "A", "AM"]
 
 
 def test_where_times_of_phones_are_needed(toy, files):

@@ -34,7 +34,7 @@ def models(folders: str | Path | Sequence[str | Path] = ()) -> list[ModelEntry]:
     Example:
         >>> for model in speechasym.models("runs"):
         ...     print(model.name, model.parameters, model.heads)
-        tiny 474689 ('phones', 'letters', 'words')
+        tiny 481091 ('phones', 'letters', 'words')
         runs/live 12080 ('phones', 'letters', 'words')
     """
     entries = [_entry(name, folder) for name, folder in installed().items()]

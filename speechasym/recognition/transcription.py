@@ -27,7 +27,7 @@ from speechasym.recognition.trained_model import Posteriors, TrainedModel
 # How far a symbol reaches beyond its steps where no other is near, s: CTC marks a point within a
 # symbol, not its extent
 REACH_S = {"phones": 0.08, "letters": 0.08, "words": 0.25, BY_LEXICON: 0.08}
-DOUBTFUL = 0.4  # expected share of right words below which the text is marked
+DOUBTFUL = 0.5  # expected share of right words below which the text is marked
 
 
 class ScoredInterval(NamedTuple):

@@ -72,7 +72,7 @@ def add_decoder(parser: Any) -> None:
         ("--letters-weight", float, "weight of the letters head (default: 1 if used)"),
         ("--words-weight", float, "weight of the words head (default: 0)"),
         ("--blank-penalty", float, "subtracted from the blank's log p (default: 1; -0.7 by mmi)"),
-        ("--beam", int, "number of hypotheses kept (default: 150; 300 by mmi)"),
+        ("--beam", int, "number of hypotheses kept (default: 150; 600 by mmi)"),
     ):
         add(name, type=optional(kind), help=text)
     text = "guess from the spelling how words sound that --lexicon lacks"

@@ -74,7 +74,7 @@ def test_phones_in_sequence(recogniser, samples, files):
     by_mmi = trained._replace(follow={"phones": follow})
     assert Recogniser(by_mmi).transcribe(samples, RATE).phones[0].label != first
     searching = Recogniser(by_mmi, **files, word_score=-1.0).decoding
-    assert (searching.lm_weight, searching.word_score, searching.beam) == (1.0, -1.0, 300)
+    assert (searching.lm_weight, searching.word_score, searching.beam) == (1.0, -1.0, 600)
     output = trained.output(trained.features(samples))
     alone = by_mmi.posteriors(output, "phones", alone=True).log_probs
     assert torch.equal(alone, trained.posteriors(output, "phones").log_probs)

@@ -28,6 +28,7 @@ prune
 prune --rules random
 prune --rules magnitude movement --steps $((more / 4)) --shares 0.7 0.9
 prune --rules magnitude movement --steps "$more" --shares 0.5 0.7 0.9
+prune --rules magnitude movement --steps $((more * 4)) --shares 0.7 0.9
 of_recipe functions $here/functions.yaml --test "$test" --out "$out/functions" --seeds "$seeds" --set "${own[@]}" "epochs=$epochs"
 of_recipe functions $here/functions.yaml --test "$test" --out "$out/constants" --seeds "$seeds" --only plain bias \
   --set "${own[@]}" "epochs=$long"

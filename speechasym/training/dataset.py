@@ -321,7 +321,8 @@ def load(
     """
     if config.cache is not None:
         check_writable(config.cache)
-    words, of_run = pronunciations, (inventories or {}).get("phones")
+    words, heard = pronunciations, start.inventory if start and config.labels.context else None
+    of_run = (inventories or {}).get("phones", heard)
     if words is None and config.labels.lexicon is not None:
         words = read_lexicon(config.labels.lexicon)
     builder, texts = IndexBuilder(), {head: SymbolsBuilder() for head in heads}

@@ -36,7 +36,7 @@ CORE = ("errors", "files", "progress", "workers", "cluster", "config", "ops", "a
         "asymmetry", "ranks", "levels")  # fmt: skip
 NOT_IN_CORE = ("lhotse", "matplotlib", "rich")
 # ratchets: lowered when that is possible, raised only with a reason in docs/log.md
-LONGEST = 402  # lines of a file
+LONGEST = 400  # lines of a file
 MEDIAN = 150  # lines of a file
 TOTAL = 44900  # lines of the library
 CORE_TOTAL = 12300

@@ -323,10 +323,10 @@ def load(
         check_writable(config.cache)
     words, heard = pronunciations, start.inventory if start and config.labels.context else None
     of_run = (inventories or {}).get("phones", heard)
-    if words is None and config.labels.lexicon is not None:
+    if words is None and config.labels.lexicon:
         words = read_lexicon(config.labels.lexicon)
-    builder, texts = IndexBuilder(), {head: SymbolsBuilder() for head in heads}
-    times, left_out = array("d"), 0
+    texts = {head: SymbolsBuilder() for head in heads}
+    builder, times, left_out = IndexBuilder(), array("d"), 0
     with naming(path):
         for line, cut in stream_cuts(path):
             if (stamp := cuts.file_stamp(cut)) == cuts.MISSING:
@@ -371,8 +371,8 @@ def load(
     if config.cache is None:
         return data
     with naming(path):
-        store = _stored(data, f"features of {name.split('.')[0]}", show_progress)
-    return replace(data, store=store)
+        what = f"features of {name.split('.')[0]}"
+        return replace(data, store=_stored(data, what, show_progress))
 
 
 def _stored(data: Dataset, what: str, show_progress: bool) -> FeatureStore:

@@ -305,8 +305,7 @@ def load(
         config: features, labels, cache and workers.
         path: of the manifest.
         inventories: of a training set; default: from these cuts.
-        augment: how batches of an epoch are varied; default: not at all.
-        seed: of that.
+        augment, seed: how batches of an epoch are varied; default: not at all.
         timed: find the phone of each frame, too.
         pronunciations: default: the configured lexicon.
         as_samples: batches carry samples instead of features.

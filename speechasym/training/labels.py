@@ -71,9 +71,10 @@ def _phones(
         return own
     name = f"cut {cut.id}"
     if lexicon is None:
-        problem = "phones in context are a lexicon's" if config.context else "it has no phones"
-        remedy = "Set data.labels.lexicon, or set heads.phones to 0"
-        raise LabelError(name, problem, remedy)
+        problem, other = "it has no phones", "set heads.phones to 0"
+        if config.context:
+            problem, other = "phones in context need a lexicon", "set data.labels.context to false"
+        raise LabelError(name, problem, f"Set data.labels.lexicon, or {other}")
     rows: list[list[str]] = []
     for word in words_of(cut):
         alternatives = lexicon.pronounce(word)
@@ -173,7 +174,8 @@ def read_as(
 ) -> tuple[Inventory, dict[str, NDArray[np.int64]]]:
     """Return the symbols that heads are read as, and {head: the class (V,) that each class is}.
 
-    Phones in context are read as phones; all else as it is written, without an entry in the second.
+    V counts the blank. Phones in context are read as phones; all else is read as it is written,
+    and has no class.
     """
     if not config.context or "phones" not in inventories:
         return inventories, {}

@@ -90,7 +90,7 @@ def test_phones_in_context():
     assert labels.read_as(inventories, LabelConfig()) == (inventories, {})
     folded = replace(config, fold="timit39")
     assert labels.tokens(spoken, "phones", folded, known) == ["ah+#", "k+V", "ae+C", "t+#"]
-    with pytest.raises(LabelError, match=r"phones in context are a lexicon's\. Set data\.labels"):
+    with pytest.raises(LabelError, match=r"phones in context need a lexicon\. Set data\.labels"):
         labels.tokens(spoken, "phones", config, None)
 
 

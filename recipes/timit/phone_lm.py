@@ -49,7 +49,9 @@ LM_WEIGHTS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 PHONE_SCORES = (0.0, 0.5, 1.0, 1.5)
 BLANK_PENALTIES = (0.0, 1.0)
 WEIGHTS = ("lm_weight", "phone_score", "blank_penalty")
-SEARCH = DecodingConfig(source="phones", beam=20, nbest=1, word_score=0.0, lm_weight=0.0)
+SEARCH = DecodingConfig(
+    source="phones", beam=20, width=18.0, histories=3, nbest=1, word_score=0.0, lm_weight=0.0
+)
 
 
 class PhoneDecoder(Decoder):

@@ -148,7 +148,12 @@ def search(
         most: maximum number of histories in the same state of the language model at the same node.
 
     Returns:
-        parent, word (H,): of each history, by number; 0 is the empty one.
+        whole: whether endings end with a whole word.
+        parent, word, lm, value (H,): of each history, by number, 0 being the empty one; natural
+            log p of its words, and its part of the score.
+        pair, less, step (R,): a history that was left out for another with the same future, as
+            number of the other * 2**32 + its own; by how much its score was less, and when, where
+            that was least.
         ending (E,): histories that end with a whole word, or all if none does; their sums over
         alignments, and natural log p of their words with </s>.
     """
@@ -170,6 +175,10 @@ def search(
     blank, written = np.empty(beam * fan), np.empty(beam * fan)
     merged, merged_stamp = np.zeros(size, np.int32), np.full(size, -1, np.int32)
     merged_keys, merged_count = np.empty(beam * fan, np.int64), np.empty(beam * fan, np.int32)
+    merged_best = np.empty(beam * fan, np.int64)
+    pairs, pair_keys = 0, np.empty(1 << 12, np.int64)
+    less, step = np.empty(1 << 12), np.empty(1 << 12, np.int32)
+    pair, pair_stamp = np.zeros(1 << 14, np.int32), np.full(1 << 14, -1, np.int32)
 
     room = 1 << 16
     parent, word = np.full(room, -1, np.int32), np.full(room, -1, np.int32)
@@ -286,9 +295,26 @@ def search(
             slot = _slot(merged, merged_stamp, merged_keys, s, key)
             if merged_stamp[slot] != s:
                 merged_stamp[slot], merged[slot] = s, kinds
-                merged_keys[kinds], merged_count[kinds] = key, 0
+                merged_keys[kinds], merged_count[kinds], merged_best[kinds] = key, 0, order[i]
                 kinds += 1
             if merged_count[merged[slot]] == most:
+                winner = merged_best[merged[slot]]
+                if pairs == len(pair_keys):
+                    pair_keys, less = _grown(pair_keys, 2 * pairs), _grown(less, 2 * pairs)
+                    step, many = _grown(step, 2 * pairs), 8 * pairs
+                    pair, pair_stamp = np.zeros(many, np.int32), np.full(many, -1, np.int32)
+                    for r in range(pairs):
+                        slot = _slot(pair, pair_stamp, pair_keys, 0, pair_keys[r])
+                        pair[slot], pair_stamp[slot] = r, 0
+                key = (np.int64(history[chosen[winner]]) << 32) + h
+                slot = _slot(pair, pair_stamp, pair_keys, 0, key)
+                difference = costs[order[i]] - costs[winner]
+                if pair_stamp[slot] != 0:
+                    pair[slot], pair_stamp[slot] = pairs, 0
+                    pair_keys[pairs], less[pairs] = key, math.inf
+                    pairs += 1
+                if difference < less[pair[slot]]:
+                    less[pair[slot]], step[pair[slot]] = difference, s
                 continue
             merged_count[merged[slot]] += 1
             beam_history[kept], beam_node[kept], beam_last[kept] = h, node[c], last[c]
@@ -318,34 +344,54 @@ def search(
             lm_word, lm_first, lm_suffix, lm_probability, lm_backoff, state[ending[at]], _END
         )
         logs[at] = lm[ending[at]] + base * log_p
-    return parent[:histories], word[:histories], ending[:count], sums[:count], logs
+    return (
+        well, parent[:histories], word[:histories], lm[:histories], value[:histories],
+        pair_keys[:pairs], less[:pairs], step[:pairs], ending[:count], sums[:count], logs,
+    )  # fmt: skip
 
 
 @_jit
 def likelihood(log_probs: Any, symbol: Any, first: Any, before: Any, final: Any) -> float:
-    """Return the log of the sum over all alignments of a chain with log_probs (S, V)."""
-    many = len(symbol)
-    blank, written = np.full(many, NOTHING), np.full(many, NOTHING)
-    blank[0] = 0.0
-    old = written.copy()
+    """Return the log of the sum over all alignments of a chain with log_probs (S, V).
+
+    A state that has less than 1e-280 of a step's largest sum is dropped there: -inf if all are.
+    """
+    many, classes = len(symbol), log_probs.shape[1]
+    blank, written, p = np.zeros(many), np.zeros(many), np.empty(classes)
+    blank[0] = 1.0
+    old, log_scale, scale = written.copy(), 0.0, 1.0
     for s in range(len(log_probs)):
+        top = np.float64(log_probs[s, 0])
+        for k in range(1, classes):
+            top = max(top, np.float64(log_probs[s, k]))
+        for k in range(classes):
+            p[k] = scale * math.exp(np.float64(log_probs[s, k]) - top)
         old[:] = written
+        most = 0.0
         for q in range(1, many):
             sum_ = old[q]
             for b in range(first[q], first[q + 1]):
-                p = before[b]
-                sum_ = _plus(sum_, blank[p])
-                if symbol[p] != symbol[q]:
-                    sum_ = _plus(sum_, old[p])
-            written[q] = sum_ + log_probs[s, symbol[q]]
+                k = before[b]
+                sum_ += blank[k]
+                if symbol[k] != symbol[q]:
+                    sum_ += old[k]
+            sum_ *= p[symbol[q]]
+            written[q] = sum_ if sum_ > 1e-280 else 0.0  # smaller numbers take long
+            most = max(most, sum_)
         # blanks come last: the loop over states needs those of the previous step
         for q in range(many):
-            blank[q] = _plus(blank[q], old[q]) + log_probs[s, 0]
-    total = NOTHING
+            sum_ = (blank[q] + old[q]) * p[0]
+            blank[q] = sum_ if sum_ > 1e-280 else 0.0
+            most = max(most, sum_)
+        if most == 0.0:
+            return NOTHING
+        scale = 1 / most
+        log_scale += top + math.log(most)
+    total = 0.0
     for q in range(many):
         if final[q]:
-            total = _plus(total, _plus(blank[q], written[q]))
-    return total
+            total += blank[q] + written[q]
+    return math.log(total * scale) + log_scale if total > 0.0 else NOTHING
 
 
 @_jit

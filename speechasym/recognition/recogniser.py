@@ -37,9 +37,8 @@ from speechasym.training import environment
 # Defaults of the search if phones were trained beside their rivals: they know by heart less of what
 # follows what, so that more words stay possible. Chosen on held-out readers, see
 # recipes/librispeech/RESULTS.md
-MMI_SEARCH: dict[str, Any] = {
-    "blank_penalty": -0.7, "lm_weight": 1.0, "beam": 600, "width": 20.0, "histories": 6,
-}  # fmt: skip
+MMI_SEARCH: dict[str, Any] = {"blank_penalty": -0.7, "lm_weight": 1.0, "beam": 600}
+MMI_WORDS_WEIGHT = 0.2  # of a head that reads words, where there is one
 
 
 class Recogniser:
@@ -63,7 +62,7 @@ class Recogniser:
             align with the default lexicon, that is always done.
         device: cpu, cuda, or auto (CUDA if available).
         decoding: other fields of `DecodingConfig`: lm_weight, word_score, beam, ... A run trained
-            with `mmi` has other defaults of some (`MMI_SEARCH`).
+            with `mmi` has other defaults of some (`MMI_SEARCH`, `MMI_WORDS_WEIGHT`).
 
     Raises:
         CheckpointError: see `open_run` and `read_confidence`.
@@ -107,6 +106,8 @@ class Recogniser:
             raise ConfigError(name, "needs a language model", "Give lm too")
         if self.lm is not None:
             usual = MMI_SEARCH if self.trained.follow else {}
+            if self.trained.follow and "words" in self.trained.inventories:
+                usual = {**usual, "words_weight": MMI_WORDS_WEIGHT}
             self.decoding = config_of(words_from, **usual | decoding)
         if lm is not None:
             _ = self.decoder  # find errors in files now; the run's own are read when needed

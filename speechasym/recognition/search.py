@@ -4,8 +4,10 @@ Shapes: S steps of the head, V classes (0 is CTC's blank).
 """
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -37,11 +39,12 @@ class DecodingConfig:
     # Subtracted from the blank's log p at each step: CTC is overconfident of blanks, and what its
     # posteriors all but exclude is often what the words need
     blank_penalty: float = 1.0
-    beam: int = 150  # hypotheses kept
-    width: float = 18.0  # how far below the best a hypothesis may be, log p
+    beam: int = 300  # hypotheses kept
+    width: float = 13.0  # how far below the best a hypothesis may be, log p
     symbol_width: float = 9.0  # how far below a step's best a symbol may be to be tried, log p
-    histories: int = 3  # kept of those that the language model continues alike
-    nbest: int = 20  # sequences that all heads rescore
+    # Kept of those that the language model continues alike; the others are remembered for the list
+    histories: int = 1
+    nbest: int = 20  # sequences in the list, which all heads rescore
 
     def __post_init__(self) -> None:
         check_choice("source", self.source, _SEARCHED)
@@ -112,28 +115,56 @@ class WordSearch:
     ) -> list[tuple[tuple[str, ...], float, float]]:
         """Return words, log p by the head, log p by the language model, best first.
 
-        The search is exact if `beam`, `width`, `symbol_width` and `histories` are large enough. An
-        unfinished word at the end is left out if the beam holds no sequence of whole words.
+        The first is the best of all if `beam`, `width`, `symbol_width` and `histories` are large
+        enough. A history that was left out for another with the same future is put in place of it
+        in the list, first what lost least. An unfinished word at the end is left out if the beam
+        holds no sequence of whole words.
 
         Args:
             log_probs: (S, V) natural logarithms.
         """
-        lm, lm_weight, word_score = self.lm, config.lm_weight, config.word_score
-        parent, word, *endings = cpu_search.search(
+        lm = self.lm
+        whole, parent, word, lm_score, value, pair, less, step, *endings = cpu_search.search(
             log_probs, *self.tree, lm.word, lm.first, lm.suffix, lm.probability, lm.backoff,
-            lm.state_of, lm.start, lm_weight, word_score, config.beam, config.width,
+            lm.state_of, lm.start, config.lm_weight, config.word_score, config.beam, config.width,
             config.symbol_width, config.histories,
         )  # fmt: skip
-        rows = []
-        for history, acoustic, lm_score in zip(*endings, strict=True):
-            numbers = []
+        instead: dict[int, list[tuple[int, float, int]]] = defaultdict(list)
+        for number, *loss in zip(pair.tolist(), step.tolist(), less.tolist(), strict=True):
+            instead[number >> 32].append((*loss, number & 0xFFFFFFFF))
+        ending, sums, logs = endings
+        costs = -(sums + value[ending] + config.lm_weight * (logs - lm_score[ending]))
+        columns = (x.tolist() for x in (costs, sums, logs, ending))
+        # still to be read off, best first: minus the score, log p by the head and by the language
+        # model, the history that words begin with, those after it, and the step of its last end
+        waiting: list[tuple[float, float, float, int, tuple[str, ...], int]]
+        waiting = [(*row, (), len(log_probs)) for row in zip(*columns, strict=True)]
+        heapify(waiting)
+        found: dict[tuple[str, ...], tuple[float, float]] = {}
+        seen: set[tuple[str, ...]] = set()
+        while waiting and len(found) < config.nbest:
+            cost, acoustic, log_p, history, after, end = heappop(waiting)
+            chain, words = [], after
             while history > 0:
-                numbers.append(int(word[history]))
-                history = parent[history]
-            words = tuple(lm.words[number] for number in reversed(numbers))
-            rows.append((words, float(acoustic), float(lm_score)))
-        rows.sort(key=lambda row: -(row[1] + lm_weight * row[2] + word_score * len(row[0])))
-        return rows[: config.nbest]
+                chain.append((history, words))
+                words, history = (lm.words[word[history]], *words), int(parent[history])
+            if words in seen:
+                continue
+            seen.add(words)
+            if whole:  # exactly; replaced beginnings may not fit what comes after them
+                acoustic = self.likelihood(log_probs, words)
+            if acoustic > NOTHING:
+                found[words] = acoustic, log_p
+            for old, rest in chain:
+                for then, difference, new in instead[old]:
+                    if then < end:
+                        p = log_p + float(lm_score[new] - lm_score[old])
+                        heappush(waiting, (cost + difference, acoustic, p, new, rest, then))
+
+        def score(row: tuple[tuple[str, ...], float, float]) -> float:
+            return row[1] + config.lm_weight * row[2] + config.word_score * len(row[0])
+
+        return sorted(((words, *scores) for words, scores in found.items()), key=score)[::-1]
 
     def likelihood(self, log_probs: NDArray[np.float32], words: Sequence[str]) -> float:
         """Return log p of words over all ways to write them and all alignments; -inf for none."""

@@ -11,6 +11,7 @@ from speechasym.errors import ArpaError, ConfigError, DecodingError
 from speechasym.language import kneser_ney
 from speechasym.language.arpa import write_arpa
 from speechasym.language.lexicon import Lexicon, write_lexicon
+from speechasym.levels import ctc
 from speechasym.recognition.decoder import Decoder, open_decoder
 from speechasym.recognition.search import DecodingConfig, WordSearch, config_of
 from speechasym.recognition.spellings import pronunciations, spellings
@@ -136,16 +137,44 @@ def test_narrow_beams_lose_little(lm):
     assert agreed >= 17
 
 
-def test_histories_are_limited_where_nothing_tells_them_apart(lm):
-    """A one-word model forgets all: with one history, one sequence for each last word survives."""
-    unigram = kneser_ney.estimate([line.split() for line in TEXT], 1)
-    written = pronunciations(SOUNDS, SOUNDS, INVENTORY)
-    search = WordSearch(written, unigram, separator=5)
-    log_probs = posteriors(8, 6, 1)
-    one = search.nbest(log_probs, config_of("phones", **(WIDE | {"histories": 1})))
-    many = search.nbest(log_probs, config_of("phones", **(WIDE | {"histories": 4})))
-    assert len({words[-1:] for words, _, _ in one}) < len({words for words, _, _ in many})
-    assert many[0][1] + 0.7 * many[0][2] >= one[0][1] + 0.7 * one[0][2] - 1e-3
+def test_lists_have_what_was_left_out_for_another_with_the_same_future(lm):
+    """One history is kept of those with the same two last words, but the list has the others."""
+    search = WordSearch(pronunciations(SOUNDS, SOUNDS, INVENTORY), lm, separator=5)
+    few = config_of("phones", **(WIDE | {"histories": 1, "nbest": 20}))
+    shared = 0
+    for seed in range(10):
+        log_probs = posteriors(6, 6, seed, 3.0)
+        exact = search.nbest(log_probs, config_of("phones", **WIDE))
+        found = search.nbest(log_probs, few)
+        assert found[0][0] == exact[0][0]
+        assert len({words for words, *_ in found}) == len(found) == 20
+        scores = [p + 0.7 * told for _, p, told in found]
+        assert scores == sorted(scores, reverse=True)
+        every = {words: scores for words, *scores in exact}
+        for words, *told in found:
+            assert told == pytest.approx(every[words], abs=1e-4)
+        shared += len({words for words, *_ in exact[:10]} & {words for words, *_ in found})
+    assert shared >= 90
+
+
+def test_long_lists(lm):
+    """4645 pairs of histories with the same future, where there is room for 4096 at first."""
+    search = WordSearch(pronunciations(SOUNDS, SOUNDS, INVENTORY), lm, separator=5)
+    config = config_of("phones", **(WIDE | {"histories": 1, "nbest": 100}))
+    found = search.nbest(posteriors(400, 6, 3, 0.5), config)
+    assert len({words for words, *_ in found}) == 100
+
+
+@pytest.mark.parametrize("sharp", [1.0, 8.0, 20.0])
+def test_likelihood_of_a_long_sequence(lm, sharp):
+    """Hundreds of nats, and alignments of which most have no weight at all."""
+    words = ("BA", "AB", "A", "BA", "B") * 12
+    written = spellings(["A", "B", "AB", "BA"], ("A", "B"))
+    log_probs = posteriors(300, 3, 1, sharp)
+    classes = [k for word in words for k in written[word][0]]
+    reference = ctc.log_likelihoods(torch.from_numpy(log_probs).double(), [classes])[0]
+    found = WordSearch(written, lm).likelihood(log_probs, words)
+    assert found == pytest.approx(reference, rel=1e-9) and found < -50
 
 
 def test_unfinished_words_are_left_out(lm):

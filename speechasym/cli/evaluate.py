@@ -70,7 +70,7 @@ def add_decoder(parser: Any) -> None:
         ("--lm-weight", float, "weight of the language model (default: 0.7; 1 if trained by mmi)"),
         ("--word-score", float, "score added for each word (default: 0)"),
         ("--letters-weight", float, "weight of the letters head (default: 1 if used)"),
-        ("--words-weight", float, "weight of the words head (default: 0; 0.2 by mmi)"),
+        ("--words-weight", float, "weight of the words head (default: 0; 0.15 by mmi)"),
         ("--blank-penalty", float, "subtracted from the blank's log p (default: 1; -0.7 by mmi)"),
         ("--beam", int, "number of hypotheses kept (default: 300; 600 by mmi)"),
     ):

@@ -38,7 +38,7 @@ from speechasym.training import environment
 # follows what, so that more words stay possible. Chosen on held-out readers, see
 # recipes/librispeech/RESULTS.md
 MMI_SEARCH: dict[str, Any] = {"blank_penalty": -0.7, "lm_weight": 1.0, "beam": 600}
-MMI_WORDS_WEIGHT = 0.2  # of a head that reads words, where there is one
+MMI_WORDS_WEIGHT = 0.15  # of a head that reads words, where there is one
 
 
 class Recogniser:

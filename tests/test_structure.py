@@ -38,7 +38,7 @@ NOT_IN_CORE = ("lhotse", "matplotlib", "rich")
 # ratchets: lowered when that is possible, raised only with a reason in docs/log.md
 LONGEST = 400  # lines of a file
 MEDIAN = 150  # lines of a file
-TOTAL = 44900  # lines of the library
+TOTAL = 45000  # lines of the library
 CORE_TOTAL = 12300
 TOP_LEVEL = {
     ".ci", ".gitignore", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "NOTICE",

@@ -1,10 +1,10 @@
-"""Word decoding compiled with numba: a prefix beam search, and alignment to a chain of words.
+"""Word decoding compiled with numba: a prefix beam search.
 
 The search is time-synchronous. A hypothesis is a history of words, a node of the tree of
 pronunciations, and the last symbol written; its probability is the sum over all alignments that
 lead there [1]. CTC's rule also holds across words: a repeated symbol needs a blank in between.
 
-Shapes: S steps, V classes (0 is the blank), N nodes of the tree, A arcs, Q states of a chain.
+Shapes: S steps, V classes (0 is the blank), N nodes of the tree, A arcs, H histories.
 
 [1] A. Graves, N. Jaitly, "Towards end-to-end speech recognition with recurrent neural networks",
     ICML, 2014: prefix beam search; A. Hannun et al., "First-pass large vocabulary continuous speech
@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speechasym.ops.compiling import njit
+from speechasym.ops.cpu_chains import NOTHING
 from speechasym.ops.cpu_ngrams import next_state
 
-NOTHING = -math.inf
 _END = np.int32(2)  # number of </s> in every n-gram model
 _jit = njit(nogil=True, error_model="numpy")
 
@@ -35,19 +35,6 @@ class Tree(NamedTuple):
     word: NDArray[np.int32]  # numbers in the language model
     ahead: NDArray[np.float32]  # (N,) best unigram log p of a word below
     after: int  # node after a word: 0, or one that writes the separator first
-
-
-class Chain(NamedTuple):
-    """All spellings of a sequence of words, as states that each write a symbol.
-
-    State 0 is the start and writes nothing. Blanks may follow each state.
-    """
-
-    symbol: NDArray[np.int32]  # (Q,)
-    first: NDArray[np.int32]  # (Q + 1,) states before state q are before[first[q] : first[q + 1]]
-    before: NDArray[np.int32]
-    final: NDArray[np.bool_]  # (Q,)
-    word: NDArray[np.int32]  # (Q,) position of its word in the sequence; -1: none
 
 
 @_jit
@@ -68,6 +55,15 @@ def _slot(table: Any, stamp: Any, keys: Any, now: Any, key: Any) -> Any:
     while stamp[slot] == now and keys[table[slot]] != key:
         slot = (slot + 1) & mask
     return slot
+
+
+@_jit
+def _entry(table: Any, stamp: Any, keys: Any, now: Any, key: Any, count: int) -> Any:
+    """Return the number of a key in the table; `count` if it is new, entered with that."""
+    slot = _slot(table, stamp, keys, now, key)
+    if stamp[slot] != now:
+        stamp[slot], table[slot], keys[count] = now, count, key
+    return table[slot]
 
 
 @_jit
@@ -209,21 +205,18 @@ def search(
                 many *= 2
             known, known_stamp = np.zeros(many, np.int32), np.full(many, -1, np.int32)
             for h in range(1, histories):
-                slot = _slot(known, known_stamp, names, 0, names[h])
-                known[slot], known_stamp[slot] = h, 0
+                _entry(known, known_stamp, names, 0, names[h], h)
         count, best = 0, NOTHING
         for i in range(kept):
             h, n, k = beam_history[i], beam_node[i], beam_last[i]
             total = _plus(beam_blank[i], beam_written[i])
             # the same node again: a blank, or the symbol continues
             key = (np.int64(h) * nodes + n) * classes + k
-            slot = _slot(table, stamp, keys, s, key)
-            if stamp[slot] != s:
-                stamp[slot], table[slot], keys[count] = s, count, key
-                history[count], node[count], last[count] = h, n, k
-                blank[count], written[count] = NOTHING, NOTHING
+            c = _entry(table, stamp, keys, s, key, count)
+            if c == count:
+                history[c], node[c], last[c] = h, n, k
+                blank[c], written[c] = NOTHING, NOTHING
                 count += 1
-            c = table[slot]
             blank[c] = _plus(blank[c], total + row[0])
             if k > 0:
                 written[c] = _plus(written[c], beam_written[i] + row[k])
@@ -240,20 +233,16 @@ def search(
                 if first[m] < first[m + 1]:  # the word may continue
                     best = max(best, guess)
                     key = (np.int64(h) * nodes + m) * classes + k
-                    slot = _slot(table, stamp, keys, s, key)
-                    if stamp[slot] != s:
-                        stamp[slot], table[slot], keys[count] = s, count, key
-                        history[count], node[count], last[count] = h, m, k
-                        blank[count], written[count] = NOTHING, NOTHING
+                    c = _entry(table, stamp, keys, s, key, count)
+                    if c == count:
+                        history[c], node[c], last[c] = h, m, k
+                        blank[c], written[c] = NOTHING, NOTHING
                         count += 1
-                    c = table[slot]
                     written[c] = _plus(written[c], p)
                 for b in range(first_word[m], first_word[m + 1]):  # or it ends
                     name = np.int64(h) * span + words[b]
-                    slot = _slot(known, known_stamp, names, 0, name)
-                    if known_stamp[slot] != 0:
-                        known[slot], known_stamp[slot] = histories, 0
-                        names[histories] = name
+                    new = _entry(known, known_stamp, names, 0, name, histories)
+                    if new == histories:
                         log_p, lm_node = next_state(
                             lm_word, lm_first, lm_suffix, lm_probability, lm_backoff,
                             state[h], words[b],
@@ -263,19 +252,16 @@ def search(
                         lm[histories] = lm[h] + base * log_p
                         value[histories] = value[h] + lm_weight * base * log_p + word_score
                         histories += 1
-                    new = known[slot]
                     guess = p + value[new] + lm_weight * ahead[after]
                     if guess < best - width:
                         continue
                     best = max(best, guess)
                     key = (np.int64(new) * nodes + after) * classes + k
-                    slot = _slot(table, stamp, keys, s, key)
-                    if stamp[slot] != s:
-                        stamp[slot], table[slot], keys[count] = s, count, key
-                        history[count], node[count], last[count] = new, after, k
-                        blank[count], written[count] = NOTHING, NOTHING
+                    c = _entry(table, stamp, keys, s, key, count)
+                    if c == count:
+                        history[c], node[c], last[c] = new, after, k
+                        blank[c], written[c] = NOTHING, NOTHING
                         count += 1
-                    c = table[slot]
                     written[c] = _plus(written[c], p)
         # keep the best hypotheses, and few with the same future
         good = 0
@@ -292,31 +278,28 @@ def search(
             c = chosen[order[i]]
             h = history[c]
             key = (np.int64(state[h]) * nodes + node[c]) * classes + last[c]
-            slot = _slot(merged, merged_stamp, merged_keys, s, key)
-            if merged_stamp[slot] != s:
-                merged_stamp[slot], merged[slot] = s, kinds
-                merged_keys[kinds], merged_count[kinds], merged_best[kinds] = key, 0, order[i]
+            kind = _entry(merged, merged_stamp, merged_keys, s, key, kinds)
+            if kind == kinds:
+                merged_count[kind], merged_best[kind] = 0, order[i]
                 kinds += 1
-            if merged_count[merged[slot]] == most:
-                winner = merged_best[merged[slot]]
+            if merged_count[kind] == most:
+                winner = merged_best[kind]
                 if pairs == len(pair_keys):
                     pair_keys, less = _grown(pair_keys, 2 * pairs), _grown(less, 2 * pairs)
                     step, many = _grown(step, 2 * pairs), 8 * pairs
                     pair, pair_stamp = np.zeros(many, np.int32), np.full(many, -1, np.int32)
                     for r in range(pairs):
-                        slot = _slot(pair, pair_stamp, pair_keys, 0, pair_keys[r])
-                        pair[slot], pair_stamp[slot] = r, 0
+                        _entry(pair, pair_stamp, pair_keys, 0, pair_keys[r], r)
                 key = (np.int64(history[chosen[winner]]) << 32) + h
-                slot = _slot(pair, pair_stamp, pair_keys, 0, key)
-                difference = costs[order[i]] - costs[winner]
-                if pair_stamp[slot] != 0:
-                    pair[slot], pair_stamp[slot] = pairs, 0
-                    pair_keys[pairs], less[pairs] = key, math.inf
+                r = _entry(pair, pair_stamp, pair_keys, 0, key, pairs)
+                if r == pairs:
+                    less[r] = math.inf
                     pairs += 1
-                if difference < less[pair[slot]]:
-                    less[pair[slot]], step[pair[slot]] = difference, s
+                difference = costs[order[i]] - costs[winner]
+                if difference < less[r]:
+                    less[r], step[r] = difference, s
                 continue
-            merged_count[merged[slot]] += 1
+            merged_count[kind] += 1
             beam_history[kept], beam_node[kept], beam_last[kept] = h, node[c], last[c]
             beam_blank[kept], beam_written[kept] = blank[c], written[c]
             kept += 1
@@ -348,90 +331,3 @@ def search(
         well, parent[:histories], word[:histories], lm[:histories], value[:histories],
         pair_keys[:pairs], less[:pairs], step[:pairs], ending[:count], sums[:count], logs,
     )  # fmt: skip
-
-
-@_jit
-def likelihood(log_probs: Any, symbol: Any, first: Any, before: Any, final: Any) -> float:
-    """Return the log of the sum over all alignments of a chain with log_probs (S, V).
-
-    A state that has less than 1e-280 of a step's largest sum is dropped there: -inf if all are.
-    """
-    many, classes = len(symbol), log_probs.shape[1]
-    blank, written, p = np.zeros(many), np.zeros(many), np.empty(classes)
-    blank[0] = 1.0
-    old, log_scale, scale = written.copy(), 0.0, 1.0
-    for s in range(len(log_probs)):
-        top = np.float64(log_probs[s, 0])
-        for k in range(1, classes):
-            top = max(top, np.float64(log_probs[s, k]))
-        for k in range(classes):
-            p[k] = scale * math.exp(np.float64(log_probs[s, k]) - top)
-        old[:] = written
-        most = 0.0
-        for q in range(1, many):
-            sum_ = old[q]
-            for b in range(first[q], first[q + 1]):
-                k = before[b]
-                sum_ += blank[k]
-                if symbol[k] != symbol[q]:
-                    sum_ += old[k]
-            sum_ *= p[symbol[q]]
-            written[q] = sum_ if sum_ > 1e-280 else 0.0  # smaller numbers take long
-            most = max(most, sum_)
-        # blanks come last: the loop over states needs those of the previous step
-        for q in range(many):
-            sum_ = (blank[q] + old[q]) * p[0]
-            blank[q] = sum_ if sum_ > 1e-280 else 0.0
-            most = max(most, sum_)
-        if most == 0.0:
-            return NOTHING
-        scale = 1 / most
-        log_scale += top + math.log(most)
-    total = 0.0
-    for q in range(many):
-        if final[q]:
-            total += blank[q] + written[q]
-    return math.log(total * scale) + log_scale if total > 0.0 else NOTHING
-
-
-@_jit
-def align(log_probs: Any, symbol: Any, first: Any, before: Any, final: Any) -> Any:
-    """Return the state (S,) that each step writes in the best alignment; -1: blank, or no fit."""
-    many, steps = len(symbol), len(log_probs)
-    blank, written = np.full(many, NOTHING), np.full(many, NOTHING)
-    blank[0] = 0.0
-    old = written.copy()
-    # predecessor on the best path to a state: q written, many + q blank
-    to_blank = np.empty((steps, many), np.int32)
-    to_written = np.empty((steps, many), np.int32)
-    for s in range(steps):
-        old[:] = written
-        for q in range(1, many):
-            most, where = old[q], q
-            for b in range(first[q], first[q + 1]):
-                p = before[b]
-                if blank[p] > most:
-                    most, where = blank[p], many + p
-                if symbol[p] != symbol[q] and old[p] > most:
-                    most, where = old[p], p
-            written[q], to_written[s, q] = most + log_probs[s, symbol[q]], where
-        for q in range(many):
-            to_blank[s, q] = many + q if blank[q] >= old[q] else q
-            blank[q] = max(blank[q], old[q]) + log_probs[s, 0]
-    at, most = -1, NOTHING
-    for q in range(many):
-        if final[q]:
-            if blank[q] > most:
-                at, most = many + q, blank[q]
-            if written[q] > most:
-                at, most = q, written[q]
-    out = np.full(steps, -1, np.int32)
-    if at < 0:
-        return out
-    for s in range(steps - 1, -1, -1):
-        if at < many:
-            out[s] = at
-            at = to_written[s, at]
-        else:
-            at = to_blank[s, at - many]
-    return out

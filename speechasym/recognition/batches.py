@@ -171,10 +171,11 @@ def _words(
     rows, evidence = {}, {}
     for name in ids:
         posteriors = {head: by_name[name] for head, by_name in searched.items()}
-        words = decoder.decode(posteriors)[0].words
-        _, spans = decoder.spans(posteriors, words)
+        found = decoder.decode(posteriors)
+        _, spans = decoder.spans(posteriors, found[0].words)
         witnesses = {head: by_name[name] for head, by_name in aligned.items()}
-        rows[name], evidence[name] = list(words), word_evidence(witnesses, decoder, words, spans)
+        rows[name] = list(found[0].words)
+        evidence[name] = word_evidence(witnesses, decoder, found, spans)
     return rows, evidence
 
 

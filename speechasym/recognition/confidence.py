@@ -20,22 +20,22 @@ from speechasym import files
 from speechasym.errors import CheckpointError
 from speechasym.language.letters import SPACE
 from speechasym.language.ngrams import END
-from speechasym.ops import cpu_search
-from speechasym.recognition.decoder import BY_LEXICON, Decoder
+from speechasym.ops import cpu_chains
+from speechasym.recognition.decoder import BY_LEXICON, Decoder, Hypothesis
 from speechasym.recognition.search import WordSpan
 from speechasym.recognition.speech import NUMBERS, Logistic, SpeechDetector
 from speechasym.recognition.spellings import chain_of, spellings
 from speechasym.recognition.trained_model import TrainedModel
 from speechasym.training import labels
 
-FILE, FORMAT = "confidence.json", 1
+FILE, FORMAT = "confidence.json", 2
 NEAR = 5  # symbols around one, itself included, whose certainty is evidence of it
 # log p below the best path, a symbol, of a word that a head cannot write
 IMPOSSIBLE = -10.0
 EVIDENCE = ("posterior", "its log odds", "log steps", "log odds of those around", "of all")
 WORD_EVIDENCE = (
     "posterior", "its log odds", "log10 p", "log10 p after the words before", "of the next word",
-    "log steps a symbol", "log symbols",
+    "log odds in the list", "log steps a symbol", "log symbols",
 )  # fmt: skip
 
 
@@ -87,10 +87,10 @@ def aligned_heads(decoder: Decoder) -> tuple[str, ...]:
 def word_evidence(
     posteriors: Mapping[str, NDArray[np.float32]],
     decoder: Decoder,
-    words: Sequence[str],
+    hypotheses: Sequence[Hypothesis],
     spans: Sequence[WordSpan],
 ) -> NDArray[np.float64]:
-    """Return (N, K) evidence of words by lexicon.
+    """Return (N, K) evidence of the words of the best hypothesis.
 
     The first columns are named by `WORD_EVIDENCE`. Four more for each of `aligned_heads`: by how
     much the head's best path through all the words is less likely than its best path, a symbol,
@@ -99,9 +99,10 @@ def word_evidence(
 
     Args:
         posteriors: {head: (S, V) log p} of the segment that the words were found in.
+        hypotheses: the list of `Decoder.decode`.
         spans: of the words, by `Decoder.spans`.
     """
-    heads = aligned_heads(decoder)
+    heads, words = aligned_heads(decoder), hypotheses[0].words
     if not words:
         return np.zeros((0, len(WORD_EVIDENCE) + 4 * len(heads)))
     lm = decoder.lm
@@ -113,12 +114,24 @@ def word_evidence(
     posterior = np.array([span.score for span in spans])
     alone = [float(lm.probability[1 + number]) for number in numbers[:-1]]
     columns: list[Any] = [posterior, _log_odds(posterior), alone, after[:-1], after[1:]]
+    columns.append(_log_odds(shares_in_list(hypotheses)))
     for count, head in enumerate(heads):
         gap, alike, steps, symbols = _aligned(posteriors[head], decoder, head, words).T
         columns += [] if count else [np.log(steps / symbols), np.log(symbols)]
         for values in (gap, alike):
             columns += [values, np.full(len(words), values.mean())]
     return np.stack(columns, 1)
+
+
+def shares_in_list(hypotheses: Sequence[Hypothesis]) -> NDArray[np.float64]:
+    """Return (N,) how much of the list's probability has each word of the best, aligned to it."""
+    totals = np.array([one.total for one in hypotheses])
+    weights, best = np.exp(totals - totals.max()), hypotheses[0].words
+    shares = np.zeros(len(best))
+    for one, weight in zip(hypotheses, weights / weights.sum(), strict=True):
+        for block in Levenshtein.opcodes(one.words, best).as_matching_blocks():
+            shares[block.b : block.b + block.size] += weight
+    return shares
 
 
 def _aligned(
@@ -136,7 +149,7 @@ def _aligned(
         chain = chain_of(ways, separator, bool(separator))
     if head in decoder.merged:  # the posteriors are those of phones without contexts
         chain = chain._replace(symbol=decoder.merged[head][chain.symbol].astype(np.int32))
-    states = cpu_search.align(log_probs, *chain[:4])
+    states = cpu_chains.align(log_probs, *chain[:4])
     spoken = states >= 0
     path, best = np.where(spoken, chain.symbol[states], 0), log_probs.argmax(1)
     lost = (np.take_along_axis(log_probs, path[:, None], 1)[:, 0] - log_probs.max(1)).astype(float)

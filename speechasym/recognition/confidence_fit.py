@@ -249,7 +249,7 @@ def _read(
             {h: trained.posteriors(output, h, alone=single).log_probs.numpy() for h in needed}
             for single, needed in ((True, decoder.config.heads), (False, aligned_heads(decoder)))
         )
-        words = decoder.decode(alone)[0].words
-        _, spans = decoder.spans(alone, words)
-        read[BY_LEXICON] = words, word_evidence(aligned, decoder, words, spans)
+        found = decoder.decode(alone)
+        _, spans = decoder.spans(alone, found[0].words)
+        read[BY_LEXICON] = found[0].words, word_evidence(aligned, decoder, found, spans)
     return read

@@ -36,7 +36,7 @@ from speechasym.language.lexicon import Lexicon
 from speechasym.language.model_files import read_model
 from speechasym.language.ngrams import NgramModel
 from speechasym.levels import ctc
-from speechasym.ops.cpu_search import NOTHING
+from speechasym.ops.cpu_chains import NOTHING
 from speechasym.recognition.search import DecodingConfig, WordSearch, WordSpan
 from speechasym.recognition.spellings import pronunciations, spellings
 from speechasym.recognition.trained_model import check_head

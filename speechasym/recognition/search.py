@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from speechasym.config import check_choice, check_count, check_range
 from speechasym.errors import ConfigError
 from speechasym.language.ngrams import NgramModel
-from speechasym.ops import cpu_search
-from speechasym.ops.cpu_search import NOTHING, Chain
+from speechasym.ops import cpu_chains, cpu_search
+from speechasym.ops.cpu_chains import NOTHING, Chain
 from speechasym.recognition.spellings import Spellings, chain_of, tree_of
 from speechasym.training.config import HEADS
 
@@ -44,7 +44,7 @@ class DecodingConfig:
     symbol_width: float = 9.0  # how far below a step's best a symbol may be to be tried, log p
     # Kept of those that the language model continues alike; the others are remembered for the list
     histories: int = 1
-    nbest: int = 20  # sequences in the list, which all heads rescore
+    nbest: int = 50  # sequences in the list, which all heads rescore
 
     def __post_init__(self) -> None:
         check_choice("source", self.source, _SEARCHED)
@@ -170,12 +170,12 @@ class WordSearch:
         """Return log p of words over all ways to write them and all alignments; -inf for none."""
         if any(word not in self.written for word in words):
             return NOTHING
-        return float(cpu_search.likelihood(log_probs, *self.chain(words)[:4]))
+        return float(cpu_chains.likelihood(log_probs, *self.chain(words)[:4]))
 
     def spans(self, log_probs: NDArray[np.float32], words: Sequence[str]) -> list[WordSpan] | None:
         """Return where each word is in the best alignment; None if the words do not fit."""
         chain = self.chain(words)
-        states = cpu_search.align(log_probs, *chain[:4])
+        states = cpu_chains.align(log_probs, *chain[:4])
         word_of_step = np.where(states >= 0, chain.word[states], -1)
         spans = []
         for number in range(len(words)):

@@ -16,7 +16,8 @@ from speechasym.language import contexts, phones
 from speechasym.language.letters import SPACE
 from speechasym.language.lexicon import Lexicon
 from speechasym.language.ngrams import NgramModel
-from speechasym.ops.cpu_search import NOTHING, Chain, Tree
+from speechasym.ops.cpu_chains import NOTHING, Chain
+from speechasym.ops.cpu_search import Tree
 from speechasym.training import labels
 
 FLAP = "dx"  # of the folded phones of TIMIT

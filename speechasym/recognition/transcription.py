@@ -260,13 +260,14 @@ def words_by_lexicon(
         witnesses: with a calibration, those of `aligned_heads`, in sequence.
     """
     log_probs = {head: p.log_probs for head, p in posteriors.items()}
-    words = decoder.decode(log_probs)[0].words
+    found = decoder.decode(log_probs)
+    words = found[0].words
     head, spans = decoder.spans(log_probs, words)
     times = posteriors[head].times
     values = [span.score for span in spans]
     if calibration is not None and witnesses is not None:
         rows = {head: witnesses[head].log_probs.numpy() for head in aligned_heads(decoder)}
-        values = calibration(word_evidence(rows, decoder, words, spans)).tolist()
+        values = calibration(word_evidence(rows, decoder, found, spans)).tolist()
     return [
         ScoredInterval(float(times[span.first, 0]), float(times[span.last, 1]), word, value)
         for word, span, value in zip(words, spans, values, strict=True)

@@ -12,7 +12,7 @@ from rapidfuzz.distance import Levenshtein
 from torch import Tensor
 
 from speechasym.errors import ConfigError
-from speechasym.ops.cpu_search import NOTHING
+from speechasym.ops.cpu_chains import NOTHING
 from speechasym.recognition.decoder import Decoder, Hypothesis
 from speechasym.recognition.search import DecodingConfig
 

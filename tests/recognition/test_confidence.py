@@ -13,7 +13,7 @@ from speechasym.annotations.tiers import read_tiers
 from speechasym.errors import CheckpointError, ConfigError
 from speechasym.levels import ctc
 from speechasym.recognition import confidence, confidence_fit
-from speechasym.recognition.decoder import BY_LEXICON
+from speechasym.recognition.decoder import BY_LEXICON, Hypothesis
 from speechasym.recognition.evaluation import evaluate
 from speechasym.recognition.noises import sounds_without_speech
 from speechasym.recognition.recogniser import Recogniser
@@ -81,6 +81,13 @@ def test_evidence_begins_with_the_mean_posterior():
     assert confidence.symbol_evidence(log_probs, []).shape == (0, len(confidence.EVIDENCE))
 
 
+def test_words_that_the_whole_list_has_are_sure():
+    rows = [(("A", "B", "C"), 0.5), (("B", "C"), 0.3), (("A", "X", "C", "D"), 0.2)]
+    found = [Hypothesis(words, np.log(p) - 40.0, {}, 0.0) for words, p in rows]
+    assert confidence.shares_in_list(found) == pytest.approx([0.7, 0.8, 1.0])
+    assert len(confidence.shares_in_list([Hypothesis((), -1.0, {}, 0.0)])) == 0
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
@@ -90,7 +97,7 @@ def test_evidence_begins_with_the_mean_posterior():
         (lambda text: text.replace('"letters": {', '"syllables": {', 1), "no head syllables"),
         (lambda text: text.replace('"weights": [', '"weights": [NaN, ', 1), "must be finite"),
         (lambda text: text.replace('"weights": [', '"weights": [1, ', 1), "expected 5 weights"),
-        (lambda text: text.replace('"format": 1', '"format": 2'), "must have format 1, got 2"),
+        (lambda text: text.replace('"format": 2', '"format": 1'), "must have format 2, got 1"),
         (lambda text: text.replace('"model": "', '"model": "0'), "was fitted for another model"),
     ],
 )

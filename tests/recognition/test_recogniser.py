@@ -75,6 +75,11 @@ def test_phones_in_sequence(recogniser, samples, files):
     assert Recogniser(by_mmi).transcribe(samples, RATE).phones[0].label != first
     searching = Recogniser(by_mmi, **files, word_score=-1.0).decoding
     assert (searching.lm_weight, searching.word_score, searching.beam) == (1.0, -1.0, 600)
+    assert searching.words_weight == 0.15
+    assert Recogniser(by_mmi, **files, words_weight=0.0).decoding.words_weight == 0
+    without = {head: row for head, row in trained.inventories.items() if head != "words"}
+    no_words = Recogniser(by_mmi._replace(inventories=without), **files)
+    assert no_words.decoding.words_weight == 0
     output = trained.output(trained.features(samples))
     alone = by_mmi.posteriors(output, "phones", alone=True).log_probs
     assert torch.equal(alone, trained.posteriors(output, "phones").log_probs)

@@ -21,6 +21,7 @@ from speechasym.ops.cpu_chains import NOTHING, Chain
 from speechasym.recognition.spellings import Spellings, chain_of, tree_of
 from speechasym.training.config import HEADS
 
+TRIED = 4  # sequences tried for each one in the list
 _SEARCHED = {"phones": ("phones",), "letters": ("letters",), "both": ("phones", "letters")}
 
 
@@ -142,7 +143,8 @@ class WordSearch:
         heapify(waiting)
         found: dict[tuple[str, ...], tuple[float, float]] = {}
         seen: set[tuple[str, ...]] = set()
-        while waiting and len(found) < config.nbest:
+        # replaced beginnings may not fit what comes after them; too many of those end the list
+        while waiting and len(found) < config.nbest and len(seen) < TRIED * config.nbest:
             cost, acoustic, log_p, history, after, end = heappop(waiting)
             chain, words = [], after
             while history > 0:
@@ -151,7 +153,7 @@ class WordSearch:
             if words in seen:
                 continue
             seen.add(words)
-            if whole:  # exactly; replaced beginnings may not fit what comes after them
+            if whole:  # exactly, -inf if they do not fit
                 acoustic = self.likelihood(log_probs, words)
             if acoustic > NOTHING:
                 found[words] = acoustic, log_p

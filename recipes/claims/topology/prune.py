@@ -151,7 +151,7 @@ def measure(net: TrainedModel, options: argparse.Namespace, results: Path) -> No
     known = {(n["run"], n["rule"], n["share"], n["steps"]) for n in read_lines(results)}
     name = net.folder.name
     for rule in options.rules:
-        for share in (0.0, *options.shares):
+        for share in dict.fromkeys((0.0, *options.shares)):
             steps = options.steps
             if (name, rule, share, steps) in known or (share == 0 and rule != options.rules[0]):
                 continue

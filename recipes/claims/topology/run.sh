@@ -29,6 +29,11 @@ prune --rules random
 prune --rules magnitude movement --steps $((more / 4)) --shares 0.7 0.9
 prune --rules magnitude movement --steps "$more" --shares 0.5 0.7 0.9
 prune --rules magnitude movement --steps $((more * 4)) --shares 0.7 0.9
+# a net with a third of the weights from the start, trained as long
+sed -n '/^theory:/,/shows:/p' $here/stacks.yaml > "$out/theory.yaml"
+"$python" -m recipes.compare $here/stack.yaml "$out/theory.yaml" --test "$test" --out "$out/narrow" --seeds "$seeds" \
+  --workers "${WORKERS:-2}" --set "${own[@]}" "epochs=$epochs" model.every.width=34 > /dev/null
+of_recipe prune "$out"/narrow/theory-seed? --cuts "$test" --every 2 --out "$out/prune-narrow" --rules magnitude --steps $((more * 4)) --shares 0
 of_recipe functions $here/functions.yaml --test "$test" --out "$out/functions" --seeds "$seeds" --set "${own[@]}" "epochs=$epochs"
 of_recipe functions $here/functions.yaml --test "$test" --out "$out/constants" --seeds "$seeds" --only plain bias \
   --set "${own[@]}" "epochs=$long"

@@ -153,10 +153,9 @@ class WordSearch:
             if words in seen:
                 continue
             seen.add(words)
-            if whole:  # exactly, -inf if they do not fit
-                acoustic = self.likelihood(log_probs, words)
-            if acoustic > NOTHING:
-                found[words] = acoustic, log_p
+            exact = self.likelihood(log_probs, words)  # -inf if they do not fit
+            if exact > NOTHING or not found:
+                found[words] = exact if whole and exact > NOTHING else acoustic, log_p
             for old, rest in chain:
                 for then, difference, new in instead[old]:
                     if then < end:

@@ -185,6 +185,15 @@ def test_unfinished_words_are_left_out(lm):
     assert [words for words, _, _ in found] == [()]
 
 
+def test_all_of_a_list_can_be_said(lm):
+    """Also if the recording ends within a word, and beginnings were replaced."""
+    search = WordSearch(spellings(["A", "AB", "BA", "B"], ("A", "B")), lm)
+    for steps, seed in itertools.product((1, 2, 3, 5, 9), range(30)):
+        log_probs = posteriors(steps, 3, seed, 4.0)
+        for words, p, _ in search.nbest(log_probs, config_of("letters", width=4.0, beam=8)):
+            assert p > -1e3 and search.spans(log_probs, words) is not None
+
+
 # --- times ----------------------------------------------------------------------------------------
 
 
